@@ -1,0 +1,128 @@
+"""From record bytes to WorkflowIntent, and the two ways in which that fails.
+
+    IntentError
+    ├── PoisonError         the bytes cannot be read as a JSON object
+    └── InvalidIntentError  they can, and are not a valid intent
+"""
+
+import json
+import uuid
+
+from pydantic import ValidationError
+
+from schemas.intent import WorkflowIntent
+from schemas.vocabulary import DeadLetterReason
+
+__all__ = ["IntentError", "InvalidIntentError", "PoisonError", "decode_intent", "derive_intent_id"]
+
+#: Namespace of derived intent ids (a fixed random UUID; changing it changes every derived id).
+INTENT_NAMESPACE = uuid.UUID("6d0b7a8e-3f0e-5c52-9a55-3b1d6e1f9c21")
+
+#: Deeper JSON is refused before it can exhaust a parser's stack.
+MAX_DEPTH = 100
+
+
+class IntentError(Exception):
+    """Raised when a record cannot become an intent."""
+
+    reason: DeadLetterReason
+
+    def __init__(self, code: str, message: str) -> None:
+        """Keep a stable code and a message without content."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class PoisonError(IntentError):
+    """Raised when the bytes cannot be read as a JSON object."""
+
+    reason = DeadLetterReason.POISON
+
+
+class InvalidIntentError(IntentError):
+    """Raised when the object is not a valid intent."""
+
+    reason = DeadLetterReason.INVALID_INTENT
+
+
+def derive_intent_id(topic: str, partition: int, offset: int) -> str:
+    """Give an intent without an id one that is the same on every redelivery."""
+    return str(uuid.uuid5(INTENT_NAMESPACE, f"{topic}/{partition}/{offset}"))
+
+
+def decode_intent(value: bytes | None, *, max_bytes: int) -> WorkflowIntent:
+    """Read a record's value; raises PoisonError or InvalidIntentError, never anything else."""
+    if value is None:
+        code, message = "null_value", "the record has no value"
+        raise PoisonError(code, message)
+    if len(value) > max_bytes:
+        code = "too_large"
+        message = f"the record is {len(value)} bytes long; at most {max_bytes} are allowed"
+        raise InvalidIntentError(code, message)
+    try:
+        text = value.decode()
+    except UnicodeDecodeError as error:
+        code, message = "not_utf8", f"the value is not UTF-8 at byte {error.start}"
+        raise PoisonError(code, message) from None
+    _refuse_deep(text)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        code, message = "not_json", f"the value is not JSON{where}"
+        raise PoisonError(code, message) from None
+    if "\\ud" in text.lower() and not _encodable(document):
+        code, message = "not_unicode", "the JSON holds half of a surrogate pair"
+        raise PoisonError(code, message)
+    if not isinstance(document, dict):
+        code, message = "not_an_object", "the value is JSON, but not an object"
+        raise PoisonError(code, message)
+    try:
+        return WorkflowIntent.model_validate(document)
+    except ValidationError as error:
+        code, message = "invalid_fields", describe_validation(error)
+        raise InvalidIntentError(code, message) from None
+
+
+def describe_validation(error: ValidationError) -> str:
+    """Say which fields are wrong and why, without their values."""
+    problems = []
+    for item in error.errors(include_input=False, include_url=False, include_context=False)[:5]:
+        path = ".".join(str(part) for part in item["loc"]) or "the object"
+        problems.append(f"{path}: {item['msg']}")
+    return "; ".join(problems)
+
+
+def _encodable(document: object) -> bool:
+    """Whether every string of the document can be written as UTF-8 again."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse_deep(text: str) -> None:
+    """Refuse JSON nested deeper than MAX_DEPTH; brackets inside strings do not count."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    in_string = escaped = False
+    for character in text:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif character == "\\":
+                escaped = True
+            elif character == '"':
+                in_string = False
+        elif character == '"':
+            in_string = True
+        elif character in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                code, message = "too_deep", f"the JSON is nested deeper than {MAX_DEPTH} levels"
+                raise PoisonError(code, message)
+        elif character in "]}":
+            depth -= 1

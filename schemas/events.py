@@ -1,0 +1,100 @@
+"""What else goes over Kafka: events, state, ledger entries, deferrals, deliveries, alerts."""
+
+from typing import Any
+
+from pydantic import Field
+
+from schemas.base import Message, Timestamp, Usd
+from schemas.intent import TraceContext
+from schemas.outcome import AttemptSummary, FallbackStep, RecordSource
+from schemas.vocabulary import EventName, WorkflowStatus
+
+__all__ = [
+    "Alert",
+    "DeferralState",
+    "Delivery",
+    "HybridWorkflowState",
+    "LedgerRecord",
+    "WorkflowEvent",
+]
+
+
+class WorkflowEvent(Message):
+    """Something that happened to an intent, for audit and dashboards."""
+
+    event_id: str
+    name: EventName
+    intent_id: str
+    tenant: str = "default"
+    type: str | None = None
+    worker: str = ""
+    details: dict[str, Any] = Field(default_factory=dict)
+    trace_context: TraceContext | None = None
+    occurred_at: Timestamp
+
+
+class HybridWorkflowState(Message):
+    """The newest state of one workflow; compacted by `intent_id`."""
+
+    intent_id: str
+    status: WorkflowStatus
+    tenant: str = "default"
+    type: str | None = None
+    outcome_id: str | None = None
+    provider: str | None = None
+    deferred_until: Timestamp | None = None
+    replay_count: int = 0
+    updated_at: Timestamp
+
+
+class LedgerRecord(Message):
+    """What has been decided about one deduplication id (internal)."""
+
+    outcome_id: str
+    status: WorkflowStatus
+    replay_count: int = 0
+    deferrals: int = 0
+    topic: str
+    offset: int
+    decided_at_ms: int
+
+
+class DeferralState(Message):
+    """What a deferred intent carries with it, in the header `hybrid-deferral`."""
+
+    due_at_ms: int
+    not_before_ms: int = 0
+    count: int = Field(description="how often providers made the intent wait")
+    hop: int = Field(description="how often it was written to a deferred topic")
+    reason: str
+    intent_id: str
+    source: RecordSource
+    backoff_ms: int = 0
+    provider_ms: int = 0
+    attempts: list[AttemptSummary] = Field(default_factory=list)
+    fallback_history: list[FallbackStep] = Field(default_factory=list)
+    spent_usd: Usd | None = None
+
+
+class Delivery(Message):
+    """Content due to be sent to a recipient."""
+
+    delivery_id: str
+    intent_id: str
+    user_id: str
+    recipient_id: str | None = None
+    platforms: list[str] = Field(default_factory=list)
+    content: str
+    due_at: Timestamp
+
+
+class Alert(Message):
+    """Something an operator should look at; once for each cause and window."""
+
+    alert_id: str
+    name: str
+    tenant: str = "default"
+    severity: str = "warning"
+    message: str
+    resolved: bool = False
+    raised_at: Timestamp

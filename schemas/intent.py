@@ -1,0 +1,67 @@
+"""WorkflowIntent: what an upstream system asks for."""
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, StringConstraints, field_validator
+
+from schemas.base import Message, Usd
+from schemas.vocabulary import Priority
+
+__all__ = ["ProviderName", "TraceContext", "WorkflowIntent"]
+
+#: The two providers of the contract; more come as configuration.
+ProviderName = Literal["openai", "azure"]
+
+#: Identifiers travel in Kafka keys and headers, ClickHouse columns and logs.
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+
+class TraceContext(Message):
+    """The caller's trace: W3C ids as hexadecimal text."""
+
+    trace_id: str | None = Field(default=None, max_length=128)
+    span_id: str | None = Field(default=None, max_length=128)
+    parent_span_id: str | None = Field(default=None, max_length=128)
+
+
+class WorkflowIntent(Message):
+    """One piece of work: `type` says which prompt, `data` is the task's input."""
+
+    type: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
+    user_id: Identifier
+    data: dict[str, Any] = Field(
+        description="The task's input; with a `messages` list those are sent as they are."
+    )
+    intent_id: Identifier | None = None
+    deduplication_id: Identifier | None = None
+    tenant: Identifier = "default"
+    platforms: list[str] = Field(default_factory=list)
+    content_type: str | None = None
+    send_to_onlyfans: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("send_to_onlyfans", "sendToOnlyfans", "sendToOnlyFans"),
+    )
+    recipient_id: str | None = None
+    requires_multi_platform: bool = False
+    force_provider: ProviderName | None = None
+    priority: Priority = Priority.MEDIUM
+    model: Identifier | None = None
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    response_schema: dict[str, Any] | None = None
+    deadline_ms: int | None = Field(
+        default=None, ge=1, description="Milliseconds after the record's timestamp."
+    )
+    max_cost_usd: Usd | None = None
+    cache: bool | dict[str, Any] | None = None
+    trace_context: TraceContext | None = None
+    metadata: dict[str, Any] | None = None
+
+    @field_validator("max_cost_usd")
+    @classmethod
+    def _positive(cls, value: Decimal | None) -> Decimal | None:
+        if value is not None and (not value.is_finite() or value <= 0):
+            message = "must be a positive amount of US dollars"
+            raise ValueError(message)
+        return value

@@ -1,0 +1,126 @@
+"""Settings: the one frozen configuration object; reads nothing itself."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
+
+from schemas.topics import Topics
+
+__all__ = ["Settings", "SettingsError"]
+
+#: Dead letters carry the original in base64 (4/3) plus their own fields.
+DEAD_LETTER_FACTOR = 1.5
+
+
+class SettingsError(Exception):
+    """Raised when a setting has a wrong value: names it, shows it, says what is allowed."""
+
+
+class Settings(BaseModel):
+    """All configuration, validated once at start. Times in seconds unless named `_ms`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    kafka_bootstrap_servers: str | None = None
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = (
+        "PLAINTEXT"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ssl_cafile: str | None = None
+    kafka_ssl_certfile: str | None = None
+    kafka_ssl_keyfile: str | None = None
+    clickhouse_url: SecretStr | None = None
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+    azure_openai_api_key: SecretStr | None = None
+    azure_openai_endpoint: str | None = None
+    openai_api_version: str = "2024-10-21"
+    hybrid_openai_model: str = "gpt-3.5-turbo"
+    hybrid_azure_deployment: str = "gpt-4-turbo"
+    hybrid_topic_prefix: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    ] = "workflow"
+    hybrid_partitions: int = Field(default=12, ge=1, le=1000)
+    hybrid_replication_factor: int = Field(default=-1, ge=-1, le=10)
+    hybrid_retry_delays: tuple[float, ...] = (1.0, 2.0, 5.0)
+    hybrid_openai_timeout: float = Field(default=30.0, gt=0, le=3600)
+    hybrid_azure_timeout: float = Field(default=45.0, gt=0, le=3600)
+    hybrid_defer_delays: tuple[float, ...] = (10.0, 60.0, 600.0)
+    hybrid_concurrency: int = Field(default=256, ge=1, le=100_000)
+    hybrid_deduplication_window: int = Field(default=86_400, ge=1)
+    hybrid_delivery_spacing: float = Field(default=45.0, ge=0)
+    hybrid_metrics_port: int = Field(default=9464, ge=0, le=65_535)
+    hybrid_log_format: Literal["console", "json"] | None = None
+    hybrid_log_level: Literal["debug", "info", "warning", "error"] = "info"
+    hybrid_emf_namespace: str | None = None
+    hybrid_max_intent_bytes: int = Field(default=1_048_576, ge=1024, le=64 * 1_048_576)
+    hybrid_drain_budget: float = Field(default=10.0, ge=0, le=600)
+    hybrid_session_timeout: float = Field(default=10.0, ge=6, le=300)
+    hybrid_instance_id: str | None = None
+    hybrid_prompts_dir: str | None = None
+    hybrid_price_file: str | None = None
+    hybrid_fail_point: str | None = None
+
+    @field_validator("hybrid_retry_delays", "hybrid_defer_delays", mode="before")
+    @classmethod
+    def _delays(cls, value: object) -> object:
+        if isinstance(value, str):
+            if not re.fullmatch(r"\s*\d+(\.\d+)?(\s*,\s*\d+(\.\d+)?)*\s*", value):
+                message = "must be seconds separated by commas, such as 1,2,5"
+                raise ValueError(message)
+            return tuple(float(part) for part in value.split(","))
+        return value
+
+    @field_validator("hybrid_retry_delays")
+    @classmethod
+    def _few_retries(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(value) > 3:  # noqa: PLR2004 - at most 4 attempts on each provider (contract)
+            message = "must be at most 3 delays: 4 attempts on a provider is the limit"
+            raise ValueError(message)
+        return value
+
+    @field_validator("hybrid_defer_delays")
+    @classmethod
+    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or list(value) != sorted(set(value)) or value[0] <= 0:
+            message = "must be rising seconds above 0, such as 10,60,600"
+            raise ValueError(message)
+        return value
+
+    @field_validator("clickhouse_url")
+    @classmethod
+    def _http_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"^https?://[^/\s]+", value.get_secret_value()):
+            message = "must look like http(s)://user:password@host:8123/database"
+            raise ValueError(message)
+        return value
+
+    @field_validator("azure_openai_endpoint", "openai_base_url")
+    @classmethod
+    def _endpoint_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"^https?://[^/\s]+", value):
+            message = "must be an http(s) URL"
+            raise ValueError(message)
+        return value
+
+    @property
+    def topics(self) -> Topics:
+        """The topic names under the configured prefix."""
+        return Topics(
+            self.hybrid_topic_prefix, self.hybrid_defer_delays, self.hybrid_deduplication_window
+        )
+
+    @property
+    def max_record_bytes(self) -> int:
+        """The largest record that any producer of ours may write."""
+        return int(self.hybrid_max_intent_bytes * DEAD_LETTER_FACTOR) + 65_536
+
+    @property
+    def max_topic_intent_bytes(self) -> int:
+        """The largest record that the intents' topics let in; above the limit: a dead letter."""
+        return self.hybrid_max_intent_bytes + 65_536

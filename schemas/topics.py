@@ -1,0 +1,111 @@
+"""The topics of the contract: names, keys, retention, compaction."""
+
+from dataclasses import dataclass
+
+__all__ = ["DAY_MS", "TopicSpec", "Topics", "duration_name"]
+
+DAY_MS = 24 * 60 * 60 * 1000
+
+
+def duration_name(seconds: float) -> str:
+    """Name a delay as the deferred topics do: `10s`, `600s`, `0.5s`."""
+    return f"{seconds:g}s"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic as `hybrid topics ensure` creates and checks it."""
+
+    name: str
+    holds: str
+    retention_ms: int
+    compact: bool = False
+    dead_letters: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """All topic names under one prefix."""
+
+    prefix: str
+    defer_delays: tuple[float, ...]
+    deduplication_window_s: int
+
+    @property
+    def intents(self) -> str:
+        """WorkflowIntent, written by upstream systems."""
+        return f"{self.prefix}.intents"
+
+    @property
+    def urgent(self) -> str:
+        """The same for priority high and critical; never waits behind the other."""
+        return f"{self.prefix}.intents.urgent"
+
+    @property
+    def results(self) -> str:
+        """WorkflowResult."""
+        return f"{self.prefix}.results"
+
+    @property
+    def dead_letters(self) -> str:
+        """DeadLetter."""
+        return f"{self.prefix}.dead-letters"
+
+    @property
+    def deferred(self) -> tuple[str, ...]:
+        """The delayed-retry topics, shortest delay first."""
+        return tuple(f"{self.prefix}.deferred.{duration_name(s)}" for s in self.defer_delays)
+
+    @property
+    def attempts(self) -> str:
+        """ProviderAttempt."""
+        return f"{self.prefix}.attempts"
+
+    @property
+    def events(self) -> str:
+        """WorkflowEvent."""
+        return f"{self.prefix}.events"
+
+    @property
+    def state(self) -> str:
+        """HybridWorkflowState, compacted."""
+        return f"{self.prefix}.state"
+
+    @property
+    def ledger(self) -> str:
+        """LedgerRecord, compacted."""
+        return f"{self.prefix}.ledger"
+
+    @property
+    def deliveries(self) -> str:
+        """Delivery."""
+        return f"{self.prefix}.deliveries"
+
+    @property
+    def alerts(self) -> str:
+        """Alert."""
+        return f"{self.prefix}.alerts"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The topics that workers consume; a lane is one partition number of all of them."""
+        return (self.intents, self.urgent, *self.deferred)
+
+    def specs(self) -> tuple[TopicSpec, ...]:
+        """Every topic with its retention, in the order of the contract."""
+        week = 7 * DAY_MS
+        return (
+            TopicSpec(self.intents, "WorkflowIntent", week),
+            TopicSpec(self.urgent, "WorkflowIntent", week),
+            TopicSpec(self.results, "WorkflowResult", week),
+            TopicSpec(self.dead_letters, "DeadLetter", 30 * DAY_MS, dead_letters=True),
+            *(TopicSpec(name, "WorkflowIntent", week) for name in self.deferred),
+            TopicSpec(self.attempts, "ProviderAttempt", week),
+            TopicSpec(self.events, "WorkflowEvent", 3 * DAY_MS),
+            TopicSpec(self.state, "HybridWorkflowState", week, compact=True),
+            TopicSpec(
+                self.ledger, "LedgerRecord", self.deduplication_window_s * 1000, compact=True
+            ),
+            TopicSpec(self.deliveries, "Delivery", week),
+            TopicSpec(self.alerts, "Alert", 30 * DAY_MS),
+        )

@@ -1,0 +1,156 @@
+"""Closed vocabularies: every name that appears in a message, a row or a log line.
+
+One comment each; the tables in `docs/` are generated from here.
+"""
+
+from enum import StrEnum
+
+__all__ = [
+    "AttemptOutcome",
+    "AttemptStatus",
+    "DeadLetterReason",
+    "ErrorClass",
+    "EventName",
+    "FailureKind",
+    "LogEvent",
+    "Priority",
+    "UsageSource",
+    "WorkflowStatus",
+]
+
+
+class Priority(StrEnum):
+    """How urgent an intent is; `high` and `critical` belong on the urgent topic."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class ErrorClass(StrEnum):
+    """The coarse class that consumers of dead letters branch on."""
+
+    TIMEOUT = "timeout"
+    RATE_LIMIT = "rate_limit"
+    AUTH = "auth"
+    VALIDATION = "validation"
+    UNKNOWN = "unknown"
+
+
+class FailureKind(StrEnum):
+    """What went wrong with one provider call; the rows of the policy table."""
+
+    TIMEOUT = "timeout"  # the attempt ran past its time limit and was cancelled
+    CONNECTION = "connection"  # reset, refused, DNS, TLS: no HTTP answer
+    SERVER_ERROR = "server_error"  # 408, 409, 5xx, 529
+    RATE_LIMIT = "rate_limit"  # 429 that passes with time
+    QUOTA = "quota"  # 429 insufficient_quota: passes only with money
+    AUTH = "auth"  # 401, 403
+    DEPLOYMENT_NOT_FOUND = "deployment_not_found"  # 404: the configuration is wrong
+    BAD_REQUEST = "bad_request"  # 400, 422 and other 4xx: the request itself is wrong
+    CONTEXT_LENGTH = "context_length"  # the prompt is longer than the model takes
+    CONTENT_FILTER = "content_filter"  # the provider refused the content
+    BAD_OUTPUT = "bad_output"  # a 200 whose body or content is not what was asked for
+
+
+class AttemptOutcome(StrEnum):
+    """How one provider call ended."""
+
+    SUCCESS = "success"
+    RATE_LIMIT = "rate_limit"
+    TIMEOUT = "timeout"
+    SERVER_ERROR = "server_error"
+    CONNECTION = "connection"
+    AUTH = "auth"
+    VALIDATION = "validation"
+    CONTENT_FILTER = "content_filter"
+    BAD_OUTPUT = "bad_output"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"  # started, and nothing more was heard
+
+
+class AttemptStatus(StrEnum):
+    """Whether the record was written before the call or after it."""
+
+    STARTED = "started"
+    FINISHED = "finished"
+
+
+class UsageSource(StrEnum):
+    """Where the token counts of an attempt come from."""
+
+    PROVIDER = "provider"
+    ESTIMATED = "estimated"
+    NONE = "none"
+
+
+class DeadLetterReason(StrEnum):
+    """Why an intent ended without a result."""
+
+    POISON = "poison"  # the record cannot be read at all
+    INVALID_INTENT = "invalid_intent"  # it can be read, and is not a valid intent
+    REJECTED = "rejected"  # the provider refused the request itself
+    EXHAUSTED = "exhausted"  # every provider, retry and deferral was used up
+    DEADLINE = "deadline"  # the intent's own deadline passed
+    BUDGET = "budget"  # the intent's own money limit was reached
+    INTERNAL = "internal"  # a defect of the orchestrator, with the intent kept
+
+
+class WorkflowStatus(StrEnum):
+    """The newest state of one workflow."""
+
+    DEFERRED = "deferred"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class EventName(StrEnum):
+    """Names on `workflow.events`."""
+
+    WORKFLOW_COMPLETED = "workflow_completed"
+    WORKFLOW_FAILED = "workflow_failed"
+    WORKFLOW_DEFERRED = "workflow_deferred"
+    FALLBACK_STARTED = "fallback_started"
+    DUPLICATE_IGNORED = "duplicate_ignored"
+
+
+class LogEvent(StrEnum):
+    """Every log line's `event`; nothing else may be logged by the product."""
+
+    WORKER_STARTED = "worker_started"
+    WORKER_READY = "worker_ready"
+    WORKER_STOPPING = "worker_stopping"
+    WORKER_STOPPED = "worker_stopped"
+    WORKER_STALLED = "worker_stalled"
+    LEASE_LOST = "lease_lost"
+    PARTITIONS_ASSIGNED = "partitions_assigned"
+    PARTITIONS_REVOKED = "partitions_revoked"
+    LANE_OPENED = "lane_opened"
+    LANE_CLOSED = "lane_closed"
+    LANE_FENCED = "lane_fenced"
+    LANE_REOPENED = "lane_reopened"
+    WORKFLOW_STARTED = "workflow_started"
+    WORKFLOW_COMPLETED = "workflow_completed"
+    WORKFLOW_FAILED = "workflow_failed"
+    WORKFLOW_DEFERRED = "workflow_deferred"
+    DUPLICATE_IGNORED = "duplicate_ignored"
+    OPENAI_EXECUTION_STARTED = "openai_execution_started"
+    OPENAI_EXECUTION_COMPLETED = "openai_execution_completed"
+    OPENAI_EXECUTION_ERROR = "openai_execution_error"
+    AZURE_EXECUTION_STARTED = "azure_execution_started"
+    AZURE_EXECUTION_COMPLETED = "azure_execution_completed"
+    AZURE_EXECUTION_ERROR = "azure_execution_error"
+    RETRY_SCHEDULED = "retry_scheduled"
+    FALLBACK_STARTED = "fallback_started"
+    INTERNAL_ERROR = "internal_error"
+    JOURNAL_DELAYED = "journal_delayed"
+    RECORDER_STARTED = "recorder_started"
+    RECORDER_STOPPED = "recorder_stopped"
+    BATCH_INSERTED = "batch_inserted"
+    INSERT_DELAYED = "insert_delayed"
+    ROW_REFUSED = "row_refused"
+    LIBRARY_WARNING = "library_warning"
+    PROCESS_STARTED = "process_started"
+    PROCESS_RESTARTED = "process_restarted"
+    PROCESS_STOPPED = "process_stopped"
