@@ -1,0 +1,232 @@
+"""The running account of one execution: where it stands, what it spent, where its time went."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from agents.failures import Failure
+from agents.policy import Limits, Situation
+from agents.providers import ChatReply
+from agents.usage import Usage
+from agents.work import Task
+from schemas.attempt import ProviderAttempt
+from schemas.events import DeferralState
+from schemas.outcome import (
+    AttemptSummary,
+    AzureExecutionResult,
+    CostInfo,
+    FallbackStep,
+    OpenAIExecutionResult,
+    ResultMetadata,
+    Timings,
+    WorkflowResult,
+)
+from schemas.vocabulary import AttemptOutcome, FailureKind, UsageSource
+
+__all__ = ["Execution"]
+
+#: A dead letter lists this many calls at most; ClickHouse holds them all.
+MAX_SUMMARIES = 20
+
+RESULT_CLASSES: dict[str, type[WorkflowResult]] = {
+    "openai": OpenAIExecutionResult,
+    "azure": AzureExecutionResult,
+}
+
+
+@dataclass
+class Execution:
+    """Mutable while it runs; everything that leaves it is a frozen message."""
+
+    task: Task
+    began: datetime
+    position: int = 0
+    calls: int = 0
+    calls_here: int = 0
+    repairs: int = 0
+    spent: Decimal = Decimal(0)
+    unpriced: bool = False
+    backoff_ms: int = 0
+    provider_ms: int = 0
+    fallbacks: list[FallbackStep] = field(default_factory=list)
+    summaries: list[AttemptSummary] = field(default_factory=list)
+    _pending_backoff_ms: int = 0
+    _earlier: list[FailureKind] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Take over what a deferral brought along."""
+        before = self.task.deferral
+        if before is not None:
+            self.summaries = list(before.attempts)
+            self.fallbacks = list(before.fallback_history)
+            self.backoff_ms = before.backoff_ms
+            self.provider_ms = before.provider_ms
+            if before.spent_usd is None:
+                self.unpriced = True
+            else:
+                self.spent = before.spent_usd
+
+    @property
+    def limits(self) -> Limits:
+        """What the intent itself allows."""
+        intent = self.task.intent
+        deadline = None
+        if intent.deadline_ms is not None:
+            deadline = int(self.task.source.timestamp.timestamp() * 1000) + intent.deadline_ms
+        return Limits(deadline, intent.max_cost_usd)
+
+    @property
+    def queue_ms(self) -> int:
+        """Milliseconds from the record's timestamp to the begin of this execution."""
+        return max(0, round((self.began - self.task.source.timestamp).total_seconds() * 1000))
+
+    def situation(self, providers: tuple[str, ...], now_ms: int) -> Situation:
+        """Describe the state for the policy."""
+        return Situation(
+            providers=providers,
+            position=self.position,
+            calls_here=self.calls_here,
+            now_ms=now_ms,
+            limits=self.limits,
+            spent_usd=self.spent,
+            deferrals=self.task.deferral.count if self.task.deferral else 0,
+            repairs_here=self.repairs,
+            earlier=tuple(self._earlier),
+        )
+
+    def begin_call(self) -> None:
+        """Count a call."""
+        self.calls += 1
+        self.calls_here += 1
+
+    def end_call(self, attempt: ProviderAttempt, failure: Failure | None) -> None:
+        """Book a finished call."""
+        self.provider_ms += attempt.call_ms
+        if attempt.cost_usd is None:
+            self.unpriced = True
+        else:
+            self.spent += attempt.cost_usd
+        self.summaries.append(
+            AttemptSummary(
+                attempt_id=attempt.attempt_id,
+                provider=attempt.provider,
+                attempt=attempt.attempt,
+                error_class=failure.error_class if failure else None,
+                http_status=attempt.http_status,
+                duration_ms=attempt.call_ms,
+                cost_usd=attempt.cost_usd,
+            )
+        )
+        del self.summaries[:-MAX_SUMMARIES]
+
+    def add_backoff_ms(self, waited: int) -> None:
+        """Book a wait between calls; it is shown on the attempt that follows."""
+        self.backoff_ms += waited
+        self._pending_backoff_ms += waited
+
+    def take_backoff_ms(self) -> int:
+        """Give the wait before the attempt that is about to start."""
+        waited, self._pending_backoff_ms = self._pending_backoff_ms, 0
+        return waited
+
+    def move_to(self, position: int, step: FallbackStep, kind: FailureKind) -> None:
+        """Go on to the next provider."""
+        self.position = position
+        self.calls_here = 0
+        self.repairs = 0
+        self.fallbacks.append(step)
+        self._earlier.append(kind)
+
+    def known_spend(self) -> Decimal | None:
+        """Give the sum of all calls' costs; None when one of them has no known price."""
+        return None if self.unpriced else self.spent
+
+    def log_fields(self) -> dict[str, object]:
+        """Identify the execution in a log line."""
+        trace = self.task.intent.trace_context
+        traceparent = (self.task.traceparent or "").split("-")
+        from_header = traceparent if len(traceparent) == 4 else None  # noqa: PLR2004 - W3C format
+        return {
+            "intent_id": self.task.intent_id,
+            "trace_id": (trace and trace.trace_id) or (from_header and from_header[1]) or None,
+            "span_id": (trace and trace.span_id) or (from_header and from_header[2]) or None,
+        }
+
+    def timings(self, now: datetime) -> Timings:
+        """Split the time since the record's timestamp; the parts add up to the total."""
+        total = max(0, round((now - self.task.source.timestamp).total_seconds() * 1000))
+        return Timings(
+            queued_ms=max(0, total - self.backoff_ms - self.provider_ms),
+            backoff_ms=self.backoff_ms,
+            provider_ms=self.provider_ms,
+            total_ms=total,
+        )
+
+    def deferral(self, *, due_at_ms: int, not_before_ms: int, reason: str) -> DeferralState:
+        """Write down what the next execution must know."""
+        before = self.task.deferral
+        return DeferralState(
+            due_at_ms=due_at_ms,
+            not_before_ms=not_before_ms,
+            count=(before.count if before else 0) + 1,
+            hop=(before.hop if before else 0) + 1,
+            reason=reason,
+            intent_id=self.task.intent_id,
+            source=self.task.source,
+            backoff_ms=self.backoff_ms,
+            provider_ms=self.provider_ms,
+            attempts=self.summaries,
+            fallback_history=self.fallbacks,
+            spent_usd=self.known_spend(),
+        )
+
+    def result(  # noqa: PLR0913 - the parts of one result
+        self,
+        attempt: ProviderAttempt,
+        reply: ChatReply,
+        usage: Usage,
+        structured: object,
+        *,
+        result_id: str,
+        now: datetime,
+    ) -> WorkflowResult:
+        """Build the result of a call that succeeded."""
+        if attempt.outcome is not AttemptOutcome.SUCCESS:
+            message = "a result needs a successful attempt"
+            raise AssertionError(message)
+        intent = self.task.intent
+        build = RESULT_CLASSES.get(attempt.provider, WorkflowResult)
+        return build(
+            result_id=result_id,
+            intent_id=self.task.intent_id,
+            deduplication_id=intent.deduplication_id,
+            type=intent.type,
+            tenant=intent.tenant,
+            user_id=intent.user_id,
+            provider=attempt.provider,
+            model=reply.served_model or attempt.requested_model,
+            content=reply.content,
+            structured=structured,
+            finish_reason=reply.finish_reason or None,
+            cost_info=CostInfo(
+                tokens=usage.total,
+                input_tokens=usage.input,
+                cached_input_tokens=usage.cached_input,
+                output_tokens=usage.output,
+                reasoning_tokens=usage.reasoning,
+                cost_usd=attempt.cost_usd,
+                estimated=usage.source is UsageSource.ESTIMATED,
+                duration_ms=attempt.call_ms,
+            ),
+            total_cost_usd=self.known_spend(),
+            metadata=ResultMetadata(
+                attempt=attempt.attempt,
+                total_retries=attempt.attempt - 1,
+                fallback=bool(self.fallbacks),
+            ),
+            fallback_history=self.fallbacks,
+            timings=self.timings(now),
+            trace_context=intent.trace_context,
+            request_metadata=intent.metadata,
+            completed_at=now,
+        )

@@ -1,0 +1,194 @@
+"""From what a provider answered to what went wrong; pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+from schemas.vocabulary import AttemptOutcome, ErrorClass, FailureKind
+
+__all__ = ["Failure", "HttpAnswer", "classify_http", "parse_retry_after", "text_of"]
+
+#: A Retry-After beyond a day is a mistake of the sender's; more is cut to it.
+MAX_RETRY_AFTER_MS = 24 * 60 * 60 * 1000
+
+#: kind → (error class, attempt outcome, retriable by a later replay, what an operator should do)
+FACETS: dict[FailureKind, tuple[ErrorClass, AttemptOutcome, bool, str]] = {
+    FailureKind.TIMEOUT: (
+        ErrorClass.TIMEOUT,
+        AttemptOutcome.TIMEOUT,
+        True,
+        "replay when the provider answers in time again, or raise its time limit",
+    ),
+    FailureKind.CONNECTION: (
+        ErrorClass.UNKNOWN,
+        AttemptOutcome.CONNECTION,
+        True,
+        "replay when the provider can be reached again",
+    ),
+    FailureKind.SERVER_ERROR: (
+        ErrorClass.UNKNOWN,
+        AttemptOutcome.SERVER_ERROR,
+        True,
+        "replay when the provider has recovered",
+    ),
+    FailureKind.RATE_LIMIT: (
+        ErrorClass.RATE_LIMIT,
+        AttemptOutcome.RATE_LIMIT,
+        True,
+        "replay more slowly, or raise the provider's limit",
+    ),
+    FailureKind.QUOTA: (
+        ErrorClass.AUTH,
+        AttemptOutcome.RATE_LIMIT,
+        True,
+        "raise the account's quota, then replay",
+    ),
+    FailureKind.AUTH: (
+        ErrorClass.AUTH,
+        AttemptOutcome.AUTH,
+        True,
+        "renew the provider's key, then replay",
+    ),
+    FailureKind.DEPLOYMENT_NOT_FOUND: (
+        ErrorClass.AUTH,
+        AttemptOutcome.AUTH,
+        True,
+        "correct the deployment or model name, then replay",
+    ),
+    FailureKind.BAD_REQUEST: (
+        ErrorClass.VALIDATION,
+        AttemptOutcome.VALIDATION,
+        False,
+        "correct the intent and publish it anew",
+    ),
+    FailureKind.CONTEXT_LENGTH: (
+        ErrorClass.VALIDATION,
+        AttemptOutcome.VALIDATION,
+        False,
+        "shorten the input or choose a model with a longer context",
+    ),
+    FailureKind.CONTENT_FILTER: (
+        ErrorClass.VALIDATION,
+        AttemptOutcome.CONTENT_FILTER,
+        False,
+        "change the content; the provider refuses it",
+    ),
+    FailureKind.BAD_OUTPUT: (
+        ErrorClass.VALIDATION,
+        AttemptOutcome.BAD_OUTPUT,
+        True,
+        "loosen the schema or choose a stronger model, then replay",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed provider call, reduced to what decisions and records need."""
+
+    kind: FailureKind
+    code: str
+    message: str
+    http_status: int | None = None
+    retry_after_ms: int | None = None
+    request_id: str = ""
+
+    @property
+    def error_class(self) -> ErrorClass:
+        """The coarse class of the contract."""
+        return FACETS[self.kind][0]
+
+    @property
+    def outcome(self) -> AttemptOutcome:
+        """How the attempt is recorded."""
+        return FACETS[self.kind][1]
+
+    @property
+    def retriable(self) -> bool:
+        """Whether a replay can succeed without a change of the intent."""
+        return FACETS[self.kind][2]
+
+    @property
+    def suggested_action(self) -> str:
+        """What an operator should do."""
+        return FACETS[self.kind][3]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """An error answer of a provider; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    code: str = ""
+    type: str = ""
+
+
+def classify_http(answer: HttpAnswer, *, now: datetime) -> Failure:
+    """Read an HTTP error answer; branches on status and code, never on text."""
+    kind = _kind(answer)
+    return Failure(
+        kind=kind,
+        code=text_of(answer.code or answer.type) or f"http_{answer.status}",
+        message=f"the provider answered {answer.status}",
+        http_status=answer.status,
+        retry_after_ms=parse_retry_after(answer.headers, now=now),
+        request_id=text_of(answer.headers.get("x-request-id", "")),
+    )
+
+
+def _kind(answer: HttpAnswer) -> FailureKind:
+    codes = {answer.code, answer.type}
+    match answer.status:
+        case 429 if codes & {"insufficient_quota", "billing_hard_limit_reached"}:
+            return FailureKind.QUOTA
+        case 429:
+            return FailureKind.RATE_LIMIT
+        case 401 | 403:
+            return FailureKind.AUTH
+        case 404:
+            return FailureKind.DEPLOYMENT_NOT_FOUND
+        case 408 | 409:
+            return FailureKind.SERVER_ERROR
+        case status if status >= 500:  # noqa: PLR2004 - RFC 9110 §15.6
+            return FailureKind.SERVER_ERROR
+        case _ if codes & {"context_length_exceeded", "string_above_max_length"}:
+            return FailureKind.CONTEXT_LENGTH
+        case _ if codes & {"content_filter", "content_policy_violation"}:
+            return FailureKind.CONTENT_FILTER
+        case _:
+            return FailureKind.BAD_REQUEST
+
+
+def parse_retry_after(headers: dict[str, str], *, now: datetime) -> int | None:
+    """Read `retry-after-ms`, then `retry-after` in seconds or as an HTTP date (RFC 9110 §10.2.3).
+
+    Gives milliseconds from `now`, at least 0 and at most a day; None when absent or unreadable.
+    """
+    for name, factor in (("retry-after-ms", 1.0), ("retry-after", 1000.0)):
+        raw = headers.get(name, "").strip()
+        if not raw:
+            continue
+        try:
+            wanted = float(raw) * factor
+        except ValueError:
+            wanted = _until(raw, now)
+        if wanted == wanted and wanted >= 0:  # noqa: PLR0124 - NaN is unequal to itself
+            return int(min(wanted, MAX_RETRY_AFTER_MS))
+    return None
+
+
+def _until(raw: str, now: datetime) -> float:
+    try:
+        moment = parsedate_to_datetime(raw)
+    except (TypeError, ValueError):
+        return -1.0
+    if moment.tzinfo is None:
+        return -1.0
+    return max(0.0, (moment - now).total_seconds() * 1000)
+
+
+def text_of(raw: object) -> str:
+    """Cut a provider's code to what is safe in a record: short, printable, one word."""
+    text = str(raw)[:64]
+    return "".join(character for character in text if character.isalnum() or character in "_-.:")

@@ -1,0 +1,85 @@
+"""Token counts in disjoint classes; pure."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.vocabulary import UsageSource
+
+__all__ = ["NO_USAGE", "Usage", "estimate_tokens", "estimated_usage", "read_usage"]
+
+#: The contract's rule where no tokenizer is known.
+CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call; no token is in two classes."""
+
+    uncached_input: int = 0
+    cached_input: int = 0
+    visible_output: int = 0
+    reasoning: int = 0
+    source: UsageSource = UsageSource.NONE
+
+    @property
+    def input(self) -> int:
+        """All prompt tokens."""
+        return self.uncached_input + self.cached_input
+
+    @property
+    def output(self) -> int:
+        """All completion tokens."""
+        return self.visible_output + self.reasoning
+
+    @property
+    def total(self) -> int:
+        """All tokens."""
+        return self.input + self.output
+
+
+NO_USAGE = Usage()
+
+
+def read_usage(body: Mapping[str, Any] | None) -> Usage | None:
+    """Read a chat completion's `usage`; None when it is absent or makes no sense.
+
+    OpenAI and Azure count cached tokens inside `prompt_tokens` and reasoning tokens inside
+    `completion_tokens`; here they are taken out, so that nothing is priced twice.
+    """
+    if not body:
+        return None
+    prompt = _count(body.get("prompt_tokens"))
+    completion = _count(body.get("completion_tokens"))
+    if prompt is None or completion is None or prompt + completion == 0:
+        return None
+    cached = _detail(body, "prompt_tokens_details", "cached_tokens")
+    reasoning = _detail(body, "completion_tokens_details", "reasoning_tokens")
+    cached, reasoning = min(cached, prompt), min(reasoning, completion)
+    return Usage(
+        prompt - cached, cached, completion - reasoning, reasoning, UsageSource.PROVIDER
+    )
+
+
+def estimate_tokens(characters: int) -> int:
+    """Estimate tokens from characters, 4 to a token, rounded up."""
+    return math.ceil(characters / CHARACTERS_PER_TOKEN)
+
+
+def estimated_usage(*, prompt_characters: int, content_characters: int) -> Usage:
+    """Estimate a call's usage from its texts."""
+    return Usage(
+        uncached_input=estimate_tokens(prompt_characters),
+        visible_output=estimate_tokens(content_characters),
+        source=UsageSource.ESTIMATED,
+    )
+
+
+def _count(raw: object) -> int | None:
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0 else None
+
+
+def _detail(body: Mapping[str, Any], group: str, name: str) -> int:
+    details = body.get(group)
+    return (_count(details.get(name)) or 0) if isinstance(details, Mapping) else 0

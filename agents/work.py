@@ -1,0 +1,71 @@
+"""What the executor takes in and gives back; frozen values."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from schemas.attempt import ProviderAttempt
+from schemas.base import Headers
+from schemas.events import DeferralState
+from schemas.intent import WorkflowIntent
+from schemas.outcome import AttemptSummary, FallbackStep, RecordSource, WorkflowResult
+from schemas.vocabulary import DeadLetterReason, ErrorClass
+
+__all__ = ["Completed", "Deferred", "Failed", "Outcome", "Task"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One consumption of one intent."""
+
+    intent: WorkflowIntent
+    intent_id: str
+    execution_id: str
+    source: RecordSource
+    headers: Headers = ()
+    replay_count: int = 0
+    deferral: DeferralState | None = None
+
+    @property
+    def traceparent(self) -> str | None:
+        """The W3C header, as it came."""
+        for name, value in self.headers:
+            if name == "traceparent":
+                return value.decode("ascii", "replace")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The intent has its result."""
+
+    result: WorkflowResult
+    last_attempt: ProviderAttempt
+    fallbacks: tuple[FallbackStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The intent ends with a dead letter."""
+
+    reason: DeadLetterReason
+    error_class: ErrorClass
+    code: str
+    message: str
+    retriable: bool
+    suggested_action: str
+    last_attempt: ProviderAttempt | None = None
+    attempts: tuple[AttemptSummary, ...] = ()
+    fallbacks: tuple[FallbackStep, ...] = ()
+    spent_usd: Decimal | None = field(default=Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """The intent waits on a delayed-retry topic."""
+
+    topic_index: int
+    state: DeferralState
+    last_attempt: ProviderAttempt | None = None
+
+
+Outcome = Completed | Failed | Deferred
