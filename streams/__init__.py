@@ -1,0 +1,1 @@
+"""Move: the only place that knows Faust, Kafka and ClickHouse."""

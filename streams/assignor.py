@@ -1,0 +1,95 @@
+"""Which member gets which lanes: by partition number, the same for every topic, sticky; pure.
+
+Faust's own assignor falls back to round robin without tables, which scatters the topics of one
+partition number over workers; two of them would then fence each other's lane for ever.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
+from aiokafka.coordinator.protocol import (
+    ConsumerProtocolMemberAssignment,
+    ConsumerProtocolMemberMetadata,
+)
+
+__all__ = ["LaneAssignor", "share_out"]
+
+
+def share_out(lanes: Iterable[int], owned: Mapping[str, Iterable[int]]) -> dict[str, list[int]]:
+    """Share lanes out evenly (counts differ by one at most), moving as few as possible.
+
+    `owned` holds every member with the lanes it had; a lane claimed twice stays with the first
+    member in name order.
+    """
+    members = sorted(owned)
+    wanted = sorted(set(lanes))
+    shares: dict[str, list[int]] = {member: [] for member in members}
+    if not members:
+        return shares
+    base, extra = divmod(len(wanted), len(members))
+    free = set(wanted)
+    for member in members:
+        for lane in sorted(set(owned[member]) & free):
+            allowed = base + (1 if extra else 0)
+            if len(shares[member]) >= allowed:
+                break
+            shares[member].append(lane)
+            free.discard(lane)
+        if len(shares[member]) > base:
+            extra -= 1
+    for lane in sorted(free):
+        poorest = min(members, key=lambda member: (len(shares[member]), member))
+        shares[poorest].append(lane)
+    return {member: sorted(share) for member, share in shares.items()}
+
+
+class LaneAssignor(AbstractPartitionAssignor):
+    """The assignor of a worker; keeps its last lanes in memory and sends them as user data."""
+
+    name = "hybrid-lanes"
+    version = 1
+
+    def __init__(self) -> None:
+        """Begin without lanes."""
+        self._lanes: tuple[int, ...] = ()
+
+    def assign(  # type: ignore[override]  # aiokafka calls it on the object given
+        self, cluster: Any, members: Mapping[str, ConsumerProtocolMemberMetadata]  # noqa: ANN401
+    ) -> dict[str, ConsumerProtocolMemberAssignment]:
+        """Assign every topic's partitions by number; runs on the group's leader."""
+        topics = sorted({topic for data in members.values() for topic in data.subscription})
+        counts = {topic: cluster.partitions_for_topic(topic) or set() for topic in topics}
+        lanes = set().union(*counts.values()) if counts else set()
+        owned = {member: _unpack(data.user_data) for member, data in members.items()}
+        shares = share_out(lanes, owned)
+        return {
+            member: ConsumerProtocolMemberAssignment(
+                self.version,
+                [
+                    (topic, [lane for lane in share if lane in counts[topic]])
+                    for topic in topics
+                    if topic in members[member].subscription
+                ],
+                b"",
+            )
+            for member, share in shares.items()
+        }
+
+    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:  # type: ignore[override]
+        """Tell the leader what this member reads and had."""
+        packed = struct.pack(f">{len(self._lanes)}i", *self._lanes)
+        return ConsumerProtocolMemberMetadata(self.version, sorted(topics), packed)
+
+    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:  # type: ignore[override]
+        """Remember the lanes for the next rebalance."""
+        self._lanes = tuple(
+            sorted({number for _topic, numbers in assignment.assignment for number in numbers})
+        )
+
+
+def _unpack(data: bytes | None) -> tuple[int, ...]:
+    if not data or len(data) % 4:
+        return ()
+    return struct.unpack(f">{len(data) // 4}i", data)

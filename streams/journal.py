@@ -1,0 +1,71 @@
+"""The attempt journal: attempts outside the lanes' transactions, by a plain idempotent producer."""
+
+import asyncio
+from contextlib import suppress
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from agents.clock import Clock
+from agents.log import Log
+from schemas.attempt import ProviderAttempt
+from schemas.settings import Settings
+from schemas.vocabulary import AttemptStatus, LogEvent
+from streams.failpoints import FailPoints
+from streams.kafka import producer
+
+__all__ = ["AttemptJournal"]
+
+
+class AttemptJournal:
+    """Writes attempts to `workflow.attempts`; no call is made before its start is on record."""
+
+    def __init__(
+        self, settings: Settings, *, clock: Clock, log: Log, fail_points: FailPoints
+    ) -> None:
+        """Keep the parts; `start` connects."""
+        self._topic = settings.topics.attempts
+        self._producer: AIOKafkaProducer = producer(settings, linger_ms=0)
+        self._clock = clock
+        self._log = log
+        self._fail_points = fail_points
+        self._posted: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Connect; raises KafkaError."""
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Write what was posted, within bounds, and disconnect."""
+        if self._posted:
+            await asyncio.wait(self._posted, timeout=5)
+        with suppress(TimeoutError, KafkaError):
+            await asyncio.wait_for(self._producer.stop(), 5)
+
+    async def write(self, attempt: ProviderAttempt) -> None:
+        """Write and wait until the broker has it; while the broker is away this waits for it."""
+        delay = 0.2
+        while True:
+            try:
+                await self._producer.send_and_wait(
+                    self._topic, attempt.to_json(), key=attempt.intent_id.encode()
+                )
+            except KafkaError as error:
+                self._log(
+                    LogEvent.JOURNAL_DELAYED,
+                    level="warning",
+                    intent_id=attempt.intent_id,
+                    error=type(error).__name__,
+                )
+                await self._clock.sleep(delay)
+                delay = min(delay * 2, 5)
+                continue
+            if attempt.status is AttemptStatus.STARTED:
+                self._fail_points.reach("after_started_journalled")
+            return
+
+    def post(self, attempt: ProviderAttempt) -> None:
+        """Write without waiting; `stop` waits for what is left."""
+        task = asyncio.get_running_loop().create_task(self.write(attempt))
+        self._posted.add(task)
+        task.add_done_callback(self._posted.discard)

@@ -1,0 +1,115 @@
+"""Kafka clients as the settings want them: security, limits, isolation."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from schemas.settings import Settings
+
+__all__ = [
+    "BrokerUnavailableError",
+    "admin_client",
+    "connection_options",
+    "consumer",
+    "end_offsets",
+    "producer",
+    "ssl_context",
+]
+
+#: A broker that does not answer within this is reported, not waited for.
+CONNECT_TIMEOUT_S = 15
+
+
+class BrokerUnavailableError(Exception):
+    """Raised when no broker of KAFKA_BOOTSTRAP_SERVERS can be reached."""
+
+    def __init__(self, settings: Settings, cause: BaseException) -> None:
+        """Say which servers were tried."""
+        super().__init__(
+            f"no Kafka broker answers at {settings.kafka_bootstrap_servers} "
+            f"({type(cause).__name__}): check KAFKA_BOOTSTRAP_SERVERS and that the broker runs"
+        )
+
+
+def ssl_context(settings: Settings) -> ssl.SSLContext | None:
+    """Build the TLS context, or None for a plain connection; raises OSError for unreadable files."""
+    if settings.kafka_security_protocol not in {"SSL", "SASL_SSL"}:
+        return None
+    context = ssl.create_default_context(cafile=settings.kafka_ssl_cafile)
+    if settings.kafka_ssl_certfile:
+        context.load_cert_chain(settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
+    return context
+
+
+def connection_options(settings: Settings) -> dict[str, Any]:
+    """Give the options that every client shares."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka_bootstrap_servers,
+        "security_protocol": settings.kafka_security_protocol,
+        "ssl_context": ssl_context(settings),
+    }
+    if settings.kafka_sasl_mechanism:
+        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
+        options["sasl_plain_username"] = settings.kafka_sasl_username
+        password = settings.kafka_sasl_password
+        options["sasl_plain_password"] = password.get_secret_value() if password else None
+    return options
+
+
+def producer(settings: Settings, **options: Any) -> AIOKafkaProducer:  # noqa: ANN401
+    """Build an idempotent producer that may write our largest record."""
+    return AIOKafkaProducer(
+        **connection_options(settings),
+        **{
+            "enable_idempotence": True,
+            "acks": "all",
+            "max_request_size": settings.max_record_bytes,
+            "request_timeout_ms": 20_000,
+            **options,
+        },
+    )
+
+
+def consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:  # noqa: ANN401
+    """Build a read_committed consumer without group that reads from the beginning."""
+    return AIOKafkaConsumer(
+        **connection_options(settings),
+        **{
+            "isolation_level": "read_committed",
+            # "latest" races with seek_to_beginning and reads nothing, without a word.
+            "auto_offset_reset": "earliest",
+            "enable_auto_commit": False,
+            "request_timeout_ms": 20_000,
+            "max_partition_fetch_bytes": max(1_048_576, settings.max_record_bytes),
+            **options,
+        },
+    )
+
+
+@asynccontextmanager
+async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Open an admin client; raises BrokerUnavailableError."""
+    client = AIOKafkaAdminClient(**connection_options(settings), request_timeout_ms=15_000)
+    try:
+        await client.start()
+    except (KafkaError, OSError, ValueError) as error:
+        await client.close()
+        raise BrokerUnavailableError(settings, error) from error
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def end_offsets(client: AIOKafkaConsumer, topic: str) -> dict[TopicPartition, int]:
+    """Give the end of each partition of a topic; empty when the topic does not exist."""
+    numbers = client.partitions_for_topic(topic)
+    if not numbers:
+        return {}
+    partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+    return dict(await client.end_offsets(partitions))

@@ -1,0 +1,145 @@
+"""What has been decided about each deduplication id of one partition number.
+
+Read from `workflow.ledger` to its end, read_committed, after the lane's producer has started (so
+that no earlier owner can still write) and before any intent of the lane runs.
+"""
+
+import asyncio
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas.events import LedgerRecord
+from schemas.settings import Settings
+from schemas.vocabulary import WorkflowStatus
+from streams.kafka import consumer
+
+__all__ = ["Entry", "Ledger", "read_ledger"]
+
+_STATUSES = tuple(WorkflowStatus)
+_LAYOUT = struct.Struct(">BBBHqq16s")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One decision."""
+
+    status: WorkflowStatus
+    replay_count: int
+    deferrals: int
+    topic_index: int
+    offset: int
+    decided_at_ms: int
+    outcome_digest: bytes
+
+
+def digest(text: str) -> bytes:
+    """Shorten an id of any length to 16 bytes (collisions: 2^-64 at billions of entries)."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class Ledger:
+    """Decisions by deduplication id, packed: two short byte strings an entry."""
+
+    def __init__(self, *, sources: tuple[str, ...], window_ms: int) -> None:
+        """Begin empty; entries older than `window_ms` do not count."""
+        self._entries: dict[bytes, bytes] = {}
+        self._sources = sources
+        self._window_ms = window_ms
+        self.next_offset = 0
+
+    def __len__(self) -> int:
+        """Count the entries kept in memory."""
+        return len(self._entries)
+
+    def get(self, key: str, *, now_ms: int) -> Entry | None:
+        """Find the decision about a deduplication id inside the window."""
+        packed = self._entries.get(digest(key))
+        if packed is None:
+            return None
+        status, replays, deferrals, topic, offset, decided, outcome = _LAYOUT.unpack(packed)
+        if now_ms - decided >= self._window_ms and _STATUSES[status] is not WorkflowStatus.DEFERRED:
+            del self._entries[digest(key)]
+            return None
+        return Entry(_STATUSES[status], replays, deferrals, topic, offset, decided, outcome)
+
+    def put(self, key: str, record: LedgerRecord) -> None:
+        """Keep a committed decision."""
+        topic = self._sources.index(record.topic) if record.topic in self._sources else 255
+        self._entries[digest(key)] = _LAYOUT.pack(
+            _STATUSES.index(record.status),
+            min(record.replay_count, 255),
+            min(record.deferrals, 255),
+            topic,
+            record.offset,
+            record.decided_at_ms,
+            digest(record.outcome_id),
+        )
+
+    def holds(self, key: str, outcome_id: str) -> bool:
+        """Whether exactly this outcome has been committed."""
+        packed = self._entries.get(digest(key))
+        return packed is not None and packed.endswith(digest(outcome_id))
+
+    def prune(self, *, now_ms: int) -> int:
+        """Forget what has left the window; gives how many entries went."""
+        old = [key for key, packed in self._items() if self._expired(packed, now_ms)]
+        for key in old:
+            del self._entries[key]
+        return len(old)
+
+    def _items(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self._entries.items())
+
+    def _expired(self, packed: bytes, now_ms: int) -> bool:
+        status, decided = packed[0], _LAYOUT.unpack(packed)[5]
+        deferred = _STATUSES[status] is WorkflowStatus.DEFERRED
+        return not deferred and now_ms - decided >= self._window_ms
+
+
+async def read_ledger(
+    settings: Settings, partition: int, ledger: Ledger, *, idle_limit_s: float = 30
+) -> int:
+    """Read a partition of the ledger topic from `ledger.next_offset` to its end.
+
+    Gives the number of records read; raises KafkaError, TimeoutError when the end stays away.
+    """
+    reader = consumer(settings)
+    await asyncio.wait_for(reader.start(), idle_limit_s)
+    try:
+        return await _read_to_end(
+            reader, TopicPartition(settings.topics.ledger, partition), ledger, idle_limit_s
+        )
+    finally:
+        await reader.stop()
+
+
+async def _read_to_end(
+    reader: AIOKafkaConsumer, tp: TopicPartition, ledger: Ledger, idle_limit_s: float
+) -> int:
+    reader.assign([tp])
+    # Our own open transaction was ended by starting the producer: the end is a stable end.
+    end = (await reader.end_offsets([tp]))[tp]
+    begin = (await reader.beginning_offsets([tp]))[tp]
+    reader.seek(tp, max(begin, ledger.next_offset))
+    count, idle_ms = 0, 0
+    while await reader.position(tp) < end:
+        batches = await reader.getmany(tp, timeout_ms=200, max_records=10_000)
+        records = batches.get(tp, [])
+        idle_ms = 0 if records else idle_ms + 200
+        if idle_ms > idle_limit_s * 1000:
+            message = f"the ledger of partition {tp.partition} cannot be read to its end"
+            raise TimeoutError(message)
+        for record in records:
+            if record.key is not None and record.value is not None:
+                ledger.put(
+                    record.key.decode("utf-8", "surrogatepass"),
+                    LedgerRecord.model_validate_json(record.value),
+                )
+                count += 1
+        await asyncio.sleep(0)
+    ledger.next_offset = end
+    return count

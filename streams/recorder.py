@@ -1,0 +1,209 @@
+"""The recorder: attempts, outcomes and events from Kafka into ClickHouse, committed after the insert.
+
+ClickHouse down means lag on its own consumer group and nothing else. A batch sent twice (killed
+between insert and commit) collapses in the tables. A row that ClickHouse refuses is found by
+bisection and set aside in the log, not its batch.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from pydantic import ValidationError
+
+from agents.clock import Clock
+from agents.log import Log
+from schemas.attempt import ProviderAttempt
+from schemas.events import WorkflowEvent
+from schemas.outcome import DeadLetter, WorkflowResult
+from schemas.rows import Row, attempt_row, dead_letter_row, event_row, result_row
+from schemas.settings import Settings
+from schemas.vocabulary import LogEvent
+from streams.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
+from streams.failpoints import FailPoints
+from streams.kafka import BrokerUnavailableError, consumer
+from streams.migrations import migrate
+
+__all__ = ["Recorder", "rows_of"]
+
+BATCH_RECORDS = 5_000
+#: A batch waits this long for more rows.
+GATHER_S = 1.0
+#: Errors of the server itself, not of a row: the batch is sent again.
+TRANSIENT_CODES = ("TOO_MANY_PARTS", "MEMORY_LIMIT", "TIMEOUT", "READONLY", "NOT_ENOUGH_SPACE")
+
+
+def rows_of(settings: Settings, record: ConsumerRecord) -> Row:
+    """Give the row of a record; raises ValidationError, KeyError for one that is none of ours."""
+    topics = settings.topics
+    builders: dict[str, Callable[[bytes], Row]] = {
+        topics.attempts: lambda raw: attempt_row(ProviderAttempt.model_validate_json(raw)),
+        topics.results: lambda raw: result_row(WorkflowResult.model_validate_json(raw)),
+        topics.dead_letters: lambda raw: dead_letter_row(DeadLetter.model_validate_json(raw)),
+        topics.events: lambda raw: event_row(WorkflowEvent.model_validate_json(raw)),
+    }
+    return builders[record.topic](record.value or b"")
+
+
+class Recorder:
+    """Moves records in batches until stopped."""
+
+    def __init__(self, settings: Settings, *, clock: Clock, log: Log) -> None:
+        """Keep the parts; `run` connects."""
+        self._settings = settings
+        self._clock = clock
+        self._log = log
+        self._fail_points = FailPoints(settings.hybrid_fail_point)
+        self._stopping = asyncio.Event()
+        self._clickhouse: ClickHouse | None = None
+        self.rows_written = 0
+        self.lag = 0
+        self.ready = False
+
+    def stop(self) -> None:
+        """Ask for a clean stop after the batch at hand."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Record until stopped; raises BrokerUnavailableError at start."""
+        topics = self._settings.topics
+        reader = consumer(
+            self._settings,
+            group_id=f"{self._settings.hybrid_topic_prefix}.recorder",
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=2_000,
+            max_poll_interval_ms=24 * 60 * 60 * 1000,  # ClickHouse may be away for hours
+        )
+        reader.subscribe([topics.attempts, topics.results, topics.dead_letters, topics.events])
+        try:
+            await asyncio.wait_for(reader.start(), 30)
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise BrokerUnavailableError(self._settings, error) from error
+        self._log(LogEvent.RECORDER_STARTED)
+        try:
+            await self._until_stored(migrate, first=True)
+            self.ready = True
+            while not self._stopping.is_set():
+                await self._record_batch(reader)
+        finally:
+            with suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(reader.stop(), 10)
+            if self._clickhouse is not None:
+                self._clickhouse.close()
+            self._log(LogEvent.RECORDER_STOPPED, rows=self.rows_written)
+
+    async def _record_batch(self, reader: AIOKafkaConsumer) -> None:
+        batch: list[ConsumerRecord] = []
+        offsets: dict[TopicPartition, int] = {}
+        deadline = self._clock.monotonic() + GATHER_S
+        while len(batch) < BATCH_RECORDS and not self._stopping.is_set():
+            wait_ms = int((deadline - self._clock.monotonic()) * 1000)
+            if wait_ms <= 0:
+                break
+            found = await reader.getmany(
+                timeout_ms=min(wait_ms, 250), max_records=BATCH_RECORDS - len(batch)
+            )
+            for tp, records in found.items():
+                batch.extend(records)
+                offsets[tp] = records[-1].offset + 1
+        await self._measure_lag(reader)
+        if not batch:
+            return
+        tables: dict[str, list[dict[str, Any]]] = {}
+        for record in batch:
+            try:
+                table, row = rows_of(self._settings, record)
+            except (ValidationError, KeyError) as error:
+                self._set_aside(f"{record.topic}/{record.partition}/{record.offset}", error)
+                continue
+            tables.setdefault(table, []).append(row)
+        self._fail_points.reach("recorder_before_insert")
+        for table, rows in tables.items():
+            token = _token(table, offsets, batch)
+            await self._until_stored(lambda store, t=table, r=rows, k=token: self._insert(store, t, r, k))
+        self._fail_points.reach("recorder_after_insert")
+        try:
+            await reader.commit(offsets)
+        except (CommitFailedError, IllegalStateError):
+            # A rebalance took partitions away; who has them now writes the same rows again.
+            return
+        except KafkaError as error:
+            self._log(LogEvent.INSERT_DELAYED, level="warning", error=type(error).__name__)
+        self.rows_written += sum(len(rows) for rows in tables.values())
+        self._log(
+            LogEvent.BATCH_INSERTED,
+            level="debug",
+            rows={table: len(rows) for table, rows in tables.items()},
+            lag=self.lag,
+        )
+
+    def _insert(
+        self, store: ClickHouse, table: str, rows: list[dict[str, Any]], token: str
+    ) -> None:
+        """Insert rows; a refused row is found by halving and set aside."""
+        try:
+            store.insert(table, rows, token=token)
+        except ClickHouseRefusedError as error:
+            if any(code in str(error) for code in TRANSIENT_CODES):
+                raise ClickHouseUnavailableError(str(error)) from error
+            if len(rows) == 1:
+                key = rows[0].get("attempt_id") or rows[0].get("outcome_id") or "?"
+                self._set_aside(f"{table}/{key}", error)
+                return
+            half = len(rows) // 2
+            self._insert(store, table, rows[:half], f"{token}a")
+            self._insert(store, table, rows[half:], f"{token}b")
+
+    async def _until_stored(
+        self, action: Callable[[ClickHouse], object], *, first: bool = False
+    ) -> None:
+        """Do something with ClickHouse, however long it is away."""
+        delay = 0.5
+        while not self._stopping.is_set():
+            try:
+                if self._clickhouse is None:
+                    self._clickhouse = await asyncio.to_thread(ClickHouse, self._settings)
+                await asyncio.to_thread(action, self._clickhouse)
+            except ClickHouseUnavailableError as error:
+                self._clickhouse = None
+                self._log(LogEvent.INSERT_DELAYED, level="warning", error=str(error))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), delay)
+                delay = min(delay * 2, 15)
+                continue
+            return
+        if not first:
+            # Stopping with rows that are not stored: nothing is committed, they come again.
+            raise asyncio.CancelledError
+
+    async def _measure_lag(self, reader: AIOKafkaConsumer) -> None:
+        """Count the records that are known to be there and have not been read."""
+        lag = 0
+        for tp in reader.assignment():
+            end = reader.highwater(tp)
+            if end is not None:
+                lag += max(0, end - await reader.position(tp))
+        self.lag = lag
+
+    def _set_aside(self, where: str, error: Exception) -> None:
+        self._log(
+            LogEvent.ROW_REFUSED, level="error", record=where, error=type(error).__name__
+        )
+
+
+def _token(
+    table: str, offsets: dict[TopicPartition, int], batch: list[ConsumerRecord]
+) -> str:
+    """Name a batch by what it holds: the same records give the same token."""
+    firsts: dict[tuple[str, int], int] = {}
+    for record in batch:
+        firsts.setdefault((record.topic, record.partition), record.offset)
+    parts = sorted(
+        f"{tp.topic}/{tp.partition}/{firsts[tp.topic, tp.partition]}-{end}"
+        for tp, end in offsets.items()
+    )
+    return hashlib.sha256(f"{table}:{','.join(parts)}".encode()).hexdigest()

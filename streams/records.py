@@ -1,0 +1,315 @@
+"""From an outcome to the records of one transaction; pure."""
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from agents.work import Completed, Deferred, Failed, Outcome
+from schemas.attempt import ProviderAttempt
+from schemas.base import Headers, Message
+from schemas.events import DeferralState, HybridWorkflowState, LedgerRecord, WorkflowEvent
+from schemas.intent import WorkflowIntent
+from schemas.outcome import DeadLetter, OriginalRecord, RecordSource
+from schemas.topics import Topics
+from schemas.vocabulary import EventName, WorkflowStatus
+
+__all__ = [
+    "DEFERRAL_HEADER",
+    "Decided",
+    "Identity",
+    "Incoming",
+    "OutRecord",
+    "duplicate_records",
+    "header",
+    "outcome_records",
+]
+
+DEFERRAL_HEADER = "hybrid-deferral"
+REPLAY_COUNT_HEADER = "replay-count"
+REPLAYED_HEADER = "replayed-dead-letter-id"
+INTENT_ID_HEADER = "intent-id"
+
+#: Headers of ours that are rewritten, not passed through, when an intent is written again.
+OWN_HEADERS = frozenset({DEFERRAL_HEADER})
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A record as it was read."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    @property
+    def source(self) -> RecordSource:
+        """Where it was read, as messages say it."""
+        return RecordSource(
+            topic=self.topic,
+            partition=self.partition,
+            offset=self.offset,
+            timestamp=datetime.fromtimestamp(self.timestamp_ms / 1000, UTC),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose outcome it is."""
+
+    key: str
+    intent_id: str
+    replay_count: int
+    intent: WorkflowIntent | None
+    deferral: DeferralState | None
+    source: RecordSource
+
+
+@dataclass(frozen=True, slots=True)
+class OutRecord:
+    """A record to be written; `partition` None = by key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Everything that one transaction writes about one outcome."""
+
+    outcome_id: str
+    ledger: LedgerRecord
+    records: tuple[OutRecord, ...] = field(default_factory=tuple)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all values, for bounding a batch."""
+        return sum(len(record.value) for record in self.records)
+
+
+def header(headers: Iterable[tuple[str, bytes]], name: str) -> bytes | None:
+    """Give the last value of a header, or None."""
+    found = None
+    for key, value in headers:
+        if key == name:
+            found = value
+    return found
+
+
+def outcome_records(
+    topics: Topics,
+    incoming: Incoming,
+    who: Identity,
+    outcome: Outcome,
+    *,
+    lane: int,
+    outcome_id: str,
+    worker: str,
+    group: str,
+    now: datetime,
+) -> Decided:
+    """Build result, dead letter or deferral with its attempts, state, events and ledger entry."""
+    intent = who.intent
+    tenant = intent.tenant if intent else "default"
+    kind = intent.type if intent else None
+    key = who.intent_id.encode()
+    records: list[OutRecord] = []
+    provider: str | None = None
+    deferred_until: datetime | None = None
+    match outcome:
+        case Completed(result=result):
+            status, name = WorkflowStatus.COMPLETED, EventName.WORKFLOW_COMPLETED
+            provider = result.provider
+            records.append(
+                OutRecord(topics.results, key, result.to_json(), _public_headers(incoming, who))
+            )
+            details: dict[str, object] = {"provider": provider, "result_id": result.result_id}
+        case Failed():
+            status, name = WorkflowStatus.FAILED, EventName.WORKFLOW_FAILED
+            letter = dead_letter(incoming, who, outcome, dead_letter_id=outcome_id, now=now)
+            records.append(
+                OutRecord(
+                    topics.dead_letters,
+                    key if intent else (incoming.key or key),
+                    letter.to_json(),
+                    _dead_letter_headers(incoming, who, letter, group),
+                )
+            )
+            details = {"reason": outcome.reason.value, "dead_letter_id": outcome_id}
+        case Deferred(state=state):
+            status, name = WorkflowStatus.DEFERRED, EventName.WORKFLOW_DEFERRED
+            deferred_until = datetime.fromtimestamp(state.due_at_ms / 1000, UTC)
+            records.append(_deferred_record(topics, incoming, outcome, lane))
+            details = {"reason": state.reason, "count": state.count}
+    records += _attempt_records(topics, outcome.last_attempt, key)
+    happened = [(name, details)]
+    if not isinstance(outcome, Deferred):
+        happened = [
+            (EventName.FALLBACK_STARTED, {"from": step.from_, "to": step.to, "reason": step.reason})
+            for step in outcome.fallbacks
+        ] + happened
+    for number, (event_name, event_details) in enumerate(happened):
+        event = WorkflowEvent(
+            event_id=f"{outcome_id}/{number}",
+            name=event_name,
+            intent_id=who.intent_id,
+            tenant=tenant,
+            type=kind,
+            worker=worker,
+            details=dict(event_details),
+            trace_context=intent.trace_context if intent else None,
+            occurred_at=now,
+        )
+        records.append(OutRecord(topics.events, key, event.to_json()))
+    state_record = HybridWorkflowState(
+        intent_id=who.intent_id,
+        status=status,
+        tenant=tenant,
+        type=kind,
+        outcome_id=outcome_id,
+        provider=provider,
+        deferred_until=deferred_until,
+        replay_count=who.replay_count,
+        updated_at=now,
+    )
+    records.append(OutRecord(topics.state, key, state_record.to_json()))
+    ledger = LedgerRecord(
+        outcome_id=outcome_id,
+        status=status,
+        replay_count=who.replay_count,
+        deferrals=outcome.state.hop if isinstance(outcome, Deferred) else 0,
+        topic=incoming.topic,
+        offset=incoming.offset,
+        decided_at_ms=int(now.timestamp() * 1000),
+    )
+    records.append(_keyed(topics.ledger, who.key, ledger, lane))
+    return Decided(outcome_id, ledger, tuple(records))
+
+
+def duplicate_records(
+    topics: Topics, incoming: Incoming, who: Identity, *, event_id: str, worker: str, now: datetime
+) -> OutRecord:
+    """Build the event that makes a repeated intent visible."""
+    event = WorkflowEvent(
+        event_id=event_id,
+        name=EventName.DUPLICATE_IGNORED,
+        intent_id=who.intent_id,
+        tenant=who.intent.tenant if who.intent else "default",
+        type=who.intent.type if who.intent else None,
+        worker=worker,
+        details={
+            "deduplication_id": who.key,
+            "topic": incoming.topic,
+            "partition": incoming.partition,
+            "offset": incoming.offset,
+        },
+        occurred_at=now,
+    )
+    return OutRecord(topics.events, who.intent_id.encode(), event.to_json())
+
+
+def dead_letter(
+    incoming: Incoming, who: Identity, failed: Failed, *, dead_letter_id: str, now: datetime
+) -> DeadLetter:
+    """Build the dead letter, with the exact bytes that came."""
+    intent = who.intent
+    return DeadLetter(
+        dead_letter_id=dead_letter_id,
+        intent_id=who.intent_id,
+        reason=failed.reason,
+        error_class=failed.error_class,
+        error_code=failed.code,
+        error_message=failed.message,
+        retriable=failed.retriable,
+        suggested_action=failed.suggested_action,
+        attempts=list(failed.attempts),
+        fallback_history=list(failed.fallbacks),
+        spent_usd=failed.spent_usd,
+        replay_count=who.replay_count,
+        source=who.source,
+        original=OriginalRecord(
+            key=_base64(incoming.key),
+            value=_base64(incoming.value),
+            headers=[
+                (name, base64.b64encode(value).decode())
+                for name, value in incoming.headers
+                if name not in OWN_HEADERS
+            ],
+        ),
+        tenant=intent.tenant if intent else "default",
+        type=intent.type if intent else None,
+        trace_context=intent.trace_context if intent else None,
+        failed_at=now,
+    )
+
+
+def _deferred_record(
+    topics: Topics, incoming: Incoming, outcome: Deferred, lane: int
+) -> OutRecord:
+    passed = tuple(pair for pair in incoming.headers if pair[0] not in OWN_HEADERS)
+    return OutRecord(
+        topics.deferred[outcome.topic_index],
+        incoming.key,
+        incoming.value or b"",
+        (*passed, (DEFERRAL_HEADER, outcome.state.to_json())),
+        partition=lane,
+    )
+
+
+def _attempt_records(
+    topics: Topics, attempt: ProviderAttempt | None, key: bytes
+) -> list[OutRecord]:
+    return [] if attempt is None else [OutRecord(topics.attempts, key, attempt.to_json())]
+
+
+def _keyed(topic: str, key: str, message: Message, lane: int) -> OutRecord:
+    return OutRecord(
+        topic, key.encode("utf-8", "surrogatepass"), message.to_json(), partition=lane
+    )
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()
+
+
+def _public_headers(incoming: Incoming, who: Identity) -> tuple[tuple[str, bytes], ...]:
+    """Pass the intent's headers on, and say in headers what consumers route by."""
+    own = {INTENT_ID_HEADER, "intent-type", "tenant", *OWN_HEADERS}
+    passed = tuple(pair for pair in incoming.headers if pair[0] not in own)
+    intent = who.intent
+    described = [(INTENT_ID_HEADER, who.intent_id.encode())]
+    if intent is not None:
+        described += [("intent-type", intent.type.encode()), ("tenant", intent.tenant.encode())]
+    return (*passed, *described)
+
+
+def _dead_letter_headers(
+    incoming: Incoming, who: Identity, letter: DeadLetter, group: str
+) -> tuple[tuple[str, bytes], ...]:
+    """Add the names of KIP-1191, and ours in the same family."""
+    values = {
+        "topic": who.source.topic,
+        "partition": str(who.source.partition),
+        "offset": str(who.source.offset),
+        "group": group,
+        "message": letter.error_message,
+        "delivery.count": str(len(letter.attempts)),
+        "timestamp": str(int(who.source.timestamp.timestamp() * 1000)),
+        "reason": letter.reason.value,
+        "class": letter.error_class.value,
+        "replay.count": str(letter.replay_count),
+    }
+    family = tuple((f"__dlq.errors.{name}", value.encode()) for name, value in values.items())
+    passed = tuple(
+        pair
+        for pair in _public_headers(incoming, who)
+        if not pair[0].startswith("__dlq.errors.")
+    )
+    return (*passed, *family)

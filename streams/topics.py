@@ -1,0 +1,141 @@
+"""Creating and checking the topics; never shrinks, never deletes."""
+
+from dataclasses import dataclass
+
+from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from schemas.settings import Settings
+from schemas.topics import TopicSpec
+from streams.kafka import admin_client
+
+__all__ = ["TopicReport", "TopicsError", "check_topics", "ensure_topics"]
+
+SOURCE_HINT = "run `hybrid topics ensure` first"
+
+
+class TopicsError(Exception):
+    """Raised when topics are missing or are not what the lanes need."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    """One topic as it was found: `created`, `ok` or `differs`."""
+
+    name: str
+    partitions: int
+    state: str
+    detail: str = ""
+
+
+def _config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
+    """Give the topic's configuration; sizes leave room for what is larger than the limit."""
+    limit = (
+        settings.max_record_bytes if not spec.name.endswith(".alerts") else 1_048_576
+    )
+    if spec.name in settings.topics.sources:
+        limit = settings.max_topic_intent_bytes
+    return {
+        "cleanup.policy": "compact,delete" if spec.compact else "delete",
+        "retention.ms": str(spec.retention_ms),
+        "max.message.bytes": str(limit),
+    }
+
+
+async def ensure_topics(settings: Settings) -> list[TopicReport]:
+    """Create what is missing and report what differs; raises BrokerUnavailableError, TopicsError."""
+    async with admin_client(settings) as admin:
+        existing = set(await admin.list_topics())
+        missing = [spec for spec in settings.topics.specs() if spec.name not in existing]
+        if missing:
+            response = await admin.create_topics(
+                [
+                    NewTopic(
+                        name=spec.name,
+                        num_partitions=settings.hybrid_partitions,
+                        replication_factor=settings.hybrid_replication_factor,
+                        topic_configs=_config(spec, settings),
+                    )
+                    for spec in missing
+                ]
+            )
+            for name, code, *rest in response.topic_errors:
+                if code and for_code(code) is not TopicAlreadyExistsError:
+                    why = rest[0] if rest and rest[0] else for_code(code).__name__
+                    message = f"topic {name} cannot be created: {why}"
+                    raise TopicsError(message)
+        created = {spec.name for spec in missing}
+    reports = await check_topics(settings)
+    return [
+        TopicReport(report.name, report.partitions, "created", report.detail)
+        if report.name in created and report.state == "ok"
+        else report
+        for report in reports
+    ]
+
+
+async def check_topics(settings: Settings) -> list[TopicReport]:
+    """Compare every topic with the contract; raises BrokerUnavailableError."""
+    specs = settings.topics.specs()
+    async with admin_client(settings) as admin:
+        existing = set(await admin.list_topics())
+        present = [spec.name for spec in specs if spec.name in existing]
+        described = {
+            topic["topic"]: len(topic["partitions"])
+            for topic in (await admin.describe_topics(present) if present else [])
+        }
+        configs: dict[str, dict[str, str]] = {}
+        if present:
+            resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in present]
+            for response in await admin.describe_configs(resources):
+                for resource in response.resources:
+                    _code, _message, _kind, name, entries = resource[:5]
+                    configs[name] = {entry[0]: entry[1] for entry in entries}
+    reports = []
+    for spec in specs:
+        if spec.name not in described:
+            reports.append(TopicReport(spec.name, 0, "missing", SOURCE_HINT))
+            continue
+        wrong = [
+            f"{key} is {configs.get(spec.name, {}).get(key)}, wanted {value}"
+            for key, value in _config(spec, settings).items()
+            if not _same(configs.get(spec.name, {}).get(key), value)
+        ]
+        partitions = described[spec.name]
+        if partitions != settings.hybrid_partitions:
+            wrong.append(f"{partitions} partitions, wanted {settings.hybrid_partitions}")
+        reports.append(
+            TopicReport(spec.name, partitions, "differs" if wrong else "ok", "; ".join(wrong))
+        )
+    return reports
+
+
+def _same(found: str | None, wanted: str) -> bool:
+    return found is not None and set(found.split(",")) == set(wanted.split(","))
+
+
+def require_usable(settings: Settings, reports: list[TopicReport]) -> int:
+    """Give the common number of partitions of the source topics; raises TopicsError.
+
+    A missing source topic makes Faust consume nothing, for ever, in silence; unequal partition
+    counts break the lanes: both are refused at start.
+    """
+    lanes = {*settings.topics.sources, settings.topics.ledger}
+    missing = [report.name for report in reports if report.state == "missing"]
+    if missing:
+        message = f"topics are missing: {', '.join(missing)}; {SOURCE_HINT}"
+        raise TopicsError(message)
+    counts = {report.name: report.partitions for report in reports if report.name in lanes}
+    if len(set(counts.values())) != 1:
+        listed = ", ".join(f"{name} has {count}" for name, count in sorted(counts.items()))
+        message = f"all intent topics need the same number of partitions: {listed}"
+        raise TopicsError(message)
+    ledger = next(report for report in reports if report.name == settings.topics.ledger)
+    if "cleanup.policy" in ledger.detail or "retention.ms" in ledger.detail:
+        message = f"topic {ledger.name} cannot hold the ledger: {ledger.detail}"
+        raise TopicsError(message)
+    return next(iter(counts.values()))
+
+
+__all__ += ["require_usable"]
