@@ -1,0 +1,1 @@
+"""Operate: the command, the local stack, the console, the doctor."""

@@ -1,0 +1,58 @@
+"""The command `hybrid`: one sentence and the right exit status for whatever goes wrong."""
+
+import sys
+
+import typer
+from aiokafka.errors import KafkaError
+from rich.console import Console
+
+from hybrid.commands import costs, data, operate, stack
+from hybrid.errors import HybridError
+from streams.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
+from streams.kafka import BrokerUnavailableError
+from streams.migrations import MigrationError
+from streams.topics import TopicsError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="hybrid",
+    help="Durable, cost-accounted execution of language-model work over Kafka.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    add_completion=False,
+)
+for module in (stack, operate, data, costs):
+    module.register(app)
+
+#: Errors of the world around us → exit status.
+STATUSES: dict[type[Exception], int] = {
+    BrokerUnavailableError: 2,
+    ClickHouseUnavailableError: 2,
+    TopicsError: 2,
+    ClickHouseRefusedError: 1,
+    MigrationError: 1,
+    KafkaError: 1,
+}
+
+
+def main() -> None:
+    """Run the command; every expected failure becomes one sentence on standard error."""
+    try:
+        app(standalone_mode=True)
+    except HybridError as error:
+        _end(str(error), error.exit_status)
+    except tuple(STATUSES) as error:
+        status = next(code for kind, code in STATUSES.items() if isinstance(error, kind))
+        _end(str(error) or type(error).__name__, status)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _end(sentence: str, status: int) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"hybrid: {sentence}", markup=False, highlight=False)
+    sys.exit(status)

@@ -1,0 +1,255 @@
+"""Commands for data in and out: publish, results, dead letters."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from rich.progress import Progress
+
+from hybrid.commands.common import (
+    Format,
+    FormatOption,
+    SinceOption,
+    parse_moment,
+    print_table,
+)
+from hybrid.config import load_settings, need_kafka
+from hybrid.errors import HybridError, UsageError
+from schemas.base import format_usd
+from schemas.outcome import DeadLetter
+from schemas.settings import Settings
+from schemas.vocabulary import DeadLetterReason, ErrorClass
+from streams.publish import BadLine, publish_lines
+from streams.reading import read_topic
+from streams.replay import Selection, dead_letters, estimate
+from streams.replay import replay as replay_letters
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(publish)
+    app.command()(results)
+    dlq = typer.Typer(help="The dead letters.", no_args_is_help=True)
+    dlq.command("list")(dlq_list)
+    dlq.command("show")(dlq_show)
+    dlq.command("replay")(dlq_replay)
+    app.add_typer(dlq, name="dlq")
+
+
+def publish(
+    file: Annotated[str, typer.Argument(help="JSON Lines, `-` for standard input")],
+) -> None:
+    """Publish intents from JSON Lines; a bad line is reported and stops nothing else.
+
+    Example: `hybrid publish intents.jsonl`
+    """
+    settings = need_kafka(load_settings())
+    if file == "-":
+        source: BinaryIO = sys.stdin.buffer
+        size = None
+    else:
+        try:
+            source = Path(file).open("rb")  # noqa: SIM115 - closed below
+            size = os.fstat(source.fileno()).st_size
+        except OSError as error:
+            message = f"{file} cannot be read: {error.strerror}"
+            raise UsageError(message) from error
+    errors: list[BadLine] = []
+
+    def on_bad(line: BadLine) -> None:
+        errors.append(line)
+        typer.echo(f"line {line.number}: {line.problem}", err=True)
+
+    with source, Progress(console=_stderr(), transient=True) as progress:
+        task = progress.add_task("publishing", total=size)
+        done = asyncio.run(
+            publish_lines(
+                settings,
+                source,
+                on_bad=on_bad,
+                on_progress=lambda count: progress.advance(task, count),
+            )
+        )
+    typer.echo(f"published {done.published}")
+    if done.bad:
+        message = f"{done.bad} of {done.bad + done.published} lines were not published; see above"
+        raise HybridError(message)
+
+
+def results(
+    follow: Annotated[bool, typer.Option("--follow", help="wait for more")] = False,
+    since: SinceOption = None,
+    limit: Annotated[int | None, typer.Option(min=1)] = None,
+    intent_id: Annotated[str | None, typer.Option()] = None,
+) -> None:
+    """Print results as JSON Lines.
+
+    Example: `hybrid results --since 1h --limit 10`
+    """
+    settings = need_kafka(load_settings())
+    moment = parse_moment(since)
+
+    async def read() -> None:
+        count = 0
+        records = read_topic(settings, settings.topics.results, since=moment, follow=follow)
+        async for record in records:
+            document = json.loads(record.value or b"{}")
+            if intent_id is not None and document.get("intent_id") != intent_id:
+                continue
+            sys.stdout.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
+            sys.stdout.flush()
+            count += 1
+            if limit is not None and count >= limit:
+                return
+
+    asyncio.run(read())
+
+
+Reason = Annotated[DeadLetterReason | None, typer.Option()]
+Class = Annotated[ErrorClass | None, typer.Option()]
+Text = Annotated[str | None, typer.Option()]
+Limit = Annotated[int | None, typer.Option(min=1)]
+
+
+def dlq_list(  # noqa: PLR0913 - the filters of the contract
+    reason: Reason = None,
+    error_class: Class = None,
+    type_: Annotated[str | None, typer.Option("--type")] = None,
+    tenant: Text = None,
+    since: SinceOption = None,
+    until: SinceOption = None,
+    limit: Limit = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """List dead letters.
+
+    Example: `hybrid dlq list --reason rejected --since 24h`
+    """
+    selection = _selection(reason, error_class, type_, tenant, since, until, None, limit)
+    letters = asyncio.run(_collect(need_kafka(load_settings()), selection))
+    columns = ["failed_at", "dead_letter_id", "intent_id", "type", "reason", "error_code", "calls", "spent_usd"]
+    rows = [
+        (
+            letter.to_dict()["failed_at"],
+            letter.dead_letter_id,
+            letter.intent_id,
+            letter.type or "",
+            letter.reason.value,
+            letter.error_code,
+            len(letter.attempts),
+            None if letter.spent_usd is None else format_usd(letter.spent_usd),
+        )
+        for letter in letters
+    ]
+    print_table(columns, rows, form)
+
+
+def dlq_show(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="dead letter or intent id")],
+) -> None:
+    """Print one dead letter whole, as JSON.
+
+    Example: `hybrid dlq show 0190a1b2-…`
+    """
+    letters = asyncio.run(_collect(need_kafka(load_settings()), Selection(id=identifier)))
+    if not letters:
+        message = f"no dead letter has the id {identifier}"
+        raise HybridError(message)
+    for letter in letters:
+        typer.echo(json.dumps(letter.to_dict(), ensure_ascii=False, indent=2))
+
+
+def dlq_replay(  # noqa: PLR0913 - the filters of the contract
+    reason: Reason = None,
+    error_class: Class = None,
+    type_: Annotated[str | None, typer.Option("--type")] = None,
+    tenant: Text = None,
+    since: SinceOption = None,
+    until: SinceOption = None,
+    id_: Annotated[str | None, typer.Option("--id")] = None,
+    limit: Limit = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="count and estimate only")] = False,
+    rate: Annotated[float | None, typer.Option(min=0.01, help="records a second")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Publish dead letters again as the intents they were; each replay runs once.
+
+    Example: `hybrid dlq replay --reason exhausted --since 2h --dry-run`
+    """
+    settings = need_kafka(load_settings())
+    selection = _selection(reason, error_class, type_, tenant, since, until, id_, limit)
+    letters = _newest(asyncio.run(_collect(settings, selection)))
+    cost = estimate(settings, letters)
+    usd = "an unknown price" if cost.usd is None else f"at most {format_usd(cost.usd)} USD"
+    typer.echo(f"{cost.count} dead letters, about {cost.tokens} input tokens, {usd}")
+    if dry_run or not letters:
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            message = "nothing was replayed: say --yes where nobody can be asked"
+            raise UsageError(message)
+        typer.confirm("Replay them?", abort=True)
+    showing = Progress(console=_stderr(), transient=True) if len(letters) > 1 else nullcontext()
+    with showing as progress:
+        task = progress.add_task("replaying", total=len(letters)) if progress else None
+        count = asyncio.run(
+            replay_letters(
+                settings,
+                letters,
+                rate=rate,
+                on_replayed=lambda _letter: progress.advance(task) if progress else None,
+            )
+        )
+    typer.echo(f"replayed {count}")
+
+
+def _newest(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+    """Keep the last dead letter of each intent: an earlier one has been replayed already."""
+    kept: dict[str, DeadLetter] = {}
+    for letter in letters:
+        known = kept.get(letter.intent_id)
+        if known is None or known.replay_count <= letter.replay_count:
+            kept[letter.intent_id] = letter
+    return list(kept.values())
+
+
+def _selection(  # noqa: PLR0913 - the filters of the contract
+    reason: DeadLetterReason | None,
+    error_class: ErrorClass | None,
+    type_: str | None,
+    tenant: str | None,
+    since: str | None,
+    until: str | None,
+    identifier: str | None,
+    limit: int | None,
+) -> Selection:
+    return Selection(
+        reason=reason.value if reason else None,
+        error_class=error_class.value if error_class else None,
+        type=type_,
+        tenant=tenant,
+        since=parse_moment(since),
+        until=parse_moment(until, option="--until"),
+        id=identifier,
+        limit=limit,
+    )
+
+
+async def _collect(settings: Settings, selection: Selection) -> list[DeadLetter]:
+    return [letter async for letter in dead_letters(settings, selection)]
+
+
+def _stderr() -> object:
+    from rich.console import Console  # noqa: PLC0415 - only where there is progress
+
+    return Console(stderr=True)
+
+

@@ -1,0 +1,101 @@
+"""Commands for operators: topics, migrations, schemas, doctor."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hybrid import doctor as diagnosis
+from hybrid.commands.common import Format, FormatOption, console, print_table
+from hybrid.config import load_settings, need_clickhouse, need_kafka
+from hybrid.errors import HybridError
+from schemas.export import write_all
+from streams.clickhouse import ClickHouse
+from streams.migrations import load_migrations
+from streams.migrations import migrate as apply_migrations
+from streams.topics import ensure_topics
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    topics = typer.Typer(help="The topics.", no_args_is_help=True)
+    topics.command("ensure")(ensure)
+    app.add_typer(topics, name="topics")
+    app.command()(migrate)
+    schemas = typer.Typer(help="The messages' schemas.", no_args_is_help=True)
+    schemas.command("export")(export)
+    app.add_typer(schemas, name="schemas")
+    app.command()(doctor)
+
+
+def ensure(form: FormatOption = Format.TABLE) -> None:
+    """Create or check every topic (partitions, retention, compaction); never shrinks or deletes.
+
+    Example: `hybrid topics ensure`
+    """
+    reports = asyncio.run(ensure_topics(need_kafka(load_settings())))
+    print_table(
+        ["topic", "partitions", "state", "detail"],
+        [(report.name, report.partitions, report.state, report.detail) for report in reports],
+        form,
+    )
+    wrong = [report.name for report in reports if report.state == "differs"]
+    if wrong:
+        message = f"topics differ from what is wanted: {', '.join(wrong)}; alter them by hand"
+        raise HybridError(message)
+
+
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the SQL only")] = False,
+) -> None:
+    """Apply the ClickHouse migrations; idempotent.
+
+    Example: `hybrid migrate --dry-run`
+    """
+    if dry_run:
+        for step in load_migrations():
+            typer.echo(f"-- {step.version:04d}_{step.name}")
+            for statement in step.up:
+                typer.echo(f"{statement};\n")
+        return
+    store = ClickHouse(need_clickhouse(load_settings()))
+    try:
+        done = apply_migrations(store)
+    finally:
+        store.close()
+    names = ", ".join(f"{step.version:04d}_{step.name}" for step in done)
+    console.print(f"applied {len(done)} migrations{': ' + names if names else ''}", highlight=False)
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="where the files go")],
+) -> None:
+    """Write the JSON Schemas of every message and the AsyncAPI document.
+
+    Example: `hybrid schemas export ./schemas-out`
+    """
+    try:
+        written = write_all(folder, load_settings().topics)
+    except OSError as error:
+        message = f"{folder} cannot be written: {error.strerror}"
+        raise HybridError(message) from error
+    console.print(f"wrote {len(written)} files to {folder}", highlight=False)
+
+
+def doctor(form: FormatOption = Format.TABLE) -> None:
+    """Check configuration, connections, topics, tables, providers and clock.
+
+    Example: `hybrid doctor`
+    """
+    checks = asyncio.run(diagnosis.examine(load_settings()))
+    print_table(
+        ["check", "state", "detail"], [(one.name, one.state, one.detail) for one in checks], form
+    )
+    good = sum(one.state == "ok" for one in checks)
+    if form is Format.TABLE:
+        console.print(f"score: {good} of {len(checks)}", highlight=False)
+    if any(one.state == "broken" for one in checks):
+        raise typer.Exit(1)

@@ -1,0 +1,136 @@
+"""Commands that run something: the stack, the demo, a worker, a recorder, the simulator."""
+
+import signal
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hybrid import demo as demo_run
+from hybrid import runtime
+from hybrid.commands.common import console
+from hybrid.config import load_settings, need_clickhouse, need_kafka
+from hybrid.stack.local import LocalStack, StackOptions
+
+__all__ = ["register"]
+
+Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="default: a free one")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(demo)
+    app.command()(up)
+    app.command()(worker)
+    app.command()(recorder)
+    app.command()(simulator)
+    app.command("clickhouse-engine", hidden=True)(clickhouse_engine)
+
+
+def demo(
+    live: Annotated[
+        bool, typer.Option("--live", help="use the real providers whose keys are set; costs money")
+    ] = False,
+) -> None:
+    """Start the local stack, run sample intents of every kind, show results and costs, stop it.
+
+    Example: `hybrid demo`
+    """
+    load_settings()
+    demo_run.run(live=live)
+
+
+def up(  # noqa: PLR0913 - the options of the contract
+    workers: Annotated[int, typer.Option(min=1, max=64, help="number of workers")] = 1,
+    data_dir: Annotated[Path | None, typer.Option(help="keeps the data over restarts")] = None,
+    ready_file: Annotated[Path | None, typer.Option(help="gets the addresses as JSON")] = None,
+    kafka_port: Port = None,
+    clickhouse_port: Port = None,
+    simulator_port: Port = None,
+    metrics_port: Port = None,
+    seed: Annotated[int, typer.Option(help="of the simulator's chance")] = 0,
+) -> None:
+    """Run the local stack in the foreground until Ctrl-C.
+
+    Example: `hybrid up --workers 2 --data-dir ./data`
+    """
+    load_settings()
+    options = StackOptions(
+        workers=workers,
+        data_dir=data_dir.absolute() if data_dir else None,
+        ready_file=ready_file.absolute() if ready_file else None,
+        kafka_port=kafka_port,
+        clickhouse_port=clickhouse_port,
+        simulator_port=simulator_port,
+        metrics_port=metrics_port,
+        seed=seed,
+    )
+    stopping = False
+
+    def on_signal(_number: int, _frame: object) -> None:
+        nonlocal stopping
+        if stopping:
+            raise KeyboardInterrupt
+        stopping = True
+
+    began = time.monotonic()  # noqa: TID251 - shown to the user
+    stack = LocalStack(options, report=lambda text: console.print(f"  {text}", highlight=False))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    try:
+        stack.start(should_stop=lambda: stopping)
+        if not stopping:
+            seconds = time.monotonic() - began  # noqa: TID251 - shown to the user
+            console.print(f"[bold green]ready[/] after {seconds:.1f} s; Ctrl-C stops everything")
+            for name in ("kafka", "clickhouse", "simulator", "metrics"):
+                console.print(f"  {name:<11}{stack.addresses()[name]}", highlight=False)
+            console.print(f"  {'logs':<11}{stack.folder / 'logs'}", highlight=False)
+        while not stopping:
+            stack.supervise()
+            time.sleep(0.2)  # noqa: TID251 - the supervisor's own rhythm
+    finally:
+        console.print("stopping …")
+        stack.stop()
+        console.print("stopped")
+
+
+def worker() -> None:
+    """Run one orchestrator worker against KAFKA_BOOTSTRAP_SERVERS.
+
+    Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 OPENAI_API_KEY=… hybrid worker`
+    """
+    runtime.run_worker(need_kafka(load_settings()))
+
+
+def recorder() -> None:
+    """Run one ClickHouse recorder: attempts, outcomes and events from Kafka into ClickHouse.
+
+    Example: `CLICKHOUSE_URL=http://default:@clickhouse:8123/hybrid hybrid recorder`
+    """
+    runtime.run_recorder(need_clickhouse(need_kafka(load_settings())))
+
+
+def simulator(
+    port: Annotated[int, typer.Option(min=1, max=65_535)] = 8089,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same chance")] = 0,
+    log: Annotated[Path | None, typer.Option(help="gets one JSON line a call")] = None,
+) -> None:
+    """Run the simulated providers (OpenAI and Azure OpenAI paths) with scripted faults.
+
+    Example: `hybrid simulator --port 8089`, then
+    `curl -d '{"openai": {"rate_429": 0.05}}' http://127.0.0.1:8089/_sim/faults`
+    """
+    runtime.run_simulator(
+        port=port,
+        seed=seed,
+        log_file=log,
+        ready=lambda: console.print(f"simulated providers at http://127.0.0.1:{port}", highlight=False),
+    )
+
+
+def clickhouse_engine(
+    data_dir: Annotated[Path, typer.Option()], port: Annotated[int, typer.Option()]
+) -> None:
+    """Run the local stack's ClickHouse engine."""
+    runtime.run_clickhouse(folder=data_dir, port=port)

@@ -1,0 +1,119 @@
+"""Configuration enters once: environment over `hybrid.toml` over defaults, one Settings out."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+
+from hybrid.errors import UsageError
+from hybrid.stack.state import running_stack
+from schemas.settings import Settings
+from streams.clickhouse import database_of
+
+__all__ = ["load_settings", "need_clickhouse", "need_kafka"]
+
+SECRET_WORDS = ("key", "password", "url")
+NOT_SECRET = ("openai_base_url",)
+
+
+def load_settings(
+    *, environment: Mapping[str, str] | None = None, file: Path | None = None, **overrides: object
+) -> Settings:
+    """Read and check everything; raises UsageError with name, value and what is allowed."""
+    values: dict[str, Any] = {}
+    file = file or Path("hybrid.toml")
+    if file.exists():
+        values.update(_read_file(file))
+    source = os.environ if environment is None else environment
+    for name in Settings.model_fields:
+        if source.get(name.upper(), "") != "":
+            values[name] = source[name.upper()]
+    values.update(overrides)
+    try:
+        settings = Settings.model_validate(values)
+        if settings.clickhouse_url is not None:
+            database_of(settings.clickhouse_url.get_secret_value())
+    except ValidationError as error:
+        raise UsageError(_sentence(error, values)) from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    _check_together(settings)
+    return settings
+
+
+def need_kafka(settings: Settings) -> Settings:
+    """Fill in the running local stack where no broker is configured; raises UsageError."""
+    if settings.kafka_bootstrap_servers:
+        return settings
+    stack = running_stack()
+    if stack is None:
+        message = (
+            "no Kafka to talk to: set KAFKA_BOOTSTRAP_SERVERS, or start the local stack with "
+            "`hybrid up` in another terminal"
+        )
+        raise UsageError(message)
+    changes: dict[str, object] = {"kafka_bootstrap_servers": stack["kafka"]}
+    if settings.clickhouse_url is None:
+        changes["clickhouse_url"] = SecretStr(str(stack["clickhouse"]))
+    return settings.model_copy(update=changes)
+
+
+def need_clickhouse(settings: Settings) -> Settings:
+    """Fill in the running local stack where no ClickHouse is configured; raises UsageError."""
+    if settings.clickhouse_url is not None:
+        return settings
+    stack = running_stack()
+    if stack is None:
+        message = (
+            "no ClickHouse to talk to: set CLICKHOUSE_URL, or start the local stack with "
+            "`hybrid up` in another terminal"
+        )
+        raise UsageError(message)
+    return settings.model_copy(update={"clickhouse_url": SecretStr(str(stack["clickhouse"]))})
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        message = f"{file} cannot be read: {error}"
+        raise UsageError(message) from None
+    unknown = sorted(set(document) - set(Settings.model_fields))
+    if unknown:
+        message = f"{file} has names that are not settings: {', '.join(unknown)}"
+        raise UsageError(message)
+    return {name: ",".join(map(str, value)) if isinstance(value, list) else value
+            for name, value in document.items()}  # fmt: skip
+
+
+def _sentence(error: ValidationError, values: Mapping[str, Any]) -> str:
+    problems = []
+    for item in error.errors(include_url=False):
+        name = str(item["loc"][0])
+        shown = repr(values.get(name))
+        if any(word in name for word in SECRET_WORDS) and name not in NOT_SECRET:
+            shown = "(not shown)"
+        reason = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        problems.append(f"{name.upper()} = {shown}: {reason}")
+    return "; ".join(problems)
+
+
+def _check_together(settings: Settings) -> None:
+    """Refuse settings that do not fit each other."""
+    if settings.azure_openai_api_key and not settings.azure_openai_endpoint:
+        message = "AZURE_OPENAI_API_KEY is set: AZURE_OPENAI_ENDPOINT is needed too"
+        raise UsageError(message)
+    if settings.kafka_sasl_mechanism and not settings.kafka_sasl_username:
+        message = "KAFKA_SASL_MECHANISM is set: KAFKA_SASL_USERNAME is needed too"
+        raise UsageError(message)
+    for name in ("kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile", "hybrid_price_file"):
+        path = getattr(settings, name)
+        if path and not Path(path).is_file():
+            message = f"{name.upper()} = {path}: there is no such file"
+            raise UsageError(message)
+    if settings.hybrid_prompts_dir and not Path(settings.hybrid_prompts_dir).is_dir():
+        message = f"HYBRID_PROMPTS_DIR = {settings.hybrid_prompts_dir}: there is no such folder"
+        raise UsageError(message)

