@@ -1,1 +1,1 @@
-"""Decide and call: policy, prices, routes, prompts, provider adapters, the executor of one intent."""
+"""Decide and call: policy, prices, routes, prompts, provider adapters, the executor."""

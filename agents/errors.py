@@ -1,12 +1,12 @@
 """Errors of provider calls.
 
-    ExecutionError
-    ├── OpenAIExecutionError
-    │   └── OpenAIExecutionTimeoutError  (also ExecutionTimeoutError)
-    ├── AzureExecutionError
-    │   └── AzureExecutionTimeoutError   (also ExecutionTimeoutError)
-    └── ExecutionTimeoutError            (also TimeoutError)
-    LaneLostError                        not an execution error: the work is somebody else's now
+ExecutionError
+├── OpenAIExecutionError
+│   └── OpenAIExecutionTimeoutError  (also ExecutionTimeoutError)
+├── AzureExecutionError
+│   └── AzureExecutionTimeoutError   (also ExecutionTimeoutError)
+└── ExecutionTimeoutError            (also TimeoutError)
+LaneLostError                        not an execution error: the work is somebody else's now
 """
 
 from agents.failures import Failure

@@ -180,7 +180,7 @@ class Execution:
             spent_usd=self.known_spend(),
         )
 
-    def result(  # noqa: PLR0913 - the parts of one result
+    def result(
         self,
         attempt: ProviderAttempt,
         reply: ChatReply,

@@ -6,41 +6,27 @@ lane's transaction. Whatever happens, each call is on record.
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Protocol, assert_never
 
+from agents.attempts import Answer, Attempts
 from agents.clock import Clock, Dice, uuid7
 from agents.errors import ExecutionError, LaneLostError
 from agents.execution import Execution
 from agents.failures import Failure
 from agents.log import Log
-from agents.policy import Defer, Fallback, GiveUp, RetryPolicy, Retry, decide, may_call, rung
-from agents.prices import price_call, upper_bound
+from agents.policy import Defer, Fallback, GiveUp, Retry, RetryPolicy, decide, may_call, rung
 from agents.prompts import render
-from agents.providers import ChatReply, ChatRequest, Provider
+from agents.providers import ChatRequest, Provider
 from agents.routes import route
-from agents.structured import AnswerError, check_schema, parse_answer
-from agents.usage import NO_USAGE, Usage, estimate_tokens, estimated_usage
+from agents.structured import check_schema
 from agents.work import Completed, Deferred, Failed, Outcome, Task
 from schemas.attempt import ProviderAttempt
 from schemas.outcome import FallbackStep
-from schemas.vocabulary import (
-    AttemptOutcome,
-    AttemptStatus,
-    DeadLetterReason,
-    ErrorClass,
-    FailureKind,
-    LogEvent,
-)
+from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent
 
 __all__ = ["Executor", "Journal"]
-
-#: Beyond its time limit a call is given this long before it counts as orphaned.
-ORPHAN_GRACE_S = 30
 
 
 class Journal(Protocol):
@@ -59,22 +45,10 @@ class Journal(Protocol):
 Guard = Callable[[], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """A finished call: the attempt as recorded, with the reply or the failure."""
-
-    attempt: ProviderAttempt
-    reply: ChatReply | None = None
-    usage: Usage = NO_USAGE
-    structured: object = None
-    failure: Failure | None = None
-    error: ExecutionError | None = None
-
-
 class Executor:
     """Executes intents; one for each worker, shared by all lanes."""
 
-    def __init__(  # noqa: PLR0913 - all keyword-only, one place builds it
+    def __init__(
         self,
         *,
         providers: Mapping[str, Provider],
@@ -93,7 +67,7 @@ class Executor:
         self._journal = journal
         self._clock = clock
         self._dice = dice
-        self._worker = worker
+        self._attempts = Attempts(clock=clock, dice=dice, worker=worker)
         self._log = log
 
     async def execute(self, task: Task, guard: Guard) -> Outcome:
@@ -106,21 +80,19 @@ class Executor:
         providers = route(intent, configured=self._providers)
         if not providers:
             message = f"provider {intent.force_provider} is not configured"
-            return self._refuse(
-                run, DeadLetterReason.REJECTED, "provider_not_configured", message
-            )
+            return self._refuse(run, DeadLetterReason.REJECTED, "provider_not_configured", message)
         early = self._too_early(run)
         if early is not None:
             return early
-        self._log(LogEvent.WORKFLOW_STARTED, **run.log_fields(), type=intent.type)
+        self._say(LogEvent.WORKFLOW_STARTED, run, type=intent.type)
         messages = render(intent, self._prompts)
         while True:
-            refused = may_call(
-                run.limits, now_ms=self._clock.now_ms(), spent_usd=run.spent
-            )
+            refused = may_call(run.limits, now_ms=self._clock.now_ms(), spent_usd=run.spent)
             if refused is not None:
                 return self._limit_reached(run, refused)
-            answer = await self._call(run, self._providers[providers[run.position]], messages, guard)
+            answer = await self._call(
+                run, self._providers[providers[run.position]], messages, guard
+            )
             if answer.failure is None:
                 return self._complete(run, answer)
             decision = decide(
@@ -130,19 +102,9 @@ class Executor:
                 dice=self._dice.fraction(),
             )
             match decision:
-                case Retry():
-                    await self._journal.write(answer.attempt)
-                    if decision.repair:
-                        run.repairs += 1
-                        messages = _with_complaint(messages, answer)
-                    self._log(
-                        LogEvent.RETRY_SCHEDULED,
-                        **run.log_fields(),
-                        provider=providers[run.position],
-                        delay_ms=int(decision.delay_s * 1000),
-                        reason=answer.failure.kind.value,
-                    )
-                    await self._wait(run, decision.delay_s)
+                case Retry(repair=repair):
+                    await self._retry(run, providers, decision, answer)
+                    messages = _with_complaint(messages, answer) if repair else messages
                 case Fallback():
                     await self._journal.write(answer.attempt)
                     self._fall_back(run, providers, decision, answer.failure)
@@ -156,21 +118,21 @@ class Executor:
 
     async def _call(
         self, run: Execution, provider: Provider, messages: list[dict[str, Any]], guard: Guard
-    ) -> _Answer:
+    ) -> Answer:
         """Make one call, on record before and after it."""
         await guard()
-        started = self._started(run, provider, messages)
+        started = self._attempts.started(run, provider, messages)
         await self._journal.write(started)
         try:
             await guard()
         except LaneLostError:
             # Lost while the journal was written: on record as never sent, at no cost.
-            self._journal.post(self._cancelled(started, 0, cost_upper_usd=Decimal(0)))
+            self._journal.post(self._attempts.cancelled(started, 0, cost_upper_usd=Decimal(0)))
             raise
         run.begin_call()
-        self._log(
+        self._say(
             LogEvent(f"{provider.name}_execution_started"),
-            **run.log_fields(),
+            run,
             attempt_id=started.attempt_id,
             attempt=started.attempt,
         )
@@ -189,152 +151,17 @@ class Executor:
         try:
             reply = await provider.complete(request)
         except ExecutionError as error:
-            answer = self._finished_badly(started, error, self._since(since))
+            answer = self._attempts.failed(started, error.failure, self._since(since))
         except asyncio.CancelledError:
-            self._journal.post(self._cancelled(started, self._since(since)))
+            self._journal.post(self._attempts.cancelled(started, self._since(since)))
             raise
         else:
-            answer = self._finished_well(run, started, reply, messages, self._since(since))
+            answer = self._attempts.answered(run, started, reply, messages, self._since(since))
         run.end_call(answer.attempt, answer.failure)
         self._log_end(run, provider, answer)
         return answer
 
-    def _started(
-        self, run: Execution, provider: Provider, messages: list[dict[str, Any]]
-    ) -> ProviderAttempt:
-        intent, now = run.task.intent, self._clock.now()
-        model = intent.model or provider.model
-        return ProviderAttempt(
-            attempt_id=uuid7(self._clock.now_ms(), self._dice),
-            execution_id=run.task.execution_id,
-            intent_id=run.task.intent_id,
-            status=AttemptStatus.STARTED,
-            tenant=intent.tenant,
-            type=intent.type,
-            user_id=intent.user_id,
-            priority=intent.priority.value,
-            provider=provider.name,
-            deployment=provider.deployment,
-            requested_model=model,
-            attempt=run.calls_here + 1,
-            provider_sequence=run.position,
-            replay_count=run.task.replay_count,
-            cost_upper_usd=upper_bound(
-                provider.name,
-                (model, provider.model),
-                prompt_tokens=estimate_tokens(_characters(messages)),
-                max_output_tokens=intent.max_output_tokens,
-                at=now,
-            ),
-            queue_ms=run.queue_ms if not run.calls else 0,
-            backoff_ms=run.take_backoff_ms(),
-            worker=self._worker,
-            started_at=now,
-            deadline_at=now + timedelta(seconds=provider.timeout_s + ORPHAN_GRACE_S),
-        )
-
-    def _finished_well(
-        self,
-        run: Execution,
-        started: ProviderAttempt,
-        reply: ChatReply,
-        messages: list[dict[str, Any]],
-        call_ms: int,
-    ) -> _Answer:
-        usage = reply.usage or estimated_usage(
-            prompt_characters=_characters(messages), content_characters=len(reply.content)
-        )
-        price = price_call(
-            started.provider,
-            (started.requested_model, reply.served_model, started.deployment),
-            usage,
-            at=started.started_at,
-        )
-        attempt = started.model_copy(
-            update={
-                "status": AttemptStatus.FINISHED,
-                "outcome": AttemptOutcome.SUCCESS,
-                "http_status": reply.http_status,
-                "served_model": reply.served_model,
-                "finish_reason": reply.finish_reason,
-                "uncached_input_tokens": usage.uncached_input,
-                "cached_input_tokens": usage.cached_input,
-                "visible_output_tokens": usage.visible_output,
-                "reasoning_tokens": usage.reasoning,
-                "usage_source": usage.source,
-                "cost_usd": price.usd,
-                "cost_upper_usd": price.usd,
-                "price_id": price.price_id,
-                "call_ms": call_ms,
-                "provider_request_id": reply.request_id,
-                "finished_at": self._clock.now(),
-            }
-        )
-        failure, structured = self._inspect(run, reply)
-        if failure is not None:
-            attempt = attempt.model_copy(
-                update={"outcome": failure.outcome, "error_code": failure.code}
-            )
-            return _Answer(attempt, reply, usage, None, failure)
-        return _Answer(
-            attempt.model_copy(update={"used_result": True}), reply, usage, structured
-        )
-
-    @staticmethod
-    def _inspect(run: Execution, reply: ChatReply) -> tuple[Failure | None, object]:
-        """Look whether a 200 holds what was asked for."""
-        if reply.finish_reason == "content_filter":
-            message = "the provider cut the answer off by its content filter"
-            return Failure(FailureKind.CONTENT_FILTER, "content_filter", message, 200), None
-        schema = run.task.intent.response_schema
-        if schema is None:
-            return None, None
-        try:
-            return None, parse_answer(reply.content, schema)
-        except AnswerError as error:
-            return Failure(FailureKind.BAD_OUTPUT, "schema_mismatch", str(error), 200), None
-
-    def _finished_badly(
-        self, started: ProviderAttempt, error: ExecutionError, call_ms: int
-    ) -> _Answer:
-        failure = error.failure
-        # A call that may have been served although no answer was read keeps its upper bound.
-        unknown_bill = failure.kind in {
-            FailureKind.TIMEOUT,
-            FailureKind.CONNECTION,
-            FailureKind.BAD_OUTPUT,
-        }
-        attempt = started.model_copy(
-            update={
-                "status": AttemptStatus.FINISHED,
-                "outcome": failure.outcome,
-                "http_status": failure.http_status,
-                "error_code": failure.code,
-                "retry_after_ms": failure.retry_after_ms,
-                "cost_usd": Decimal(0),
-                "cost_upper_usd": started.cost_upper_usd if unknown_bill else Decimal(0),
-                "call_ms": call_ms,
-                "provider_request_id": failure.request_id,
-                "finished_at": self._clock.now(),
-            }
-        )
-        return _Answer(attempt, failure=failure, error=error)
-
-    def _cancelled(
-        self, started: ProviderAttempt, call_ms: int, **bounds: Decimal
-    ) -> ProviderAttempt:
-        return started.model_copy(
-            update={
-                **bounds,
-                "status": AttemptStatus.FINISHED,
-                "outcome": AttemptOutcome.CANCELLED,
-                "cost_usd": Decimal(0),
-                "call_ms": call_ms,
-                "finished_at": self._clock.now(),
-            }
-        )
-
-    def _complete(self, run: Execution, answer: _Answer) -> Completed:
+    def _complete(self, run: Execution, answer: Answer) -> Completed:
         reply, attempt = answer.reply, answer.attempt
         if reply is None:
             message = "a call without failure has a reply"
@@ -347,14 +174,29 @@ class Executor:
             result_id=uuid7(self._clock.now_ms(), self._dice),
             now=self._clock.now(),
         )
-        self._log(
+        self._say(
             LogEvent.WORKFLOW_COMPLETED,
-            **run.log_fields(),
+            run,
             provider=result.provider,
             calls=run.calls,
             total_ms=result.timings.total_ms,
         )
         return Completed(result, attempt, tuple(run.fallbacks))
+
+    async def _retry(
+        self, run: Execution, providers: tuple[str, ...], decision: Retry, answer: Answer
+    ) -> None:
+        """Put the failed call on record, and wait as long as the policy says."""
+        await self._journal.write(answer.attempt)
+        run.repairs += int(decision.repair)
+        self._say(
+            LogEvent.RETRY_SCHEDULED,
+            run,
+            provider=providers[run.position],
+            delay_ms=int(decision.delay_s * 1000),
+            reason=answer.attempt.outcome.value,
+        )
+        await self._wait(run, decision.delay_s)
 
     def _fall_back(
         self, run: Execution, providers: tuple[str, ...], decision: Fallback, failure: Failure
@@ -366,24 +208,22 @@ class Executor:
             timestamp=self._clock.now(),
         )
         run.move_to(decision.position, step, failure.kind)
-        self._log(
+        self._say(
             LogEvent.FALLBACK_STARTED,
-            **run.log_fields(),
+            run,
             **{"from": step.from_, "to": step.to, "reason": step.reason},
         )
 
-    def _defer(
-        self, run: Execution, decision: Defer, attempt: ProviderAttempt | None
-    ) -> Deferred:
+    def _defer(self, run: Execution, decision: Defer, attempt: ProviderAttempt | None) -> Deferred:
         now_ms = self._clock.now_ms()
         state = run.deferral(
             due_at_ms=now_ms + int(decision.delay_s * 1000),
             not_before_ms=decision.not_before_ms,
             reason=decision.reason,
         )
-        self._log(
+        self._say(
             LogEvent.WORKFLOW_DEFERRED,
-            **run.log_fields(),
+            run,
             reason=decision.reason,
             delay_ms=int(decision.delay_s * 1000),
         )
@@ -400,15 +240,15 @@ class Executor:
         )
         return Deferred(index, state)
 
-    def _give_up(self, run: Execution, reason: DeadLetterReason, answer: _Answer) -> Failed:
+    def _give_up(self, run: Execution, reason: DeadLetterReason, answer: Answer) -> Failed:
         failure = answer.failure
         if failure is None:
             message = "giving up follows a failure"
             raise AssertionError(message)
-        self._log(
+        self._say(
             LogEvent.WORKFLOW_FAILED,
+            run,
             level="warning",
-            **run.log_fields(),
             reason=reason.value,
             error_code=failure.code,
             calls=run.calls,
@@ -442,7 +282,7 @@ class Executor:
             action="raise the limit in the intent and publish it anew",
         )
 
-    def _refuse(  # noqa: PLR0913 - the parts of one dead letter
+    def _refuse(
         self,
         run: Execution,
         reason: DeadLetterReason,
@@ -453,10 +293,10 @@ class Executor:
         action: str = "correct the intent and publish it anew",
     ) -> Failed:
         """End an intent without (another) call."""
-        self._log(
+        self._say(
             LogEvent.WORKFLOW_FAILED,
+            run,
             level="warning",
-            **run.log_fields(),
             reason=reason.value,
             error_code=code,
         )
@@ -477,39 +317,32 @@ class Executor:
         await self._clock.sleep(seconds)
         run.add_backoff_ms(self._since(since))
 
+    def _say(
+        self, event: LogEvent, run: Execution, *, level: str = "info", **fields: object
+    ) -> None:
+        """Log an event of this execution."""
+        self._log(event, level=level, **run.log_fields(), **fields)
+
     def _since(self, moment: float) -> int:
         return round((self._clock.monotonic() - moment) * 1000)
 
-    def _log_end(self, run: Execution, provider: Provider, answer: _Answer) -> None:
+    def _log_end(self, run: Execution, provider: Provider, answer: Answer) -> None:
         attempt = answer.attempt
         fields: dict[str, object] = {
-            **run.log_fields(),
             "attempt_id": attempt.attempt_id,
             "attempt": attempt.attempt,
             "call_ms": attempt.call_ms,
             "http_status": attempt.http_status,
         }
-        if answer.failure is None:
-            self._log(LogEvent(f"{provider.name}_execution_completed"), **fields)
-        else:
-            self._log(
-                LogEvent(f"{provider.name}_execution_error"),
-                level="warning",
-                **fields,
-                error_class=answer.failure.error_class.value,
-                error_code=answer.failure.code,
-            )
+        name, level = "completed", "info"
+        if answer.failure is not None:
+            name, level = "error", "warning"
+            fields["error_class"] = answer.failure.error_class.value
+            fields["error_code"] = answer.failure.code
+        self._say(LogEvent(f"{provider.name}_execution_{name}"), run, level=level, **fields)
 
 
-def _characters(messages: list[dict[str, Any]]) -> int:
-    """Count the characters of all message contents; parts that are not text as their JSON."""
-    return sum(
-        len(content) if isinstance(content, str) else len(json.dumps(content))
-        for content in (message.get("content") or "" for message in messages)
-    )
-
-
-def _with_complaint(messages: list[dict[str, Any]], answer: _Answer) -> list[dict[str, Any]]:
+def _with_complaint(messages: list[dict[str, Any]], answer: Answer) -> list[dict[str, Any]]:
     """Tell the model what was wrong with its answer (one repair try)."""
     if answer.reply is None or answer.failure is None:
         return messages

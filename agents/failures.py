@@ -148,9 +148,7 @@ def _kind(answer: HttpAnswer) -> FailureKind:
             return FailureKind.AUTH
         case 404:
             return FailureKind.DEPLOYMENT_NOT_FOUND
-        case 408 | 409:
-            return FailureKind.SERVER_ERROR
-        case status if status >= 500:  # noqa: PLR2004 - RFC 9110 §15.6
+        case status if status in {408, 409} or status >= 500:  # noqa: PLR2004 - RFC 9110 §15.6
             return FailureKind.SERVER_ERROR
         case _ if codes & {"context_length_exceeded", "string_above_max_length"}:
             return FailureKind.CONTEXT_LENGTH

@@ -116,19 +116,13 @@ def may_call(limits: Limits, *, now_ms: int, spent_usd: Decimal) -> GiveUp | Non
     return None
 
 
-def decide(
-    policy: RetryPolicy, situation: Situation, failure: Failure, *, dice: float
-) -> Decision:
+def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice: float) -> Decision:
     """Decide what follows a failed call; `dice` is a fraction in [0, 1) for the jitter."""
-    refused = may_call(
-        situation.limits, now_ms=situation.now_ms, spent_usd=situation.spent_usd
-    )
+    refused = may_call(situation.limits, now_ms=situation.now_ms, spent_usd=situation.spent_usd)
     if refused is not None:
         return refused
     match failure.kind:
-        case (
-            FailureKind.BAD_REQUEST | FailureKind.CONTEXT_LENGTH | FailureKind.CONTENT_FILTER
-        ):
+        case FailureKind.BAD_REQUEST | FailureKind.CONTEXT_LENGTH | FailureKind.CONTENT_FILTER:
             return GiveUp(DeadLetterReason.REJECTED)
         case FailureKind.BAD_OUTPUT:
             if situation.repairs_here < policy.repair_tries:

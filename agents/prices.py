@@ -32,14 +32,14 @@ class Price:
     price_id: str
 
 
-def price_call(
-    provider: str, models: tuple[str, ...], usage: Usage, *, at: datetime
-) -> Price:
+def price_call(provider: str, models: tuple[str, ...], usage: Usage, *, at: datetime) -> Price:
     """Price a call; `models` holds the served, requested and deployed names, best first."""
     for model in models:
         flat = FLAT_PRICES.get((provider, model))
         if flat is not None:
-            return Price((usage.total * flat / 1000).quantize(QUANTUM), f"contract:{provider}:{model}")
+            return Price(
+                (usage.total * flat / 1000).quantize(QUANTUM), f"contract:{provider}:{model}"
+            )
     for model in models:
         if not model:
             continue

@@ -16,7 +16,14 @@ from agents.usage import Usage, read_usage
 from schemas.intent import TraceContext
 from schemas.vocabulary import FailureKind
 
-__all__ = ["ChatReply", "ChatRequest", "Provider", "SdkProvider", "azure_provider", "openai_provider"]
+__all__ = [
+    "ChatReply",
+    "ChatRequest",
+    "Provider",
+    "SdkProvider",
+    "azure_provider",
+    "openai_provider",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,7 @@ class Provider(Protocol):
 class SdkProvider:
     """A provider behind the openai SDK; the SDK's own retries are off (one retry owner)."""
 
-    def __init__(  # noqa: PLR0913 - all keyword-only, one place builds it
+    def __init__(
         self,
         name: str,
         client: AsyncOpenAI,
@@ -186,7 +193,13 @@ def _answer_of(error: openai.APIStatusError) -> HttpAnswer:
 
 
 def openai_provider(
-    *, api_key: str, base_url: str | None, model: str, timeout_s: float, concurrency: int, clock: Clock
+    *,
+    api_key: str,
+    base_url: str | None,
+    model: str,
+    timeout_s: float,
+    concurrency: int,
+    clock: Clock,
 ) -> SdkProvider:
     """Build provider `openai`; without `base_url` the SDK's own default."""
     client = AsyncOpenAI(
@@ -201,7 +214,7 @@ def openai_provider(
     )
 
 
-def azure_provider(  # noqa: PLR0913 - all keyword-only, one place calls it
+def azure_provider(
     *,
     api_key: str,
     endpoint: str,

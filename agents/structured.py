@@ -31,6 +31,8 @@ def parse_answer(content: str, schema: dict[str, Any]) -> object:
         raise AnswerError(message) from error
     problem = next(iter(validator_for(schema)(schema).iter_errors(answer)), None)
     if problem is not None:
-        message = f"the answer does not follow the schema at {problem.json_path} ({problem.validator})"
+        message = (
+            f"the answer does not follow the schema at {problem.json_path} ({problem.validator})"
+        )
         raise AnswerError(message)
     return answer

@@ -57,9 +57,7 @@ def read_usage(body: Mapping[str, Any] | None) -> Usage | None:
     cached = _detail(body, "prompt_tokens_details", "cached_tokens")
     reasoning = _detail(body, "completion_tokens_details", "reasoning_tokens")
     cached, reasoning = min(cached, prompt), min(reasoning, completion)
-    return Usage(
-        prompt - cached, cached, completion - reasoning, reasoning, UsageSource.PROVIDER
-    )
+    return Usage(prompt - cached, cached, completion - reasoning, reasoning, UsageSource.PROVIDER)
 
 
 def estimate_tokens(characters: int) -> int:

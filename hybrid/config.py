@@ -109,7 +109,11 @@ def _check_together(settings: Settings) -> None:
     if settings.kafka_sasl_mechanism and not settings.kafka_sasl_username:
         message = "KAFKA_SASL_MECHANISM is set: KAFKA_SASL_USERNAME is needed too"
         raise UsageError(message)
-    for name in ("kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile", "hybrid_price_file"):
+    for name in (
+        "kafka_ssl_cafile",
+        "kafka_ssl_certfile",
+        "kafka_ssl_keyfile",
+    ):
         path = getattr(settings, name)
         if path and not Path(path).is_file():
             message = f"{name.upper()} = {path}: there is no such file"

@@ -79,7 +79,7 @@ def _intent(identifier: str, kind: str, data: dict[str, Any], **more: object) ->
 
 def run(*, live: bool) -> None:
     """Run the demo; raises HybridError when anything is not as it should be."""
-    began = time.monotonic()  # noqa: TID251 - shown to the user
+    began = time.monotonic()
     console.rule("[bold]Hybrid Orchestrator demo")
     stack = LocalStack(
         StackOptions(workers=2, real_providers=live, environment=QUICK),
@@ -89,7 +89,7 @@ def run(*, live: bool) -> None:
     try:
         stack.start()
         console.print(
-            f"  ready after {time.monotonic() - began:.1f} s: Kafka {stack.kafka}, "  # noqa: TID251 - shown to the user
+            f"  ready after {time.monotonic() - began:.1f} s: Kafka {stack.kafka}, "
             f"ClickHouse, providers {'REAL' if live else 'simulated'}, 2 workers, 1 recorder",
             highlight=False,
         )
@@ -109,7 +109,7 @@ def run(*, live: bool) -> None:
         console.print("  stopping …")
         stack.stop()
     console.print(
-        f"[bold green]done[/] in {time.monotonic() - began:.0f} s; "  # noqa: TID251 - shown to the user
+        f"[bold green]done[/] in {time.monotonic() - began:.0f} s; "
         "nothing is left running. Next: hybrid up",
         highlight=False,
     )
@@ -182,17 +182,17 @@ async def _outcomes(
             found[topic].append(json.loads(record.value or b"{}"))
 
     tasks = [asyncio.create_task(follow(topic)) for topic in found]
-    deadline = time.monotonic() + LIMIT_S  # noqa: TID251 - a limit for the user's patience
+    deadline = time.monotonic() + LIMIT_S
     try:
         with Progress(console=console, transient=True) as progress:
             bar = progress.add_task("outcomes", total=wanted)
             while (count := sum(map(len, found.values()))) < wanted:
                 progress.update(bar, completed=count)
                 failed = [task for task in tasks if task.done()]
-                if failed or time.monotonic() > deadline:  # noqa: TID251 - as above
+                if failed or time.monotonic() > deadline:
                     message = f"only {count} of {wanted} outcomes came within {LIMIT_S} s"
                     raise HybridError(message)
-                await asyncio.sleep(0.1)  # noqa: TID251 - polls for a condition
+                await asyncio.sleep(0.1)
     finally:
         for task in tasks:
             task.cancel()
@@ -206,8 +206,11 @@ def _bill(settings: Settings, stack: LocalStack, *, simulated: bool) -> None:
     calls, billed = 0, Decimal(0)
     if simulated:
         entries = [json.loads(line) for line in _get(f"{stack.simulator}/_sim/calls").splitlines()]
-        calls, billed = len(entries), sum((Decimal(one["billed_usd"]) for one in entries), Decimal(0))
-    deadline = time.monotonic() + 30  # noqa: TID251 - a limit for the user's patience
+        calls, billed = (
+            len(entries),
+            sum((Decimal(one["billed_usd"]) for one in entries), Decimal(0)),
+        )
+    deadline = time.monotonic() + 30
     try:
         while True:
             total = costs.total(store, since=None)
@@ -215,9 +218,9 @@ def _bill(settings: Settings, stack: LocalStack, *, simulated: bool) -> None:
             finished = recorded > 0 and _all_finished(store)
             if finished and (not simulated or recorded == calls):
                 break
-            if time.monotonic() > deadline:  # noqa: TID251 - as above
+            if time.monotonic() > deadline:
                 break
-            time.sleep(0.2)  # noqa: TID251 - polls for a condition
+            time.sleep(0.2)
         table = costs.report(store, by=("provider", "model", "tenant"), since=None)
     finally:
         store.close()

@@ -99,14 +99,18 @@ async def _clickhouse(settings: Settings) -> Check:
     def look() -> Check:
         store = ClickHouse(settings, timeout_s=HTTP_LIMIT_S)
         try:
-            _, rows = store.rows("SELECT name FROM system.tables WHERE database = currentDatabase()")
+            _, rows = store.rows(
+                "SELECT name FROM system.tables WHERE database = currentDatabase()"
+            )
         finally:
             store.close()
         found = {name for (name,) in rows}
         wanted = {"provider_attempts", "workflow_outcomes", "workflow_events", "costs_hourly"}
         missing = sorted(wanted - found)
         if missing:
-            return Check("clickhouse", "broken", f"missing: {', '.join(missing)}; run `hybrid migrate`")
+            return Check(
+                "clickhouse", "broken", f"missing: {', '.join(missing)}; run `hybrid migrate`"
+            )
         return Check("clickhouse", "ok", f"tables of {len(load_migrations())} migrations are there")
 
     return await asyncio.to_thread(look)
@@ -121,9 +125,11 @@ async def _provider(name: str, configured: bool, url: str) -> Check:  # noqa: FB
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
             date = answer.headers.get("Date")
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        return Check(name, "broken", f"{urlsplit(url).netloc} does not answer ({type(error).__name__})")
+        return Check(
+            name, "broken", f"{urlsplit(url).netloc} does not answer ({type(error).__name__})"
+        )
     if date:
-        skew = abs(parsedate_to_datetime(date).timestamp() - time.time())  # noqa: TID251 - the clock is what is checked
+        skew = abs(parsedate_to_datetime(date).timestamp() - time.time())
         if skew > MAX_SKEW_S:
             return Check(name, "warning", f"answers, but the clocks differ by {skew:.0f} s")
     return Check(name, "ok", f"{urlsplit(url).netloc} answers, clocks agree")

@@ -1,7 +1,7 @@
 """What a user sees when something is wrong: one sentence and an exit status.
 
-    HybridError        status 1: the work failed
-    └── UsageError     status 2: wrong usage, wrong configuration, something missing
+HybridError        status 1: the work failed
+└── UsageError     status 2: wrong usage, wrong configuration, something missing
 """
 
 __all__ = ["HybridError", "UsageError"]

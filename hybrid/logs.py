@@ -85,9 +85,7 @@ def _embed_metrics(
                 {
                     "Namespace": namespace,
                     "Dimensions": [["event"]],
-                    "Metrics": [
-                        {"Name": name, "Unit": "Milliseconds"} for name in numbers
-                    ],
+                    "Metrics": [{"Name": name, "Unit": "Milliseconds"} for name in numbers],
                 }
             ],
         },

@@ -31,7 +31,10 @@ class WorkerMetrics(Collector):
             outcomes.add_metric([name], worker.outcomes[name])
         yield outcomes
         gauges = {
-            "hybrid_in_flight": ("Intents that run or wait for their commit", worker.intake.running),
+            "hybrid_in_flight": (
+                "Intents that run or wait for their commit",
+                worker.intake.running,
+            ),
             "hybrid_waiting": ("Records fetched that have not begun", worker.intake.waiting),
             "hybrid_lanes": ("Lanes of this worker", len(worker.lanes)),
             "hybrid_ledger_entries": (
@@ -77,7 +80,9 @@ async def serve_metrics(
         return web.Response(text="ok\n")
 
     async def is_ready(_request: web.Request) -> web.Response:
-        return web.Response(text="ready\n") if ready() else web.Response(status=503, text="not yet\n")
+        return (
+            web.Response(text="ready\n") if ready() else web.Response(status=503, text="not yet\n")
+        )
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)

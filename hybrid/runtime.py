@@ -120,13 +120,13 @@ async def _recorder(settings: Settings) -> None:
             await metrics.cleanup()
 
 
-def run_simulator(*, port: int, seed: int, log_file: Path | None, ready: Callable[[], None]) -> None:
+def run_simulator(
+    *, port: int, seed: int, log_file: Path | None, ready: Callable[[], None]
+) -> None:
     """Run the simulated providers until SIGTERM or SIGINT."""
 
     async def serve() -> None:
-        runner = await simulator.serve(
-            simulator.Simulator(seed=seed, log_file=log_file), port=port
-        )
+        runner = await simulator.serve(simulator.Simulator(seed=seed, log_file=log_file), port=port)
         await _until_signal(ready)
         await asyncio.wait_for(runner.cleanup(), 5)
 

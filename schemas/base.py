@@ -30,18 +30,14 @@ def format_time(moment: datetime) -> str:
 Usd = Annotated[
     Decimal,
     PlainSerializer(format_usd, return_type=str, when_used="json"),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^-?\d+(\.\d+)?$", "description": "US dollars"}
-    ),
+    WithJsonSchema({"type": "string", "pattern": r"^-?\d+(\.\d+)?$", "description": "US dollars"}),
 ]
 
-Timestamp = Annotated[
-    datetime, PlainSerializer(format_time, return_type=str, when_used="json")
-]
+Timestamp = Annotated[datetime, PlainSerializer(format_time, return_type=str, when_used="json")]
 
 
 class Message(BaseModel):
-    """A record value: written in snake_case, read in snake_case or camelCase, unknown fields ignored."""
+    """A record value: written in snake_case, read in either case, unknown fields ignored."""
 
     model_config = ConfigDict(
         frozen=True,

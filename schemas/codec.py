@@ -1,11 +1,12 @@
 """From record bytes to WorkflowIntent, and the two ways in which that fails.
 
-    IntentError
-    ├── PoisonError         the bytes cannot be read as a JSON object
-    └── InvalidIntentError  they can, and are not a valid intent
+IntentError
+├── PoisonError         the bytes cannot be read as a JSON object
+└── InvalidIntentError  they can, and are not a valid intent
 """
 
 import json
+import re
 import uuid
 
 from pydantic import ValidationError
@@ -20,6 +21,8 @@ INTENT_NAMESPACE = uuid.UUID("6d0b7a8e-3f0e-5c52-9a55-3b1d6e1f9c21")
 
 #: Deeper JSON is refused before it can exhaust a parser's stack.
 MAX_DEPTH = 100
+STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+BRACKETS = re.compile(r"[\[\]{}]")
 
 
 class IntentError(Exception):
@@ -108,21 +111,8 @@ def _refuse_deep(text: str) -> None:
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0
-    in_string = escaped = False
-    for character in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                code, message = "too_deep", f"the JSON is nested deeper than {MAX_DEPTH} levels"
-                raise PoisonError(code, message)
-        elif character in "]}":
-            depth -= 1
+    for bracket in BRACKETS.findall(STRINGS.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            code, message = "too_deep", f"the JSON is nested deeper than {MAX_DEPTH} levels"
+            raise PoisonError(code, message)

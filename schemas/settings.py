@@ -25,9 +25,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     kafka_bootstrap_servers: str | None = None
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = (
-        "PLAINTEXT"
-    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     kafka_sasl_username: str | None = None
     kafka_sasl_password: SecretStr | None = None
@@ -63,7 +61,6 @@ class Settings(BaseModel):
     hybrid_session_timeout: float = Field(default=10.0, ge=6, le=300)
     hybrid_instance_id: str | None = None
     hybrid_prompts_dir: str | None = None
-    hybrid_price_file: str | None = None
     hybrid_fail_point: str | None = None
 
     @field_validator("hybrid_retry_delays", "hybrid_defer_delays", mode="before")

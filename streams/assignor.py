@@ -55,8 +55,10 @@ class LaneAssignor(AbstractPartitionAssignor):
         """Begin without lanes."""
         self._lanes: tuple[int, ...] = ()
 
-    def assign(  # type: ignore[override]  # aiokafka calls it on the object given
-        self, cluster: Any, members: Mapping[str, ConsumerProtocolMemberMetadata]  # noqa: ANN401
+    def assign(
+        self,
+        cluster: Any,  # noqa: ANN401 - aiokafka's, untyped
+        members: Mapping[str, ConsumerProtocolMemberMetadata],
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
         """Assign every topic's partitions by number; runs on the group's leader."""
         topics = sorted({topic for data in members.values() for topic in data.subscription})
@@ -77,12 +79,12 @@ class LaneAssignor(AbstractPartitionAssignor):
             for member, share in shares.items()
         }
 
-    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:  # type: ignore[override]
+    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """Tell the leader what this member reads and had."""
         packed = struct.pack(f">{len(self._lanes)}i", *self._lanes)
         return ConsumerProtocolMemberMetadata(self.version, sorted(topics), packed)
 
-    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:  # type: ignore[override]
+    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
         """Remember the lanes for the next rebalance."""
         self._lanes = tuple(
             sorted({number for _topic, numbers in assignment.assignment for number in numbers})

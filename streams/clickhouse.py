@@ -72,9 +72,7 @@ class ClickHouse:
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Run a query; gives the column names and the rows."""
         result = self._guarded(
-            lambda: self._client.query(
-                statement, parameters=parameters, settings=self._settings()
-            )
+            lambda: self._client.query(statement, parameters=parameters, settings=self._settings())
         )
         return list(result.column_names), [tuple(row) for row in result.result_rows]
 

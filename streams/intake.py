@@ -74,6 +74,7 @@ class Intake:
         self._lanes: dict[int, Lane] = {}
         self._wake = asyncio.Event()
         self._suspended = True
+        self._held = False
         self.running = 0
         self.delivered = 0
         self.last_progress = clock.monotonic()
@@ -98,6 +99,10 @@ class Intake:
 
     # ── what the worker calls ───────────────────────────────────────────────────────────────
 
+    def hold(self) -> None:
+        """Start nothing more; what waits is kept, and what ends still moves its position."""
+        self._held = True
+
     def suspend(self) -> None:
         """Forget what waits (it will be read again) and take nothing more."""
         self._suspended = True
@@ -108,7 +113,7 @@ class Intake:
     def resume(self, lanes: dict[int, Lane]) -> None:
         """Go on with the lanes that are here now."""
         self._lanes = lanes
-        self._suspended = False
+        self._suspended = self._held = False
         self._wake.set()
 
     def poke(self) -> None:
@@ -154,7 +159,7 @@ class Intake:
 
     def _dispatch(self) -> float | None:
         """Start all that may start; gives the seconds until something deferred is due."""
-        while not self._suspended:
+        while not (self._suspended or self._held):
             delivery = self._next()
             if delivery is None:
                 break

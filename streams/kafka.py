@@ -37,7 +37,7 @@ class BrokerUnavailableError(Exception):
 
 
 def ssl_context(settings: Settings) -> ssl.SSLContext | None:
-    """Build the TLS context, or None for a plain connection; raises OSError for unreadable files."""
+    """Build the TLS context, None for a plain connection; raises OSError for unreadable files."""
     if settings.kafka_security_protocol not in {"SSL", "SASL_SSL"}:
         return None
     context = ssl.create_default_context(cafile=settings.kafka_ssl_cafile)

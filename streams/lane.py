@@ -181,6 +181,11 @@ class Lane:
         await self._idle.wait()
 
     @property
+    def closed(self) -> bool:
+        """Whether the lane is another worker's now."""
+        return self.state is LaneState.CLOSED
+
+    @property
     def in_flight(self) -> int:
         """Jobs that run or wait for their commit."""
         return len(self._jobs)
@@ -366,10 +371,10 @@ class Lane:
         self._wake.set()
 
     async def _commit_forever(self) -> None:
-        while self.state is not LaneState.CLOSED:
+        while not self.closed:
             await self._wake.wait()
             self._wake.clear()
-            while self._ready and self.state is not LaneState.CLOSED:
+            while self._ready and not self.closed:
                 await self._commit(self._take_batch())
 
     def _take_batch(self) -> list[Job]:
@@ -386,7 +391,7 @@ class Lane:
 
     async def _commit(self, batch: list[Job]) -> None:
         """Write a batch in one transaction, however often it takes."""
-        while batch and self.state is not LaneState.CLOSED:
+        while batch and not self.closed:
             try:
                 await self._transact(batch)
             except ProducerFenced:
@@ -420,7 +425,10 @@ class Lane:
                     headers=list(record.headers),
                 )
                 for job in batch
-                for record in (*(job.decided.records if job.decided else ()), *job.extra[: job.extra_sent])
+                for record in (
+                    *(job.decided.records if job.decided else ()),
+                    *job.extra[: job.extra_sent],
+                )
             ]
             reach("after_send")
             await asyncio.gather(*sent)
@@ -463,7 +471,7 @@ class Lane:
         parts.log(
             LogEvent.LANE_REOPENED, level="warning", lane=self.number, error=type(error).__name__
         )
-        while self.state is not LaneState.CLOSED:
+        while not self.closed:
             await self._stop_producer()
             try:
                 # Without a lease the lane may be somebody else's: do not fence them.
@@ -480,9 +488,7 @@ class Lane:
         return kept
 
     def _is_committed(self, job: Job) -> bool:
-        return job.decided is not None and self.ledger.holds(
-            job.who.key, job.decided.outcome_id
-        )
+        return job.decided is not None and self.ledger.holds(job.who.key, job.decided.outcome_id)
 
     # ── producer ────────────────────────────────────────────────────────────────────────────
 
@@ -537,5 +543,3 @@ def _where(error: BaseException) -> str:
     if trace is None:
         return "unknown"
     return f"{trace.tb_frame.f_code.co_filename.rsplit('/', 2)[-1]}:{trace.tb_lineno}"
-
-

@@ -106,6 +106,6 @@ def _applied(clickhouse: ClickHouse) -> dict[int, str]:
 
 def _note(clickhouse: ClickHouse, step: Migration, *, applied: bool) -> None:
     clickhouse.command(
-        "INSERT INTO schema_migrations (version, name, checksum, applied) VALUES "
+        "INSERT INTO schema_migrations (version, name, checksum, applied) VALUES "  # noqa: S608 - ours
         f"({step.version}, '{step.name}', '{step.checksum}', {str(applied).lower()})"
     )

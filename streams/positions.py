@@ -1,11 +1,12 @@
 """How far each partition is done: offsets are committed strictly in order; pure.
 
 Faust's own book-keeping is not used: it commits past messages in flight when acknowledgements
-come out of order (its issue 606), and past the message that follows a transaction marker (its gap
-interval includes the message itself).
+come out of order (its issue 606), past the message that follows a transaction marker (its gap
+interval includes the message itself), and it drops what it reads again after a rebalance when a
+later record slipped in before.
 """
 
-from collections import OrderedDict
+import heapq
 
 __all__ = ["Position"]
 
@@ -15,21 +16,26 @@ class Position:
 
     def __init__(self) -> None:
         """Begin before the first delivery."""
-        self._open: OrderedDict[int, None] = OrderedDict()
+        self._seen: set[int] = set()  # delivered, and not below what may be committed
+        self._open: set[int] = set()
+        self._heap: list[int] = []  # the open offsets, with done ones left in until they surface
         self._next: int | None = None
+        self._floor: int | None = None
         self._committed: int | None = None
 
     def deliver(self, offset: int) -> bool:
         """Note an offset as delivered; False when it was delivered before in this ownership."""
-        if self._next is not None and offset < self._next:
+        if offset in self._seen or (self._floor is not None and offset < self._floor):
             return False
-        self._open[offset] = None
-        self._next = offset + 1
+        self._seen.add(offset)
+        self._open.add(offset)
+        heapq.heappush(self._heap, offset)
+        self._next = offset + 1 if self._next is None else max(self._next, offset + 1)
         return True
 
     def done(self, offset: int) -> None:
         """Note an offset as done; unknown ones are ignored."""
-        self._open.pop(offset, None)
+        self._open.discard(offset)
 
     @property
     def waiting(self) -> int:
@@ -40,9 +46,12 @@ class Position:
         """Give the offset to commit (the next one to read), or None when nothing is new."""
         if self._next is None:
             return None
-        offset = next(iter(self._open), self._next)
+        while self._heap and self._heap[0] not in self._open:
+            heapq.heappop(self._heap)
+        offset = self._heap[0] if self._heap else self._next
         return None if offset == self._committed else offset
 
     def committed(self, offset: int) -> None:
-        """Note what the broker has."""
-        self._committed = offset
+        """Note what the broker has; what lies below is never taken again."""
+        self._committed = self._floor = offset
+        self._seen = {one for one in self._seen if one >= offset}

@@ -77,9 +77,7 @@ async def publish_lines(
                 continue
             pending.add(await client.send(topic, value=line, key=key))
             if len(pending) >= WINDOW:
-                finished, pending = await asyncio.wait(
-                    pending, return_when=asyncio.FIRST_COMPLETED
-                )
+                finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 done.published += _count(finished)
         if pending:
             done.published += _count((await asyncio.wait(pending))[0])
@@ -98,5 +96,3 @@ def _route(settings: Settings, line: bytes) -> tuple[str, bytes | None]:
     key = intent.deduplication_id or intent.intent_id
     topic = settings.topics.urgent if urgent else settings.topics.intents
     return topic, key.encode() if key else None
-
-

@@ -60,7 +60,10 @@ async def read_topic(
 
 
 async def _seek(
-    client: object, partitions: list[TopicPartition], since: datetime | None, ends: dict[TopicPartition, int]
+    client: object,
+    partitions: list[TopicPartition],
+    since: datetime | None,
+    ends: dict[TopicPartition, int],
 ) -> None:
     if since is None:
         await client.seek_to_beginning(*partitions)  # type: ignore[attr-defined]

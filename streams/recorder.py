@@ -1,4 +1,4 @@
-"""The recorder: attempts, outcomes and events from Kafka into ClickHouse, committed after the insert.
+"""The recorder: attempts, outcomes and events from Kafka into ClickHouse.
 
 ClickHouse down means lag on its own consumer group and nothing else. A batch sent twice (killed
 between insert and commit) collapses in the tables. A row that ClickHouse refuses is found by
@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -124,7 +125,7 @@ class Recorder:
         self._fail_points.reach("recorder_before_insert")
         for table, rows in tables.items():
             token = _token(table, offsets, batch)
-            await self._until_stored(lambda store, t=table, r=rows, k=token: self._insert(store, t, r, k))
+            await self._until_stored(partial(self._insert, table=table, rows=rows, token=token))
         self._fail_points.reach("recorder_after_insert")
         try:
             await reader.commit(offsets)
@@ -190,14 +191,10 @@ class Recorder:
         self.lag = lag
 
     def _set_aside(self, where: str, error: Exception) -> None:
-        self._log(
-            LogEvent.ROW_REFUSED, level="error", record=where, error=type(error).__name__
-        )
+        self._log(LogEvent.ROW_REFUSED, level="error", record=where, error=type(error).__name__)
 
 
-def _token(
-    table: str, offsets: dict[TopicPartition, int], batch: list[ConsumerRecord]
-) -> str:
+def _token(table: str, offsets: dict[TopicPartition, int], batch: list[ConsumerRecord]) -> str:
     """Name a batch by what it holds: the same records give the same token."""
     firsts: dict[tuple[str, int], int] = {}
     for record in batch:

@@ -149,12 +149,13 @@ def outcome_records(
             records.append(_deferred_record(topics, incoming, outcome, lane))
             details = {"reason": state.reason, "count": state.count}
     records += _attempt_records(topics, outcome.last_attempt, key)
-    happened = [(name, details)]
+    happened: list[tuple[EventName, dict[str, object]]] = [(name, details)]
     if not isinstance(outcome, Deferred):
-        happened = [
+        moves: list[tuple[EventName, dict[str, object]]] = [
             (EventName.FALLBACK_STARTED, {"from": step.from_, "to": step.to, "reason": step.reason})
             for step in outcome.fallbacks
-        ] + happened
+        ]
+        happened = [*moves, *happened]
     for number, (event_name, event_details) in enumerate(happened):
         event = WorkflowEvent(
             event_id=f"{outcome_id}/{number}",
@@ -250,9 +251,7 @@ def dead_letter(
     )
 
 
-def _deferred_record(
-    topics: Topics, incoming: Incoming, outcome: Deferred, lane: int
-) -> OutRecord:
+def _deferred_record(topics: Topics, incoming: Incoming, outcome: Deferred, lane: int) -> OutRecord:
     passed = tuple(pair for pair in incoming.headers if pair[0] not in OWN_HEADERS)
     return OutRecord(
         topics.deferred[outcome.topic_index],
@@ -270,9 +269,7 @@ def _attempt_records(
 
 
 def _keyed(topic: str, key: str, message: Message, lane: int) -> OutRecord:
-    return OutRecord(
-        topic, key.encode("utf-8", "surrogatepass"), message.to_json(), partition=lane
-    )
+    return OutRecord(topic, key.encode("utf-8", "surrogatepass"), message.to_json(), partition=lane)
 
 
 def _base64(value: bytes | None) -> str | None:
@@ -308,8 +305,6 @@ def _dead_letter_headers(
     }
     family = tuple((f"__dlq.errors.{name}", value.encode()) for name, value in values.items())
     passed = tuple(
-        pair
-        for pair in _public_headers(incoming, who)
-        if not pair[0].startswith("__dlq.errors.")
+        pair for pair in _public_headers(incoming, who) if not pair[0].startswith("__dlq.errors.")
     )
     return (*passed, *family)

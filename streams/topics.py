@@ -31,9 +31,7 @@ class TopicReport:
 
 def _config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
     """Give the topic's configuration; sizes leave room for what is larger than the limit."""
-    limit = (
-        settings.max_record_bytes if not spec.name.endswith(".alerts") else 1_048_576
-    )
+    limit = settings.max_record_bytes if not spec.name.endswith(".alerts") else 1_048_576
     if spec.name in settings.topics.sources:
         limit = settings.max_topic_intent_bytes
     return {
@@ -44,7 +42,7 @@ def _config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
 
 
 async def ensure_topics(settings: Settings) -> list[TopicReport]:
-    """Create what is missing and report what differs; raises BrokerUnavailableError, TopicsError."""
+    """Create what is missing, report what differs; raises BrokerUnavailableError, TopicsError."""
     async with admin_client(settings) as admin:
         existing = set(await admin.list_topics())
         missing = [spec for spec in settings.topics.specs() if spec.name not in existing]

@@ -40,7 +40,7 @@ STOP_GRACE_S = 15
 class Worker:
     """Runs until `stop`; everything of it lives on one loop (Faust's consumer has a thread)."""
 
-    def __init__(  # noqa: PLR0913 - all keyword-only, one place builds it
+    def __init__(
         self,
         settings: Settings,
         *,
@@ -58,9 +58,7 @@ class Worker:
         self._clock = clock
         self._log = log
         fail_points = FailPoints(settings.hybrid_fail_point)
-        self._lease = Lease(
-            session_timeout_s=settings.hybrid_session_timeout, clock=clock, log=log
-        )
+        self._lease = Lease(session_timeout_s=settings.hybrid_session_timeout, clock=clock, log=log)
         self._journal = AttemptJournal(settings, clock=clock, log=log, fail_points=fail_points)
         self.intake = Intake(
             settings.topics, concurrency=settings.hybrid_concurrency, clock=clock, flow=self
@@ -150,6 +148,7 @@ class Worker:
         watchdog = threading.Timer(budget + STOP_GRACE_S, os._exit, args=(0,))
         watchdog.daemon = True
         watchdog.start()
+        self.intake.hold()
         await self._drain(budget)
         with suppress(Exception):  # the ledger makes a missed offset commit harmless
             await asyncio.wait_for(self._app.consumer.commit(), 3)
@@ -188,10 +187,11 @@ class Worker:
         if not self.lanes:
             return
         self._log(LogEvent.PARTITIONS_REVOKED, lanes=sorted({tp.partition for tp in revoked}))
+        self.intake.hold()
+        await self._drain(self._settings.hybrid_drain_budget)
         with suppress(Exception):  # the ledger makes a missed offset commit harmless
             await asyncio.wait_for(self._app.consumer.commit(), 2)
         self.intake.suspend()
-        await self._drain(self._settings.hybrid_drain_budget)
         for lane in self.lanes.values():
             lane.suspend()
 

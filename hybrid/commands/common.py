@@ -44,7 +44,7 @@ def parse_moment(text: str | None, *, option: str = "--since") -> datetime | Non
         return None
     age = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip())
     if age:
-        return datetime.now(UTC) - timedelta(seconds=float(age[1]) * UNITS[age[2]])  # noqa: TID251 - the user's "ago" is meant
+        return datetime.now(UTC) - timedelta(seconds=float(age[1]) * UNITS[age[2]])
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:

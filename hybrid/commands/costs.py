@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from hybrid.commands.common import Format, FormatOption, SinceOption, console, parse_moment, print_table
+from hybrid.commands.common import (
+    Format,
+    FormatOption,
+    SinceOption,
+    console,
+    parse_moment,
+    print_table,
+)
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
 from streams import costs as questions

@@ -5,11 +5,11 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
+from rich.console import Console
 from rich.progress import Progress
 
 from hybrid.commands.common import (
@@ -119,7 +119,7 @@ Text = Annotated[str | None, typer.Option()]
 Limit = Annotated[int | None, typer.Option(min=1)]
 
 
-def dlq_list(  # noqa: PLR0913 - the filters of the contract
+def dlq_list(
     reason: Reason = None,
     error_class: Class = None,
     type_: Annotated[str | None, typer.Option("--type")] = None,
@@ -135,7 +135,16 @@ def dlq_list(  # noqa: PLR0913 - the filters of the contract
     """
     selection = _selection(reason, error_class, type_, tenant, since, until, None, limit)
     letters = asyncio.run(_collect(need_kafka(load_settings()), selection))
-    columns = ["failed_at", "dead_letter_id", "intent_id", "type", "reason", "error_code", "calls", "spent_usd"]
+    columns = [
+        "failed_at",
+        "dead_letter_id",
+        "intent_id",
+        "type",
+        "reason",
+        "error_code",
+        "calls",
+        "spent_usd",
+    ]
     rows = [
         (
             letter.to_dict()["failed_at"],
@@ -167,7 +176,7 @@ def dlq_show(
         typer.echo(json.dumps(letter.to_dict(), ensure_ascii=False, indent=2))
 
 
-def dlq_replay(  # noqa: PLR0913 - the filters of the contract
+def dlq_replay(
     reason: Reason = None,
     error_class: Class = None,
     type_: Annotated[str | None, typer.Option("--type")] = None,
@@ -197,15 +206,11 @@ def dlq_replay(  # noqa: PLR0913 - the filters of the contract
             message = "nothing was replayed: say --yes where nobody can be asked"
             raise UsageError(message)
         typer.confirm("Replay them?", abort=True)
-    showing = Progress(console=_stderr(), transient=True) if len(letters) > 1 else nullcontext()
-    with showing as progress:
-        task = progress.add_task("replaying", total=len(letters)) if progress else None
+    with Progress(console=_stderr(), transient=True) as progress:
+        task = progress.add_task("replaying", total=len(letters))
         count = asyncio.run(
             replay_letters(
-                settings,
-                letters,
-                rate=rate,
-                on_replayed=lambda _letter: progress.advance(task) if progress else None,
+                settings, letters, rate=rate, on_replayed=lambda _letter: progress.advance(task)
             )
         )
     typer.echo(f"replayed {count}")
@@ -221,7 +226,7 @@ def _newest(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
     return list(kept.values())
 
 
-def _selection(  # noqa: PLR0913 - the filters of the contract
+def _selection(
     reason: DeadLetterReason | None,
     error_class: ErrorClass | None,
     type_: str | None,
@@ -247,9 +252,6 @@ async def _collect(settings: Settings, selection: Selection) -> list[DeadLetter]
     return [letter async for letter in dead_letters(settings, selection)]
 
 
-def _stderr() -> object:
-    from rich.console import Console  # noqa: PLC0415 - only where there is progress
-
+def _stderr() -> Console:
+    """Progress goes to standard error, so that standard output stays data."""
     return Console(stderr=True)
-
-

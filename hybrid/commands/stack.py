@@ -41,7 +41,7 @@ def demo(
     demo_run.run(live=live)
 
 
-def up(  # noqa: PLR0913 - the options of the contract
+def up(
     workers: Annotated[int, typer.Option(min=1, max=64, help="number of workers")] = 1,
     data_dir: Annotated[Path | None, typer.Option(help="keeps the data over restarts")] = None,
     ready_file: Annotated[Path | None, typer.Option(help="gets the addresses as JSON")] = None,
@@ -74,21 +74,21 @@ def up(  # noqa: PLR0913 - the options of the contract
             raise KeyboardInterrupt
         stopping = True
 
-    began = time.monotonic()  # noqa: TID251 - shown to the user
+    began = time.monotonic()
     stack = LocalStack(options, report=lambda text: console.print(f"  {text}", highlight=False))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     try:
         stack.start(should_stop=lambda: stopping)
         if not stopping:
-            seconds = time.monotonic() - began  # noqa: TID251 - shown to the user
+            seconds = time.monotonic() - began
             console.print(f"[bold green]ready[/] after {seconds:.1f} s; Ctrl-C stops everything")
             for name in ("kafka", "clickhouse", "simulator", "metrics"):
                 console.print(f"  {name:<11}{stack.addresses()[name]}", highlight=False)
             console.print(f"  {'logs':<11}{stack.folder / 'logs'}", highlight=False)
         while not stopping:
             stack.supervise()
-            time.sleep(0.2)  # noqa: TID251 - the supervisor's own rhythm
+            time.sleep(0.2)
     finally:
         console.print("stopping …")
         stack.stop()
@@ -125,7 +125,9 @@ def simulator(
         port=port,
         seed=seed,
         log_file=log,
-        ready=lambda: console.print(f"simulated providers at http://127.0.0.1:{port}", highlight=False),
+        ready=lambda: console.print(
+            f"simulated providers at http://127.0.0.1:{port}", highlight=False
+        ),
     )
 
 

@@ -40,6 +40,8 @@ default.replication.factor=1
 min.insync.replicas=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
 message.max.bytes=134217728
 replica.fetch.max.bytes=134217728
 log.segment.bytes=67108864
@@ -62,7 +64,9 @@ def find_java() -> str:
         version = text.stderr.partition('version "')[2].partition(".")[0]
         if version.isdigit() and int(version) >= MIN_JAVA:
             return found
-    message = f"the local Kafka needs Java {MIN_JAVA} or newer: pip install 'hybrid-orchestrator[local]'"
+    message = (
+        f"the local Kafka needs Java {MIN_JAVA} or newer: pip install 'hybrid-orchestrator[local]'"
+    )
     raise UsageError(message)
 
 
@@ -102,6 +106,8 @@ class EmbeddedKafka:
                 "-Xmx768m",
                 "-XX:+UseG1GC",
                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+                "-Dorg.slf4j.simpleLogger.showDateTime=true",
+                "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
                 "-cp",
                 class_path,
                 "kafka.Kafka",
@@ -116,9 +122,12 @@ class EmbeddedKafka:
         child = self.child
         if child is None:
             return
-        if not wait_until(
-            lambda: child.exit_status() is not None or self._listens(), within_s=START_LIMIT_S
-        ) or child.exit_status() is not None:
+        if (
+            not wait_until(
+                lambda: child.exit_status() is not None or self._listens(), within_s=START_LIMIT_S
+            )
+            or child.exit_status() is not None
+        ):
             message = f"Kafka did not start; the end of {child.log_file}: {child.tail(3)}"
             raise HybridError(message)
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -183,7 +184,7 @@ class LocalStack:
 
     def _start_workers(self) -> None:
         for number in range(self.options.workers):
-            self._supervise(f"worker-{number}", lambda n=number: self._start_worker(n))
+            self._supervise(f"worker-{number}", partial(self._start_worker, number))
         self._report("waiting for the workers")
         for number, port in enumerate(self.metrics_ports):
             self._wait_http(f"worker-{number}", port, "/readyz")
@@ -317,7 +318,9 @@ class LocalStack:
         """End every part: first those that use the others; remove a temporary folder."""
         state.withdraw()
         users = [
-            part.child for name, part in self._parts.items() if name.startswith(("worker", "recorder"))
+            part.child
+            for name, part in self._parts.items()
+            if name.startswith(("worker", "recorder"))
         ]
         for child in users:
             child.ask_to_stop()

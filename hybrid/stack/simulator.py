@@ -1,4 +1,4 @@
-"""The simulated providers: OpenAI and Azure OpenAI chat completions over HTTP, with scripted faults.
+"""The simulated providers: OpenAI and Azure OpenAI chat completions, with scripted faults.
 
 Every request it saw is in its log, with what it billed: the oracle of the fault tests. Faults come
 from three places: rates set for a provider (`POST /_sim/faults`), a fixed plan for a provider
@@ -32,7 +32,18 @@ ERROR_CODES = {
     422: "invalid_value",
     429: "rate_limit_exceeded",
 }
-WORDS = ("plan", "launch", "audience", "story", "offer", "theme", "review", "channel", "week", "note")
+WORDS = (
+    "plan",
+    "launch",
+    "audience",
+    "story",
+    "offer",
+    "theme",
+    "review",
+    "channel",
+    "week",
+    "note",
+)
 
 
 @dataclass
@@ -229,8 +240,8 @@ class Simulator:
 
 
 async def _until_gone(request: web.Request) -> None:
-    """Hang until the client gives up; real providers do not notice, so nothing else is cancelled."""
-    while request.transport is not None and not request.transport.is_closing():
+    """Hang until the client gives up; aiohttp tells it by the transport only."""
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
         await asyncio.sleep(0.1)
 
 
@@ -250,9 +261,7 @@ async def serve(simulator: Simulator, *, port: int) -> web.AppRunner:
     """Serve on 127.0.0.1 until the runner is cleaned up; raises OSError when the port is taken."""
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/chat/completions", simulator.complete)
-    app.router.add_post(
-        "/openai/deployments/{deployment}/chat/completions", simulator.complete
-    )
+    app.router.add_post("/openai/deployments/{deployment}/chat/completions", simulator.complete)
     app.router.add_get("/_sim/calls", simulator.show_calls)
     app.router.add_post("/_sim/faults", simulator.set_faults)
     app.router.add_post("/_sim/reset", simulator.reset)

@@ -1,0 +1,53 @@
+# Everything from a fresh machine with Python 3.11+ and make: `make demo`, `make test`.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test unit check format chaos bench lock generate clean
+
+demo: .venv/.installed ## the whole job once, on real parts
+	@$(BIN)/hybrid demo
+
+test: .venv/.installed ## the whole default test suite
+	$(BIN)/pytest
+
+unit: .venv/.installed ## the tests without I/O
+	$(BIN)/pytest tests/unit
+
+check: .venv/.installed ## format, lint, types, imports, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/generate.py --check
+
+format: .venv/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+chaos: .venv/.installed ## faults on real processes; FAULT=name for one, SEED=n, INTENTS=n
+	$(BIN)/python -m tests.chaos $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED)) $(if $(INTENTS),--intents $(INTENTS))
+
+bench: .venv/.installed ## the benchmarks; each prints its own table
+	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+
+generate: .venv/.installed ## the files that are made from code
+	$(BIN)/python tools/generate.py
+
+lock: ## new versions into the lock files; needs uv
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras pyproject.toml -o requirements/all.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/uv.in -o requirements/uv.lock
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/.installed: pyproject.toml requirements/all.lock requirements/uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 …" >&2; exit 2; }
+	@echo "setting up .venv (once; some 250 MB are fetched)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.lock
+	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements/all.lock
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
+	@touch $@

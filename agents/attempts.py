@@ -1,0 +1,185 @@
+"""The attempts of an execution: what goes on record before a call, and after it."""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from agents.clock import Clock, Dice, uuid7
+from agents.execution import Execution
+from agents.failures import Failure
+from agents.prices import price_call, upper_bound
+from agents.providers import ChatReply, Provider
+from agents.structured import AnswerError, parse_answer
+from agents.usage import NO_USAGE, Usage, estimate_tokens, estimated_usage
+from schemas.attempt import ProviderAttempt
+from schemas.vocabulary import AttemptOutcome, AttemptStatus, FailureKind
+
+__all__ = ["Answer", "Attempts"]
+
+#: Beyond its time limit a call is given this long before it counts as orphaned.
+ORPHAN_GRACE_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished call: the attempt as recorded, with the reply or the failure."""
+
+    attempt: ProviderAttempt
+    reply: ChatReply | None = None
+    usage: Usage = NO_USAGE
+    structured: object = None
+    failure: Failure | None = None
+
+
+class Attempts:
+    """Makes attempts; each is a frozen message, a later one of the same call replaces it."""
+
+    def __init__(self, *, clock: Clock, dice: Dice, worker: str) -> None:
+        """Keep time, chance and the worker's name."""
+        self._clock = clock
+        self._dice = dice
+        self._worker = worker
+
+    def started(
+        self, run: Execution, provider: Provider, messages: list[dict[str, Any]]
+    ) -> ProviderAttempt:
+        """Make the record that goes out before a call."""
+        intent, now = run.task.intent, self._clock.now()
+        model = intent.model or provider.model
+        return ProviderAttempt(
+            attempt_id=uuid7(self._clock.now_ms(), self._dice),
+            execution_id=run.task.execution_id,
+            intent_id=run.task.intent_id,
+            status=AttemptStatus.STARTED,
+            tenant=intent.tenant,
+            type=intent.type,
+            user_id=intent.user_id,
+            priority=intent.priority.value,
+            provider=provider.name,
+            deployment=provider.deployment,
+            requested_model=model,
+            attempt=run.calls_here + 1,
+            provider_sequence=run.position,
+            replay_count=run.task.replay_count,
+            cost_upper_usd=upper_bound(
+                provider.name,
+                (model, provider.model),
+                prompt_tokens=estimate_tokens(_characters(messages)),
+                max_output_tokens=intent.max_output_tokens,
+                at=now,
+            ),
+            queue_ms=run.queue_ms if not run.calls else 0,
+            backoff_ms=run.take_backoff_ms(),
+            worker=self._worker,
+            started_at=now,
+            deadline_at=now + timedelta(seconds=provider.timeout_s + ORPHAN_GRACE_S),
+        )
+
+    def answered(
+        self,
+        run: Execution,
+        started: ProviderAttempt,
+        reply: ChatReply,
+        messages: list[dict[str, Any]],
+        call_ms: int,
+    ) -> Answer:
+        """Make the record of a call that was answered with 200."""
+        usage = reply.usage or estimated_usage(
+            prompt_characters=_characters(messages), content_characters=len(reply.content)
+        )
+        price = price_call(
+            started.provider,
+            (started.requested_model, reply.served_model, started.deployment),
+            usage,
+            at=started.started_at,
+        )
+        attempt = started.model_copy(
+            update={
+                "status": AttemptStatus.FINISHED,
+                "outcome": AttemptOutcome.SUCCESS,
+                "http_status": reply.http_status,
+                "served_model": reply.served_model,
+                "finish_reason": reply.finish_reason,
+                "uncached_input_tokens": usage.uncached_input,
+                "cached_input_tokens": usage.cached_input,
+                "visible_output_tokens": usage.visible_output,
+                "reasoning_tokens": usage.reasoning,
+                "usage_source": usage.source,
+                "cost_usd": price.usd,
+                "cost_upper_usd": price.usd,
+                "price_id": price.price_id,
+                "call_ms": call_ms,
+                "provider_request_id": reply.request_id,
+                "finished_at": self._clock.now(),
+            }
+        )
+        failure, structured = self._inspect(run, reply)
+        if failure is not None:
+            attempt = attempt.model_copy(
+                update={"outcome": failure.outcome, "error_code": failure.code}
+            )
+            return Answer(attempt, reply, usage, None, failure)
+        return Answer(attempt.model_copy(update={"used_result": True}), reply, usage, structured)
+
+    @staticmethod
+    def _inspect(run: Execution, reply: ChatReply) -> tuple[Failure | None, object]:
+        """Look whether a 200 holds what was asked for."""
+        if reply.finish_reason == "content_filter":
+            message = "the provider cut the answer off by its content filter"
+            return Failure(FailureKind.CONTENT_FILTER, "content_filter", message, 200), None
+        schema = run.task.intent.response_schema
+        if schema is None:
+            return None, None
+        try:
+            return None, parse_answer(reply.content, schema)
+        except AnswerError as error:
+            return Failure(FailureKind.BAD_OUTPUT, "schema_mismatch", str(error), 200), None
+
+    def failed(self, started: ProviderAttempt, failure: Failure, call_ms: int) -> Answer:
+        """Make the record of a call that failed."""
+        # A call that may have been served although no answer was read keeps its upper bound.
+        unknown_bill = failure.kind in {
+            FailureKind.TIMEOUT,
+            FailureKind.CONNECTION,
+            FailureKind.BAD_OUTPUT,
+        }
+        attempt = started.model_copy(
+            update={
+                "status": AttemptStatus.FINISHED,
+                "outcome": failure.outcome,
+                "http_status": failure.http_status,
+                "error_code": failure.code,
+                "retry_after_ms": failure.retry_after_ms,
+                "cost_usd": Decimal(0),
+                "cost_upper_usd": started.cost_upper_usd if unknown_bill else Decimal(0),
+                "call_ms": call_ms,
+                "provider_request_id": failure.request_id,
+                "finished_at": self._clock.now(),
+            }
+        )
+        return Answer(attempt, failure=failure)
+
+    def cancelled(
+        self, started: ProviderAttempt, call_ms: int, **bounds: Decimal
+    ) -> ProviderAttempt:
+        """Make the record of a call that was cancelled; `bounds` replaces its upper bound."""
+        return started.model_copy(
+            update={
+                **bounds,
+                "status": AttemptStatus.FINISHED,
+                "outcome": AttemptOutcome.CANCELLED,
+                "cost_usd": Decimal(0),
+                "call_ms": call_ms,
+                "finished_at": self._clock.now(),
+            }
+        )
+
+
+def _characters(messages: list[dict[str, Any]]) -> int:
+    """Count the characters of all message contents; parts that are not text as their JSON."""
+    return sum(
+        len(content) if isinstance(content, str) else len(json.dumps(content))
+        for content in (message.get("content") or "" for message in messages)
+    )

@@ -1,0 +1,106 @@
+"""What really happened: the simulator's log, a read_committed reader, ClickHouse."""
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from schemas.settings import Settings
+from streams.clickhouse import ClickHouse
+from streams.reading import read_topic
+
+__all__ = ["Calls", "Outcomes", "Recorded", "read_calls", "read_outcomes", "read_recorded"]
+
+
+@dataclass
+class Outcomes:
+    """Results and dead letters by intent, as a read_committed consumer sees them."""
+
+    results: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    dead_letters: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+
+    def count(self) -> int:
+        """All outcomes."""
+        return sum(map(len, self.results.values())) + sum(map(len, self.dead_letters.values()))
+
+    def lost(self, published: set[str]) -> set[str]:
+        """Intents without any outcome."""
+        return published - set(self.results) - set(self.dead_letters)
+
+    def doubled(self) -> dict[str, int]:
+        """Intents with more than one outcome."""
+        counts: Counter[str] = Counter()
+        for found in (self.results, self.dead_letters):
+            for intent_id, documents in found.items():
+                counts[intent_id] += len(documents)
+        return {intent_id: count for intent_id, count in counts.items() if count > 1}
+
+
+@dataclass
+class Calls:
+    """The simulator's log."""
+
+    entries: list[dict[str, Any]]
+
+    @property
+    def attempt_ids(self) -> list[str]:
+        return [entry["attempt_id"] for entry in self.entries]
+
+    @property
+    def billed_usd(self) -> Decimal:
+        return sum((Decimal(entry["billed_usd"]) for entry in self.entries), Decimal(0))
+
+    def repeated(self) -> int:
+        """Answers that were paid for although the intent had one already."""
+        answered = Counter(entry["intent"] for entry in self.entries if entry["status"] == 200)
+        return sum(count - 1 for count in answered.values())
+
+
+@dataclass
+class Recorded:
+    """What ClickHouse says."""
+
+    finished: set[str]
+    started_only: set[str]
+    cost_usd: Decimal
+
+    @property
+    def all(self) -> set[str]:
+        return self.finished | self.started_only
+
+
+def read_calls(log: Path) -> Calls:
+    """Read the simulator's log file."""
+    return Calls([json.loads(line) for line in log.read_text().splitlines()])
+
+
+async def read_outcomes(settings: Settings) -> Outcomes:
+    """Read both outcome topics to their ends."""
+    found = Outcomes()
+    for topic, into in (
+        (settings.topics.results, found.results),
+        (settings.topics.dead_letters, found.dead_letters),
+    ):
+        async for record in read_topic(settings, topic):
+            document = json.loads(record.value or b"{}")
+            into[document["intent_id"]].append(document)
+    return found
+
+
+def read_recorded(settings: Settings) -> Recorded:
+    """Read all attempts of ClickHouse."""
+    store = ClickHouse(settings)
+    try:
+        _, rows = store.rows(
+            "SELECT toString(attempt_id), status = 'finished', toString(ifNull(cost_usd, 0)) "
+            "FROM provider_attempts FINAL"
+        )
+    finally:
+        store.close()
+    return Recorded(
+        finished={str(one) for one, done, _ in rows if done},
+        started_only={str(one) for one, done, _ in rows if not done},
+        cost_usd=sum((Decimal(str(cost)) for _, _, cost in rows), Decimal(0)),
+    )

@@ -1,0 +1,91 @@
+"""The local ClickHouse behaves as a server does, and the tables count nothing twice."""
+
+from decimal import Decimal
+
+import clickhouse_connect
+import pytest
+
+from schemas.rows import attempt_row
+from streams.clickhouse import ClickHouse, ClickHouseRefusedError
+from streams.migrations import load_migrations, migrate, roll_back
+from tests.chaos.harness import RunningStack
+from tests.integration.test_rows import an_attempt
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def store(stack: RunningStack, request: pytest.FixtureRequest) -> ClickHouse:
+    from pydantic import SecretStr
+
+    name = f"t{abs(hash(request.node.name)) % 10**8}"
+    url = stack.stack.clickhouse.replace("/hybrid", f"/{name}")
+    found = ClickHouse(stack.settings.model_copy(update={"clickhouse_url": SecretStr(url)}))
+    migrate(found)
+    return found
+
+
+def test_migrations_go_up_down_and_up(store: ClickHouse) -> None:
+    assert migrate(store) == []
+    undone = roll_back(store, to=0)
+    assert len(undone) == len(load_migrations())
+    _, rows = store.rows("SELECT name FROM system.tables WHERE database = currentDatabase()")
+    assert {name for (name,) in rows} == {"schema_migrations"}
+    assert len(migrate(store)) == len(load_migrations())
+
+
+def test_a_record_that_comes_again_counts_once_in_every_view(store: ClickHouse) -> None:
+    used = an_attempt(cost="0.25", used=True)
+    wasted = an_attempt(cost="0.50", used=False)
+    rows = [attempt_row(one)[1] for one in (used, wasted)]
+    started = [
+        attempt_row(one.model_copy(update={"status": "started"}))[1] for one in (used, wasted)
+    ]
+    for number, batch in enumerate((started, rows, rows, started, rows[:1])):
+        store.insert("provider_attempts", batch, token=f"batch-{number}")
+    for view, column in (
+        ("costs_hourly", "sum(cost_usd)"),
+        ("costs_daily", "sum(cost_usd)"),
+        ("wasted_spend", "sum(cost_usd) * 1.5"),
+    ):
+        _, found = store.rows(f"SELECT toFloat64({column}) FROM {view}")
+        assert found[0][0] == pytest.approx(0.75), view
+    _, found = store.rows("SELECT sum(attempts) FROM latency_hourly")
+    assert found == [(2,)]
+
+
+def test_the_same_batch_with_its_token_is_dropped_at_the_door(store: ClickHouse) -> None:
+    rows = [attempt_row(an_attempt())[1]]
+    for _ in range(3):
+        store.insert("provider_attempts", rows, token="same")
+    _, found = store.rows("SELECT count() FROM provider_attempts")
+    assert found == [(1,)]
+
+
+def test_a_bad_statement_is_refused_with_its_code(store: ClickHouse) -> None:
+    with pytest.raises(ClickHouseRefusedError, match="code: 47"):
+        store.rows("SELECT nothing_of_the_kind FROM provider_attempts")
+
+
+def test_native_inserts_in_every_compression_arrive_whole(stack: RunningStack) -> None:
+    for method in (False, "lz4", "zstd", "gzip"):
+        client = clickhouse_connect.get_client(
+            host="127.0.0.1", port=stack.stack.ports["clickhouse"], compress=method
+        )
+        client.command(
+            "CREATE TABLE IF NOT EXISTS n (a UInt64, b String) ENGINE = MergeTree ORDER BY a"
+        )
+        client.command("TRUNCATE TABLE n")
+        client.insert(
+            "n", [[number, "x" * 50] for number in range(150_000)], column_names=["a", "b"]
+        )
+        assert client.query("SELECT count(), max(a) FROM n").result_rows == [(150_000, 149_999)]
+        client.close()
+
+
+def test_decimals_come_back_exactly(store: ClickHouse) -> None:
+    store.insert(
+        "provider_attempts", [attempt_row(an_attempt(cost="0.000000000001"))[1]], token="d"
+    )
+    _, rows = store.rows("SELECT cost_usd FROM provider_attempts FINAL")
+    assert rows == [(Decimal("0.000000000001"),)]

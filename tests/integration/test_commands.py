@@ -1,0 +1,231 @@
+"""The command as its users run it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hybrid.stack.process import free_port
+from tests.chaos.harness import RunningStack
+from tests.integration.driving import Case, eventually
+
+pytestmark = pytest.mark.integration
+
+
+def hybrid(
+    *arguments: str, environment: dict[str, str] | None = None, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command in an environment of its own."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("KAFKA_", "CLICKHOUSE_", "OPENAI_", "AZURE_", "HYBRID_"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "hybrid", *arguments],
+        env={**kept, **(environment or {})},
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.fixture
+def local(stack: RunningStack) -> dict[str, str]:
+    stack.set_faults({"openai": {"latency_ms": 5}, "azure": {"latency_ms": 5}})
+    return stack.stack.environment()
+
+
+def test_publish_reports_a_bad_line_and_publishes_the_rest(
+    stack: RunningStack, local: dict[str, str], tmp_path: Path
+) -> None:
+    case = Case(stack)
+    lines = [json.dumps(case.intent()), "{broken", json.dumps(case.intent()), '{"type": "x"}']
+    file = tmp_path / "intents.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    done = hybrid("publish", str(file), environment=local)
+    assert done.returncode == 1
+    assert done.stdout.strip() == "published 2"
+    assert "line 2: the value is not JSON" in done.stderr
+    assert "line 4: user_id: Field required" in done.stderr
+    case.wait(2)
+    shown = hybrid("results", "--intent-id", f"{case.name}-1", environment=local)
+    assert json.loads(shown.stdout)["intent_id"] == f"{case.name}-1"
+
+
+def test_a_dead_letter_is_listed_shown_and_replayed_once(
+    stack: RunningStack, local: dict[str, str]
+) -> None:
+    case = Case(stack)
+    stack.set_faults({"openai": {"always": "400"}, "azure": {}})
+    case.publish(case.intent())
+    letter = case.dead_letter()
+    identifier = letter["dead_letter_id"]
+    stack.set_faults({"openai": {"latency_ms": 5}, "azure": {}})
+    listed = hybrid("dlq", "list", "--reason", "rejected", "--format", "json", environment=local)
+    assert identifier in {row["dead_letter_id"] for row in json.loads(listed.stdout)}
+    shown = hybrid("dlq", "show", identifier, environment=local)
+    assert json.loads(shown.stdout)["intent_id"] == letter["intent_id"]
+    dry = hybrid("dlq", "replay", "--id", identifier, "--dry-run", environment=local)
+    assert dry.stdout.startswith("1 dead letters, about ")
+    refused = hybrid("dlq", "replay", "--id", identifier, environment=local, given="")
+    assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
+    for _ in range(2):
+        replayed = hybrid("dlq", "replay", "--id", identifier, "--yes", environment=local)
+        assert "replayed 1" in replayed.stdout
+    found = case.wait(2)
+    assert [len(results) for results in found.results.values()] == [1]
+    assert len(case.calls()) == 2
+
+
+@pytest.mark.parametrize("by", ["provider,model", "tenant", "type,day", "priority"])
+def test_the_cost_report_answers_by_any_dimension(local: dict[str, str], by: str) -> None:
+    done = hybrid("costs", "report", "--by", by, "--format", "json", environment=local)
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert set(by.split(",")) <= set(rows[0]) if rows else True
+
+
+@pytest.mark.parametrize("question", ["top", "latency", "wasted", "report"])
+def test_every_cost_question_has_all_formats(local: dict[str, str], question: str) -> None:
+    for form in ("table", "json", "csv"):
+        done = hybrid("costs", question, "--format", form, environment=local)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip()
+
+
+def test_topics_and_migrations_can_be_ensured_again(local: dict[str, str]) -> None:
+    done = hybrid("topics", "ensure", "--format", "json", environment=local)
+    states = {row["state"] for row in json.loads(done.stdout)}
+    assert (done.returncode, states) == (0, {"ok"})
+    assert "applied 0 migrations" in hybrid("migrate", environment=local).stdout
+    assert "CREATE TABLE" in hybrid("migrate", "--dry-run").stdout
+
+
+def test_the_doctor_finds_everything_well(local: dict[str, str]) -> None:
+    done = hybrid("doctor", "--format", "json", environment=local)
+    assert {row["state"] for row in json.loads(done.stdout)} == {"ok"}, done.stdout
+
+
+def test_the_doctor_says_what_is_broken() -> None:
+    environment = {
+        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}",
+        "CLICKHOUSE_URL": f"http://127.0.0.1:{free_port()}/hybrid",
+    }
+    done = hybrid("doctor", "--format", "json", environment=environment)
+    broken = {row["check"] for row in json.loads(done.stdout) if row["state"] == "broken"}
+    assert (done.returncode, broken) == (1, {"kafka", "topics", "clickhouse"})
+
+
+WRONG = {
+    "a value that is not allowed": (
+        ["worker"],
+        {"HYBRID_CONCURRENCY": "many"},
+        "HYBRID_CONCURRENCY = 'many'",
+    ),
+    "too many retries": (
+        ["worker"],
+        {"HYBRID_RETRY_DELAYS": "1,2,3,4"},
+        "at most 3 delays",
+    ),
+    "falling delays": (["worker"], {"HYBRID_DEFER_DELAYS": "10,5"}, "rising seconds"),
+    "a secret is not shown": (
+        ["worker"],
+        {"CLICKHOUSE_URL": "s3cret"},
+        "CLICKHOUSE_URL = (not shown)",
+    ),
+    "half of azure": (["worker"], {"AZURE_OPENAI_API_KEY": "k"}, "AZURE_OPENAI_ENDPOINT"),
+    "a format that does not exist": (["costs", "report", "--format", "xml"], {}, "xml"),
+    "a dimension that does not exist": (["costs", "report", "--by", "colour"], {}, "--by colour"),
+    "a moment that is none": (["costs", "report", "--since", "yore"], {}, "--since yore"),
+    "a file that is not there": (
+        ["publish", "/no/such/file"],
+        {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"},
+        "No such file",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_users_mistake_is_one_sentence_and_exit_2(name: str) -> None:
+    arguments, environment, sentence = WRONG[name]
+    done = hybrid(*arguments, environment=environment)
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["worker"], ["recorder"], ["results"], ["dlq", "list"], ["topics", "ensure"]]
+)
+def test_a_broker_that_is_not_there_is_one_sentence_and_exit_2(arguments: list[str]) -> None:
+    environment = {
+        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}",
+        "CLICKHOUSE_URL": f"http://127.0.0.1:{free_port()}/hybrid",
+        "OPENAI_API_KEY": "k",
+        "HYBRID_METRICS_PORT": "0",
+    }
+    done = hybrid(*arguments, environment=environment)
+    assert done.returncode == 2
+    assert "no Kafka broker answers at" in done.stderr
+
+
+def test_a_taken_port_is_one_sentence_and_exit_2(stack: RunningStack) -> None:
+    port = str(stack.stack.ports["kafka"])
+    done = hybrid("up", "--kafka-port", port)
+    assert (done.returncode, f"--kafka-port {port}" in done.stderr) == (2, True)
+
+
+def test_a_data_folder_in_use_is_one_sentence_and_exit_2(stack: RunningStack) -> None:
+    done = hybrid("up", "--data-dir", str(stack.stack.folder))
+    assert (done.returncode, "in use by another" in done.stderr) == (2, True)
+
+
+def test_no_network_at_the_first_start_is_one_sentence_and_exit_2(tmp_path: Path) -> None:
+    environment = {
+        "XDG_CACHE_HOME": str(tmp_path),
+        "HTTPS_PROXY": f"http://127.0.0.1:{free_port()}",
+        "HTTP_PROXY": f"http://127.0.0.1:{free_port()}",
+    }
+    done = hybrid("up", environment=environment)
+    assert (done.returncode, "needs network access" in done.stderr) == (2, True), done.stderr
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    for command in (
+        ["demo"], ["up"], ["worker"], ["recorder"], ["publish"], ["results"], ["dlq", "list"],
+        ["dlq", "show"], ["dlq", "replay"], ["costs", "report"], ["costs", "top"],
+        ["costs", "latency"], ["costs", "wasted"], ["topics", "ensure"], ["migrate"],
+        ["schemas", "export"], ["doctor"], ["simulator"],
+    ):  # fmt: skip
+        done = hybrid(*command, "--help")
+        assert done.returncode == 0
+        assert "Example" in done.stdout, command
+
+
+def test_schemas_are_exported(tmp_path: Path) -> None:
+    assert hybrid("schemas", "export", str(tmp_path)).returncode == 0
+    assert json.loads((tmp_path / "asyncapi.json").read_text())["asyncapi"] == "3.0.0"
+    assert len(list(tmp_path.glob("*.schema.json"))) >= 9
+
+
+def test_metrics_health_and_readiness_are_served(stack: RunningStack) -> None:
+    import urllib.request
+
+    base = stack.stack.addresses()["metrics"][0].removesuffix("/metrics")
+
+    def get(path: str) -> str:
+        with urllib.request.urlopen(base + path, timeout=5) as answer:
+            return str(answer.read().decode())
+
+    assert get("/healthz") == "ok\n"
+    eventually(lambda: get("/metrics"), lambda text: "hybrid_outcomes_total" in text)
+    assert get("/readyz") == "ready\n"

@@ -1,0 +1,93 @@
+"""Tokens, prices, dollars; values computed by hand."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.prices import price_call, upper_bound
+from agents.usage import Usage, estimated_usage, read_usage
+from schemas.base import format_usd
+from schemas.vocabulary import UsageSource
+from tests.builders import NOW
+
+
+def test_1500_tokens_on_openai_cost_0_003_and_2000_on_azure_0_02() -> None:
+    openai = price_call("openai", ("gpt-3.5-turbo",), Usage(1000, 0, 500), at=NOW)
+    azure = price_call("azure", ("gpt-4-turbo",), Usage(1500, 0, 500), at=NOW)
+    assert (openai.usd, format_usd(openai.usd or Decimal(9))) == (Decimal("0.003"), "0.003")
+    assert (azure.usd, format_usd(azure.usd or Decimal(9))) == (Decimal("0.02"), "0.02")
+    assert openai.price_id == "contract:openai:gpt-3.5-turbo"
+
+
+def test_cached_tokens_are_not_counted_twice() -> None:
+    """gpt-4o-mini: 900 × $0.15/M + 100 × $0.075/M + 50 × $0.60/M = $0.0001725."""
+    usage = read_usage(
+        {
+            "prompt_tokens": 1000,
+            "completion_tokens": 50,
+            "total_tokens": 1050,
+            "prompt_tokens_details": {"cached_tokens": 100},
+            "completion_tokens_details": {"reasoning_tokens": 20},
+        }
+    )
+    assert usage == Usage(900, 100, 30, 20, UsageSource.PROVIDER)
+    assert price_call("openai", ("gpt-4o-mini",), usage, at=NOW).usd == Decimal("0.0001725")
+
+
+def test_an_unknown_model_has_no_price_rather_than_zero() -> None:
+    assert price_call("openai", ("no-such-model-x1",), Usage(1000), at=NOW).usd is None
+
+
+def test_4000_characters_without_usage_are_about_1000_tokens_marked_estimated() -> None:
+    usage = estimated_usage(prompt_characters=0, content_characters=4000)
+    assert (usage.total, usage.source) == (1000, UsageSource.ESTIMATED)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        {},
+        {"prompt_tokens": 1},
+        {"prompt_tokens": -1, "completion_tokens": 1},
+        {"prompt_tokens": "1", "completion_tokens": 1},
+        {"prompt_tokens": True, "completion_tokens": 1},
+        {"prompt_tokens": 0, "completion_tokens": 0},
+    ],
+)
+def test_usage_that_makes_no_sense_is_no_usage(body: dict[str, object] | None) -> None:
+    assert read_usage(body) is None
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**7), st.integers(0, 10**7))
+def test_token_classes_are_disjoint_and_complete(
+    prompt: int, completion: int, cached: int, reasoning: int
+) -> None:
+    usage = read_usage(
+        {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "prompt_tokens_details": {"cached_tokens": cached},
+            "completion_tokens_details": {"reasoning_tokens": reasoning},
+        }
+    )
+    if prompt + completion:
+        assert usage is not None
+        assert (usage.input, usage.output) == (prompt, completion)
+        assert min(usage.uncached_input, usage.cached_input) >= 0
+
+
+def test_a_call_of_which_nothing_was_heard_has_an_upper_bound() -> None:
+    bound = upper_bound(
+        "openai", ("gpt-3.5-turbo",), prompt_tokens=500, max_output_tokens=1000, at=NOW
+    )
+    assert bound == Decimal("0.003")
+
+
+@given(st.decimals(0, 1000, places=12))
+def test_dollars_are_written_plainly(amount: Decimal) -> None:
+    text = format_usd(amount)
+    assert Decimal(text) == amount
+    assert "e" not in text.lower()

@@ -1,0 +1,170 @@
+"""What follows a failed call."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.failures import Failure
+from agents.policy import Defer, Fallback, GiveUp, Limits, Retry, RetryPolicy, Situation, decide
+from schemas.vocabulary import DeadLetterReason, FailureKind
+from tests.builders import NOW_MS
+
+POLICY = RetryPolicy()
+PASSING = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.SERVER_ERROR)
+NEEDS_AN_OPERATOR = (FailureKind.QUOTA, FailureKind.AUTH, FailureKind.DEPLOYMENT_NOT_FOUND)
+THE_INTENTS_OWN = (
+    FailureKind.BAD_REQUEST,
+    FailureKind.CONTEXT_LENGTH,
+    FailureKind.CONTENT_FILTER,
+)
+
+
+def a_failure(kind: FailureKind, retry_after_ms: int | None = None) -> Failure:
+    return Failure(kind, "code", "message", retry_after_ms=retry_after_ms)
+
+
+def a_situation(**changes: Any) -> Situation:
+    values: dict[str, Any] = {
+        "providers": ("openai", "azure"),
+        "position": 0,
+        "calls_here": 1,
+        "now_ms": NOW_MS,
+        "limits": Limits(),
+        "spent_usd": Decimal(0),
+    }
+    return Situation(**{**values, **changes})
+
+
+@pytest.mark.parametrize("kind", PASSING)
+@pytest.mark.parametrize(("calls", "wait"), [(1, 1.0), (2, 2.0), (3, 5.0)])
+def test_what_passes_by_itself_is_retried_after_1_2_5_seconds(
+    kind: FailureKind, calls: int, wait: float
+) -> None:
+    assert decide(POLICY, a_situation(calls_here=calls), a_failure(kind), dice=0) == Retry(wait)
+
+
+def test_jitter_adds_at_most_ten_percent() -> None:
+    decision = decide(POLICY, a_situation(), a_failure(FailureKind.TIMEOUT), dice=0.999)
+    assert isinstance(decision, Retry)
+    assert 1.0 < decision.delay_s < 1.1
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_after_four_calls_the_next_provider_is_tried(kind: FailureKind) -> None:
+    decision = decide(POLICY, a_situation(calls_here=4), a_failure(kind), dice=0)
+    assert decision == Fallback(1, kind.value)
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_an_outage_of_all_providers_defers_and_only_then_gives_up(kind: FailureKind) -> None:
+    last = a_situation(position=1, calls_here=4)
+    for deferrals, delay in enumerate(POLICY.defer_delays):
+        decision = decide(
+            POLICY,
+            a_situation(position=1, calls_here=4, deferrals=deferrals),
+            a_failure(kind),
+            dice=0,
+        )
+        assert decision == Defer(deferrals, delay, NOW_MS + int(delay * 1000), kind.value)
+    spent = a_situation(position=1, calls_here=4, deferrals=3)
+    assert decide(POLICY, spent, a_failure(kind), dice=0) == GiveUp(DeadLetterReason.EXHAUSTED)
+    assert last.position == 1
+
+
+@pytest.mark.parametrize("kind", THE_INTENTS_OWN)
+def test_a_wrong_request_is_refused_after_one_call(kind: FailureKind) -> None:
+    assert decide(POLICY, a_situation(), a_failure(kind), dice=0) == GiveUp(
+        DeadLetterReason.REJECTED
+    )
+
+
+@pytest.mark.parametrize("kind", NEEDS_AN_OPERATOR)
+def test_a_provider_that_needs_an_operator_is_left_at_once(kind: FailureKind) -> None:
+    assert decide(POLICY, a_situation(), a_failure(kind), dice=0) == Fallback(1, kind.value)
+
+
+@pytest.mark.parametrize("kind", [*NEEDS_AN_OPERATOR, FailureKind.RATE_LIMIT])
+def test_an_intent_never_dies_of_a_key_a_quota_or_a_rate_limit(kind: FailureKind) -> None:
+    situation = a_situation(position=1, calls_here=4, deferrals=1000)
+    assert isinstance(decide(POLICY, situation, a_failure(kind), dice=0), Defer)
+
+
+def test_a_short_retry_after_is_waited_for_and_a_long_one_is_not() -> None:
+    short = decide(POLICY, a_situation(), a_failure(FailureKind.RATE_LIMIT, 3_000), dice=0)
+    long = decide(POLICY, a_situation(), a_failure(FailureKind.RATE_LIMIT, 30_000), dice=0)
+    assert short == Retry(3.0)
+    assert long == Fallback(1, "rate_limit")
+
+
+def test_a_deferral_waits_at_least_as_long_as_the_provider_asked() -> None:
+    situation = a_situation(position=1)
+    decision = decide(POLICY, situation, a_failure(FailureKind.RATE_LIMIT, 30_000), dice=0)
+    assert decision == Defer(1, 60.0, NOW_MS + 30_000, "rate_limit")
+
+
+def test_an_answer_that_is_not_what_was_asked_for_gets_one_repair() -> None:
+    failure = a_failure(FailureKind.BAD_OUTPUT)
+    assert decide(POLICY, a_situation(), failure, dice=0) == Retry(0.0, repair=True)
+    assert decide(POLICY, a_situation(repairs_here=1), failure, dice=0) == Fallback(1, "bad_output")
+    last = a_situation(position=1, repairs_here=1, earlier=(FailureKind.BAD_OUTPUT,))
+    assert decide(POLICY, last, failure, dice=0) == GiveUp(DeadLetterReason.EXHAUSTED)
+
+
+def test_no_wait_goes_past_the_deadline() -> None:
+    soon = Limits(deadline_at_ms=NOW_MS + 500)
+    failure = a_failure(FailureKind.TIMEOUT)
+    assert decide(POLICY, a_situation(limits=soon), failure, dice=0) == Fallback(1, "timeout")
+    alone = a_situation(limits=soon, position=1, calls_here=4)
+    assert decide(POLICY, alone, failure, dice=0) == GiveUp(DeadLetterReason.DEADLINE)
+
+
+def test_the_money_limit_ends_the_intent() -> None:
+    situation = a_situation(limits=Limits(max_cost_usd=Decimal(1)), spent_usd=Decimal(1))
+    decision = decide(POLICY, situation, a_failure(FailureKind.TIMEOUT), dice=0)
+    assert decision == GiveUp(DeadLetterReason.BUDGET)
+
+
+@given(
+    kinds=st.lists(st.sampled_from(list(FailureKind)), min_size=60, max_size=60),
+    waits=st.lists(st.one_of(st.none(), st.integers(0, 100_000_000)), min_size=60, max_size=60),
+    dice=st.floats(0, 0.999),
+    deadline=st.one_of(st.none(), st.integers(1, 100_000)),
+)
+def test_every_sequence_of_failures_ends(
+    kinds: list[FailureKind], waits: list[int | None], dice: float, deadline: int | None
+) -> None:
+    """At most 4 calls and a repair on a provider, each provider once, never too early or too late."""
+    now, position, calls_here, repairs = NOW_MS, 0, 1, 0
+    limits = Limits(deadline_at_ms=None if deadline is None else NOW_MS + deadline)
+    for kind, wait in zip(kinds, waits, strict=True):
+        situation = a_situation(
+            now_ms=now,
+            position=position,
+            calls_here=calls_here,
+            repairs_here=repairs,
+            limits=limits,
+        )
+        failure = a_failure(kind, wait)
+        decision = decide(POLICY, situation, failure, dice=dice)
+        match decision:
+            case Retry():
+                calls_here += 1
+                repairs += int(decision.repair)
+                now += int(decision.delay_s * 1000)
+                assert calls_here <= 5
+                if not decision.repair and wait is not None:
+                    assert decision.delay_s * 1000 >= wait
+                if not decision.repair and limits.deadline_at_ms is not None:
+                    assert now < limits.deadline_at_ms
+            case Fallback():
+                assert decision.position == position + 1
+                position, calls_here, repairs = decision.position, 1, 0
+            case Defer():
+                assert decision.not_before_ms >= now + (wait or 0) or wait is None
+                return
+            case GiveUp():
+                return
+    pytest.fail("the sequence did not end")

@@ -1,0 +1,177 @@
+"""Makes the files that come from code: schemas, AsyncAPI, tables of the docs; `--check` compares."""
+
+import json
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import PydanticUndefined
+
+from agents.failures import FACETS, Failure
+from agents.policy import Defer, Fallback, GiveUp, Limits, Retry, RetryPolicy, Situation, decide
+from schemas.export import MESSAGES, asyncapi, json_schema
+from schemas.settings import Settings
+from schemas.topics import DAY_MS
+from schemas.vocabulary import DeadLetterReason, EventName, FailureKind, LogEvent
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+NOTE = "<!-- made by `make generate` from the code; edit that -->\n\n"
+
+
+def failures() -> str:
+    """The policy as a table, asked of `decide` itself."""
+    lines = [
+        "# What follows a failed call",
+        "",
+        "Each cell is what `agents.policy.decide` answers with the default delays (retries 1, 2, 5 s;",
+        "deferrals 10, 60, 600 s) and no jitter; up to 10 % jitter is added to a retry's wait.",
+        "",
+        "| failure | class | 1st call | 2nd | 3rd | 4th | no provider left | deferred 3 times already |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    cases: list[tuple[str, FailureKind, int | None]] = []
+    for kind in FailureKind:
+        if kind is FailureKind.RATE_LIMIT:
+            cases += [
+                ("rate_limit, no Retry-After", kind, None),
+                ("rate_limit, Retry-After 3 s", kind, 3_000),
+                ("rate_limit, Retry-After 30 s", kind, 30_000),
+            ]
+        else:
+            cases.append((kind.value, kind, None))
+    for name, kind, wait in cases:
+        failure = Failure(kind, "", "", retry_after_ms=wait)
+        cells = [_say(failure, calls_here=calls) for calls in (1, 2, 3, 4)]
+        cells.append(_say(failure, calls_here=4, position=1, repairs_here=1, earlier=(kind,)))
+        cells.append(
+            _say(failure, calls_here=4, position=1, repairs_here=1, earlier=(kind,), deferrals=3)
+        )
+        lines.append(f"| {name} | {FACETS[kind][0].value} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "An intent's own `deadline_ms` or `max_cost_usd` ends it before any of these (`deadline`,",
+        "`budget`); a retry whose wait would pass the deadline is skipped. A provider is visited once",
+        "in an execution. An intent with `force_provider` has no other provider.",
+        "",
+        "## What an operator should do",
+        "",
+        "| failure | recorded as | can a replay succeed | suggested action |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {kind.value} | {facets[1].value} | {'yes' if facets[2] else 'no'} | {facets[3]} |"
+        for kind, facets in FACETS.items()
+    ]
+    lines += ["", "## Reasons of dead letters", "", "| reason |", "|---|"]
+    lines += [f"| `{reason.value}` |" for reason in DeadLetterReason]
+    return "\n".join(lines) + "\n"
+
+
+def _say(failure: Failure, **state: Any) -> str:  # noqa: ANN401 - fields of a Situation
+    values: dict[str, Any] = {
+        "providers": ("first", "second"),
+        "position": 0,
+        "calls_here": 1,
+        "now_ms": 0,
+        "limits": Limits(),
+        "spent_usd": Decimal(0),
+        **state,
+    }
+    decision = decide(RetryPolicy(), Situation(**values), failure, dice=0)
+    match decision:
+        case Retry(repair=True):
+            return "ask to repair"
+        case Retry(delay_s=delay):
+            return f"retry in {delay:g} s"
+        case Fallback():
+            return "next provider"
+        case Defer(delay_s=delay):
+            return f"defer {delay:g} s"
+        case GiveUp(reason=reason):
+            return f"dead letter: {reason.value}"
+
+
+def configuration() -> str:
+    """The settings as a table."""
+    lines = [
+        "# Configuration",
+        "",
+        "Environment variables, or the same names in lower case in `hybrid.toml` in the working",
+        "folder (the environment wins). A wrong value is refused at start with its name.",
+        "",
+        "| variable | default | type |",
+        "|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if isinstance(default, tuple):
+            default = ",".join(f"{part:g}" for part in default)
+        shown = "–" if default in {None, PydanticUndefined} else f"`{default}`"
+        kind = str(field.annotation).replace("typing.", "").replace("pydantic.types.", "")
+        kind = kind.removeprefix("<class '").removesuffix("'>").replace("|", "or")
+        lines.append(f"| `{name.upper()}` | {shown} | {kind} |")
+    return "\n".join(lines) + "\n"
+
+
+def vocabulary() -> str:
+    """Topics, events and log events as tables."""
+    topics = Settings().topics
+    lines = [
+        "# Names",
+        "",
+        "## Topics",
+        "",
+        "| topic | holds | retention | compacted |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{spec.name}` | {spec.holds} | {spec.retention_ms / DAY_MS:g} d | "
+        f"{'yes' if spec.compact else 'no'} |"
+        for spec in topics.specs()
+    ]
+    lines += ["", "## Events on `workflow.events`", ""]
+    lines += [f"- `{event.value}`" for event in EventName]
+    lines += ["", "## Log events", "", "Every log line's `event` is one of these.", ""]
+    lines += [f"- `{event.value}`" for event in LogEvent]
+    return "\n".join(lines) + "\n"
+
+
+def documents() -> dict[Path, str]:
+    """Everything that is made, by path."""
+    made = {
+        DOCS / "failures.md": NOTE + failures(),
+        DOCS / "configuration.md": NOTE + configuration(),
+        DOCS / "names.md": NOTE + vocabulary(),
+        DOCS / "schemas" / "asyncapi.json": _json(asyncapi(Settings().topics)),
+    }
+    for name in MESSAGES:
+        made[DOCS / "schemas" / f"{name}.schema.json"] = _json(json_schema(name))
+    return made
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> int:
+    """Write, or with --check compare; gives the exit status."""
+    stale = []
+    for path, text in documents().items():
+        current = path.read_text(encoding="utf-8") if path.exists() else None
+        if current == text:
+            continue
+        stale.append(str(path.relative_to(ROOT)))
+        if "--check" not in sys.argv:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    if "--check" in sys.argv and stale:
+        print("not current (run `make generate`):", *stale)
+        return 1
+    print(f"{len(stale)} written" if stale else "generated files are current")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
