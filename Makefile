@@ -48,6 +48,6 @@ clean:
 	@echo "setting up .venv (once; some 250 MB are fetched)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.lock
-	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements/all.lock
+	@$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/all.lock
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
 	@touch $@

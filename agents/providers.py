@@ -114,13 +114,15 @@ class SdkProvider:
                     **self._arguments(request)
                 )
             return _read_reply(answer.content, answer.headers.get("x-request-id", ""))
-        except (TimeoutError, openai.APITimeoutError):
+        except TimeoutError:
             failure = Failure(
                 FailureKind.TIMEOUT, "timeout", f"no answer within {self.timeout_s:g} s"
             )
         except openai.APIStatusError as error:
             failure = classify_http(_answer_of(error), now=self._clock.now())
         except openai.APIConnectionError as error:
+            # The SDK's own time limit is off, so its APITimeoutError is a lost connection too: its
+            # aiohttp transport calls a reset that (measured).
             cause = type(error.__cause__ or error).__name__
             failure = Failure(FailureKind.CONNECTION, "connection", f"no connection ({cause})")
         except (openai.APIError, _UnreadableReplyError, OSError) as error:
@@ -206,7 +208,7 @@ def openai_provider(
         api_key=api_key,
         base_url=base_url,
         max_retries=0,
-        timeout=timeout_s,
+        timeout=None,  # one owner of the time limit: `SdkProvider.complete`
         http_client=_shared_connections(concurrency),
     )
     return SdkProvider(
@@ -230,7 +232,7 @@ def azure_provider(
         azure_endpoint=endpoint,
         api_version=api_version,
         max_retries=0,
-        timeout=timeout_s,
+        timeout=None,  # one owner of the time limit: `SdkProvider.complete`
         http_client=_shared_connections(concurrency),
     )
     return SdkProvider(

@@ -21,6 +21,7 @@ INTENT_NAMESPACE = uuid.UUID("6d0b7a8e-3f0e-5c52-9a55-3b1d6e1f9c21")
 
 #: Deeper JSON is refused before it can exhaust a parser's stack.
 MAX_DEPTH = 100
+MAX_ID = 512
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 BRACKETS = re.compile(r"[\[\]{}]")
 
@@ -30,11 +31,12 @@ class IntentError(Exception):
 
     reason: DeadLetterReason
 
-    def __init__(self, code: str, message: str) -> None:
-        """Keep a stable code and a message without content."""
+    def __init__(self, code: str, message: str, *, intent_id: str | None = None) -> None:
+        """Keep a stable code, a message without content, and the id where one could be read."""
         super().__init__(message)
         self.code = code
         self.message = message
+        self.intent_id = intent_id
 
 
 class PoisonError(IntentError):
@@ -85,7 +87,8 @@ def decode_intent(value: bytes | None, *, max_bytes: int) -> WorkflowIntent:
         return WorkflowIntent.model_validate(document)
     except ValidationError as error:
         code, message = "invalid_fields", describe_validation(error)
-        raise InvalidIntentError(code, message) from None
+        stated = document.get("intent_id", document.get("intentId"))
+        raise InvalidIntentError(code, message, intent_id=_readable_id(stated)) from None
 
 
 def describe_validation(error: ValidationError) -> str:
@@ -95,6 +98,11 @@ def describe_validation(error: ValidationError) -> str:
         path = ".".join(str(part) for part in item["loc"]) or "the object"
         problems.append(f"{path}: {item['msg']}")
     return "; ".join(problems)
+
+
+def _readable_id(stated: object) -> str | None:
+    """Give the id that an invalid intent states, if it is one."""
+    return stated if isinstance(stated, str) and 0 < len(stated) <= MAX_ID else None
 
 
 def _encodable(document: object) -> bool:

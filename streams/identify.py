@@ -45,7 +45,7 @@ def identify(incoming: Incoming, *, max_bytes: int) -> Identified:
     try:
         intent = decode_intent(incoming.value, max_bytes=max_bytes)
     except IntentError as error:
-        intent_id = known or derived
+        intent_id = known or error.intent_id or derived
         failed = Failed(
             reason=error.reason,
             error_class=ErrorClass.VALIDATION,
@@ -54,7 +54,8 @@ def identify(incoming: Incoming, *, max_bytes: int) -> Identified:
             retriable=False,
             suggested_action="correct the producer, then publish the intent anew",
         )
-        return Identified(Identity(intent_id, intent_id, replays, None, deferral, source), failed)
+        # Decided under the record's own id: the same intent, corrected, must be able to run.
+        return Identified(Identity(derived, intent_id, replays, None, deferral, source), failed)
     intent_id = intent.intent_id or known or derived
     key = intent.deduplication_id or intent_id
     return Identified(Identity(key, intent_id, replays, intent, deferral, source))

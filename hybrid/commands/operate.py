@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from hybrid import doctor as diagnosis
 from hybrid.commands.common import Format, FormatOption, console, print_table
 from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
@@ -90,6 +89,8 @@ def doctor(form: FormatOption = Format.TABLE) -> None:
 
     Example: `hybrid doctor`
     """
+    from hybrid import doctor as diagnosis  # noqa: PLC0415 - loads an HTTP client
+
     checks = asyncio.run(diagnosis.examine(load_settings()))
     print_table(
         ["check", "state", "detail"], [(one.name, one.state, one.detail) for one in checks], form

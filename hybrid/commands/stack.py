@@ -1,4 +1,7 @@
-"""Commands that run something: the stack, the demo, a worker, a recorder, the simulator."""
+"""Commands that run something: the stack, the demo, a worker, a recorder, the simulator.
+
+What they run is imported when they do: Faust, the SDK and the servers take a second to load.
+"""
 
 import signal
 import time
@@ -7,8 +10,6 @@ from typing import Annotated
 
 import typer
 
-from hybrid import demo as demo_run
-from hybrid import runtime
 from hybrid.commands.common import console
 from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.stack.local import LocalStack, StackOptions
@@ -37,6 +38,8 @@ def demo(
 
     Example: `hybrid demo`
     """
+    from hybrid import demo as demo_run  # noqa: PLC0415
+
     load_settings()
     demo_run.run(live=live)
 
@@ -100,6 +103,8 @@ def worker() -> None:
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 OPENAI_API_KEY=… hybrid worker`
     """
+    from hybrid import runtime  # noqa: PLC0415
+
     runtime.run_worker(need_kafka(load_settings()))
 
 
@@ -108,6 +113,8 @@ def recorder() -> None:
 
     Example: `CLICKHOUSE_URL=http://default:@clickhouse:8123/hybrid hybrid recorder`
     """
+    from hybrid import runtime  # noqa: PLC0415
+
     runtime.run_recorder(need_clickhouse(need_kafka(load_settings())))
 
 
@@ -121,6 +128,8 @@ def simulator(
     Example: `hybrid simulator --port 8089`, then
     `curl -d '{"openai": {"rate_429": 0.05}}' http://127.0.0.1:8089/_sim/faults`
     """
+    from hybrid import runtime  # noqa: PLC0415
+
     runtime.run_simulator(
         port=port,
         seed=seed,
@@ -135,4 +144,6 @@ def clickhouse_engine(
     data_dir: Annotated[Path, typer.Option()], port: Annotated[int, typer.Option()]
 ) -> None:
     """Run the local stack's ClickHouse engine."""
+    from hybrid import runtime  # noqa: PLC0415
+
     runtime.run_clickhouse(folder=data_dir, port=port)

@@ -4,6 +4,7 @@ Only processes started here are ended, by their id. The kernel ends the children
 dies (Linux), so that nothing is left behind even after kill -9.
 """
 
+import asyncio
 import fcntl
 import http.client
 import os
@@ -16,10 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from hybrid.config import load_settings
 from hybrid.errors import HybridError, UsageError
 from hybrid.stack import state
 from hybrid.stack.kafka import EmbeddedKafka
 from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
+from streams.clickhouse import ClickHouse
+from streams.migrations import migrate
+from streams.topics import ensure_topics
 
 __all__ = ["LocalStack", "StackOptions"]
 
@@ -174,12 +179,16 @@ class LocalStack:
         self._supervise("simulator", self._start_simulator)
         self._start_kafka()
         self._report("creating topics")
-        self._run_once("topics", "topics", "ensure")
+        asyncio.run(ensure_topics(load_settings(environment=self.environment())))
         self._wait_http("clickhouse", self.ports["clickhouse"], "/ping")
         self._wait_http("simulator", self.ports["simulator"], "/_sim/calls")
 
     def _start_recording(self) -> None:
-        self._run_once("migrations", "migrate")
+        store = ClickHouse(load_settings(environment=self.environment()))
+        try:
+            migrate(store)
+        finally:
+            store.close()
         self._supervise("recorder", self._start_recorder)
 
     def _start_workers(self) -> None:
@@ -265,14 +274,6 @@ class LocalStack:
             log_file=logs / f"{name}.log",
             environment={**self.environment(), **environment},
         )
-
-    def _run_once(self, what: str, *arguments: str) -> None:
-        child = self._child(what, *arguments)
-        if not wait_until(lambda: child.exit_status() is not None, within_s=READY_LIMIT_S):
-            child.stop(within_s=1)
-        if child.exit_status() != 0:
-            message = f"{what} failed: {child.tail(2)}"
-            raise HybridError(message)
 
     def _supervise(self, name: str, start: Callable[[], Child]) -> None:
         self._parts[name] = _Part(start(), start, time.monotonic())

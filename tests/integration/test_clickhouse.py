@@ -6,6 +6,7 @@ import clickhouse_connect
 import pytest
 
 from schemas.rows import attempt_row
+from schemas.vocabulary import AttemptStatus
 from streams.clickhouse import ClickHouse, ClickHouseRefusedError
 from streams.migrations import load_migrations, migrate, roll_back
 from tests.chaos.harness import RunningStack
@@ -39,7 +40,8 @@ def test_a_record_that_comes_again_counts_once_in_every_view(store: ClickHouse) 
     wasted = an_attempt(cost="0.50", used=False)
     rows = [attempt_row(one)[1] for one in (used, wasted)]
     started = [
-        attempt_row(one.model_copy(update={"status": "started"}))[1] for one in (used, wasted)
+        attempt_row(one.model_copy(update={"status": AttemptStatus.STARTED}))[1]
+        for one in (used, wasted)
     ]
     for number, batch in enumerate((started, rows, rows, started, rows[:1])):
         store.insert("provider_attempts", batch, token=f"batch-{number}")

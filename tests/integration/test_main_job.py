@@ -167,10 +167,9 @@ def test_a_forced_provider_is_kept(case: Case) -> None:
 
 
 def test_a_wanted_schema_is_held_and_repaired_once(case: Case) -> None:
-    schema = {"type": "object", "required": ["title"]}
-    good = case.intent({"note": '[[sim:text={"title": "t"}]]'}, response_schema=schema)
-    case.publish(good)
-    assert case.result()["structured"] == {"title": "t"}
+    schema = {"type": "integer", "minimum": 7}
+    case.publish(case.intent({"note": "[[sim:text=42]]"}, response_schema=schema))
+    assert case.result()["structured"] == 42
     other = Case(case.stack)
     other.publish(other.intent({"note": "[[sim:text=nonsense]]"}, response_schema=schema))
     letter = other.dead_letter()

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from schemas.attempt import ProviderAttempt
 from schemas.rows import attempt_row
+from schemas.vocabulary import AttemptStatus
 from tests.builders import NOW
 
 
@@ -35,7 +36,7 @@ def test_a_row_made_twice_is_the_same() -> None:
 def test_a_used_answer_wins_over_the_same_answer_in_doubt() -> None:
     used = an_attempt(used=True)
     doubted = used.model_copy(update={"used_result": False})
-    started = used.model_copy(update={"status": "started"})
+    started = used.model_copy(update={"status": AttemptStatus.STARTED})
     versions = [attempt_row(one)[1]["record_version"] for one in (started, doubted, used)]
     assert versions == [0, 1, 2]
 

@@ -1,7 +1,6 @@
 """From bytes to an intent, or to the reason why not."""
 
 import json
-import uuid
 from typing import Any
 
 import pytest
@@ -93,7 +92,8 @@ def test_an_intent_over_the_limit_says_both_sizes() -> None:
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reader(value: bytes) -> None:
     found = identify(an_incoming(value), max_bytes=200)
-    assert uuid.UUID(found.who.intent_id) or found.who.intent is not None
+    assert found.who.intent_id
+    assert (found.failed is None) == (found.who.intent is not None)
 
 
 @given(
@@ -162,3 +162,9 @@ def test_a_users_template_wins(tmp_path: Any) -> None:
     prompts = load_prompts(tmp_path)
     assert render(an_intent(), prompts)[0]["content"] == "Be brief."
     assert "plan content" in prompts["content_planning"]
+
+
+def test_an_invalid_intent_keeps_its_stated_id_and_may_come_again_corrected() -> None:
+    found = identify(an_incoming(as_bytes(intent_id="i-4", priority="whenever")), max_bytes=10_000)
+    assert found.who.intent_id == "i-4"
+    assert found.who.key != "i-4"

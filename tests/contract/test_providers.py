@@ -1,0 +1,135 @@
+"""One contract over both adapters, by real HTTP to the simulator."""
+
+import asyncio
+
+import pytest
+
+from agents.clock import SystemClock
+from agents.errors import (
+    AzureExecutionError,
+    AzureExecutionTimeoutError,
+    ExecutionError,
+    OpenAIExecutionError,
+    OpenAIExecutionTimeoutError,
+)
+from agents.providers import ChatReply, ChatRequest, SdkProvider, azure_provider, openai_provider
+from hybrid.stack import simulator
+from hybrid.stack.process import free_port
+from schemas.intent import TraceContext
+from schemas.vocabulary import FailureKind
+
+TRACE = TraceContext(trace_id="0af7651916cd43dd8448eb211c80319c")
+ERRORS = {
+    "openai": (OpenAIExecutionError, OpenAIExecutionTimeoutError),
+    "azure": (AzureExecutionError, AzureExecutionTimeoutError),
+}
+
+
+class Bench:
+    """One adapter before one simulator."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.simulator = simulator.Simulator()
+        self.simulator.faults[name].latency_ms = 0
+        self.port = free_port()
+
+    def _provider(self) -> SdkProvider:
+        url, clock = f"http://127.0.0.1:{self.port}", SystemClock()
+        if self.name == "openai":
+            return openai_provider(
+                api_key="k",
+                base_url=f"{url}/v1",
+                model="gpt-3.5-turbo",
+                timeout_s=0.5,
+                concurrency=4,
+                clock=clock,
+            )
+        return azure_provider(
+            api_key="k",
+            endpoint=url,
+            api_version="2024-10-21",
+            deployment="gpt-4-turbo",
+            timeout_s=0.5,
+            concurrency=4,
+            clock=clock,
+        )
+
+    def complete(self, act: str, text: str = "hello", *, served: bool = True) -> ChatReply:
+        async def once() -> ChatReply:
+            runner = await simulator.serve(self.simulator, port=self.port) if served else None
+            provider = self._provider()
+            self.simulator.faults[self.name].plan = [act]
+            try:
+                messages = [{"role": "user", "content": text}]
+                return await provider.complete(
+                    ChatRequest(messages, "attempt-1", attempt=2, trace=TRACE)
+                )
+            finally:
+                await provider.close()
+                if runner is not None:
+                    await runner.cleanup()
+
+        return asyncio.run(once())
+
+    def error(self, act: str, *, served: bool = True) -> ExecutionError:
+        with pytest.raises(ExecutionError) as caught:
+            self.complete(act, served=served)
+        return caught.value
+
+
+@pytest.fixture(params=["openai", "azure"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    return Bench(request.param)
+
+
+def test_a_reply_has_content_usage_and_ids(bench: Bench) -> None:
+    reply = bench.complete("ok")
+    assert reply.content
+    assert reply.usage is not None
+    assert reply.usage.total > 0
+    assert reply.request_id.startswith("req-")
+    assert bench.simulator.calls[0].attempt_id == "attempt-1"
+    assert bench.simulator.calls[0].provider == bench.name
+
+
+@pytest.mark.parametrize(
+    ("act", "kind"),
+    [
+        ("400", FailureKind.BAD_REQUEST),
+        ("401", FailureKind.AUTH),
+        ("403", FailureKind.AUTH),
+        ("404", FailureKind.DEPLOYMENT_NOT_FOUND),
+        ("408", FailureKind.SERVER_ERROR),
+        ("409", FailureKind.SERVER_ERROR),
+        ("422", FailureKind.BAD_REQUEST),
+        ("429", FailureKind.RATE_LIMIT),
+        ("500", FailureKind.SERVER_ERROR),
+        ("503", FailureKind.SERVER_ERROR),
+        ("529", FailureKind.SERVER_ERROR),
+        ("reset", FailureKind.CONNECTION),
+    ],
+)
+def test_a_failure_is_classified_and_typed_and_made_by_one_call(
+    bench: Bench, act: str, kind: FailureKind
+) -> None:
+    error = bench.error(act)
+    assert error.failure.kind is kind
+    assert type(error) is ERRORS[bench.name][0]
+    assert (error.attempt, error.trace_context) == (2, TRACE)
+    assert len(bench.simulator.calls) == 1
+
+
+def test_a_rate_limit_says_when_to_come_back(bench: Bench) -> None:
+    assert bench.error("429").failure.retry_after_ms == 1000
+
+
+def test_a_hang_is_cancelled_at_the_limit_and_is_a_timeout_error(bench: Bench) -> None:
+    error = bench.error("hang")
+    assert isinstance(error, TimeoutError)
+    assert type(error) is ERRORS[bench.name][1]
+    assert error.failure.kind is FailureKind.TIMEOUT
+
+
+def test_nobody_listening_is_a_connection_failure(bench: Bench) -> None:
+    assert bench.error("ok", served=False).failure.kind is FailureKind.CONNECTION

@@ -1,0 +1,98 @@
+"""The invariants under faults, in a form short enough for every run; `make chaos` is the long one."""
+
+import asyncio
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.publish import open_producer
+from tests.chaos.harness import Plan, RunningStack, run
+from tests.chaos.oracle import read_calls, read_outcomes
+from tests.integration.driving import Case, eventually
+from tests.integration.test_commands import hybrid
+
+pytestmark = pytest.mark.integration
+STORM = {
+    "rate_429": 0.05,
+    "rate_5xx": 0.05,
+    "rate_hang": 0.02,
+    "retry_after": "0.2",
+    "latency_ms": 10,
+}
+
+
+def test_a_storm_of_provider_faults_gives_each_intent_one_outcome_and_the_exact_bill(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    """2,000 intents: 5 % 429, 5 % 5xx, 2 % hangs, 1 % invalid, and 10 undecodable records."""
+    stack.set_faults({"openai": STORM, "azure": STORM})
+    case = Case(stack)
+    intents = [
+        case.intent(type=("content_planning", "message_generation")[n % 2]) for n in range(1980)
+    ]
+    file = tmp_path / "intents.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in intents))
+    published = hybrid("publish", str(file), environment=stack.stack.environment())
+    assert (published.returncode, published.stdout) == (0, "published 1980\n")
+    bad = [(f"{case.name}-invalid-{n}", b'{"type": "x", "data": {}}') for n in range(20)]
+    bad += [(f"{case.name}-bytes-{n}", b"\xff\x00" + bytes([n])) for n in range(10)]
+    asyncio.run(_send_raw(stack, bad))
+    found = case.wait(1980, within_s=150)
+    assert not found.lost({one["intent_id"] for one in intents})
+    assert not found.doubled()
+    letters = eventually(lambda: _letters_by_key(stack, case.name), lambda seen: len(seen) == 30)
+    assert all(len(values) == 1 for values in letters.values())
+    stack.set_faults({"openai": {"latency_ms": 5}, "azure": {"latency_ms": 5}})
+    eventually(lambda: _bill_difference(stack), lambda difference: difference == 0)
+
+
+async def _send_raw(stack: RunningStack, records: list[tuple[str, bytes]]) -> None:
+    async with open_producer(stack.settings) as client:
+        for key, value in records:
+            await client.send_and_wait(stack.settings.topics.intents, value=value, key=key.encode())
+
+
+def _letters_by_key(stack: RunningStack, name: str) -> dict[str, list[dict[str, Any]]]:
+    import base64
+
+    outcomes = asyncio.run(read_outcomes(stack.settings))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for letters in outcomes.dead_letters.values():
+        for letter in letters:
+            key = base64.b64decode(letter["original"]["key"] or "").decode()
+            if key.startswith((f"{name}-invalid", f"{name}-bytes")):
+                found.setdefault(key, []).append(letter)
+    return found
+
+
+def _bill_difference(stack: RunningStack) -> Decimal:
+    """What `hybrid costs report` says, less what the simulator billed: over the whole session."""
+    done = hybrid("costs", "report", "--format", "json", environment=stack.stack.environment())
+    reported = sum((Decimal(row["cost_usd"]) for row in json.loads(done.stdout)), Decimal(0))
+    return reported - read_calls(stack.stack.simulator_log).billed_usd
+
+
+@pytest.mark.timeout(300)
+def test_kills_stops_restarts_and_a_broker_crash_lose_nothing_and_double_nothing() -> None:
+    """I1: one outcome each. I2: repeats within what was in flight. I3: every call on record."""
+    plan = Plan(
+        seed=7,
+        intents=2_500,
+        rate=80,
+        faults=("kill", "broker", "sigstop", "kill", "recorder", "rolling", "clickhouse"),
+    )
+    report = run(plan)
+    print(*(f"{name}: {value}" for name, value in report.rows()), sep="\n")  # noqa: T201 - shown when it fails
+    assert report.problems() == []
+
+
+@pytest.mark.timeout(240)
+def test_rolling_restarts_and_broker_crashes_repeat_no_call() -> None:
+    plan = Plan(seed=3, intents=1_500, rate=60, faults=("rolling", "broker"))
+    report = run(plan)
+    assert report.problems() == []
+    assert report.calls.repeated() == 0
+    assert report.recorded.cost_usd == report.calls.billed_usd
