@@ -151,6 +151,3 @@ class LogEvent(StrEnum):
     INSERT_DELAYED = "insert_delayed"
     ROW_REFUSED = "row_refused"
     LIBRARY_WARNING = "library_warning"
-    PROCESS_STARTED = "process_started"
-    PROCESS_RESTARTED = "process_restarted"
-    PROCESS_STOPPED = "process_stopped"

@@ -44,6 +44,18 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
         coordinator._do_heartbeat = heard_heartbeat  # noqa: SLF001
 
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek to what is committed; where nothing is, to the beginning.
+
+        aiokafka leaves a partition without a committed offset where it is, so what was read and
+        thrown away before the first commit was never read again (two lost intents, seen).
+        """
+        offsets: Mapping[TP, int] = await super().seek_to_committed()
+        fresh = [tp for tp, offset in offsets.items() if not offset or offset < 0]
+        if fresh:
+            await self.call_thread(self._consumer.seek_to_beginning, *fresh)
+        return offsets
+
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ANN401, ARG002
         settings: Settings = self.app.hybrid_settings
         conf = self.app.conf

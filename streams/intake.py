@@ -14,7 +14,8 @@ from typing import Protocol
 from agents.clock import Clock
 from schemas.topics import Topics
 from streams.identify import deferral_of
-from streams.lane import Delivery, Lane, LaneState
+from streams.jobs import Delivery
+from streams.lane import Lane, LaneState
 from streams.positions import Position
 from streams.records import Incoming
 

@@ -30,6 +30,9 @@ REPLAY_COUNT_HEADER = "replay-count"
 REPLAYED_HEADER = "replayed-dead-letter-id"
 INTENT_ID_HEADER = "intent-id"
 
+#: Headers larger than this together are not repeated on a dead letter.
+MAX_PASSED_BYTES = 32_768
+
 #: Headers of ours that are rewritten, not passed through, when an intent is written again.
 OWN_HEADERS = frozenset({DEFERRAL_HEADER})
 
@@ -79,6 +82,12 @@ class OutRecord:
     headers: tuple[tuple[str, bytes], ...] = ()
     partition: int | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers."""
+        named = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.key or b"") + len(self.value) + named
+
 
 @dataclass(frozen=True, slots=True)
 class Decided:
@@ -91,7 +100,7 @@ class Decided:
     @property
     def size(self) -> int:
         """Bytes of all values, for bounding a batch."""
-        return sum(len(record.value) for record in self.records)
+        return sum(record.size for record in self.records)
 
 
 def header(headers: Iterable[tuple[str, bytes]], name: str) -> bytes | None:
@@ -307,4 +316,7 @@ def _dead_letter_headers(
     passed = tuple(
         pair for pair in _public_headers(incoming, who) if not pair[0].startswith("__dlq.errors.")
     )
+    if sum(len(name) + len(value) for name, value in passed) > MAX_PASSED_BYTES:
+        # They are in `original` too; twice they would not fit into the record.
+        passed = tuple(pair for pair in passed if pair not in incoming.headers)
     return (*passed, *family)

@@ -32,7 +32,7 @@ class TopicReport:
 def _config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
     """Give the topic's configuration; sizes leave room for what is larger than the limit."""
     limit = settings.max_record_bytes if not spec.name.endswith(".alerts") else 1_048_576
-    if spec.name in settings.topics.sources:
+    if spec.name in settings.topics.sources[:2]:  # the deferred ones carry more in their headers
         limit = settings.max_topic_intent_bytes
     return {
         "cleanup.policy": "compact,delete" if spec.compact else "delete",

@@ -22,9 +22,10 @@ from schemas.vocabulary import LogEvent
 from streams.failpoints import FailPoints
 from streams.faust_app import Offsets, build_app
 from streams.intake import Intake
+from streams.jobs import LaneParts
 from streams.journal import AttemptJournal
 from streams.kafka import BrokerUnavailableError
-from streams.lane import Lane, LaneParts, LaneState
+from streams.lane import Lane, LaneState
 from streams.lease import Lease
 from streams.topics import check_topics, require_usable
 

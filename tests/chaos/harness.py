@@ -226,24 +226,35 @@ class Injector:
 
     def kill(self) -> None:
         """SIGKILL one worker."""
-        number = self.dice.randrange(len(self.running.pids()))
-        self.in_flight_at_kills += self._bound(number)
-        os.kill(self.running.pids()[number], signal.SIGKILL)
+        self._signal_a_worker(signal.SIGKILL)
 
     def sigstop(self) -> None:
         """Stop a worker for longer than its session, then wake it."""
-        number = self.dice.randrange(len(self.running.pids()))
-        pid = self.running.pids()[number]
-        self.in_flight_at_kills += self._bound(number)
-        os.kill(pid, signal.SIGSTOP)
+        pid = self._signal_a_worker(signal.SIGSTOP)
         time.sleep(9)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
 
+    def _signal_a_worker(self, number: int) -> int:
+        """Signal a worker that is up (one may just be starting again); gives its pid."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            chosen = self.dice.randrange(len(self.running.pids()))
+            pid, in_flight = self.running.pids()[chosen], self._bound(chosen)
+            if self._ready(chosen):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+                    self.in_flight_at_kills += in_flight
+                    return pid
+            time.sleep(0.1)
+        message = "no worker came up within 60 s"
+        raise AssertionError(message)
+
     def rolling(self) -> None:
         """SIGTERM every worker, one after the other; each comes back before the next goes."""
         for number, pid in enumerate(self.running.pids()):
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
             deadline = time.monotonic() + 60
             while time.monotonic() < deadline:
                 if self.running.pids()[number] != pid and self._ready(number):

@@ -1,0 +1,74 @@
+"""The work of a lane: deliveries, jobs, and what all lanes of a worker share."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agents.clock import Clock, Dice
+from agents.executor import Executor
+from agents.log import Log
+from agents.work import Outcome
+from schemas.settings import Settings
+from streams.failpoints import FailPoints
+from streams.journal import AttemptJournal
+from streams.positions import Position
+from streams.records import Decided, Identity, Incoming, OutRecord
+
+__all__ = ["Delivery", "Job", "LaneParts"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """One record as Faust handed it over, with the position that waits for it."""
+
+    incoming: Incoming
+    position: Position
+
+    def done(self) -> None:
+        """Let the offset be committed."""
+        self.position.done(self.incoming.offset)
+
+
+@dataclass(eq=False)
+class Job:
+    """One piece of work in flight, and everyone who waits for it."""
+
+    who: Identity
+    incoming: Incoming
+    deliveries: list[Delivery]
+    finished: Callable[[], None]
+    extra: list[OutRecord] = field(default_factory=list)
+    #: How many of `extra` the running transaction holds; a delivery may join while it commits.
+    extra_sent: int = 0
+    slot: str = ""
+    task: asyncio.Task[None] | None = None
+    decided: Decided | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def records(self) -> tuple[OutRecord, ...]:
+        """Everything that the job's transaction writes."""
+        return (*(self.decided.records if self.decided else ()), *self.extra[: self.extra_sent])
+
+    @property
+    def size(self) -> int:
+        """Bytes of its outcome, for bounding a batch."""
+        return self.decided.size if self.decided else 0
+
+
+@dataclass(frozen=True, slots=True)
+class LaneParts:
+    """What all lanes of a worker share."""
+
+    settings: Settings
+    executor: Executor
+    journal: AttemptJournal
+    clock: Clock
+    dice: Dice
+    worker: str
+    group: str
+    log: Log
+    fail_points: FailPoints
+    lease_holds: Callable[[], bool]
+    on_outcome: Callable[[Outcome], None] = lambda _outcome: None
+    on_fenced: Callable[[int], None] = lambda _lane: None

@@ -1,0 +1,95 @@
+"""What one transaction writes."""
+
+import base64
+import json
+from typing import Any
+
+from agents.work import Deferred, Failed
+from schemas.events import DeferralState
+from schemas.settings import Settings
+from schemas.topics import Topics
+from schemas.vocabulary import DeadLetterReason, ErrorClass
+from streams.identify import deferral_of, identify
+from streams.records import Decided, Incoming, outcome_records
+from tests.builders import NOW, NOW_MS, an_incoming, an_intent
+
+TOPICS = Topics("workflow", (10.0, 60.0), 86_400)
+VALUE = an_intent(intent_id="i-1", deduplication_id="d-1", tenant="acme").to_json()
+FAILED = Failed(
+    reason=DeadLetterReason.REJECTED,
+    error_class=ErrorClass.VALIDATION,
+    code="http_400",
+    message="the provider answered 400",
+    retriable=False,
+    suggested_action="correct it",
+)
+
+
+def written(incoming: Incoming, outcome: Any) -> Decided:
+    return outcome_records(
+        TOPICS,
+        incoming,
+        identify(incoming, max_bytes=2_000_000).who,
+        outcome,
+        lane=3,
+        outcome_id="o-1",
+        worker="w",
+        group="g",
+        now=NOW,
+    )
+
+
+def by_topic(decided: Decided, topic: str) -> Any:
+    return next(record for record in decided.records if record.topic == topic)
+
+
+def test_a_dead_letter_holds_the_exact_bytes_and_the_headers_of_kip_1191() -> None:
+    incoming = an_incoming(
+        VALUE, key=b"\xffkey", headers=(("traceparent", b"00-a-b-01"), ("x", b"\x00"))
+    )
+    decided = written(incoming, FAILED)
+    record = by_topic(decided, "workflow.dead-letters")
+    letter, headers = json.loads(record.value), dict(record.headers)
+    assert base64.b64decode(letter["original"]["value"]) == VALUE
+    assert base64.b64decode(letter["original"]["key"]) == b"\xffkey"
+    assert headers["traceparent"] == b"00-a-b-01"
+    assert headers["x"] == b"\x00"
+    assert (headers["intent-id"], headers["tenant"]) == (b"i-1", b"acme")
+    assert headers["__dlq.errors.offset"] == b"7"
+    assert headers["__dlq.errors.reason"] == b"rejected"
+
+
+def test_the_ledger_entry_is_under_the_deduplication_id_on_the_lanes_own_partition() -> None:
+    decided = written(an_incoming(VALUE), FAILED)
+    record = by_topic(decided, "workflow.ledger")
+    assert (record.key, record.partition) == (b"d-1", 3)
+    assert json.loads(record.value)["status"] == "failed"
+
+
+def test_a_deferred_intent_is_the_same_bytes_with_what_the_next_try_must_know() -> None:
+    incoming = an_incoming(VALUE, headers=(("x", b"1"),))
+    state = DeferralState(
+        due_at_ms=NOW_MS + 10_000,
+        count=1,
+        hop=1,
+        reason="timeout",
+        intent_id="i-1",
+        source=incoming.source,
+    )
+    record = by_topic(written(incoming, Deferred(0, state)), "workflow.deferred.10s")
+    assert (record.value, record.partition) == (VALUE, 3)
+    again = an_incoming(record.value, topic=record.topic, headers=record.headers)
+    assert deferral_of(again) == state
+    who = identify(again, max_bytes=10_000).who
+    assert (who.source, who.key) == (incoming.source, "d-1")
+
+
+def test_the_largest_intent_the_topic_lets_in_fits_into_its_dead_letter() -> None:
+    settings = Settings()
+    for body, headers in (
+        (settings.max_topic_intent_bytes, ()),
+        (1_000, (("big", b"h" * (settings.max_topic_intent_bytes - 2_000)),)),
+    ):
+        incoming = an_incoming(b"x" * body, headers=headers)
+        decided = written(incoming, FAILED)
+        assert max(record.size for record in decided.records) < settings.max_record_bytes - 1024
