@@ -255,7 +255,9 @@ class LocalStack:
         )
 
     def _start_recorder(self) -> Child:
-        return self._child("recorder", "recorder", HYBRID_METRICS_PORT="0")
+        return self._child(
+            "recorder", "recorder", HYBRID_METRICS_PORT="0", HYBRID_INSTANCE_ID="recorder-0"
+        )
 
     def _start_worker(self, number: int) -> Child:
         return self._child(
