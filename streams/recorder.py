@@ -75,7 +75,7 @@ class Recorder:
         reader = consumer(
             self._settings,
             group_id=f"{self._settings.hybrid_topic_prefix}.recorder",
-            # Static membership: a recorder that is started again need not wait for itself to expire.
+            # Static membership: started again, it need not wait for itself to expire.
             group_instance_id=self._settings.hybrid_instance_id,
             session_timeout_ms=10_000,
             heartbeat_interval_ms=2_000,

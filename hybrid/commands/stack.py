@@ -68,6 +68,7 @@ def up(
         simulator_port=simulator_port,
         metrics_port=metrics_port,
         seed=seed,
+        announced=True,
     )
     stopping = False
 

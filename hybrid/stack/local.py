@@ -50,6 +50,8 @@ class StackOptions:
     simulator_port: int | None = None
     metrics_port: int | None = None
     seed: int = 0
+    #: Whether commands in other terminals find this stack without configuration.
+    announced: bool = False
     #: Whether a provider whose key is set is the real one (it costs money).
     real_providers: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -313,7 +315,8 @@ class LocalStack:
         addresses = self.addresses()
         if self.options.ready_file is not None:
             state.write_json(self.options.ready_file, addresses)
-        state.announce(addresses)
+        if self.options.announced:
+            state.announce(addresses)
 
     # ── end ─────────────────────────────────────────────────────────────────────────────────
 
