@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
 from pydantic import SecretStr
 
 from hybrid.config import load_settings
@@ -40,6 +42,8 @@ ENVIRONMENT = {
 }
 TYPES = ("content_planning", "campaign_execution", "content_validation", "message_generation")
 SETTLE_S = 240
+#: A silence that begins this long after a fault still counts as the fault's.
+FAULT_SHADOW_S = 8.0
 
 
 @dataclass(frozen=True)
@@ -315,7 +319,7 @@ async def _run(plan: Plan, running: RunningStack, say: Callable[[str], None]) ->
     began = time.monotonic()
     published: set[str] = set()
     done_faults: list[tuple[str, float]] = []
-    recoveries: list[float] = []
+    moments: list[float] = []
     publishing = asyncio.create_task(_publish(plan, running, published))
     watch = _OutcomeWatch(running.settings)
     watching = asyncio.create_task(watch.follow())
@@ -330,7 +334,7 @@ async def _run(plan: Plan, running: RunningStack, say: Callable[[str], None]) ->
         await asyncio.to_thread(injector.actions[name])
         while before == watch.count < plan.intents and time.monotonic() - since < 60:
             await asyncio.sleep(0.05)
-        recoveries.append(watch.gap_since(since))
+        moments.append(since)
     await publishing
     deadline = time.monotonic() + SETTLE_S
     while watch.count < plan.intents and time.monotonic() < deadline:
@@ -347,7 +351,7 @@ async def _run(plan: Plan, running: RunningStack, say: Callable[[str], None]) ->
         published=published,
         in_flight_at_kills=injector.in_flight_at_kills,
         faults=done_faults,
-        recoveries=recoveries,
+        recoveries=[watch.recovery(moment) for moment in moments],
         seconds=time.monotonic() - began,
         restarts=running.stack.restarts,
     )
@@ -416,17 +420,26 @@ class _OutcomeWatch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._partitioner = DefaultPartitioner()
         self._seen: set[str] = set()
-        self._times: list[float] = []
+        #: partition of the intents' topic → when its outcomes came
+        self._times: dict[int, list[float]] = defaultdict(list)
 
     @property
     def count(self) -> int:
         return len(self._seen)
 
-    def gap_since(self, moment: float) -> float:
-        """The longest silence after a moment, in seconds."""
-        times = [moment, *(at for at in self._times if at > moment)]
-        return max((b - a for a, b in pairwise(times)), default=0.0)
+    def recovery(self, moment: float) -> float:
+        """The longest silence of any partition that began with or soon after a fault, in seconds."""
+        silences = [0.0]
+        for times in self._times.values():
+            later = [moment, *(at for at in times if at > moment)]
+            silences += [b - a for a, b in pairwise(later) if a - moment < FAULT_SHADOW_S]
+        return max(silences)
+
+    def _partition(self, intent_id: str) -> int:
+        count = self._settings.hybrid_partitions
+        return int(self._partitioner(intent_id.encode(), range(count), range(count)))
 
     async def follow(self) -> None:
         from streams.reading import read_topic
@@ -435,8 +448,9 @@ class _OutcomeWatch:
             while True:
                 with suppress(Exception):
                     async for record in read_topic(self._settings, topic, follow=True):
-                        self._seen.add(json.loads(record.value or b"{}")["intent_id"])
-                        self._times.append(time.monotonic())
+                        intent_id = json.loads(record.value or b"{}")["intent_id"]
+                        self._seen.add(intent_id)
+                        self._times[self._partition(intent_id)].append(time.monotonic())
                 await asyncio.sleep(1)
 
         topics = self._settings.topics
