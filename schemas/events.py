@@ -15,6 +15,7 @@ __all__ = [
     "Delivery",
     "HybridWorkflowState",
     "LedgerRecord",
+    "StartRecord",
     "WorkflowEvent",
 ]
 
@@ -57,6 +58,12 @@ class LedgerRecord(Message):
     topic: str
     offset: int
     decided_at_ms: int
+
+
+class StartRecord(Message):
+    """How often an intent was started without an end (internal); a tombstone when it ended."""
+
+    count: int
 
 
 class DeferralState(Message):

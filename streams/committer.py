@@ -151,6 +151,7 @@ class Committer:
         for job in batch:
             if job.decided is not None:
                 self._ledger.put(job.who.key, job.decided.ledger)
+                self._ledger.forget_starts(job.who.key)
             self._on_committed(job)
 
     async def _reopen(self, batch: list[Job], error: BaseException) -> list[Job]:

@@ -13,6 +13,7 @@ from schemas.settings import Settings
 from schemas.vocabulary import AttemptStatus, LogEvent
 from streams.failpoints import FailPoints
 from streams.kafka import producer
+from streams.records import OutRecord
 
 __all__ = ["AttemptJournal"]
 
@@ -44,28 +45,49 @@ class AttemptJournal:
 
     async def write(self, attempt: ProviderAttempt) -> None:
         """Write and wait until the broker has it; while the broker is away this waits for it."""
-        delay = 0.2
-        while True:
-            try:
-                await self._producer.send_and_wait(
-                    self._topic, attempt.to_json(), key=attempt.intent_id.encode()
-                )
-            except KafkaError as error:
-                self._log(
-                    LogEvent.JOURNAL_DELAYED,
-                    level="warning",
-                    intent_id=attempt.intent_id,
-                    error=type(error).__name__,
-                )
-                await self._clock.sleep(delay)
-                delay = min(delay * 2, 5)
-                continue
-            if attempt.status is AttemptStatus.STARTED:
-                self._fail_points.reach("after_started_journalled")
-            return
+        await self._send(
+            self._topic,
+            attempt.to_json(),
+            attempt.intent_id.encode(),
+            None,
+            describe=attempt.intent_id,
+        )
+        if attempt.status is AttemptStatus.STARTED:
+            self._fail_points.reach("after_started_journalled")
+
+    async def write_record(self, record: OutRecord) -> None:
+        """Write any record and wait until the broker has it; waits for a broker that is away."""
+        await self._send(
+            record.topic, record.value, record.key, record.partition, describe=record.topic
+        )
 
     def post(self, attempt: ProviderAttempt) -> None:
         """Write without waiting; `stop` waits for what is left."""
         task = asyncio.get_running_loop().create_task(self.write(attempt))
         self._posted.add(task)
         task.add_done_callback(self._posted.discard)
+
+    async def _send(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int | None,
+        *,
+        describe: str,
+    ) -> None:
+        delay = 0.2
+        while True:
+            try:
+                await self._producer.send_and_wait(topic, value, key=key, partition=partition)
+            except KafkaError as error:
+                self._log(
+                    LogEvent.JOURNAL_DELAYED,
+                    level="warning",
+                    record=describe,
+                    error=type(error).__name__,
+                )
+                await self._clock.sleep(delay)
+                delay = min(delay * 2, 5)
+                continue
+            return

@@ -22,12 +22,21 @@ from streams.committer import Committer
 from streams.identify import Identified, identify
 from streams.jobs import Delivery, Job, LaneParts
 from streams.ledger import Entry, Ledger
-from streams.records import Decided, Identity, Incoming, duplicate_records, outcome_records
+from streams.records import (
+    Decided,
+    Identity,
+    Incoming,
+    duplicate_records,
+    outcome_records,
+    start_record,
+)
 
 __all__ = ["Lane", "LaneState"]
 
 #: Room that a record's framing takes beside key, value and headers.
 FRAMING_BYTES = 1024
+#: An intent that was started this often without an end has killed its workers: no call more.
+MAX_STARTS = 4
 
 
 class LaneState(Enum):
@@ -201,15 +210,20 @@ class Lane:
             self._decide(job, found.failed)
             self._committer.submit(job)
             return
-        job.task = asyncio.get_running_loop().create_task(self._run(job))
+        starts = self.ledger.starts(job.who.key)
+        if starts >= MAX_STARTS:
+            self._decide(job, _kills_workers_failure(starts))
+            self._committer.submit(job)
+            return
+        job.task = asyncio.get_running_loop().create_task(self._run(job, starts + 1))
 
     def _register(self, job: Job, slot: str) -> None:
         job.slot = slot
         self._jobs[slot] = job
         self._idle.clear()
 
-    async def _run(self, job: Job) -> None:
-        """Execute a job to its outcome; every way out ends it."""
+    async def _run(self, job: Job, start: int) -> None:
+        """Execute a job, for the `start`-th time, to its outcome; every way out ends it."""
         who, parts = job.who, self._parts
         intent = who.intent
         if intent is None:
@@ -224,8 +238,15 @@ class Lane:
             replay_count=who.replay_count,
             deferral=who.deferral,
         )
+        # On its way while the executor prepares; awaited before the first paid call.
+        counted = asyncio.get_running_loop().create_task(self._count_start(who.key, start))
+
+        async def permit() -> None:
+            await counted
+            await self._permit()
+
         try:
-            outcome = await parts.executor.execute(task, self._permit)
+            outcome = await parts.executor.execute(task, permit)
             self._decide(job, outcome)
         except LaneLostError:
             return
@@ -240,6 +261,10 @@ class Lane:
             self._decide(job, _internal_failure(type(error).__name__))
         parts.fail_points.reach("after_call")
         self._committer.submit(job)
+
+    async def _count_start(self, key: str, start: int) -> None:
+        record = start_record(self._parts.settings.topics, key, start, lane=self.number)
+        await self._parts.journal.write_record(record)
 
     async def _permit(self) -> None:
         """Wait until a paid call may start; raises LaneLostError when the lane is gone."""
@@ -311,6 +336,18 @@ def _internal_failure(code: str) -> Failed:
         message="the orchestrator failed on this intent; its log names the place",
         retriable=True,
         suggested_action="report the defect with the log line, then replay",
+    )
+
+
+def _kills_workers_failure(starts: int) -> Failed:
+    return Failed(
+        reason=DeadLetterReason.POISON,
+        error_class=ErrorClass.UNKNOWN,
+        code="kills_workers",
+        message=f"{starts} workers ended while they worked on this intent",
+        retriable=True,
+        suggested_action="find out why workers ended (memory, a defect), then replay",
+        spent_usd=None,
     )
 
 

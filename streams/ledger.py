@@ -1,5 +1,9 @@
 """What has been decided about each deduplication id of one partition number.
 
+Beside the decisions, it counts how often an intent was started without an end: one that kills its
+worker again and again is taken out of circulation. Starts are kept under keys of their own, so that
+a late one of a worker that lost its lane can never hide a decision.
+
 Read from `workflow.ledger` to its end, read_committed, after the lane's producer has started (so
 that no earlier owner can still write) and before any intent of the lane runs.
 """
@@ -12,10 +16,11 @@ from hashlib import blake2b
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas.events import LedgerRecord
+from schemas.events import LedgerRecord, StartRecord
 from schemas.settings import Settings
 from schemas.vocabulary import WorkflowStatus
 from streams.kafka import consumer
+from streams.records import START_PREFIX
 
 __all__ = ["Entry", "Ledger", "read_ledger"]
 
@@ -47,6 +52,7 @@ class Ledger:
     def __init__(self, *, sources: tuple[str, ...], window_ms: int) -> None:
         """Begin empty; entries older than `window_ms` do not count."""
         self._entries: dict[bytes, bytes] = {}
+        self._starts: dict[bytes, int] = {}
         self._sources = sources
         self._window_ms = window_ms
         self.next_offset = 0
@@ -83,6 +89,30 @@ class Ledger:
         """Whether exactly this outcome has been committed."""
         packed = self._entries.get(digest(key))
         return packed is not None and packed.endswith(digest(outcome_id))
+
+    def note_start(self, key: str, count: int) -> None:
+        """Keep that an intent was started for the `count`-th time without an end."""
+        self._starts[digest(key)] = count
+
+    def forget_starts(self, key: str) -> None:
+        """Forget the starts of an intent that has been decided."""
+        self._starts.pop(digest(key), None)
+
+    def starts(self, key: str) -> int:
+        """Give how often an intent was started without an end."""
+        return self._starts.get(digest(key), 0)
+
+    def load(self, raw_key: bytes, value: bytes | None) -> None:
+        """Take in a record of the ledger topic."""
+        key = raw_key.decode("utf-8", "surrogatepass")
+        if key.startswith(START_PREFIX):
+            intent_key = key.removeprefix(START_PREFIX)
+            if value is None:
+                self.forget_starts(intent_key)
+            else:
+                self.note_start(intent_key, StartRecord.model_validate_json(value).count)
+        elif value is not None:
+            self.put(key, LedgerRecord.model_validate_json(value))
 
     def prune(self, *, now_ms: int) -> int:
         """Forget what has left the window; gives how many entries went."""
@@ -134,11 +164,8 @@ async def _read_to_end(
             message = f"the ledger of partition {tp.partition} cannot be read to its end"
             raise TimeoutError(message)
         for record in records:
-            if record.key is not None and record.value is not None:
-                ledger.put(
-                    record.key.decode("utf-8", "surrogatepass"),
-                    LedgerRecord.model_validate_json(record.value),
-                )
+            if record.key is not None:
+                ledger.load(record.key, record.value)
                 count += 1
         await asyncio.sleep(0)  # noqa: TID251 - lets others run, waits for nothing
     ledger.next_offset = end

@@ -8,7 +8,13 @@ from datetime import UTC, datetime
 from agents.work import Completed, Deferred, Failed, Outcome
 from schemas.attempt import ProviderAttempt
 from schemas.base import Headers, Message
-from schemas.events import DeferralState, HybridWorkflowState, LedgerRecord, WorkflowEvent
+from schemas.events import (
+    DeferralState,
+    HybridWorkflowState,
+    LedgerRecord,
+    StartRecord,
+    WorkflowEvent,
+)
 from schemas.intent import WorkflowIntent
 from schemas.outcome import DeadLetter, OriginalRecord, RecordSource
 from schemas.topics import Topics
@@ -16,6 +22,7 @@ from schemas.vocabulary import EventName, WorkflowStatus
 
 __all__ = [
     "DEFERRAL_HEADER",
+    "START_PREFIX",
     "Decided",
     "Identity",
     "Incoming",
@@ -23,7 +30,11 @@ __all__ = [
     "duplicate_records",
     "header",
     "outcome_records",
+    "start_record",
 ]
+
+#: Keys of starts; a deduplication id that begins so only shares their fate of being counted.
+START_PREFIX = "\x00start/"
 
 DEFERRAL_HEADER = "hybrid-deferral"
 REPLAY_COUNT_HEADER = "replay-count"
@@ -78,7 +89,7 @@ class OutRecord:
 
     topic: str
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     partition: int | None = None
 
@@ -86,7 +97,7 @@ class OutRecord:
     def size(self) -> int:
         """Bytes of key, value and headers."""
         named = sum(len(name) + len(value) for name, value in self.headers)
-        return len(self.key or b"") + len(self.value) + named
+        return len(self.key or b"") + len(self.value or b"") + named
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +211,8 @@ def outcome_records(
         decided_at_ms=int(now.timestamp() * 1000),
     )
     records.append(_keyed(topics.ledger, who.key, ledger, lane))
+    if intent is not None:
+        records.append(start_record(topics, who.key, None, lane=lane))
     return Decided(outcome_id, ledger, tuple(records))
 
 
@@ -223,6 +236,13 @@ def duplicate_records(
         occurred_at=now,
     )
     return OutRecord(topics.events, who.intent_id.encode(), event.to_json())
+
+
+def start_record(topics: Topics, key: str, count: int | None, *, lane: int) -> OutRecord:
+    """Build the record that counts a start, or with None the tombstone that ends the count."""
+    value = None if count is None else StartRecord(count=count).to_json()
+    raw_key = (START_PREFIX + key).encode("utf-8", "surrogatepass")
+    return OutRecord(topics.ledger, raw_key, value, partition=lane)
 
 
 def dead_letter(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streams.publish import open_producer
-from tests.chaos.harness import Plan, RunningStack, run
+from tests.chaos.harness import Plan, RunningStack, run, running_stack
 from tests.chaos.oracle import read_calls, read_outcomes
 from tests.integration.driving import Case, eventually
 from tests.integration.test_commands import hybrid
@@ -96,3 +96,16 @@ def test_rolling_restarts_and_broker_crashes_repeat_no_call() -> None:
     assert report.problems() == []
     assert report.calls.repeated() == 0
     assert report.recorded.cost_usd == report.calls.billed_usd
+
+
+@pytest.mark.timeout(240)
+def test_an_intent_that_kills_its_workers_is_taken_out_of_circulation() -> None:
+    """Every worker dies at its first call: after four deaths the intent ends without a fifth."""
+    environment = {"HYBRID_FAIL_POINT": "after_started_journalled:1"}
+    with running_stack(workers=1, environment=environment) as running:
+        case = Case(running)
+        case.publish(case.intent())
+        letter = case.dead_letter(within_s=120)
+        assert (letter["reason"], letter["error_code"]) == ("poison", "kills_workers")
+        assert case.calls() == []
+        assert running.stack.restarts == 4

@@ -5,10 +5,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from schemas.events import LedgerRecord
+from schemas.topics import Topics
 from schemas.vocabulary import WorkflowStatus
 from streams.assignor import share_out
 from streams.ledger import Ledger
 from streams.positions import Position
+from streams.records import start_record
 
 
 class PositionMachine(RuleBasedStateMachine):
@@ -119,3 +121,26 @@ def test_a_deferred_intent_is_not_forgotten_when_the_window_ends() -> None:
     ledger.put("other", a_record())
     assert ledger.prune(now_ms=1_000_000) == 1
     assert ledger.get("key", now_ms=1_000_000) is not None
+
+
+def test_starts_are_counted_until_the_intent_is_decided() -> None:
+    ledger = Ledger(sources=("workflow.intents",), window_ms=10_000)
+    topics = Topics("workflow", (10.0,), 86_400)
+    for count in (1, 2):
+        record = start_record(topics, "key", count, lane=0)
+        ledger.load(record.key or b"", record.value)
+    assert ledger.starts("key") == 2
+    end = start_record(topics, "key", None, lane=0)
+    ledger.load(end.key or b"", end.value)
+    assert ledger.starts("key") == 0
+
+
+def test_a_late_start_of_a_worker_that_lost_its_lane_hides_no_decision() -> None:
+    ledger = Ledger(sources=("workflow.intents",), window_ms=10_000)
+    topics = Topics("workflow", (10.0,), 86_400)
+    ledger.load(b"key", a_record().to_json())
+    late = start_record(topics, "key", 1, lane=0)
+    ledger.load(late.key or b"", late.value)
+    entry = ledger.get("key", now_ms=2_000)
+    assert entry is not None
+    assert entry.status is WorkflowStatus.COMPLETED
