@@ -9,19 +9,17 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from schemas.vocabulary import LogEvent
 from streams.jobs import Job, LaneParts
-from streams.kafka import producer
-from streams.ledger import Ledger, read_ledger
+from streams.lane_broker import LaneProducer
+from streams.ledger import Ledger
 
 __all__ = ["Committer"]
 
 #: One step of a transaction may take this long; well below the transaction timeout.
 STEP_LIMIT_S = 20
-TRANSACTION_TIMEOUT_MS = 60_000
 #: One transaction holds at most this many outcomes and bytes.
 BATCH_OUTCOMES = 200
 BATCH_BYTES = 8 * 1024 * 1024
@@ -45,7 +43,7 @@ class Committer:
         self._ledger = ledger
         self._on_committed = on_committed
         self._on_fenced = on_fenced
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: LaneProducer | None = None
         self._ready: list[Job] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -53,8 +51,9 @@ class Committer:
 
     async def open(self) -> int:
         """Start the producer, then read the ledger; gives the entries read; raises KafkaError."""
-        await self._start_producer()
-        return await read_ledger(self._parts.settings, self._lane, self._ledger)
+        # In this order: once the producer is started nobody else can write, so the end is the end.
+        self._producer = await self._parts.broker.open_producer(self._lane)
+        return await self._parts.broker.read_ledger(self._lane, self._ledger)
 
     def start(self) -> None:
         """Begin to commit."""
@@ -182,17 +181,6 @@ class Committer:
             attempt = job.outcome.last_attempt if job.outcome else None
             if attempt is not None:
                 self._parts.journal.post(attempt.model_copy(update={"used_result": False}))
-
-    async def _start_producer(self) -> None:
-        settings = self._parts.settings
-        self._producer = producer(
-            settings,
-            transactional_id=f"{settings.hybrid_topic_prefix}.lane.{self._lane}",
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            linger_ms=0,
-        )
-        async with asyncio.timeout(STEP_LIMIT_S * 1.5):
-            await self._producer.start()
 
     async def _stop_producer(self) -> None:
         client, self._producer = self._producer, None

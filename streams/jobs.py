@@ -11,6 +11,7 @@ from agents.work import Outcome
 from schemas.settings import Settings
 from streams.failpoints import FailPoints
 from streams.journal import AttemptJournal
+from streams.lane_broker import LaneBroker
 from streams.positions import Position
 from streams.records import Decided, Identity, Incoming, OutRecord
 
@@ -70,5 +71,6 @@ class LaneParts:
     log: Log
     fail_points: FailPoints
     lease_holds: Callable[[], bool]
+    broker: LaneBroker
     on_outcome: Callable[[Outcome], None] = lambda _outcome: None
     on_fenced: Callable[[int], None] = lambda _lane: None

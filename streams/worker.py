@@ -26,6 +26,7 @@ from streams.jobs import LaneParts
 from streams.journal import AttemptJournal
 from streams.kafka import BrokerUnavailableError
 from streams.lane import Lane, LaneState
+from streams.lane_broker import KafkaLaneBroker
 from streams.lease import Lease
 from streams.topics import check_topics, require_usable
 
@@ -89,6 +90,7 @@ class Worker:
             log=log,
             fail_points=fail_points,
             lease_holds=self._lease.holds,
+            broker=KafkaLaneBroker(settings),
             on_outcome=self._count,
             on_fenced=self._after_fencing,
         )

@@ -1,0 +1,401 @@
+"""The lane against a model broker: whatever happens in whatever order, one outcome for each intent.
+
+The model knows transactions, fencing by epochs, commits whose answer is lost before or after they
+took effect, crashes, take-overs with the old owner still running (a zombie), and rebalances that
+deliver again from the committed offset.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any
+
+from aiokafka.errors import KafkaTimeoutError, ProducerFenced
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from agents.clock import ManualClock, SystemDice
+from agents.log import silent
+from agents.work import Completed, Task
+from schemas.attempt import ProviderAttempt
+from schemas.outcome import CostInfo, ResultMetadata, Timings, WorkflowResult
+from schemas.settings import Settings
+from streams.failpoints import FailPoints
+from streams.jobs import Delivery, LaneParts
+from streams.lane import Lane, LaneState
+from streams.ledger import Ledger
+from streams.positions import Position
+from streams.records import OutRecord
+from tests.builders import NOW, NOW_MS, an_incoming
+
+SETTINGS = Settings()
+TOPICS = SETTINGS.topics
+
+
+class ModelBroker:
+    """Committed records and, for each lane, the epoch of its newest producer."""
+
+    def __init__(self) -> None:
+        self.committed: list[OutRecord] = []
+        self.epoch = 0
+        self.trouble: list[str] = []
+
+    async def open_producer(self, _lane: int) -> "ModelProducer":
+        # Long enough for an old owner to commit before it is fenced.
+        for _ in range(15):
+            await asyncio.sleep(0)
+        self.epoch += 1
+        return ModelProducer(self, self.epoch)
+
+    async def read_ledger(self, _lane: int, ledger: Ledger) -> int:
+        await asyncio.sleep(0)
+        entries = [one for one in self.committed if one.topic == TOPICS.ledger]
+        for record in entries[ledger.next_offset :]:
+            ledger.load(record.key or b"", record.value)
+        ledger.next_offset = len(entries)
+        await asyncio.sleep(0)
+        return len(entries)
+
+    def results(self) -> Counter[str]:
+        return Counter(
+            json.loads(one.value or b"")["intent_id"]
+            for one in self.committed
+            if one.topic == TOPICS.results
+        )
+
+
+class ModelProducer:
+    """One producer; fenced when a newer one was opened."""
+
+    def __init__(self, broker: ModelBroker, epoch: int) -> None:
+        self._broker = broker
+        self._epoch = epoch
+        self._open: list[OutRecord] = []
+
+    def _check(self) -> None:
+        if self._epoch != self._broker.epoch:
+            raise ProducerFenced
+
+    async def begin_transaction(self) -> None:
+        self._check()
+        self._open = []
+
+    async def send(
+        self, topic: str, value: Any, key: Any, partition: Any, headers: Any
+    ) -> Awaitable[object]:
+        self._check()
+        self._open.append(OutRecord(topic, key, value, tuple(headers), partition))
+        done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    async def commit_transaction(self) -> None:
+        await asyncio.sleep(0)
+        self._check()
+        trouble = self._broker.trouble.pop(0) if self._broker.trouble else "none"
+        if trouble == "lost before":
+            raise KafkaTimeoutError
+        self._broker.committed += self._open
+        if trouble == "lost after":
+            raise KafkaTimeoutError
+
+    async def stop(self) -> None:
+        self._open = []
+
+
+class ModelExecutor:
+    """Paid calls that end when the machine says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, asyncio.Future[None]]] = []
+        self.made: Counter[str] = Counter()
+
+    async def execute(self, task: Task, permit: Any) -> Completed:
+        await permit()
+        self.made[task.intent_id] += 1
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.calls.append((task.intent_id, answer))
+        await answer
+        return Completed(a_result(task), an_attempt(task))
+
+    def pending(self) -> list[asyncio.Future[None]]:
+        return [answer for _, answer in self.calls if not answer.done()]
+
+
+class ModelJournal:
+    async def write_record(self, _record: OutRecord) -> None:
+        await asyncio.sleep(0)
+
+    def post(self, _attempt: ProviderAttempt) -> None:
+        """Journalled as unused."""
+
+
+class ModelWorker:
+    """One owner of the lane: the current one, or a zombie."""
+
+    def __init__(
+        self, broker: ModelBroker, clock: ManualClock, dice: SystemDice, start: int
+    ) -> None:
+        self.executor = ModelExecutor()
+        self.holds = True
+        self.fenced = False
+        self.position = Position()
+        self.next = start
+        parts = LaneParts(
+            settings=SETTINGS,
+            executor=self.executor,  # type: ignore[arg-type]
+            journal=ModelJournal(),  # type: ignore[arg-type]
+            clock=clock,
+            dice=dice,
+            worker="w",
+            group="g",
+            log=silent,
+            fail_points=FailPoints(None),
+            lease_holds=lambda: self.holds,
+            broker=broker,
+            on_fenced=lambda _lane: setattr(self, "fenced", True),
+        )
+        self.lane = Lane(3, parts)
+        self.opening = asyncio.get_running_loop().create_task(self.lane.open())
+
+
+class LaneMachine(RuleBasedStateMachine):
+    """Rules are what the world does; invariants are the promise."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.broker = ModelBroker()
+        self.clock = ManualClock(NOW)
+        self.dice = SystemDice(1)
+        self.source: list[str] = []
+        self.committed = 0
+        self.handovers = 0
+        self.troubles = 0
+        self.zombies: list[ModelWorker] = []
+        self.worker = self._run(self._new_worker())
+        self._settle()
+
+    # ── the world ───────────────────────────────────────────────────────────────────────────
+
+    @rule(number=st.integers(0, 4), at_once=st.booleans())
+    def publish(self, number: int, at_once: bool) -> None:
+        """Few ids, so that repeats are common; most are delivered before anything else happens."""
+        self.source.append(f"i-{number}")
+        if at_once:
+            self._deliver()
+            self._settle()
+
+    @rule()
+    @precondition(lambda self: self.worker.next < len(self.source))
+    def deliver(self) -> None:
+        self._deliver()
+        self._settle()
+
+    @rule(choice=st.integers(0, 20))
+    @precondition(lambda self: self.worker.executor.pending())
+    def finish_a_call(self, choice: int) -> None:
+        pending = self.worker.executor.pending()
+        pending[choice % len(pending)].set_result(None)
+        self._settle()
+
+    @rule()
+    @precondition(lambda self: any(one.executor.pending() for one in self.zombies))
+    def a_zombie_finishes(self) -> None:
+        for zombie in self.zombies:
+            for answer in zombie.executor.pending():
+                answer.set_result(None)
+        self._settle()
+
+    @rule(how=st.sampled_from(["lost before", "lost after"]))
+    def the_next_commit_is_indefinite(self, how: str) -> None:
+        self.broker.trouble.append(how)
+        self.troubles += 1
+
+    @rule()
+    def commit_offsets(self) -> None:
+        self._commit_offsets()
+
+    @rule()
+    def crash(self) -> None:
+        """kill -9: nothing of the old owner runs on."""
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self._hand_over()
+        self._settle()
+
+    @rule(sees_it=st.booleans(), finishes=st.booleans())
+    def take_over(self, sees_it: bool, finishes: bool) -> None:
+        """The old owner runs on for a while, its lease gone or (in doubt) still held."""
+        zombie = self.worker
+        zombie.holds = not sees_it
+        self.zombies.append(zombie)
+        self._hand_over()
+        if finishes:
+            for answer in zombie.executor.pending():
+                answer.set_result(None)
+        self._settle()
+
+    @rule()
+    @precondition(lambda self: self.worker.lane.state is LaneState.OPEN)
+    def rebalance(self) -> None:
+        """The lane comes back: what runs goes on, and is delivered again from the committed offset."""
+        self.worker.lane.suspend()
+        self._settle()
+        self.worker.position = Position()
+        self.worker.next = self.committed
+        self.worker.lane.resume()
+        self._settle()
+
+    # ── the promise ─────────────────────────────────────────────────────────────────────────
+
+    @invariant()
+    def no_intent_has_two_results(self) -> None:
+        doubled = {one: count for one, count in self.broker.results().items() if count > 1}
+        assert not doubled
+
+    @invariant()
+    def no_call_is_repeated_without_a_handover(self) -> None:
+        made = sum((one.executor.made for one in [self.worker, *self.zombies]), Counter[str]())
+        assert all(count <= 1 + self.handovers for count in made.values())
+
+    @invariant()
+    def who_is_fenced_never_starts_a_producer_again(self) -> None:
+        assert self.broker.epoch <= 1 + self.handovers + self.troubles
+
+    def teardown(self) -> None:
+        """When the faults end, everything ends: each intent once, every offset committed."""
+        if not hasattr(self, "loop"):
+            return
+        self.broker.trouble.clear()
+        for _ in range(200):
+            if self.worker.fenced:
+                self._hand_over()
+            if self.worker.lane.state is LaneState.OPEN and self.worker.next < len(self.source):
+                self._deliver()
+            for one in [self.worker, *self.zombies]:
+                for answer in one.executor.pending():
+                    answer.set_result(None)
+            self._settle()
+        self._commit_offsets()
+        results = self.broker.results()
+        try:
+            assert results == Counter(set(self.source))
+            assert self.committed == len(self.source)
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.run_until_complete(asyncio.sleep(0))
+            self.loop.close()
+
+    # ── machinery ───────────────────────────────────────────────────────────────────────────
+
+    def _run(self, coroutine: Any) -> Any:
+        return self.loop.run_until_complete(coroutine)
+
+    async def _new_worker(self) -> ModelWorker:
+        return ModelWorker(self.broker, self.clock, self.dice, self.committed)
+
+    def _hand_over(self) -> None:
+        self.handovers += 1
+        self.worker = self._run(self._new_worker())
+
+    def _deliver(self) -> None:
+        worker = self.worker
+        if worker.lane.state is not LaneState.OPEN:
+            return
+        offset, worker.next = worker.next, worker.next + 1
+        intent_id = self.source[offset]
+        value = json.dumps(
+            {"type": "message_generation", "user_id": "u", "data": {}, "intent_id": intent_id}
+        ).encode()
+        incoming = replace(
+            an_incoming(value), offset=offset, timestamp_ms=NOW_MS, topic=TOPICS.intents
+        )
+        if worker.position.deliver(offset):
+            self._run(self._offer(worker, incoming))
+
+    async def _offer(self, worker: ModelWorker, incoming: Any) -> None:
+        worker.lane.offer(Delivery(incoming, worker.position), lambda: None)
+
+    def _commit_offsets(self) -> None:
+        offset = self.worker.position.committable()
+        if offset is not None:
+            self.worker.position.committed(offset)
+            self.committed = offset
+
+    def _settle(self) -> None:
+        async def idle() -> None:
+            for _ in range(80):
+                await asyncio.sleep(0)
+
+        self._run(idle())
+        if self.worker.fenced:
+            # What the worker does: end, and be started again.
+            self._hand_over()
+            self._run(idle())
+
+
+def a_result(task: Task) -> WorkflowResult:
+    return WorkflowResult(
+        result_id=f"r-{task.execution_id}",
+        intent_id=task.intent_id,
+        type=task.intent.type,
+        user_id="u",
+        provider="openai",
+        model="m",
+        content="c",
+        cost_info=CostInfo(),
+        metadata=ResultMetadata(attempt=1, total_retries=0),
+        timings=Timings(),
+        completed_at=NOW,
+    )
+
+
+def an_attempt(task: Task) -> ProviderAttempt:
+    return ProviderAttempt.model_validate(
+        {
+            "attempt_id": "a",
+            "execution_id": task.execution_id,
+            "intent_id": task.intent_id,
+            "status": "finished",
+            "provider": "openai",
+            "started_at": NOW,
+        }
+    )
+
+
+def test_what_the_old_owner_commits_while_it_is_taken_over_is_not_run_again() -> None:
+    """The ledger is read after the producer has started: before that the old owner may still write."""
+    world = LaneMachine()
+    world.begin()
+    world.publish(number=1, at_once=True)
+    world.take_over(sees_it=False, finishes=True)
+    world.deliver()
+    assert not world.worker.executor.pending()
+    assert world.broker.results() == {"i-1": 1}
+    world.teardown()
+
+
+def test_a_zombie_is_fenced_and_stays_so() -> None:
+    world = LaneMachine()
+    world.begin()
+    world.publish(number=1, at_once=True)
+    world.take_over(sees_it=False, finishes=False)
+    world.a_zombie_finishes()
+    world.who_is_fenced_never_starts_a_producer_again()
+    assert world.broker.results() == {}
+    world.teardown()
+
+
+TestLane = LaneMachine.TestCase
+TestLane.settings = settings(
+    max_examples=150,
+    stateful_step_count=30,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes minutes here
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
