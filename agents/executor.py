@@ -32,11 +32,11 @@ __all__ = ["Executor", "Journal"]
 class Journal(Protocol):
     """Puts attempts on record outside the lane's transactions."""
 
-    async def write(self, attempt: ProviderAttempt) -> None:
+    async def write(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
         """Write and wait until the broker has it."""
         ...
 
-    def post(self, attempt: ProviderAttempt) -> None:
+    def post(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
         """Write without waiting."""
         ...
 
@@ -106,7 +106,7 @@ class Executor:
                     await self._retry(run, providers, decision, answer)
                     messages = _with_complaint(messages, answer) if repair else messages
                 case Fallback():
-                    await self._journal.write(answer.attempt)
+                    await self._journal.write(answer.attempt, run.task.traceparent)
                     self._fall_back(run, providers, decision, answer.failure)
                     messages = render(intent, self._prompts)
                 case Defer():
@@ -122,12 +122,15 @@ class Executor:
         """Make one call, on record before and after it."""
         await guard()
         started = self._attempts.started(run, provider, messages)
-        await self._journal.write(started)
+        await self._journal.write(started, run.task.traceparent)
         try:
             await guard()
         except LaneLostError:
             # Lost while the journal was written: on record as never sent, at no cost.
-            self._journal.post(self._attempts.cancelled(started, 0, cost_upper_usd=Decimal(0)))
+            self._journal.post(
+                self._attempts.cancelled(started, 0, cost_upper_usd=Decimal(0)),
+                run.task.traceparent,
+            )
             raise
         run.begin_call()
         self._say(
@@ -153,7 +156,9 @@ class Executor:
         except ExecutionError as error:
             answer = self._attempts.failed(started, error.failure, self._since(since))
         except asyncio.CancelledError:
-            self._journal.post(self._attempts.cancelled(started, self._since(since)))
+            self._journal.post(
+                self._attempts.cancelled(started, self._since(since)), run.task.traceparent
+            )
             raise
         else:
             answer = self._attempts.answered(run, started, reply, messages, self._since(since))
@@ -187,7 +192,7 @@ class Executor:
         self, run: Execution, providers: tuple[str, ...], decision: Retry, answer: Answer
     ) -> None:
         """Put the failed call on record, and wait as long as the policy says."""
-        await self._journal.write(answer.attempt)
+        await self._journal.write(answer.attempt, run.task.traceparent)
         run.repairs += int(decision.repair)
         self._say(
             LogEvent.RETRY_SCHEDULED,

@@ -180,7 +180,8 @@ class Committer:
         for job in jobs:
             attempt = job.outcome.last_attempt if job.outcome else None
             if attempt is not None:
-                self._parts.journal.post(attempt.model_copy(update={"used_result": False}))
+                unused = attempt.model_copy(update={"used_result": False})
+                self._parts.journal.post(unused, job.incoming.traceparent)
 
     async def _stop_producer(self) -> None:
         client, self._producer = self._producer, None

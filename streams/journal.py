@@ -43,48 +43,45 @@ class AttemptJournal:
         with suppress(TimeoutError, KafkaError):
             await asyncio.wait_for(self._producer.stop(), 5)
 
-    async def write(self, attempt: ProviderAttempt) -> None:
+    async def write(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
         """Write and wait until the broker has it; while the broker is away this waits for it."""
         await self._send(
-            self._topic,
-            attempt.to_json(),
-            attempt.intent_id.encode(),
-            None,
-            describe=attempt.intent_id,
+            OutRecord(
+                self._topic,
+                attempt.intent_id.encode(),
+                attempt.to_json(),
+                (("traceparent", traceparent.encode()),) if traceparent else (),
+            )
         )
         if attempt.status is AttemptStatus.STARTED:
             self._fail_points.reach("after_started_journalled")
 
     async def write_record(self, record: OutRecord) -> None:
         """Write any record and wait until the broker has it; waits for a broker that is away."""
-        await self._send(
-            record.topic, record.value, record.key, record.partition, describe=record.topic
-        )
+        await self._send(record)
 
-    def post(self, attempt: ProviderAttempt) -> None:
+    def post(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
         """Write without waiting; `stop` waits for what is left."""
-        task = asyncio.get_running_loop().create_task(self.write(attempt))
+        task = asyncio.get_running_loop().create_task(self.write(attempt, traceparent))
         self._posted.add(task)
         task.add_done_callback(self._posted.discard)
 
-    async def _send(
-        self,
-        topic: str,
-        value: bytes | None,
-        key: bytes | None,
-        partition: int | None,
-        *,
-        describe: str,
-    ) -> None:
+    async def _send(self, record: OutRecord) -> None:
         delay = 0.2
         while True:
             try:
-                await self._producer.send_and_wait(topic, value, key=key, partition=partition)
+                await self._producer.send_and_wait(
+                    record.topic,
+                    record.value,
+                    key=record.key,
+                    partition=record.partition,
+                    headers=list(record.headers),
+                )
             except KafkaError as error:
                 self._log(
                     LogEvent.JOURNAL_DELAYED,
                     level="warning",
-                    record=describe,
+                    topic=record.topic,
                     error=type(error).__name__,
                 )
                 await self._clock.sleep(delay)

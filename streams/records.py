@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from agents.work import Completed, Deferred, Failed, Outcome
@@ -59,6 +59,12 @@ class Incoming:
     key: bytes | None
     value: bytes | None
     headers: Headers
+
+    @property
+    def traceparent(self) -> str | None:
+        """The W3C header, as it came."""
+        raw = header(self.headers, "traceparent")
+        return None if raw is None else raw.decode("ascii", "replace")
 
     @property
     def source(self) -> RecordSource:
@@ -213,7 +219,7 @@ def outcome_records(
     records.append(_keyed(topics.ledger, who.key, ledger, lane))
     if intent is not None:
         records.append(start_record(topics, who.key, None, lane=lane))
-    return Decided(outcome_id, ledger, tuple(records))
+    return Decided(outcome_id, ledger, tuple(_traced(one, incoming) for one in records))
 
 
 def duplicate_records(
@@ -295,6 +301,14 @@ def _attempt_records(
     topics: Topics, attempt: ProviderAttempt | None, key: bytes
 ) -> list[OutRecord]:
     return [] if attempt is None else [OutRecord(topics.attempts, key, attempt.to_json())]
+
+
+def _traced(record: OutRecord, incoming: Incoming) -> OutRecord:
+    """Pass the caller's trace on, where the record does not carry it already."""
+    raw = header(incoming.headers, "traceparent")
+    if raw is None or header(record.headers, "traceparent") is not None:
+        return record
+    return replace(record, headers=(*record.headers, ("traceparent", raw)))
 
 
 def _keyed(topic: str, key: str, message: Message, lane: int) -> OutRecord:

@@ -129,7 +129,7 @@ class ModelJournal:
     async def write_record(self, _record: OutRecord) -> None:
         await asyncio.sleep(0)
 
-    def post(self, _attempt: ProviderAttempt) -> None:
+    def post(self, _attempt: ProviderAttempt, _traceparent: str | None) -> None:
         """Journalled as unused."""
 
 

@@ -56,6 +56,7 @@ def test_a_dead_letter_holds_the_exact_bytes_and_the_headers_of_kip_1191() -> No
     assert headers["x"] == b"\x00"
     assert (headers["intent-id"], headers["tenant"]) == (b"i-1", b"acme")
     assert headers["__dlq.errors.offset"] == b"7"
+    assert all(dict(one.headers)["traceparent"] == b"00-a-b-01" for one in decided.records)
     assert headers["__dlq.errors.reason"] == b"rejected"
 
 
