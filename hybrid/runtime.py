@@ -20,7 +20,7 @@ from streams.clickhouse import ClickHouseRefusedError
 from streams.kafka import BrokerUnavailableError
 from streams.recorder import Recorder
 from streams.topics import TopicsError
-from streams.worker import Worker
+from streams.worker import Worker, WorkerEndedError
 
 __all__ = ["build_providers", "run_clickhouse", "run_recorder", "run_simulator", "run_worker"]
 
@@ -90,8 +90,13 @@ async def _worker(settings: Settings) -> None:
     finally:
         if metrics is not None:
             await metrics.cleanup()
+    if isinstance(worker.failure, WorkerEndedError):
+        raise HybridError(str(worker.failure))
     if worker.failure is not None:
         message = f"the worker's consumer failed ({type(worker.failure).__name__}); start it again"
+        if settings.hybrid_instance_id:
+            instance = settings.hybrid_instance_id
+            message += f", unless another worker runs with HYBRID_INSTANCE_ID = {instance}"
         raise HybridError(message)
 
 

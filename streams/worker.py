@@ -30,13 +30,17 @@ from streams.lane_broker import KafkaLaneBroker
 from streams.lease import Lease
 from streams.topics import check_topics, require_usable
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "WorkerEndedError"]
 
 #: Work is waiting, slots are free, and nothing has begun or ended for this long: a silent stall.
 STALL_LIMIT_S = 120
 STALLED_STATUS = 76
 #: After the drain budget, whatever a stop still does may take this long.
 STOP_GRACE_S = 15
+
+
+class WorkerEndedError(Exception):
+    """Raised when a worker ends itself; the message says why and what to do."""
 
 
 class Worker:
@@ -205,13 +209,10 @@ class Worker:
             by_topic.setdefault(tp.topic, set()).add(tp.partition)
         numbers = by_topic[self._settings.topics.intents]
         if any(found != numbers for found in by_topic.values()):
-            self._log(
-                LogEvent.INTERNAL_ERROR,
-                level="error",
-                error="UnequalAssignment",
-                where="members of the group subscribe to different topics; stop the old version",
+            self._end(
+                "members of the group subscribe to different topics, so that lanes are torn apart; "
+                "stop the workers of the other version or configuration"
             )
-            self.stop()
             return
         self._lease.heard()
         self._assigned_once = True
@@ -248,8 +249,13 @@ class Worker:
         await self._clock.sleep(self._settings.hybrid_session_timeout)
         if fenced is not None and self.lanes.get(number) is fenced and self._lease.holds():
             # What was in flight is not delivered again without a rebalance: restart for it.
-            self._log(LogEvent.WORKER_STALLED, level="error", lane=number, why="lane fenced")
-            self.stop()
+            self._end(f"lane {number} was fenced, and is still ours; start the worker again")
+
+    def _end(self, why: str) -> None:
+        """Stop with a failure."""
+        self._log(LogEvent.WORKER_STALLED, level="error", why=why)
+        self.failure = WorkerEndedError(why)
+        self.stop()
 
     async def _drain(self, budget_s: float) -> None:
         with suppress(TimeoutError):
