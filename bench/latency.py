@@ -16,6 +16,8 @@ from streams.publish import open_producer
 from streams.reading import read_topic
 from tests.chaos.harness import RunningStack, intent, running_stack
 
+#: A broker that has just started compiles its code for some seconds, on the same two cores.
+WARM_UP_S = 20
 PRODUCTION = {
     "HYBRID_SESSION_TIMEOUT": "10",
     "HYBRID_CONCURRENCY": "256",
@@ -27,7 +29,7 @@ async def measure(running: RunningStack, *, rate: float, seconds: float) -> list
     """Give the added milliseconds of each intent."""
     sent: dict[str, float] = {}
     added: dict[str, float] = {}
-    count = int(rate * seconds)
+    count, warm_up = int(rate * seconds), int(rate * WARM_UP_S)
 
     async def follow() -> None:
         topic = running.settings.topics.results
@@ -45,12 +47,12 @@ async def measure(running: RunningStack, *, rate: float, seconds: float) -> list
     watching = asyncio.create_task(follow())
     async with open_producer(running.settings) as client:
         begin = time.monotonic()
-        for number in range(-50, count):
+        for number in range(-warm_up, count):
             identifier, value = intent(number if number >= 0 else 10**6 - number, prefix="bench")
             if number >= 0:
                 sent[identifier] = time.time()
             await client.send(running.settings.topics.intents, value=value, key=identifier.encode())
-            await asyncio.sleep(max(0.0, begin + (number + 51) / rate - time.monotonic()))
+            await asyncio.sleep(max(0.0, begin + (number + warm_up + 1) / rate - time.monotonic()))
     with suppress(TimeoutError):
         await asyncio.wait_for(watching, 30)
     return sorted(added.values())
