@@ -22,46 +22,82 @@ class SettingsError(Exception):
 class Settings(BaseModel):
     """All configuration, validated once at start. Times in seconds unless named `_ms`."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     kafka_bootstrap_servers: str | None = None
+    """Brokers, comma separated; without it the running local stack."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How brokers are spoken to."""
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """SASL mechanism, with SASL_PLAINTEXT or SASL_SSL."""
     kafka_sasl_username: str | None = None
+    """SASL user."""
     kafka_sasl_password: SecretStr | None = None
+    """SASL password."""
     kafka_ssl_cafile: str | None = None
+    """File with the certificates of the authorities to trust."""
     kafka_ssl_certfile: str | None = None
+    """File with the client's certificate."""
     kafka_ssl_keyfile: str | None = None
+    """File with the client's key."""
     clickhouse_url: SecretStr | None = None
+    """http(s)://user:password@host:8123/database; without it the running local stack."""
     openai_api_key: SecretStr | None = None
+    """Key of provider `openai`; without it that provider is not configured."""
     openai_base_url: str | None = None
+    """Base URL of provider `openai`; without it the SDK's own."""
     azure_openai_api_key: SecretStr | None = None
+    """Key of provider `azure`; without it that provider is not configured."""
     azure_openai_endpoint: str | None = None
+    """Endpoint of provider `azure`."""
     openai_api_version: str = "2024-10-21"
+    """API version of provider `azure`."""
     hybrid_openai_model: str = "gpt-3.5-turbo"
+    """Model of provider `openai` where the intent names none."""
     hybrid_azure_deployment: str = "gpt-4-turbo"
+    """Deployment of provider `azure` where the intent names none."""
     hybrid_topic_prefix: Annotated[
         str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     ] = "workflow"
+    """First part of every topic name."""
     hybrid_partitions: int = Field(default=12, ge=1, le=1000)
+    """Partitions of topics that are created, and wanted of those that exist."""
     hybrid_replication_factor: int = Field(default=-1, ge=-1, le=10)
+    """Replication factor of topics that are created; -1 = the brokers' default."""
     hybrid_retry_delays: tuple[float, ...] = (1.0, 2.0, 5.0)
+    """Seconds between attempts on one provider; their count is the number of retries."""
     hybrid_openai_timeout: float = Field(default=30.0, gt=0, le=3600)
+    """Seconds for one attempt on provider `openai`."""
     hybrid_azure_timeout: float = Field(default=45.0, gt=0, le=3600)
+    """Seconds for one attempt on provider `azure`."""
     hybrid_defer_delays: tuple[float, ...] = (10.0, 60.0, 600.0)
+    """Seconds of the delayed-retry topics, rising."""
     hybrid_concurrency: int = Field(default=256, ge=1, le=100_000)
+    """Intents in flight in one worker; an eighth (16 at most) is kept for urgent ones."""
     hybrid_deduplication_window: int = Field(default=86_400, ge=1)
+    """Seconds in which a repeated deduplication id is the same intent."""
     hybrid_delivery_spacing: float = Field(default=45.0, ge=0)
+    """Seconds between two deliveries for one user (no effect yet)."""
     hybrid_metrics_port: int = Field(default=9464, ge=0, le=65_535)
+    """Port of `/metrics`, `/healthz`, `/readyz`; 0 = off."""
     hybrid_log_format: Literal["console", "json"] | None = None
+    """Without it: console on a terminal, else json."""
     hybrid_log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is written."""
     hybrid_emf_namespace: str | None = None
+    """Namespace of CloudWatch's embedded metric format on standard output; without it off."""
     hybrid_max_intent_bytes: int = Field(default=1_048_576, ge=1024, le=64 * 1_048_576)
+    """Largest value of an intent; a larger one is dead-lettered with its bytes."""
     hybrid_drain_budget: float = Field(default=10.0, ge=0, le=600)
+    """Seconds that calls in flight get at a rebalance and at a stop."""
     hybrid_session_timeout: float = Field(default=10.0, ge=6, le=300)
+    """Seconds after which a silent worker loses its lanes."""
     hybrid_instance_id: str | None = None
+    """Stable name of this worker (static membership); one running worker each."""
     hybrid_prompts_dir: str | None = None
+    """Folder with `<type>.txt` templates that win over the built-in ones."""
     hybrid_fail_point: str | None = None
+    """For tests: `name` or `name:n` of the protocol step at which the process kills itself."""
 
     @field_validator("hybrid_retry_delays", "hybrid_defer_delays", mode="before")
     @classmethod

@@ -101,7 +101,7 @@ def configuration() -> str:
         "Environment variables, or the same names in lower case in `hybrid.toml` in the working",
         "folder (the environment wins). A wrong value is refused at start with its name.",
         "",
-        "| variable | default | type |",
+        "| variable | default | meaning |",
         "|---|---|---|",
     ]
     for name, field in Settings.model_fields.items():
@@ -109,9 +109,7 @@ def configuration() -> str:
         if isinstance(default, tuple):
             default = ",".join(f"{part:g}" for part in default)
         shown = "–" if default in {None, PydanticUndefined} else f"`{default}`"
-        kind = str(field.annotation).replace("typing.", "").replace("pydantic.types.", "")
-        kind = kind.removeprefix("<class '").removesuffix("'>").replace("|", "or")
-        lines.append(f"| `{name.upper()}` | {shown} | {kind} |")
+        lines.append(f"| `{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(lines) + "\n"
 
 
