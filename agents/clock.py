@@ -10,6 +10,10 @@ from typing import Protocol
 __all__ = ["Clock", "Dice", "ManualClock", "SystemClock", "SystemDice", "uuid7"]
 
 
+#: A lease must not outlive a host's sleep, during which Linux's CLOCK_MONOTONIC stands still.
+MONOTONIC = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 class Clock(Protocol):
     """Wall time for records, monotonic time for durations, and the one way to wait."""
 
@@ -47,15 +51,15 @@ class SystemClock:
 
     def now(self) -> datetime:
         """Give the wall time in UTC."""
-        return datetime.now(UTC)
+        return datetime.fromtimestamp(time.time_ns() / 1e9, UTC)
 
     def now_ms(self) -> int:
         """Give the wall time in milliseconds since 1970."""
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """Give seconds on a clock that never goes back."""
-        return time.monotonic()
+        """Give seconds on a clock that never goes back, and that goes on while the host sleeps."""
+        return time.clock_gettime(MONOTONIC)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

@@ -6,7 +6,7 @@ lane's transaction. Whatever happens, each call is on record.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Protocol, assert_never
 
@@ -26,7 +26,7 @@ from schemas.attempt import ProviderAttempt
 from schemas.outcome import FallbackStep
 from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent
 
-__all__ = ["Executor", "Journal"]
+__all__ = ["Executor", "Journal", "Permit"]
 
 
 class Journal(Protocol):
@@ -41,8 +41,16 @@ class Journal(Protocol):
         ...
 
 
-#: Waits until a new paid call may start; raises LaneLostError when none may any more.
-Guard = Callable[[], Awaitable[None]]
+class Permit(Protocol):
+    """Whether paid calls may start; both raise LaneLostError when none may any more."""
+
+    async def wait(self) -> None:
+        """Wait until a new paid call may start."""
+        ...
+
+    async def confirm(self) -> None:
+        """Ask once more, at the last moment before a call."""
+        ...
 
 
 class Executor:
@@ -70,7 +78,7 @@ class Executor:
         self._attempts = Attempts(clock=clock, dice=dice, worker=worker)
         self._log = log
 
-    async def execute(self, task: Task, guard: Guard) -> Outcome:
+    async def execute(self, task: Task, permit: Permit) -> Outcome:
         """Bring one intent to its outcome; raises LaneLostError when the lane is gone."""
         intent = task.intent
         run = Execution(task, self._clock.now())
@@ -91,7 +99,7 @@ class Executor:
             if refused is not None:
                 return self._limit_reached(run, refused)
             answer = await self._call(
-                run, self._providers[providers[run.position]], messages, guard
+                run, self._providers[providers[run.position]], messages, permit
             )
             if answer.failure is None:
                 return self._complete(run, answer)
@@ -117,14 +125,14 @@ class Executor:
                     assert_never(decision)
 
     async def _call(
-        self, run: Execution, provider: Provider, messages: list[dict[str, Any]], guard: Guard
+        self, run: Execution, provider: Provider, messages: list[dict[str, Any]], permit: Permit
     ) -> Answer:
         """Make one call, on record before and after it."""
-        await guard()
+        await permit.wait()
         started = self._attempts.started(run, provider, messages)
         await self._journal.write(started, run.task.traceparent)
         try:
-            await guard()
+            await permit.confirm()
         except LaneLostError:
             # Lost while the journal was written: on record as never sent, at no cost.
             self._journal.post(

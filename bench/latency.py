@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from streams.publish import open_producer
 from streams.reading import read_topic
-from tests.chaos.harness import RunningStack, intent, running_stack
+from tests.chaos.running import RunningStack, running_stack
+from tests.chaos.traffic import intent
 
 #: A broker that has just started compiles its code for some seconds, on the same two cores.
 WARM_UP_S = 20

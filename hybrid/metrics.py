@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from hybrid.errors import UsageError
+from streams.lane import LaneState
 from streams.recorder import Recorder
 from streams.worker import Worker
 
@@ -43,6 +44,12 @@ class WorkerMetrics(Collector):
             ),
             "hybrid_ready": ("1 when every lane is open", int(worker.ready)),
         }
+        lanes = GaugeMetricFamily(
+            "hybrid_lane_open", "1 for each lane that runs intents here", labels=["lane"]
+        )
+        for number, lane in sorted(worker.lanes.items()):
+            lanes.add_metric([str(number)], int(lane.state is LaneState.OPEN))
+        yield lanes
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
 

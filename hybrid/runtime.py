@@ -17,6 +17,7 @@ from hybrid.metrics import RecorderMetrics, WorkerMetrics, serve_metrics
 from hybrid.stack import clickhouse_gateway, simulator
 from schemas.settings import Settings
 from streams.clickhouse import ClickHouseRefusedError
+from streams.instance import InstanceTakenError
 from streams.kafka import BrokerUnavailableError
 from streams.recorder import Recorder
 from streams.topics import TopicsError
@@ -85,7 +86,7 @@ async def _worker(settings: Settings) -> None:
     )
     try:
         await worker.run()
-    except (BrokerUnavailableError, TopicsError) as error:
+    except (BrokerUnavailableError, TopicsError, InstanceTakenError) as error:
         raise UsageError(str(error)) from error
     finally:
         if metrics is not None:

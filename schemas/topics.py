@@ -91,6 +91,19 @@ class Topics:
         """The topics that workers consume; a lane is one partition number of all of them."""
         return (self.intents, self.urgent, *self.deferred)
 
+    @property
+    def written_by_lanes(self) -> tuple[str, ...]:
+        """The topics that a lane's transactions write to."""
+        return (
+            self.results,
+            self.dead_letters,
+            *self.deferred,
+            self.attempts,
+            self.events,
+            self.state,
+            self.ledger,
+        )
+
     def specs(self) -> tuple[TopicSpec, ...]:
         """Every topic with its retention, in the order of the contract."""
         week = 7 * DAY_MS

@@ -123,6 +123,7 @@ class LogEvent(StrEnum):
     WORKER_STOPPING = "worker_stopping"
     WORKER_STOPPED = "worker_stopped"
     WORKER_STALLED = "worker_stalled"
+    INSTANCE_AWAITED = "instance_awaited"
     LEASE_LOST = "lease_lost"
     PARTITIONS_ASSIGNED = "partitions_assigned"
     PARTITIONS_REVOKED = "partitions_revoked"

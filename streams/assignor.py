@@ -6,6 +6,7 @@ partition number over workers; two of them would then fence each other's lane fo
 
 import struct
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
@@ -14,7 +15,7 @@ from aiokafka.coordinator.protocol import (
     ConsumerProtocolMemberMetadata,
 )
 
-__all__ = ["LaneAssignor", "share_out"]
+__all__ = ["LaneAssignor", "MemberData", "share_out"]
 
 
 def share_out(lanes: Iterable[int], owned: Mapping[str, Iterable[int]]) -> dict[str, list[int]]:
@@ -45,15 +46,39 @@ def share_out(lanes: Iterable[int], owned: Mapping[str, Iterable[int]]) -> dict[
     return {member: sorted(share) for member, share in shares.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class MemberData:
+    """What a member tells the group: the lanes it had, and which process it is."""
+
+    lanes: tuple[int, ...] = ()
+    process: str = ""
+
+    def pack(self) -> bytes:
+        """Write it as the user data of a group member."""
+        return struct.pack(f">H{len(self.lanes)}i", len(self.lanes), *self.lanes) + (
+            self.process.encode()
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes | None) -> "MemberData":
+        """Read it; empty for what is none of ours."""
+        try:
+            (count,) = struct.unpack_from(">H", data or b"")
+            lanes = struct.unpack_from(f">{count}i", data or b"", 2)
+            return cls(lanes, (data or b"")[2 + 4 * count :].decode())
+        except (struct.error, UnicodeDecodeError):
+            return cls()
+
+
 class LaneAssignor(AbstractPartitionAssignor):
     """The assignor of a worker; keeps its last lanes in memory and sends them as user data."""
 
     name = "hybrid-lanes"
     version = 1
 
-    def __init__(self) -> None:
+    def __init__(self, process: str) -> None:
         """Begin without lanes."""
-        self._lanes: tuple[int, ...] = ()
+        self._data = MemberData(process=process)
 
     def assign(
         self,
@@ -64,7 +89,9 @@ class LaneAssignor(AbstractPartitionAssignor):
         topics = sorted({topic for data in members.values() for topic in data.subscription})
         counts = {topic: cluster.partitions_for_topic(topic) or set() for topic in topics}
         lanes = set().union(*counts.values()) if counts else set()
-        owned = {member: _unpack(data.user_data) for member, data in members.items()}
+        owned = {
+            member: MemberData.unpack(data.user_data).lanes for member, data in members.items()
+        }
         shares = share_out(lanes, owned)
         return {
             member: ConsumerProtocolMemberAssignment(
@@ -81,17 +108,9 @@ class LaneAssignor(AbstractPartitionAssignor):
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """Tell the leader what this member reads and had."""
-        packed = struct.pack(f">{len(self._lanes)}i", *self._lanes)
-        return ConsumerProtocolMemberMetadata(self.version, sorted(topics), packed)
+        return ConsumerProtocolMemberMetadata(self.version, sorted(topics), self._data.pack())
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
         """Remember the lanes for the next rebalance."""
-        self._lanes = tuple(
-            sorted({number for _topic, numbers in assignment.assignment for number in numbers})
-        )
-
-
-def _unpack(data: bytes | None) -> tuple[int, ...]:
-    if not data or len(data) % 4:
-        return ()
-    return struct.unpack(f">{len(data) // 4}i", data)
+        numbers = {number for _topic, numbers in assignment.assignment for number in numbers}
+        self._data = replace(self._data, lanes=tuple(sorted(numbers)))

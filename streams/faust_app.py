@@ -15,6 +15,7 @@ from faust.types import TP
 
 from schemas.settings import Settings
 from streams.assignor import LaneAssignor
+from streams.instance import this_process
 from streams.kafka import connection_options
 from streams.records import Incoming
 
@@ -59,7 +60,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ANN401, ARG002
         settings: Settings = self.app.hybrid_settings
         conf = self.app.conf
-        self._assignor = LaneAssignor()
+        self._assignor = LaneAssignor(str(this_process()))
         return aiokafka.AIOKafkaConsumer(
             **connection_options(settings),
             client_id=conf.broker_client_id,
@@ -183,7 +184,7 @@ def build_app(
     """Build the app; every effect it has goes through the four callbacks."""
     servers = (settings.kafka_bootstrap_servers or "").split(",")
     app = _App(
-        f"{settings.hybrid_topic_prefix}.orchestrator",
+        settings.worker_group,
         broker=[f"aiokafka://{server.strip()}" for server in servers],
         value_serializer="raw",
         key_serializer="raw",

@@ -91,7 +91,7 @@ class Intake:
         if not queue.position.deliver(incoming.offset):
             return
         self.delivered += 1
-        queue.waiting.append(Delivery(incoming, queue.position))
+        queue.waiting.append(Delivery(incoming, queue.position, self._due_by(incoming)))
         self._turns[self._class_of(incoming.topic)].setdefault(key)
         if len(queue.waiting) >= HIGH_WATER and not queue.paused:
             queue.paused = True
@@ -198,7 +198,7 @@ class Intake:
             queue, lane = self._queues[key], self._lanes.get(key[1])
             if lane is None or lane.state is not LaneState.OPEN:
                 continue
-            if name == "deferred" and self._due_in_ms(queue) > 0:
+            if name == "deferred" and self._due_in_s(queue) > 0:
                 continue
             delivery = queue.waiting.popleft()
             if queue.waiting:
@@ -211,13 +211,27 @@ class Intake:
             return delivery
         return None
 
-    def _due_in_ms(self, queue: _Queue) -> int:
-        state = deferral_of(queue.waiting[0].incoming)
-        return state.due_at_ms - self._clock.now_ms() if state else 0
+    def _due_by(self, incoming: Incoming) -> float | None:
+        """Bound the wait of a deferred record: its topic's delay, from the moment it is read.
+
+        A wall clock that was set back, here or where it was written, holds it up no longer.
+        """
+        if incoming.topic not in self._topics.deferred:
+            return None
+        delay = self._topics.defer_delays[self._topics.deferred.index(incoming.topic)]
+        return self._clock.monotonic() + delay
+
+    def _due_in_s(self, queue: _Queue) -> float:
+        head = queue.waiting[0]
+        state = deferral_of(head.incoming)
+        if state is None or head.due_by is None:
+            return 0.0
+        by_wall_clock = (state.due_at_ms - self._clock.now_ms()) / 1000
+        return min(by_wall_clock, head.due_by - self._clock.monotonic())
 
     def _until_due(self) -> float | None:
-        waits = [self._due_in_ms(self._queues[key]) for key in self._turns["deferred"]]
-        return max(0.005, min(waits) / 1000) if waits else None
+        waits = [self._due_in_s(self._queues[key]) for key in self._turns["deferred"]]
+        return max(0.005, min(waits)) if waits else None
 
     def _class_of(self, topic: str) -> str:
         if topic == self._topics.urgent:

@@ -24,6 +24,8 @@ class Delivery:
 
     incoming: Incoming
     position: Position
+    #: When it must be due by, on the monotonic clock, whatever the wall clocks say.
+    due_by: float | None = None
 
     def done(self) -> None:
         """Let the offset be committed."""

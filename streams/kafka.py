@@ -1,5 +1,6 @@
 """Kafka clients as the settings want them: security, limits, isolation."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ __all__ = [
     "end_offsets",
     "producer",
     "ssl_context",
+    "started",
 ]
 
 #: A broker that does not answer within this is reported, not waited for.
@@ -89,6 +91,16 @@ def consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:  # noqa: A
             **options,
         },
     )
+
+
+@asynccontextmanager
+async def started(client: AIOKafkaConsumer) -> AsyncIterator[AIOKafkaConsumer]:
+    """Start a consumer and stop it whatever happens; raises KafkaError, TimeoutError."""
+    try:
+        await asyncio.wait_for(client.start(), CONNECT_TIMEOUT_S)
+        yield client
+    finally:
+        await client.stop()
 
 
 @asynccontextmanager

@@ -9,7 +9,8 @@ the delivery done.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import Enum
 
 from aiokafka.errors import KafkaError
@@ -238,15 +239,10 @@ class Lane:
             replay_count=who.replay_count,
             deferral=who.deferral,
         )
-        # On its way while the executor prepares; awaited before the first paid call.
+        # On its way together with the first attempt's record; awaited before the call itself.
         counted = asyncio.get_running_loop().create_task(self._count_start(who.key, start))
-
-        async def permit() -> None:
-            await counted
-            await self._permit()
-
         try:
-            outcome = await parts.executor.execute(task, permit)
+            outcome = await parts.executor.execute(task, _Permit(self._may_call, counted))
             self._decide(job, outcome)
         except LaneLostError:
             return
@@ -266,7 +262,7 @@ class Lane:
         record = start_record(self._parts.settings.topics, key, start, lane=self.number)
         await self._parts.journal.write_record(record)
 
-    async def _permit(self) -> None:
+    async def _may_call(self) -> None:
         """Wait until a paid call may start; raises LaneLostError when the lane is gone."""
         while True:
             if self.state is LaneState.CLOSED:
@@ -326,6 +322,23 @@ class Lane:
         self._abandon()
         self._release_all()
         self._parts.on_fenced(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class _Permit:
+    """What lets a job of a lane call: the lane open, the lease held, the start counted."""
+
+    may_call: Callable[[], Awaitable[None]]
+    counted: asyncio.Task[None]
+
+    async def wait(self) -> None:
+        """Wait until a new paid call may start; raises LaneLostError."""
+        await self.may_call()
+
+    async def confirm(self) -> None:
+        """Ask once more, at the last moment before a call; raises LaneLostError."""
+        await self.counted
+        await self.may_call()
 
 
 def _internal_failure(code: str) -> Failed:

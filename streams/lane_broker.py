@@ -4,14 +4,19 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
+from aiokafka import AIOKafkaProducer, TopicPartition
+
 from schemas.settings import Settings
-from streams.kafka import producer
+from streams.kafka import consumer, producer, started
 from streams.ledger import Ledger, read_ledger
 
 __all__ = ["KafkaLaneBroker", "LaneBroker", "LaneProducer"]
 
 START_LIMIT_S = 30
 TRANSACTION_TIMEOUT_MS = 60_000
+#: How often, and how many seconds apart, a ledger whose end is not stable is looked at.
+HANGING_LOOKS = 4
+HANGING_PAUSE_S = 0.25
 
 
 class LaneProducer(Protocol):
@@ -24,6 +29,7 @@ class LaneProducer(Protocol):
     async def send(
         self,
         topic: str,
+        *,
         value: bytes | None,
         key: bytes | None,
         partition: int | None,
@@ -71,12 +77,45 @@ class KafkaLaneBroker:
         try:
             async with asyncio.timeout(START_LIMIT_S):
                 await client.start()
+            if not await self._is_stable(lane):
+                await self.end_hanging(client)
         except BaseException:
             await client.stop()
             raise
-        started: LaneProducer = client
-        return started
+        lane_producer: LaneProducer = client
+        return lane_producer
 
     async def read_ledger(self, lane: int, ledger: Ledger) -> int:
         """Read the ledger topic; raises KafkaError, TimeoutError."""
         return await read_ledger(self._settings, lane, ledger)
+
+    async def end_hanging(self, client: AIOKafkaProducer) -> None:
+        """End what a broker left hanging when it crashed between a commit and its markers.
+
+        Seen with Kafka 4.3.1: killed after PrepareCommit, it wrote CompleteCommit when it came
+        back, but no markers. The outcome is decided and stays invisible, its partitions cannot be
+        read past it, and the ledger looks as if it were not (docs/adr/0006). A transaction that
+        adds every partition a lane writes to, and writes nothing, brings the markers.
+        """
+        transaction = client._txn_manager  # noqa: SLF001 - partitions can be added in no other way
+        async with asyncio.timeout(START_LIMIT_S):
+            await client.begin_transaction()
+            for topic in self._settings.topics.written_by_lanes:
+                for number in await client.partitions_for(topic):
+                    transaction.maybe_add_partition_to_txn(TopicPartition(topic, number))
+            await client.commit_transaction()
+
+    async def _is_stable(self, lane: int) -> bool:
+        """Whether no transaction is pending on the ledger partition, which only this lane has."""
+        tp = TopicPartition(self._settings.topics.ledger, lane)
+        async with (
+            started(consumer(self._settings, isolation_level="read_uncommitted")) as loose,
+            started(consumer(self._settings)) as strict,
+        ):
+            for _ in range(HANGING_LOOKS):
+                # In this order: what is appended in between makes the stable end the larger one.
+                high = (await loose.end_offsets([tp]))[tp]
+                if (await strict.end_offsets([tp]))[tp] >= high:
+                    return True
+                await asyncio.sleep(HANGING_PAUSE_S)  # noqa: TID251 - markers may be on their way
+        return False

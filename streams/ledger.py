@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.events import LedgerRecord, StartRecord
 from schemas.settings import Settings
 from schemas.vocabulary import WorkflowStatus
-from streams.kafka import consumer
+from streams.kafka import consumer, started
 from streams.records import START_PREFIX
 
 __all__ = ["Entry", "Ledger", "read_ledger"]
@@ -137,14 +137,10 @@ async def read_ledger(
 
     Gives the number of records read; raises KafkaError, TimeoutError when the end stays away.
     """
-    reader = consumer(settings)
-    await asyncio.wait_for(reader.start(), idle_limit_s)
-    try:
+    async with started(consumer(settings)) as reader:
         return await _read_to_end(
             reader, TopicPartition(settings.topics.ledger, partition), ledger, idle_limit_s
         )
-    finally:
-        await reader.stop()
 
 
 async def _read_to_end(

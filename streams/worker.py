@@ -21,6 +21,7 @@ from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.failpoints import FailPoints
 from streams.faust_app import Offsets, build_app
+from streams.instance import require_free_instance
 from streams.intake import Intake
 from streams.jobs import LaneParts
 from streams.journal import AttemptJournal
@@ -90,7 +91,7 @@ class Worker:
             clock=clock,
             dice=dice,
             worker=name,
-            group=f"{settings.hybrid_topic_prefix}.orchestrator",
+            group=settings.worker_group,
             log=log,
             fail_points=fail_points,
             lease_holds=self._lease.holds,
@@ -115,8 +116,9 @@ class Worker:
     # ── life ────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
-        """Run until `stop`; raises BrokerUnavailableError or TopicsError at start."""
+        """Run until `stop`; raises BrokerUnavailableError, TopicsError, InstanceTakenError."""
         require_usable(self._settings, await check_topics(self._settings))
+        await require_free_instance(self._settings, clock=self._clock, log=self._log)
         try:
             await asyncio.wait_for(self._journal.start(), 20)
         except (KafkaError, TimeoutError) as error:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.harness import RunningStack, running_stack
+from tests.chaos.running import RunningStack, running_stack
 
 for _name in list(os.environ):
     # A developer's own configuration has no say in the tests.

@@ -87,6 +87,11 @@ class EmbeddedKafka:
 
     def start(self, on_progress: Callable[[int, int], None]) -> None:
         """Start the broker and wait until it listens; raises UsageError, HybridError."""
+        self.launch(on_progress)
+        self.wait_ready()
+
+    def launch(self, on_progress: Callable[[int, int], None] = lambda _done, _all: None) -> Child:
+        """Start the broker's process; raises UsageError, HybridError."""
         java, jars = find_java(), ensure_jars(on_progress)
         class_path = ":".join(str(path) for path in jars)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +122,7 @@ class EmbeddedKafka:
             ],
             log_file=self.folder / "kafka.log",
         )
-        self.wait_ready()
+        return self.child
 
     def wait_ready(self) -> None:
         """Wait until the port answers; raises HybridError when the process ends before."""

@@ -10,6 +10,7 @@ import http.client
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -92,6 +93,7 @@ class LocalStack:
         self._kafka: EmbeddedKafka | None = None
         self._parts: dict[str, _Part] = {}
         self.restarts = 0
+        self._changes = threading.RLock()  # `supervise` may run on a thread of its own
 
     # ── addresses ───────────────────────────────────────────────────────────────────────────
 
@@ -142,7 +144,7 @@ class LocalStack:
         pids: dict[str, Any] = {"up": os.getpid()}
         if self._kafka is not None and self._kafka.child is not None:
             pids["kafka"] = self._kafka.child.pid
-        for name, part in self._parts.items():
+        for name, part in list(self._parts.items()):
             if name.startswith("worker-"):
                 pids.setdefault("workers", []).append(part.child.pid)
             else:
@@ -221,18 +223,7 @@ class LocalStack:
         self._kafka.start(on_progress)
         child = self._kafka.child
         if child is not None:
-            self._parts["kafka"] = _Part(child, self._restart_kafka, time.monotonic())
-
-    def _restart_kafka(self) -> Child:
-        kafka = self._kafka
-        if kafka is None:
-            message = "Kafka is restarted after its first start"
-            raise AssertionError(message)
-        kafka.start(lambda _done, _total: None)
-        if kafka.child is None:
-            message = "a started Kafka has a process"
-            raise AssertionError(message)
-        return kafka.child
+            self._parts["kafka"] = _Part(child, self._kafka.launch, time.monotonic())
 
     def _start_clickhouse(self) -> Child:
         return self._child(
@@ -296,20 +287,36 @@ class LocalStack:
 
     def supervise(self) -> None:
         """Look once at every part, and start those again that have ended."""
-        now = time.monotonic()
-        for name, part in self._parts.items():
-            status = part.child.exit_status()
-            if status is None:
-                continue
-            if part.restart_at is None:
-                healthy = now - part.started_at > HEALTHY_AFTER_S
-                part.delay = 0.0 if healthy else min(part.delay * 2 + 0.1, MAX_RESTART_DELAY_S)
-                part.restart_at = now + part.delay
-                self._report(f"{name} ended with status {status}; starting it again")
-            if now >= part.restart_at:
-                part.child, part.restart_at, part.started_at = part.start(), None, now
-                self.restarts += 1
-                self._announce()
+        with self._changes:
+            for name, part in self._parts.items():
+                self._keep_up(name, part, time.monotonic())
+
+    def _keep_up(self, name: str, part: _Part, now: float) -> None:
+        status = part.child.exit_status()
+        if status is None:
+            return
+        if part.restart_at is None:
+            healthy = now - part.started_at > HEALTHY_AFTER_S
+            part.delay = 0.0 if healthy else min(part.delay * 2 + 0.1, MAX_RESTART_DELAY_S)
+            part.restart_at = now + part.delay
+            self._report(f"{name} ended with status {status}; starting it again")
+        if now >= part.restart_at:
+            part.child, part.restart_at, part.started_at = part.start(), None, now
+            self.restarts += 1
+            self._announce()
+
+    def scale(self, workers: int) -> None:
+        """Run this many workers from now on; those that go finish their calls first."""
+        with self._changes:
+            running = sum(name.startswith("worker-") for name in self._parts)
+            for number in range(running, workers):
+                if number == len(self.metrics_ports):
+                    self.metrics_ports.append(free_port())
+                self._supervise(f"worker-{number}", partial(self._start_worker, number))
+            gone = [self._parts.pop(f"worker-{number}") for number in range(workers, running)]
+        for part in gone:
+            part.child.stop(within_s=WORKER_STOP_S)
+        self._announce()
 
     def _announce(self) -> None:
         addresses = self.addresses()

@@ -1,33 +1,55 @@
 """`make chaos`: the full run, or one fault alone."""
 
 import argparse
+import logging
 import sys
 import time
+from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
 
 from streams.failpoints import FAIL_POINTS
-from tests.chaos.harness import ENVIRONMENT, Plan, Report, run
+from tests.chaos.harness import Plan, run
+from tests.chaos.injector import FAULTS
+from tests.chaos.report import Report
+from tests.chaos.running import ENVIRONMENT
+from tests.chaos.traffic import TrafficPlan
 
 FULL = (
-    "kill", "kill", "broker", "kill", "sigstop", "kill", "rolling", "kill", "recorder", "kill",
-    "clickhouse", "kill", "sigstop", "kill", "rolling", "kill",
+    "kill", "kill", "broker", "kill", "sigstop", "instance", "kill", "rolling", "kill", "recorder",
+    "kill", "clickhouse", "clock", "kill", "sigstop", "kill", "scale", "rolling", "kill",
 )  # fmt: skip
+MIXED = TrafficPlan(intents=20_000, repeated=0.02, in_transactions=0.02, poison=0.002)
+#: Faults of the traffic itself: what is published, not what is done to processes.
+TRAFFIC = {
+    "repeated": TrafficPlan(intents=3_000, repeated=0.5),
+    "transactions": TrafficPlan(intents=3_000, in_transactions=0.5),
+    "poison": TrafficPlan(intents=3_000, poison=0.2),
+}
 
 
 def main() -> None:
+    logging.disable(logging.CRITICAL)  # clients of a broker that is killed have much to say
     parser = argparse.ArgumentParser(prog="make chaos")
-    parser.add_argument("--fault", help="one kind of fault alone", default=None)
+    choices = (*FAULTS, *TRAFFIC, "failpoints")
+    parser.add_argument("--fault", help="one kind of fault alone", default=None, choices=choices)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--intents", type=int, default=None)
     options = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 160)
     if options.fault == "failpoints":
         sys.exit(every_fail_point(console, seed=options.seed))
-    faults = (options.fault,) * 3 if options.fault else FULL
-    intents = options.intents or (3_000 if options.fault else 20_000)
-    plan = Plan(seed=options.seed, intents=intents, faults=faults)
+    if options.fault in TRAFFIC:
+        plan = Plan(seed=options.seed, traffic=TRAFFIC[options.fault])
+    elif options.fault:
+        plan = Plan(
+            seed=options.seed, traffic=TrafficPlan(intents=3_000), faults=(options.fault,) * 3
+        )
+    else:
+        plan = Plan(seed=options.seed, traffic=MIXED, faults=FULL)
+    if options.intents:
+        plan = replace(plan, traffic=replace(plan.traffic, intents=options.intents))
     began = time.monotonic()
     report = run(plan, say=lambda text: console.print(text, highlight=False))
     show(console, report)
@@ -43,19 +65,20 @@ def every_fail_point(console: Console, *, seed: int) -> int:
         at = 3 if name.startswith("recorder") else 40
         plan = Plan(
             seed=seed,
-            intents=400,
+            traffic=TrafficPlan(intents=400, rate=40),
             workers=2,
-            rate=40,
             environment={"HYBRID_FAIL_POINT": f"{name}:{at}"},
         )
         report = run(plan)
-        report.in_flight_at_kills = report.restarts * int(ENVIRONMENT["HYBRID_CONCURRENCY"])
+        report.repeat_bound = report.restarts * int(ENVIRONMENT["HYBRID_CONCURRENCY"])
+        if not report.restarts:
+            report.trouble.append("nothing was killed")
         problems = report.problems()
         bad += bool(problems)
         table.add_row(
             name,
-            str(len(report.published)),
-            str(len(report.outcomes.lost(report.published))),
+            str(len(report.published.intents)),
+            str(len(report.outcomes.lost(report.published.intents))),
             str(len(report.outcomes.doubled())),
             str(report.calls.repeated()),
             str(report.restarts),
@@ -68,9 +91,15 @@ def every_fail_point(console: Console, *, seed: int) -> int:
 
 def show(console: Console, report: Report) -> None:
     table = Table(title="chaos", show_header=False)
-    for name, value in report.rows():
-        table.add_row(name, value)
+    for row in report.rows():
+        table.add_row(*row)
     console.print(table)
+    if report.recoveries:
+        times = Table("fault", "times", "first outcome, p50 / max", "silence, p50 / max",
+                      title="recovery of the lanes that felt it")  # fmt: skip
+        for found in report.recovery_rows():
+            times.add_row(*found)
+        console.print(times)
 
 
 main()

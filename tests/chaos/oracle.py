@@ -2,16 +2,28 @@
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
 from schemas.settings import Settings
 from streams.clickhouse import ClickHouse
+from streams.kafka import admin_client, consumer, started
 from streams.reading import read_topic
 
-__all__ = ["Calls", "Outcomes", "Recorded", "read_calls", "read_outcomes", "read_recorded"]
+__all__ = [
+    "Calls",
+    "Outcomes",
+    "Recorded",
+    "read_calls",
+    "read_lag",
+    "read_outcomes",
+    "read_recorded",
+]
 
 
 @dataclass
@@ -52,6 +64,17 @@ class Calls:
     def billed_usd(self) -> Decimal:
         return sum((Decimal(entry["billed_usd"]) for entry in self.entries), Decimal(0))
 
+    def billed_for(self, attempt_ids: Collection[str]) -> Decimal:
+        """What the calls of these attempts were billed at."""
+        return sum(
+            (
+                Decimal(one["billed_usd"])
+                for one in self.entries
+                if one["attempt_id"] in attempt_ids
+            ),
+            Decimal(0),
+        )
+
     def repeated(self) -> int:
         """Answers that were paid for although the intent had one already."""
         answered = Counter(entry["intent"] for entry in self.entries if entry["status"] == 200)
@@ -60,15 +83,21 @@ class Calls:
 
 @dataclass
 class Recorded:
-    """What ClickHouse says."""
+    """What ClickHouse says: attempt id → what it cost or may have cost, in dollars."""
 
-    finished: set[str]
-    started_only: set[str]
-    cost_usd: Decimal
+    finished: dict[str, Decimal]
+    #: Calls without an end: their worker died between the record and the answer's commit.
+    started_only: dict[str, Decimal]
+    #: Calls that ended without an answer that proves they arrived: cancelled, timed out, refused.
+    unanswered: set[str]
 
     @property
     def all(self) -> set[str]:
-        return self.finished | self.started_only
+        return set(self.finished) | set(self.started_only)
+
+    @property
+    def cost_usd(self) -> Decimal:
+        return sum(self.finished.values(), Decimal(0))
 
 
 def read_calls(log: Path) -> Calls:
@@ -94,13 +123,37 @@ def read_recorded(settings: Settings) -> Recorded:
     store = ClickHouse(settings)
     try:
         _, rows = store.rows(
-            "SELECT toString(attempt_id), status = 'finished', toString(ifNull(cost_usd, 0)) "
-            "FROM provider_attempts FINAL"
+            "SELECT toString(attempt_id), status = 'finished', toString(ifNull(cost_usd, 0)), "
+            "toString(ifNull(cost_upper_usd, 0)), "
+            "outcome IN ('cancelled', 'connection', 'timeout') FROM provider_attempts FINAL"
         )
     finally:
         store.close()
     return Recorded(
-        finished={str(one) for one, done, _ in rows if done},
-        started_only={str(one) for one, done, _ in rows if not done},
-        cost_usd=sum((Decimal(str(cost)) for _, _, cost in rows), Decimal(0)),
+        finished={str(one): Decimal(str(cost)) for one, done, cost, _, _ in rows if done},
+        started_only={str(one): Decimal(str(upper)) for one, done, _, upper, _ in rows if not done},
+        unanswered={str(one) for one, _, _, _, unanswered in rows if unanswered},
     )
+
+
+async def read_lag(settings: Settings) -> int:
+    """Count the records that the workers' group has not committed; markers are no records."""
+    async with admin_client(settings) as admin:
+        committed = await admin.list_consumer_group_offsets(settings.worker_group)
+    lag = 0
+    async with started(consumer(settings)) as reader:
+        for topic in settings.topics.sources:
+            for tp in await _partitions(reader, topic):
+                reader.assign([tp])
+                end = (await reader.end_offsets([tp]))[tp]
+                found = committed.get(tp)
+                reader.seek(tp, found.offset if found and found.offset >= 0 else 0)
+                while await reader.position(tp) < end:
+                    for records in (await reader.getmany(tp, timeout_ms=200)).values():
+                        lag += len(records)
+    return lag
+
+
+async def _partitions(reader: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    await reader.topics()
+    return [TopicPartition(topic, one) for one in sorted(reader.partitions_for_topic(topic) or ())]

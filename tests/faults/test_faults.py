@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from streams.publish import open_producer
-from tests.chaos.harness import Plan, RunningStack, run, running_stack
+from tests.chaos.harness import Plan, run
 from tests.chaos.oracle import read_calls, read_outcomes
+from tests.chaos.running import RunningStack, running_stack
+from tests.chaos.traffic import TrafficPlan
 from tests.integration.driving import Case, eventually
 from tests.integration.test_commands import hybrid
 
@@ -80,8 +82,9 @@ def test_kills_stops_restarts_and_a_broker_crash_lose_nothing_and_double_nothing
     """I1: one outcome each. I2: repeats within what was in flight. I3: every call on record."""
     plan = Plan(
         seed=7,
-        intents=2_500,
-        rate=80,
+        traffic=TrafficPlan(
+            intents=2_500, rate=80, repeated=0.05, in_transactions=0.05, poison=0.01
+        ),
         faults=("kill", "broker", "sigstop", "kill", "recorder", "rolling", "clickhouse"),
     )
     report = run(plan)
@@ -91,7 +94,7 @@ def test_kills_stops_restarts_and_a_broker_crash_lose_nothing_and_double_nothing
 
 @pytest.mark.timeout(240)
 def test_rolling_restarts_and_broker_crashes_repeat_no_call() -> None:
-    plan = Plan(seed=3, intents=1_500, rate=60, faults=("rolling", "broker"))
+    plan = Plan(seed=3, traffic=TrafficPlan(intents=1_500, rate=60), faults=("rolling", "broker"))
     report = run(plan)
     assert report.problems() == []
     assert report.calls.repeated() == 0

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from streams.publish import open_producer
-from tests.chaos.harness import RunningStack
 from tests.chaos.oracle import Outcomes, read_calls, read_outcomes
+from tests.chaos.running import RunningStack
 
 __all__ = ["Case", "eventually"]
 

@@ -9,7 +9,7 @@ from schemas.rows import attempt_row
 from schemas.vocabulary import AttemptStatus
 from streams.clickhouse import ClickHouse, ClickHouseRefusedError
 from streams.migrations import load_migrations, migrate, roll_back
-from tests.chaos.harness import RunningStack
+from tests.chaos.running import RunningStack
 from tests.integration.test_rows import an_attempt
 
 pytestmark = pytest.mark.integration

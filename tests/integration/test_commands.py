@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from hybrid.cli import app
 from hybrid.stack.process import free_port
-from tests.chaos.harness import RunningStack
+from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
 
 pytestmark = pytest.mark.integration

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.export import json_schema
 from streams.clickhouse import ClickHouse
-from tests.chaos.harness import RunningStack
+from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from streams.publish import open_producer
-from tests.chaos.harness import RunningStack
+from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
 
 pytestmark = pytest.mark.integration

@@ -84,7 +84,7 @@ class ModelProducer:
         self._open = []
 
     async def send(
-        self, topic: str, value: Any, key: Any, partition: Any, headers: Any
+        self, topic: str, *, value: Any, key: Any, partition: Any, headers: Any
     ) -> Awaitable[object]:
         self._check()
         self._open.append(OutRecord(topic, key, value, tuple(headers), partition))
@@ -114,7 +114,8 @@ class ModelExecutor:
         self.made: Counter[str] = Counter()
 
     async def execute(self, task: Task, permit: Any) -> Completed:
-        await permit()
+        await permit.wait()
+        await permit.confirm()
         self.made[task.intent_id] += 1
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.calls.append((task.intent_id, answer))

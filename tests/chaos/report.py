@@ -1,0 +1,161 @@
+"""What came out of a run, and whether it may: the invariants of the delivery guarantee."""
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tests.chaos.injector import Fault
+from tests.chaos.oracle import Calls, Outcomes, Recorded
+from tests.chaos.traffic import Published
+
+__all__ = ["Recovery", "Report"]
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How long a fault was felt in the lanes that it hit, in seconds."""
+
+    fault: Fault
+    first_outcome: float  # from the fault to the first new outcome of any of its lanes
+    longest_silence: float  # of any of its lanes
+
+
+@dataclass
+class Report:
+    """Three witnesses side by side: a read_committed reader, the simulator's log, ClickHouse."""
+
+    seed: int
+    published: Published
+    outcomes: Outcomes
+    calls: Calls
+    recorded: Recorded
+    recoveries: list[Recovery]
+    trouble: list[str]
+    repeat_bound: int
+    lag: int
+    restarts: int
+    seconds: float
+
+    # ── the invariants ──────────────────────────────────────────────────────────────────────
+
+    def problems(self) -> list[str]:
+        """What does not hold; empty is good."""
+        return [*self.trouble, *self._outcomes(), *self._calls(), *self._records(), *self._lag()]
+
+    def _outcomes(self) -> list[str]:
+        """I1: one outcome for each intent, none for one that was aborted."""
+        found = []
+        lost, doubled = self.outcomes.lost(self.published.intents), self.outcomes.doubled()
+        if lost:
+            found.append(f"I1: {len(lost)} intents lost: {sorted(lost)[:5]}")
+        if doubled:
+            found.append(f"I1: {len(doubled)} intents with two outcomes: {list(doubled)[:5]}")
+        ran = {*self.outcomes.results, *self.outcomes.dead_letters} & self.published.aborted
+        if ran:
+            found.append(f"I1: {len(ran)} intents ran whose transaction was aborted")
+        if self.poison_letters() < self.published.poison:
+            found.append(f"I1: {self.poison_letters()} dead letters for poison, not enough")
+        return found
+
+    def _calls(self) -> list[str]:
+        """I2: repeated calls only for calls in flight at the deaths of workers."""
+        if self.calls.repeated() <= self.repeat_bound:
+            return []
+        repeated = self.calls.repeated()
+        return [f"I2: {repeated} repeated calls, at most {self.repeat_bound} allowed"]
+
+    def _records(self) -> list[str]:
+        """I3: calls seen = attempts on record, less those whose worker died before the call."""
+        found = []
+        seen = self.calls.attempt_ids
+        if len(seen) != len(set(seen)):
+            found.append("I3: one attempt id was sent twice")
+        missing = set(seen) - self.recorded.all
+        if missing:
+            found.append(f"I3: {len(missing)} calls are not on record: {sorted(missing)[:3]}")
+        unseen = set(self.recorded.finished) - set(seen) - self.recorded.unanswered
+        if unseen:
+            found.append(f"I3: {len(unseen)} answered attempts on record that nobody saw")
+        if len(self.never_sent()) > self.repeat_bound:
+            found.append(f"I3: {len(self.never_sent())} attempts on record were never sent")
+        if self.recorded.cost_usd + self.orphan_bill() != self.calls.billed_usd:
+            found.append(
+                f"I3: {self.recorded.cost_usd} USD on record and {self.orphan_bill()} for orphans, "
+                f"but {self.calls.billed_usd} billed"
+            )
+        if self.orphan_bill() > self.orphan_bound():
+            found.append("I3: orphaned calls cost more than their upper bound")
+        return found
+
+    def _lag(self) -> list[str]:
+        """I4: everything read is done."""
+        return [f"I4: {self.lag} records are not committed"] if self.lag else []
+
+    # ── figures ─────────────────────────────────────────────────────────────────────────────
+
+    def poison_letters(self) -> int:
+        """Dead letters of records that were no intents."""
+        letters = [one for found in self.outcomes.dead_letters.values() for one in found]
+        return sum(one["reason"] in {"poison", "invalid_intent"} for one in letters)
+
+    def never_sent(self) -> set[str]:
+        """Attempts on record as started, of which the provider saw nothing."""
+        return set(self.recorded.started_only) - set(self.calls.attempt_ids)
+
+    def orphan_bill(self) -> Decimal:
+        """What the provider billed for calls without an end on record."""
+        return self.calls.billed_for(set(self.recorded.started_only) | self.recorded.unanswered)
+
+    def orphan_bound(self) -> Decimal:
+        """What the record says those calls may have cost at most."""
+        return sum(self.recorded.started_only.values(), Decimal(0))
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The report as two columns."""
+        seen, recorded = len(self.calls.entries), len(self.recorded.all)
+        happened = ", ".join(one.fault.name for one in self.recoveries)
+        return [
+            ("seed", str(self.seed)),
+            ("faults", happened or "none"),
+            ("intents", str(len(self.published.intents))),
+            ("results", str(sum(map(len, self.outcomes.results.values())))),
+            ("dead letters", str(sum(map(len, self.outcomes.dead_letters.values())))),
+            ("  of them poison", f"{self.poison_letters()} ({self.published.poison} published)"),
+            ("aborted, never to run", str(len(self.published.aborted))),
+            ("lost", str(len(self.outcomes.lost(self.published.intents)))),
+            ("doubled", str(len(self.outcomes.doubled()))),
+            ("calls seen by the simulator", str(seen)),
+            ("repeated calls", f"{self.calls.repeated()} (at most {self.repeat_bound})"),
+            ("attempts on record", f"{recorded} = {seen} seen + {len(self.never_sent())} never sent"),
+            ("  of them without an end", str(len(self.recorded.started_only))),
+            ("billed by the simulator", f"{self.calls.billed_usd} USD"),
+            ("  for orphaned calls", f"{self.orphan_bill()} USD (at most {self.orphan_bound()})"),
+            ("on record in ClickHouse", f"{self.recorded.cost_usd} USD"),
+            ("restarts by the supervisor", str(self.restarts)),
+            ("lag at the end", str(self.lag)),
+            ("duration", f"{self.seconds:.0f} s"),
+            ("verdict", "; ".join(self.problems()) or "all invariants hold"),
+        ]  # fmt: skip
+
+    def recovery_rows(self) -> list[tuple[str, str, str, str]]:
+        """By fault: how often, and p50 and max of both measures."""
+        by_name: dict[str, list[Recovery]] = defaultdict(list)
+        for one in self.recoveries:
+            by_name[one.fault.name].append(one)
+        return [
+            (
+                name,
+                str(len(found)),
+                _spread([one.first_outcome for one in found]),
+                _spread([one.longest_silence for one in found]),
+            )
+            for name, found in sorted(by_name.items())
+        ]
+
+
+def _spread(values: list[float]) -> str:
+    ordered = sorted(value for value in values if not math.isnan(value))
+    if not ordered:
+        return "no work was left"
+    return f"{ordered[len(ordered) // 2]:.1f} / {ordered[-1]:.1f} s"

@@ -1,0 +1,151 @@
+"""A running local stack under test: watched by a thread as `hybrid up` does, asked over HTTP."""
+
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from hybrid.config import load_settings
+from hybrid.stack.local import LocalStack, StackOptions
+from schemas.settings import Settings
+
+__all__ = ["ENVIRONMENT", "RunningStack", "running_stack"]
+
+#: Short waits, so that a run takes minutes; the session timeout is the broker's own matter.
+ENVIRONMENT = {
+    "HYBRID_RETRY_DELAYS": "0.1,0.2,0.4",
+    "HYBRID_DEFER_DELAYS": "1,2,4",
+    "HYBRID_OPENAI_TIMEOUT": "3",
+    "HYBRID_AZURE_TIMEOUT": "3",
+    "HYBRID_SESSION_TIMEOUT": "6",
+    "HYBRID_CONCURRENCY": "32",
+    "HYBRID_LOG_LEVEL": "info",
+}
+#: Size of the file system that Kafka gets where a full disk is part of the plan.
+SMALL_DISK_MB = 400
+
+
+@dataclass
+class RunningStack:
+    """The stack, the settings to talk to it, and what its supervisor said."""
+
+    stack: LocalStack
+    settings: Settings
+    events: list[str]
+
+    def pids(self) -> list[int]:
+        return list(self.stack.addresses()["pids"]["workers"])
+
+    def metrics(self, number: int) -> str:
+        """What a worker's `/metrics` says; empty when it does not answer."""
+        with suppress(OSError, ValueError):
+            url = f"http://127.0.0.1:{self.stack.metrics_ports[number]}/metrics"
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return str(answer.read().decode())
+        return ""
+
+    def in_flight(self, number: int) -> int:
+        found = re.search(r"(?m)^hybrid_in_flight (\S+)", self.metrics(number))
+        return int(float(found[1])) if found else 0
+
+    def lanes(self, number: int) -> set[int]:
+        """The lanes that run at a worker."""
+        found = re.findall(r'(?m)^hybrid_lane_open\{lane="(\d+)"\} 1', self.metrics(number))
+        return {int(lane) for lane in found}
+
+    def ready(self, number: int) -> bool:
+        url = f"http://127.0.0.1:{self.stack.metrics_ports[number]}/readyz"
+        with suppress(OSError):
+            return bool(urllib.request.urlopen(url, timeout=2).status == 200)
+        return False
+
+    def set_faults(self, document: dict[str, Any]) -> None:
+        request = urllib.request.Request(
+            f"{self.stack.simulator}/_sim/faults", json.dumps(document).encode()
+        )
+        urllib.request.urlopen(request, timeout=10).close()
+
+    @property
+    def clock_file(self) -> Path:
+        return self.stack.folder / "clock"
+
+    def set_clock(self, seconds: float) -> None:
+        """Set the wall clock of all parts wrong by so much."""
+        with self.clock_file.open("r+b") as file:
+            file.write(struct.pack("d", seconds))
+
+
+@contextmanager
+def running_stack(
+    *,
+    workers: int,
+    environment: dict[str, str],
+    seed: int = 0,
+    small_disk: bool = False,
+    partitions: int | None = None,
+) -> Iterator[RunningStack]:
+    """Start a stack on an empty folder, watch it, and stop it whatever happens.
+
+    With CHAOS_KEEP set in the environment the folder, with all logs, stays.
+    """
+    events: list[str] = []
+    folder = Path(tempfile.mkdtemp(prefix="hybrid-chaos-"))
+    (folder / "clock").write_bytes(struct.pack("d", 0.0))
+    options = StackOptions(
+        workers=workers,
+        data_dir=folder,
+        real_providers=False,
+        environment={
+            **ENVIRONMENT,
+            "PYTHONPATH": str(Path(__file__).parent / "clock"),
+            "HYBRID_CHAOS_CLOCK": str(folder / "clock"),
+            **({"HYBRID_PARTITIONS": str(partitions)} if partitions else {}),
+            **environment,
+        },
+        seed=seed,
+    )
+    stack = LocalStack(options, report=events.append)
+    stopped = threading.Event()
+
+    def watch() -> None:
+        while not stopped.wait(0.1):
+            stack.supervise()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    mounted = _mount(folder / "kafka") if small_disk else None
+    try:
+        stack.start()
+        watcher.start()
+        settings = load_settings(environment={**stack.environment()}).model_copy(
+            update={"clickhouse_url": SecretStr(stack.clickhouse)}
+        )
+        yield RunningStack(stack, settings, events)
+    finally:
+        stopped.set()
+        if watcher.is_alive():
+            watcher.join(10)
+        stack.stop()
+        if mounted is not None:
+            subprocess.run(["umount", str(mounted)], check=False)
+        if not os.environ.get("CHAOS_KEEP"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _mount(folder: Path) -> Path:
+    """Put a small file system there; it needs root on Linux."""
+    folder.mkdir(parents=True)
+    size = f"size={SMALL_DISK_MB}m"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=True)
+    return folder

@@ -1,0 +1,153 @@
+"""What is published while faults happen: intents, repeats, transactions, and records that are none."""
+
+import asyncio
+import json
+import random
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from schemas.settings import Settings
+from streams.kafka import producer
+from streams.publish import open_producer
+
+__all__ = ["Published", "TrafficPlan", "intent", "publish"]
+
+TYPES = ("content_planning", "campaign_execution", "content_validation", "message_generation")
+#: Intents in one transaction of an upstream system.
+TRANSACTION = 20
+POISON = (None, b"", b"\xff\x00\xfe", b"[1, 2", b'{"type": 7}', b"[" * 5000 + b"]" * 5000)
+
+
+@dataclass(frozen=True)
+class TrafficPlan:
+    """How many intents a second, and which share of them is out of the ordinary."""
+
+    intents: int = 2_000
+    rate: float = 150.0
+    #: Share of intents published two or three times, at once or up to a second apart.
+    repeated: float = 0.0
+    #: Share of intents published in transactions; as many more are published and aborted.
+    in_transactions: float = 0.0
+    #: Records that are no intents, beside the intents, as a share of them.
+    poison: float = 0.0
+
+
+@dataclass
+class Published:
+    """What went out, by what must become of it."""
+
+    intents: set[str] = field(default_factory=set)  # one outcome each
+    aborted: set[str] = field(default_factory=set)  # no outcome, no call
+    poison: int = 0  # one dead letter each
+
+    @property
+    def count(self) -> int:
+        """The outcomes that must come."""
+        return len(self.intents) + self.poison
+
+
+def intent(number: int, *, prefix: str) -> tuple[str, bytes]:
+    """One intent with a marker by which the simulator's log knows it."""
+    identifier = f"{prefix}-{number:06d}"
+    document = {
+        "intent_id": identifier,
+        "type": TYPES[number % len(TYPES)],
+        "user_id": f"user-{number % 50}",
+        "tenant": f"tenant-{number % 5}",
+        "data": {"marker": identifier},
+    }
+    return identifier, json.dumps(document).encode()
+
+
+async def publish(plan: TrafficPlan, settings: Settings, into: Published, *, seed: int) -> None:
+    """Publish at the plan's rate, however often the broker is away."""
+    dice = random.Random(f"traffic/{seed}")
+    begin = time.monotonic()
+    batch: list[tuple[str, bytes]] = []
+    pending: set[asyncio.Task[None]] = set()
+
+    def spawn(coroutine: Any) -> None:
+        task = asyncio.create_task(coroutine)
+        pending.add(task)
+        task.add_done_callback(pending.discard)
+
+    async with open_producer(settings) as client:
+        for number in range(plan.intents):
+            identifier, value = intent(number, prefix=f"c{seed}")
+            into.intents.add(identifier)
+            if dice.random() < plan.in_transactions:
+                batch.append((identifier, value))
+                if len(batch) == TRANSACTION:
+                    spawn(_transactions(settings, batch, into))
+                    batch = []
+            else:
+                spawn(_send(client, settings, identifier, value))
+                if dice.random() < plan.repeated:
+                    for _ in range(dice.choice((1, 2))):
+                        wait = dice.choice((0.0, dice.random()))
+                        spawn(_send(client, settings, identifier, value, after_s=wait))
+            if dice.random() < plan.poison:
+                into.poison += 1
+                spawn(_send(client, settings, f"poison-{number}", dice.choice(POISON)))
+            ahead = begin + number / plan.rate - time.monotonic()
+            if ahead > 0:
+                await asyncio.sleep(ahead)
+        if batch:
+            await _transactions(settings, batch, into)
+        await asyncio.gather(*pending)
+
+
+async def _send(
+    client: AIOKafkaProducer,
+    settings: Settings,
+    identifier: str,
+    value: bytes | None,
+    *,
+    after_s: float = 0.0,
+) -> None:
+    """Send until the broker has it; a second copy is the same intent and must run once."""
+    await asyncio.sleep(after_s)
+    while True:
+        with suppress(KafkaError):
+            await client.send_and_wait(
+                settings.topics.intents, value=value, key=identifier.encode()
+            )
+            return
+        await asyncio.sleep(0.5)
+
+
+async def _transactions(
+    settings: Settings, batch: list[tuple[str, bytes]], into: Published
+) -> None:
+    """Publish a batch in a transaction that commits, after one with other intents that aborts."""
+    never = [(f"aborted-{name}", value.replace(name.encode(), f"aborted-{name}".encode()))
+             for name, value in batch]  # fmt: skip
+    into.aborted.update(name for name, _ in never)
+    for records, commits in ((never, False), (batch, True)):
+        while not await _transaction(settings, records, commits=commits):
+            await asyncio.sleep(0.5)
+
+
+async def _transaction(
+    settings: Settings, records: list[tuple[str, bytes]], *, commits: bool
+) -> bool:
+    client = producer(settings, transactional_id=f"upstream-{records[0][0]}")
+    try:
+        async with asyncio.timeout(30):
+            await client.start()
+            await client.begin_transaction()
+            for name, value in records:
+                await client.send(settings.topics.intents, value=value, key=name.encode())
+            await client.flush()
+            await (client.commit_transaction() if commits else client.abort_transaction())
+    except (KafkaError, TimeoutError):
+        return False
+    finally:
+        with suppress(Exception):
+            await asyncio.wait_for(client.stop(), 5)
+    return True
