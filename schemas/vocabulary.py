@@ -127,6 +127,7 @@ class LogEvent(StrEnum):
     LEASE_LOST = "lease_lost"
     PARTITIONS_ASSIGNED = "partitions_assigned"
     PARTITIONS_REVOKED = "partitions_revoked"
+    LEDGER_LOADING = "ledger_loading"
     LANE_OPENED = "lane_opened"
     LANE_CLOSED = "lane_closed"
     LANE_FENCED = "lane_fenced"

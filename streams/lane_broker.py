@@ -1,12 +1,17 @@
 """What a lane needs of the broker; the real one, and the shape that a model of it must have."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from agents.clock import Clock, SystemClock
+from agents.log import Log, silent
 from schemas.settings import Settings
+from schemas.vocabulary import LogEvent
 from streams.kafka import consumer, producer, started
 from streams.ledger import Ledger, read_ledger
 
@@ -17,6 +22,7 @@ TRANSACTION_TIMEOUT_MS = 60_000
 #: How often, and how many seconds apart, a ledger whose end is not stable is looked at.
 HANGING_LOOKS = 4
 HANGING_PAUSE_S = 0.25
+PROGRESS_EVERY_S = 1.0
 
 
 class LaneProducer(Protocol):
@@ -62,9 +68,14 @@ class LaneBroker(Protocol):
 class KafkaLaneBroker:
     """The real one."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Keep the settings."""
+    def __init__(
+        self, settings: Settings, *, clock: Clock | None = None, log: Log = silent
+    ) -> None:
+        """Keep the parts."""
         self._settings = settings
+        self._clock = clock or SystemClock()
+        self._log = log
+        self._said_at = -math.inf
 
     async def open_producer(self, lane: int) -> LaneProducer:
         """Start a producer under the lane's own transactional id (not the worker's)."""
@@ -87,7 +98,15 @@ class KafkaLaneBroker:
 
     async def read_ledger(self, lane: int, ledger: Ledger) -> int:
         """Read the ledger topic; raises KafkaError, TimeoutError."""
-        return await read_ledger(self._settings, lane, ledger)
+        progress = partial(self._say_progress, lane)
+        return await read_ledger(self._settings, lane, ledger, on_progress=progress)
+
+    def _say_progress(self, lane: int, offset: int, end: int) -> None:
+        """Log how far a long read is, for whichever lane's turn it is."""
+        now = self._clock.monotonic()
+        if now - self._said_at >= PROGRESS_EVERY_S and offset + 1 < end:
+            self._said_at = now
+            self._log(LogEvent.LEDGER_LOADING, lane=lane, offset=offset, end=end)
 
     async def end_hanging(self, client: AIOKafkaProducer) -> None:
         """End what a broker left hanging when it crashed between a commit and its markers.

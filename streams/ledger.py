@@ -10,7 +10,7 @@ that no earlier owner can still write) and before any intent of the lane runs.
 
 import asyncio
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -131,20 +131,35 @@ class Ledger:
 
 
 async def read_ledger(
-    settings: Settings, partition: int, ledger: Ledger, *, idle_limit_s: float = 30
+    settings: Settings,
+    partition: int,
+    ledger: Ledger,
+    *,
+    on_progress: Callable[[int, int], None] = lambda _offset, _end: None,
+    idle_limit_s: float = 30,
 ) -> int:
     """Read a partition of the ledger topic from `ledger.next_offset` to its end.
 
     Gives the number of records read; raises KafkaError, TimeoutError when the end stays away.
+    `on_progress` is told the offset reached and the end, after each batch.
     """
     async with started(consumer(settings)) as reader:
         return await _read_to_end(
-            reader, TopicPartition(settings.topics.ledger, partition), ledger, idle_limit_s
+            reader,
+            TopicPartition(settings.topics.ledger, partition),
+            ledger,
+            on_progress=on_progress,
+            idle_limit_s=idle_limit_s,
         )
 
 
 async def _read_to_end(
-    reader: AIOKafkaConsumer, tp: TopicPartition, ledger: Ledger, idle_limit_s: float
+    reader: AIOKafkaConsumer,
+    tp: TopicPartition,
+    ledger: Ledger,
+    *,
+    on_progress: Callable[[int, int], None],
+    idle_limit_s: float,
 ) -> int:
     reader.assign([tp])
     # Our own open transaction was ended by starting the producer: the end is a stable end.
@@ -163,6 +178,8 @@ async def _read_to_end(
             if record.key is not None:
                 ledger.load(record.key, record.value)
                 count += 1
+        if records:
+            on_progress(records[-1].offset, end)
         await asyncio.sleep(0)  # noqa: TID251 - lets others run, waits for nothing
     ledger.next_offset = end
     return count

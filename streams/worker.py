@@ -95,7 +95,7 @@ class Worker:
             log=log,
             fail_points=fail_points,
             lease_holds=self._lease.holds,
-            broker=KafkaLaneBroker(settings),
+            broker=KafkaLaneBroker(settings, clock=clock, log=log),
             on_outcome=self._count,
             on_fenced=self._after_fencing,
         )

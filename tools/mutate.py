@@ -1,0 +1,153 @@
+"""Puts known bugs back, one at a time, into a copy of the tree, and shows that the suite catches each.
+
+`make mutants`, or `python tools/mutate.py [name …]`. Exit status 1 when a bug goes unnoticed, 2 when
+the code it was in has changed so much that it cannot be put back.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("schemas", "agents", "streams", "hybrid", "tests", "docs", "pyproject.toml")
+LIMIT_S = 300
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A known bug: the text that keeps it out, the text that lets it in, and who must notice."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+BUGS = (
+    Bug(
+        "acknowledged out of order",
+        "streams/positions.py",
+        "offset = self._heap[0] if self._heap else self._next",
+        "offset = self._next",
+        "tests/unit/test_lanes.py",
+    ),
+    Bug(
+        "ledger read before the producer starts",
+        "streams/committer.py",
+        """        self._producer = await self._parts.broker.open_producer(self._lane)
+        return await self._parts.broker.read_ledger(self._lane, self._ledger)
+""",
+        """        count = await self._parts.broker.read_ledger(self._lane, self._ledger)
+        self._producer = await self._parts.broker.open_producer(self._lane)
+        return count
+""",
+        "tests/model",
+    ),
+    Bug(
+        "transactional id of the worker, not the lane",
+        "streams/lane_broker.py",
+        '{self._settings.hybrid_topic_prefix}.lane.{lane}"',
+        '{self._settings.hybrid_topic_prefix}.worker"',
+        "tests/integration/test_lane_broker.py",
+    ),
+    Bug(
+        "started anew after fencing",
+        "streams/committer.py",
+        "            except ProducerFenced:\n",
+        "            except ZeroDivisionError:\n",
+        "tests/model",
+    ),
+    Bug(
+        "deferred and upstream records read uncommitted",
+        "streams/faust_app.py",
+        'isolation_level="read_committed"',
+        'isolation_level="read_uncommitted"',
+        "tests/integration/test_transactions.py",
+    ),
+    Bug(
+        "sent again what was committed",
+        "streams/committer.py",
+        "return [job for job in batch if job not in done]",
+        "return batch",
+        "tests/model",
+    ),
+    Bug(
+        "a redelivery does not join what runs",
+        "streams/lane.py",
+        "running = self._jobs.get(who.key)",
+        "running = None",
+        "tests/model",
+    ),
+    Bug(
+        "a commit without markers is left hanging",
+        "streams/lane_broker.py",
+        "            await client.begin_transaction()\n            for topic",
+        "            return\n            for topic",
+        "tests/integration/test_lane_broker.py",
+    ),
+    Bug(
+        "starts are not counted",
+        "streams/lane.py",
+        "        if starts >= MAX_STARTS:",
+        "        if starts >= MAX_STARTS + 100:",
+        "tests/faults/test_faults.py -k circulation",
+    ),
+)
+
+
+def notices(bug: Bug) -> tuple[bool, str]:
+    """Say whether the suite fails with the bug in, and in which test first."""
+    with tempfile.TemporaryDirectory(prefix="hybrid-mutant-") as name:
+        copy = Path(name)
+        for part in COPIED:
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(
+                    source, copy / part, ignore=shutil.ignore_patterns("__pycache__", ".*_cache")
+                )
+            else:
+                shutil.copy(source, copy / part)
+        file = copy / bug.file
+        text = file.read_text()
+        if text.count(bug.right) != 1:
+            sys.exit(f"'{bug.name}' cannot be put back: {bug.file} has changed; adapt {__file__}")
+        file.write_text(text.replace(bug.right, bug.wrong))
+        command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider"]
+        try:
+            done = subprocess.run(
+                [*command, *bug.tests.split()],
+                cwd=copy,
+                capture_output=True,
+                text=True,
+                timeout=LIMIT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return True, f"the suite does not end within {LIMIT_S} s"
+        failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+        # 1 = tests ran and some failed; anything else is no proof.
+        return done.returncode == 1, (failed or ["nothing failed"])[0].partition(" - ")[0]
+
+
+def main() -> None:
+    """Print one line a bug."""
+    wanted = sys.argv[1:]
+    missed = 0
+    for bug in BUGS:
+        if wanted and not any(word in bug.name for word in wanted):
+            continue
+        begin = time.monotonic()
+        noticed, where = notices(bug)
+        missed += not noticed
+        verdict = "caught" if noticed else "MISSED"
+        print(f"{verdict}  {bug.name}: {where} ({time.monotonic() - begin:.0f} s)", flush=True)
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
