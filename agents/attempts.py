@@ -12,11 +12,11 @@ from agents.failures import Failure
 from agents.prices import price_call, upper_bound
 from agents.providers import ChatReply, Provider
 from agents.structured import AnswerError, parse_answer
-from agents.usage import NO_USAGE, Usage, estimate_tokens, estimated_usage
+from agents.usage import NO_USAGE, Usage, estimated_usage
 from schemas.attempt import ProviderAttempt
 from schemas.vocabulary import AttemptOutcome, AttemptStatus, FailureKind
 
-__all__ = ["Answer", "Attempts"]
+__all__ = ["Answer", "Attempts", "characters"]
 
 #: Beyond its time limit a call is given this long before it counts as orphaned.
 ORPHAN_GRACE_S = 30
@@ -43,9 +43,9 @@ class Attempts:
         self._worker = worker
 
     def started(
-        self, run: Execution, provider: Provider, messages: list[dict[str, Any]]
+        self, run: Execution, provider: Provider, *, prompt_tokens: int, max_output: int | None
     ) -> ProviderAttempt:
-        """Make the record that goes out before a call."""
+        """Make the record that goes out before a call of about so many tokens."""
         intent, now = run.task.intent, self._clock.now()
         model = intent.model or provider.model
         return ProviderAttempt(
@@ -66,11 +66,12 @@ class Attempts:
             cost_upper_usd=upper_bound(
                 provider.name,
                 (model, provider.model),
-                prompt_tokens=estimate_tokens(_characters(messages)),
-                max_output_tokens=intent.max_output_tokens,
+                prompt_tokens=prompt_tokens,
+                max_output_tokens=max_output,
                 at=now,
             ),
             queue_ms=run.queue_ms if not run.calls else 0,
+            limiter_ms=run.take_limiter_ms(),
             backoff_ms=run.take_backoff_ms(),
             worker=self._worker,
             started_at=now,
@@ -87,7 +88,7 @@ class Attempts:
     ) -> Answer:
         """Make the record of a call that was answered with 200."""
         usage = reply.usage or estimated_usage(
-            prompt_characters=_characters(messages), content_characters=len(reply.content)
+            prompt_characters=characters(messages), content_characters=len(reply.content)
         )
         price = price_call(
             started.provider,
@@ -177,7 +178,7 @@ class Attempts:
         )
 
 
-def _characters(messages: list[dict[str, Any]]) -> int:
+def characters(messages: list[dict[str, Any]]) -> int:
     """Count the characters of all message contents; parts that are not text as their JSON."""
     return sum(
         len(content) if isinstance(content, str) else len(json.dumps(content))

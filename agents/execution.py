@@ -46,11 +46,16 @@ class Execution:
     repairs: int = 0
     spent: Decimal = Decimal(0)
     unpriced: bool = False
+    #: What calls may have cost of which no answer was read.
+    at_risk: Decimal = Decimal(0)
+    limiter_ms: int = 0
     backoff_ms: int = 0
     provider_ms: int = 0
     fallbacks: list[FallbackStep] = field(default_factory=list)
     summaries: list[AttemptSummary] = field(default_factory=list)
     _pending_backoff_ms: int = 0
+    _pending_limiter_ms: int = 0
+    _waited_here_s: float = 0.0
     _earlier: list[FailureKind] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -59,6 +64,7 @@ class Execution:
         if before is not None:
             self.summaries = list(before.attempts)
             self.fallbacks = list(before.fallback_history)
+            self.limiter_ms = before.limiter_ms
             self.backoff_ms = before.backoff_ms
             self.provider_ms = before.provider_ms
             if before.spent_usd is None:
@@ -80,7 +86,24 @@ class Execution:
         """Milliseconds from the record's timestamp to the begin of this execution."""
         return max(0, round((self.began - self.task.source.timestamp).total_seconds() * 1000))
 
-    def situation(self, providers: tuple[str, ...], now_ms: int) -> Situation:
+    @property
+    def exposure(self) -> Decimal:
+        """What was spent, and what may have been, in dollars."""
+        return self.spent + self.at_risk
+
+    def left_s(self, now_ms: int) -> float | None:
+        """Seconds until the intent's deadline; None when it has none."""
+        deadline = self.limits.deadline_at_ms
+        return None if deadline is None else max(0.001, (deadline - now_ms) / 1000)
+
+    def situation(
+        self,
+        providers: tuple[str, ...],
+        now_ms: int,
+        *,
+        waits_s: tuple[float, ...],
+        out: tuple[bool, ...],
+    ) -> Situation:
         """Describe the state for the policy."""
         return Situation(
             providers=providers,
@@ -88,7 +111,10 @@ class Execution:
             calls_here=self.calls_here,
             now_ms=now_ms,
             limits=self.limits,
-            spent_usd=self.spent,
+            spent_usd=self.exposure,
+            waits_s=waits_s,
+            out=out,
+            waited_s=self._waited_here_s,
             deferrals=self.task.deferral.count if self.task.deferral else 0,
             repairs_here=self.repairs,
             earlier=tuple(self._earlier),
@@ -106,6 +132,9 @@ class Execution:
             self.unpriced = True
         else:
             self.spent += attempt.cost_usd
+        if not attempt.cost_usd:
+            self.at_risk += attempt.cost_upper_usd or 0
+        self._waited_here_s = 0.0
         self.summaries.append(
             AttemptSummary(
                 attempt_id=attempt.attempt_id,
@@ -124,18 +153,31 @@ class Execution:
         self.backoff_ms += waited
         self._pending_backoff_ms += waited
 
+    def add_limiter_s(self, waited: float) -> None:
+        """Book a wait for a provider's turn; it is shown on the attempt that follows."""
+        self.limiter_ms += round(waited * 1000)
+        self._pending_limiter_ms += round(waited * 1000)
+        self._waited_here_s += waited
+
+    def take_limiter_ms(self) -> int:
+        """Give the wait for its turn of the attempt that is about to start."""
+        waited, self._pending_limiter_ms = self._pending_limiter_ms, 0
+        return waited
+
     def take_backoff_ms(self) -> int:
         """Give the wait before the attempt that is about to start."""
         waited, self._pending_backoff_ms = self._pending_backoff_ms, 0
         return waited
 
-    def move_to(self, position: int, step: FallbackStep, kind: FailureKind) -> None:
-        """Go on to the next provider."""
+    def move_to(self, position: int, step: FallbackStep, kind: FailureKind | None) -> None:
+        """Go on to another provider, after a failure or because this one cannot be called."""
         self.position = position
         self.calls_here = 0
         self.repairs = 0
+        self._waited_here_s = 0.0
         self.fallbacks.append(step)
-        self._earlier.append(kind)
+        if kind is not None:
+            self._earlier.append(kind)
 
     def known_spend(self) -> Decimal | None:
         """Give the sum of all calls' costs; None when one of them has no known price."""
@@ -156,23 +198,27 @@ class Execution:
         """Split the time since the record's timestamp; the parts add up to the total."""
         total = max(0, round((now - self.task.source.timestamp).total_seconds() * 1000))
         return Timings(
-            queued_ms=max(0, total - self.backoff_ms - self.provider_ms),
+            queued_ms=max(0, total - self.limiter_ms - self.backoff_ms - self.provider_ms),
+            limiter_ms=self.limiter_ms,
             backoff_ms=self.backoff_ms,
             provider_ms=self.provider_ms,
             total_ms=total,
         )
 
-    def deferral(self, *, due_at_ms: int, not_before_ms: int, reason: str) -> DeferralState:
+    def deferral(
+        self, *, due_at_ms: int, not_before_ms: int, reason: str, counted: bool
+    ) -> DeferralState:
         """Write down what the next execution must know."""
         before = self.task.deferral
         return DeferralState(
             due_at_ms=due_at_ms,
             not_before_ms=not_before_ms,
-            count=(before.count if before else 0) + 1,
+            count=(before.count if before else 0) + counted,
             hop=(before.hop if before else 0) + 1,
             reason=reason,
             intent_id=self.task.intent_id,
             source=self.task.source,
+            limiter_ms=self.limiter_ms,
             backoff_ms=self.backoff_ms,
             provider_ms=self.provider_ms,
             attempts=self.summaries,

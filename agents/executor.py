@@ -1,56 +1,46 @@
-"""The execution of one intent: call, classify, decide, until there is an outcome.
+"""The execution of one intent: choose, call, classify, decide, until there is an outcome.
 
-The policy decides (`agents.policy`), this module does. Before each call a `started` attempt is
-journalled; after it the `finished` one, except the last, which travels with the outcome in the
-lane's transaction. Whatever happens, each call is on record.
+The policy decides (`agents.policy`), this module does. A call that did not end the intent goes on
+record at once; the last one travels with the outcome in the lane's transaction.
 """
 
-import asyncio
 from collections.abc import Mapping
-from decimal import Decimal
-from typing import Any, Protocol, assert_never
+from typing import Any, assert_never
 
-from agents.attempts import Answer, Attempts
+from agents.attempts import Answer, Attempts, characters
+from agents.calls import Call, Caller, Journal, Permit
+from agents.capacity import Capacity
 from agents.clock import Clock, Dice, uuid7
-from agents.errors import ExecutionError, LaneLostError
+from agents.endings import given_up, limit_reached, refused
 from agents.execution import Execution
 from agents.failures import Failure
+from agents.health import HealthState
 from agents.log import Log
-from agents.policy import Defer, Fallback, GiveUp, Retry, RetryPolicy, decide, may_call, rung
+from agents.policy import (
+    Defer,
+    Fallback,
+    GiveUp,
+    Go,
+    Retry,
+    RetryPolicy,
+    Situation,
+    Wait,
+    choose,
+    decide,
+    rung,
+)
+from agents.prices import DEFAULT_OUTPUT_TOKENS, affordable_output
 from agents.prompts import render
-from agents.providers import ChatRequest, Provider
-from agents.routes import route
+from agents.providers import Provider
+from agents.routes import Router
 from agents.structured import check_schema
+from agents.usage import estimate_tokens
 from agents.work import Completed, Deferred, Failed, Outcome, Task
 from schemas.attempt import ProviderAttempt
 from schemas.outcome import FallbackStep
-from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent
+from schemas.vocabulary import DeadLetterReason, LogEvent
 
-__all__ = ["Executor", "Journal", "Permit"]
-
-
-class Journal(Protocol):
-    """Puts attempts on record outside the lane's transactions."""
-
-    async def write(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
-        """Write and wait until the broker has it."""
-        ...
-
-    def post(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
-        """Write without waiting."""
-        ...
-
-
-class Permit(Protocol):
-    """Whether paid calls may start; both raise LaneLostError when none may any more."""
-
-    async def wait(self) -> None:
-        """Wait until a new paid call may start."""
-        ...
-
-    async def confirm(self) -> None:
-        """Ask once more, at the last moment before a call."""
-        ...
+__all__ = ["Executor"]
 
 
 class Executor:
@@ -60,6 +50,8 @@ class Executor:
         self,
         *,
         providers: Mapping[str, Provider],
+        router: Router,
+        capacity: Capacity,
         policy: RetryPolicy,
         prompts: Mapping[str, str],
         journal: Journal,
@@ -70,45 +62,72 @@ class Executor:
     ) -> None:
         """Keep the parts; nothing here changes from intent to intent."""
         self._providers = providers
+        self._router = router
+        self._capacity = capacity
         self._policy = policy
         self._prompts = prompts
         self._journal = journal
         self._clock = clock
         self._dice = dice
-        self._attempts = Attempts(clock=clock, dice=dice, worker=worker)
         self._log = log
+        self._caller = Caller(
+            capacity=capacity,
+            attempts=Attempts(clock=clock, dice=dice, worker=worker),
+            journal=journal,
+            clock=clock,
+            log=log,
+        )
 
     async def execute(self, task: Task, permit: Permit) -> Outcome:
         """Bring one intent to its outcome; raises LaneLostError when the lane is gone."""
-        intent = task.intent
         run = Execution(task, self._clock.now())
+        providers = self._router.route(task.intent)
+        early = self._without_call(run, providers)
+        if early is None:
+            self._say(LogEvent.WORKFLOW_STARTED, run, type=task.intent.type)
+            early = await self._pursue(run, providers, permit)
+        if isinstance(early, Failed):
+            self._say(
+                LogEvent.WORKFLOW_FAILED,
+                run,
+                level="warning",
+                reason=early.reason.value,
+                error_code=early.code,
+                calls=run.calls,
+            )
+        return early
+
+    def _without_call(self, run: Execution, providers: tuple[str, ...]) -> Outcome | None:
+        """End what needs no provider to be ended."""
+        intent = run.task.intent
         problem = check_schema(intent.response_schema) if intent.response_schema else None
         if problem is not None:
-            return self._refuse(run, DeadLetterReason.INVALID_INTENT, "response_schema", problem)
-        providers = route(intent, configured=self._providers)
+            return refused(run, DeadLetterReason.INVALID_INTENT, "response_schema", problem)
         if not providers:
             message = f"provider {intent.force_provider} is not configured"
-            return self._refuse(run, DeadLetterReason.REJECTED, "provider_not_configured", message)
-        early = self._too_early(run)
-        if early is not None:
-            return early
-        self._say(LogEvent.WORKFLOW_STARTED, run, type=intent.type)
-        messages = render(intent, self._prompts)
+            return refused(run, DeadLetterReason.REJECTED, "provider_not_configured", message)
+        return self._too_early(run)
+
+    async def _pursue(
+        self, run: Execution, providers: tuple[str, ...], permit: Permit
+    ) -> Completed | Failed | Deferred:
+        """Call until there is an outcome."""
+        messages = render(run.task.intent, self._prompts)
         while True:
-            refused = may_call(run.limits, now_ms=self._clock.now_ms(), spent_usd=run.spent)
-            if refused is not None:
-                return self._limit_reached(run, refused)
-            answer = await self._call(
-                run, self._providers[providers[run.position]], messages, permit
-            )
+            before = run.position
+            ended = await self._reach_turn(run, providers)
+            if ended is not None:
+                return ended
+            if run.position != before:
+                messages = render(run.task.intent, self._prompts)
+            call = self._plan(run, self._providers[providers[run.position]], messages)
+            if call is None:
+                return limit_reached(run, GiveUp(DeadLetterReason.BUDGET))
+            answer = await self._caller.call(run, call, permit)
             if answer.failure is None:
                 return self._complete(run, answer)
-            decision = decide(
-                self._policy,
-                run.situation(providers, self._clock.now_ms()),
-                answer.failure,
-                dice=self._dice.fraction(),
-            )
+            situation = self._situation(run, providers)
+            decision = decide(self._policy, situation, answer.failure, dice=self._dice.fraction())
             match decision:
                 case Retry(repair=repair):
                     await self._retry(run, providers, decision, answer)
@@ -116,63 +135,64 @@ class Executor:
                 case Fallback():
                     await self._journal.write(answer.attempt, run.task.traceparent)
                     self._fall_back(run, providers, decision, answer.failure)
-                    messages = render(intent, self._prompts)
+                    messages = render(run.task.intent, self._prompts)
                 case Defer():
                     return self._defer(run, decision, answer.attempt)
                 case GiveUp():
-                    return self._give_up(run, decision.reason, answer)
+                    return given_up(run, decision.reason, answer)
                 case _:
                     assert_never(decision)
 
-    async def _call(
-        self, run: Execution, provider: Provider, messages: list[dict[str, Any]], permit: Permit
-    ) -> Answer:
-        """Make one call, on record before and after it."""
-        await permit.wait()
-        started = self._attempts.started(run, provider, messages)
-        await self._journal.write(started, run.task.traceparent)
-        try:
-            await permit.confirm()
-        except LaneLostError:
-            # Lost while the journal was written: on record as never sent, at no cost.
-            self._journal.post(
-                self._attempts.cancelled(started, 0, cost_upper_usd=Decimal(0)),
-                run.task.traceparent,
-            )
-            raise
-        run.begin_call()
-        self._say(
-            LogEvent(f"{provider.name}_execution_started"),
-            run,
-            attempt_id=started.attempt_id,
-            attempt=started.attempt,
+    async def _reach_turn(
+        self, run: Execution, providers: tuple[str, ...]
+    ) -> Deferred | Failed | None:
+        """Wait for a provider's turn, or turn to another; None when the call may start now."""
+        while True:
+            step = choose(self._policy, self._situation(run, providers))
+            match step:
+                case Go():
+                    return None
+                case Wait(delay_s=delay):
+                    await self._wait_for_turn(run, delay)
+                case Fallback():
+                    self._fall_back(run, providers, step, None)
+                case Defer():
+                    return self._defer(run, step, None)
+                case GiveUp():
+                    return limit_reached(run, step)
+                case _:
+                    assert_never(step)
+
+    def _situation(self, run: Execution, providers: tuple[str, ...]) -> Situation:
+        return run.situation(
+            providers,
+            self._clock.now_ms(),
+            waits_s=tuple(self._capacity.wait_s(name) for name in providers),
+            out=tuple(self._capacity.state(name) is not HealthState.CLOSED for name in providers),
         )
-        request = ChatRequest(
-            messages=messages,
-            attempt_id=started.attempt_id,
-            attempt=started.attempt,
-            model=run.task.intent.model,
-            max_output_tokens=run.task.intent.max_output_tokens,
-            temperature=run.task.intent.temperature,
-            response_schema=run.task.intent.response_schema,
-            traceparent=run.task.traceparent,
-            trace=run.task.intent.trace_context,
-        )
-        since = self._clock.monotonic()
-        try:
-            reply = await provider.complete(request)
-        except ExecutionError as error:
-            answer = self._attempts.failed(started, error.failure, self._since(since))
-        except asyncio.CancelledError:
-            self._journal.post(
-                self._attempts.cancelled(started, self._since(since)), run.task.traceparent
+
+    def _plan(
+        self, run: Execution, provider: Provider, messages: list[dict[str, Any]]
+    ) -> Call | None:
+        """Bound a call by the money that is left; None when nothing is left for it."""
+        intent = run.task.intent
+        prompt_tokens = estimate_tokens(characters(messages))
+        max_output = intent.max_output_tokens
+        if intent.max_cost_usd is not None:
+            affordable = affordable_output(
+                provider.name,
+                (intent.model or provider.model, provider.model),
+                prompt_tokens=prompt_tokens,
+                budget_usd=intent.max_cost_usd - run.exposure,
+                at=self._clock.now(),
             )
-            raise
-        else:
-            answer = self._attempts.answered(run, started, reply, messages, self._since(since))
-        run.end_call(answer.attempt, answer.failure)
-        self._log_end(run, provider, answer)
-        return answer
+            if affordable == 0:
+                return None
+            if affordable is not None and affordable < (max_output or DEFAULT_OUTPUT_TOKENS):
+                max_output = affordable
+        return Call(provider, messages, prompt_tokens, max_output)
+
+    # ── what follows ────────────────────────────────────────────────────────────────────────
 
     def _complete(self, run: Execution, answer: Answer) -> Completed:
         reply, attempt = answer.reply, answer.attempt
@@ -209,18 +229,29 @@ class Executor:
             delay_ms=int(decision.delay_s * 1000),
             reason=answer.attempt.outcome.value,
         )
-        await self._wait(run, decision.delay_s)
+        since = self._clock.monotonic()
+        await self._clock.sleep(decision.delay_s)
+        run.add_backoff_ms(self._since(since))
+
+    async def _wait_for_turn(self, run: Execution, delay_s: float) -> None:
+        since = self._clock.monotonic()
+        await self._clock.sleep(delay_s)
+        run.add_limiter_s(self._clock.monotonic() - since)
 
     def _fall_back(
-        self, run: Execution, providers: tuple[str, ...], decision: Fallback, failure: Failure
+        self,
+        run: Execution,
+        providers: tuple[str, ...],
+        decision: Fallback,
+        failure: Failure | None,
     ) -> None:
         step = FallbackStep(
             from_=providers[run.position],
             to=providers[decision.position],
-            reason=f"{providers[run.position]}_{failure.kind.value}",
+            reason=f"{providers[run.position]}_{decision.reason}",
             timestamp=self._clock.now(),
         )
-        run.move_to(decision.position, step, failure.kind)
+        run.move_to(decision.position, step, failure.kind if failure else None)
         self._say(
             LogEvent.FALLBACK_STARTED,
             run,
@@ -228,11 +259,11 @@ class Executor:
         )
 
     def _defer(self, run: Execution, decision: Defer, attempt: ProviderAttempt | None) -> Deferred:
-        now_ms = self._clock.now_ms()
         state = run.deferral(
-            due_at_ms=now_ms + int(decision.delay_s * 1000),
+            due_at_ms=self._clock.now_ms() + int(decision.delay_s * 1000),
             not_before_ms=decision.not_before_ms,
             reason=decision.reason,
+            counted=decision.counted,
         )
         self._say(
             LogEvent.WORKFLOW_DEFERRED,
@@ -253,83 +284,6 @@ class Executor:
         )
         return Deferred(index, state)
 
-    def _give_up(self, run: Execution, reason: DeadLetterReason, answer: Answer) -> Failed:
-        failure = answer.failure
-        if failure is None:
-            message = "giving up follows a failure"
-            raise AssertionError(message)
-        self._say(
-            LogEvent.WORKFLOW_FAILED,
-            run,
-            level="warning",
-            reason=reason.value,
-            error_code=failure.code,
-            calls=run.calls,
-        )
-        return Failed(
-            reason=reason,
-            error_class=failure.error_class,
-            code=failure.code,
-            message=failure.message,
-            retriable=failure.retriable,
-            suggested_action=failure.suggested_action,
-            last_attempt=answer.attempt,
-            attempts=tuple(run.summaries),
-            fallbacks=tuple(run.fallbacks),
-            spent_usd=run.known_spend(),
-        )
-
-    def _limit_reached(self, run: Execution, refused: GiveUp) -> Failed:
-        late = refused.reason is DeadLetterReason.DEADLINE
-        message = (
-            "the intent's deadline_ms passed before a result was there"
-            if late
-            else "the intent's max_cost_usd was reached before a result was there"
-        )
-        return self._refuse(
-            run,
-            refused.reason,
-            "deadline_passed" if late else "max_cost_reached",
-            message,
-            error_class=ErrorClass.TIMEOUT if late else ErrorClass.UNKNOWN,
-            action="raise the limit in the intent and publish it anew",
-        )
-
-    def _refuse(
-        self,
-        run: Execution,
-        reason: DeadLetterReason,
-        code: str,
-        message: str,
-        *,
-        error_class: ErrorClass = ErrorClass.VALIDATION,
-        action: str = "correct the intent and publish it anew",
-    ) -> Failed:
-        """End an intent without (another) call."""
-        self._say(
-            LogEvent.WORKFLOW_FAILED,
-            run,
-            level="warning",
-            reason=reason.value,
-            error_code=code,
-        )
-        return Failed(
-            reason=reason,
-            error_class=error_class,
-            code=code,
-            message=message,
-            retriable=False,
-            suggested_action=action,
-            attempts=tuple(run.summaries),
-            fallbacks=tuple(run.fallbacks),
-            spent_usd=run.known_spend(),
-        )
-
-    async def _wait(self, run: Execution, seconds: float) -> None:
-        since = self._clock.monotonic()
-        await self._clock.sleep(seconds)
-        run.add_backoff_ms(self._since(since))
-
     def _say(
         self, event: LogEvent, run: Execution, *, level: str = "info", **fields: object
     ) -> None:
@@ -338,21 +292,6 @@ class Executor:
 
     def _since(self, moment: float) -> int:
         return round((self._clock.monotonic() - moment) * 1000)
-
-    def _log_end(self, run: Execution, provider: Provider, answer: Answer) -> None:
-        attempt = answer.attempt
-        fields: dict[str, object] = {
-            "attempt_id": attempt.attempt_id,
-            "attempt": attempt.attempt,
-            "call_ms": attempt.call_ms,
-            "http_status": attempt.http_status,
-        }
-        name, level = "completed", "info"
-        if answer.failure is not None:
-            name, level = "error", "warning"
-            fields["error_class"] = answer.failure.error_class.value
-            fields["error_code"] = answer.failure.code
-        self._say(LogEvent(f"{provider.name}_execution_{name}"), run, level=level, **fields)
 
 
 def _with_complaint(messages: list[dict[str, Any]], answer: Answer) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What to do after a failed call; pure: time and chance are arguments.
+"""Which call comes next, and what follows a failed one; pure: time and chance are arguments.
 
 The table of this policy is generated into `docs/failures.md` from `decide` itself.
 """
@@ -15,10 +15,14 @@ __all__ = [
     "Defer",
     "Fallback",
     "GiveUp",
+    "Go",
     "Limits",
     "Retry",
     "RetryPolicy",
     "Situation",
+    "Step",
+    "Wait",
+    "choose",
     "decide",
     "may_call",
     "rung",
@@ -69,6 +73,21 @@ class Situation:
     deferrals: int = 0
     repairs_here: int = 0
     earlier: tuple[FailureKind, ...] = ()
+    #: Seconds until each provider can be called (breaker, rest, pace); empty = all of them now.
+    waits_s: tuple[float, ...] = ()
+    #: Which providers do not answer anybody, in this worker's eyes; empty = none.
+    out: tuple[bool, ...] = ()
+    #: Seconds already waited for this provider's turn.
+    waited_s: float = 0.0
+
+    def wait_s(self, position: int) -> float:
+        """Seconds until a provider can be called."""
+        return self.waits_s[position] if self.waits_s else 0.0
+
+    @property
+    def outage(self) -> bool:
+        """Whether a provider that was tried does not answer others either."""
+        return any(self.out[: self.position + 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +114,20 @@ class Defer:
     delay_s: float
     not_before_ms: int
     reason: str
+    #: Whether providers had their chance; waiting for one that is away does not use up an intent.
+    counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Call the provider now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Look again after a short wait for the provider's turn."""
+
+    delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +138,7 @@ class GiveUp:
 
 
 Decision = Retry | Fallback | Defer | GiveUp
+Step = Go | Wait | Fallback | Defer | GiveUp
 
 
 def may_call(limits: Limits, *, now_ms: int, spent_usd: Decimal) -> GiveUp | None:
@@ -114,6 +148,27 @@ def may_call(limits: Limits, *, now_ms: int, spent_usd: Decimal) -> GiveUp | Non
     if limits.max_cost_usd is not None and spent_usd >= limits.max_cost_usd:
         return GiveUp(DeadLetterReason.BUDGET)
     return None
+
+
+def choose(policy: RetryPolicy, situation: Situation) -> Step:
+    """Decide before a call: go, wait a little, turn to a provider that is free, or come again."""
+    refused = may_call(situation.limits, now_ms=situation.now_ms, spent_usd=situation.spent_usd)
+    if refused is not None:
+        return refused
+    wait = situation.wait_s(situation.position)
+    if wait <= 0:
+        return Go()
+    later = _first_free(situation, within_s=0.0)
+    if wait <= policy.inline_wait_s - situation.waited_s or (
+        later is None and wait <= policy.inline_wait_s
+    ):
+        return Wait(wait)
+    if later is None:
+        later = _first_free(situation, within_s=policy.inline_wait_s)
+    if later is not None:
+        return Fallback(later, "unavailable")
+    # For the shortest time there is: the intake holds it back until a provider can be called.
+    return _defer(policy, situation, policy.defer_delays[0], reason="unavailable", counted=False)
 
 
 def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice: float) -> Decision:
@@ -157,6 +212,8 @@ def _retry(
         # The provider's word replaces our guess for a rate limit; for the rest it is a minimum.
         wait = asked if failure.kind is FailureKind.RATE_LIMIT else max(wait, asked)
     wait *= 1 + policy.jitter * dice
+    if situation.wait_s(situation.position) > max(wait, policy.inline_wait_s):
+        return None  # its breaker has opened, or it asked for a longer rest, in another call
     deadline = situation.limits.deadline_at_ms
     if deadline is not None and situation.now_ms + wait * 1000 >= deadline:
         return None
@@ -165,21 +222,46 @@ def _retry(
 
 def _next(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decision:
     """Leave this provider: to the next one, to later, or to the end."""
-    if situation.position + 1 < len(situation.providers):
-        return Fallback(situation.position + 1, failure.kind.value)
+    later = _first_free(situation, within_s=policy.inline_wait_s)
+    if later is not None:
+        return Fallback(later, failure.kind.value)
     kinds = {*situation.earlier, failure.kind}
-    patient = bool(kinds & PATIENT)
+    patient = bool(kinds & PATIENT) or situation.outage
     if kinds <= {FailureKind.BAD_OUTPUT}:
         return GiveUp(DeadLetterReason.EXHAUSTED)
     if not patient and situation.deferrals >= len(policy.defer_delays):
         return GiveUp(DeadLetterReason.EXHAUSTED)
     ladder = policy.defer_delays[min(situation.deferrals, len(policy.defer_delays) - 1)]
     wanted = max(ladder, (failure.retry_after_ms or 0) / 1000)
-    index, delay = rung(policy, wanted)
+    if situation.outage:
+        # The intake holds it back until a provider answers; a long ladder would only delay it.
+        wanted = max(policy.defer_delays[0], (failure.retry_after_ms or 0) / 1000)
+    return _defer(policy, situation, wanted, reason=failure.kind.value)
+
+
+def _first_free(situation: Situation, *, within_s: float) -> int | None:
+    """Give the next provider, in order, that can be called within a time; None = none."""
+    for position in range(situation.position + 1, len(situation.providers)):
+        if situation.wait_s(position) <= within_s:
+            return position
+    return None
+
+
+def _defer(
+    policy: RetryPolicy,
+    situation: Situation,
+    wanted_s: float,
+    *,
+    reason: str,
+    counted: bool = True,
+) -> Defer | GiveUp:
+    """Put aside for at least so long, unless the intent's deadline comes before."""
+    index, delay = rung(policy, wanted_s)
     deadline = situation.limits.deadline_at_ms
-    if deadline is not None and situation.now_ms + wanted * 1000 >= deadline:
+    if deadline is not None and situation.now_ms + wanted_s * 1000 >= deadline:
         return GiveUp(DeadLetterReason.DEADLINE)
-    return Defer(index, delay, situation.now_ms + int(wanted * 1000), failure.kind.value)
+    not_before = situation.now_ms + int(wanted_s * 1000)
+    return Defer(index, delay, not_before, reason, counted=counted)
 
 
 def rung(policy: RetryPolicy, wanted_s: float) -> tuple[int, float]:

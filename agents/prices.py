@@ -9,7 +9,7 @@ from genai_prices import calc_price
 
 from agents.usage import Usage
 
-__all__ = ["FLAT_PRICES", "Price", "price_call", "upper_bound"]
+__all__ = ["FLAT_PRICES", "Price", "affordable_output", "price_call", "upper_bound"]
 
 #: (provider, model) → dollars per 1,000 tokens, input and output alike (contract §5).
 FLAT_PRICES = {
@@ -77,3 +77,21 @@ def upper_bound(
         visible_output=max_output_tokens or DEFAULT_OUTPUT_TOKENS,
     )
     return price_call(provider, models, usage, at=at).usd
+
+
+def affordable_output(
+    provider: str, models: tuple[str, ...], *, prompt_tokens: int, budget_usd: Decimal, at: datetime
+) -> int | None:
+    """Give how many output tokens a budget pays for after the prompt; None = no known price."""
+    probe = 1_000
+    prompt, more = (
+        price_call(
+            provider, models, Usage(uncached_input=prompt_tokens, visible_output=output), at=at
+        ).usd
+        for output in (0, probe)
+    )
+    if prompt is None or more is None:
+        return None
+    if more <= prompt:
+        return DEFAULT_OUTPUT_TOKENS  # output costs nothing
+    return max(0, int((budget_usd - prompt) * probe / (more - prompt)))

@@ -39,6 +39,8 @@ class ChatRequest:
     response_schema: dict[str, Any] | None = None
     traceparent: str | None = None
     trace: TraceContext | None = None
+    #: Seconds that are left for it; None = the provider's own time limit.
+    within_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,12 @@ class Provider(Protocol):
 
     @property
     def name(self) -> str:
-        """`openai` or `azure`."""
+        """What attempts, results and routes call it."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """`openai` or `azure`: how it is spoken to."""
         ...
 
     @property
@@ -93,6 +100,7 @@ class SdkProvider:
         name: str,
         client: AsyncOpenAI,
         *,
+        kind: str,
         model: str,
         deployment: str,
         timeout_s: float,
@@ -100,6 +108,7 @@ class SdkProvider:
     ) -> None:
         """Keep one client, whose connections all calls of the worker share."""
         self.name = name
+        self.kind = kind
         self.model = model
         self.deployment = deployment
         self.timeout_s = timeout_s
@@ -108,16 +117,17 @@ class SdkProvider:
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
+        limit = self.timeout_s
+        if request.within_s is not None:
+            limit = min(limit, request.within_s)
         try:
-            async with asyncio.timeout(self.timeout_s):
+            async with asyncio.timeout(limit):
                 answer = await self._client.chat.completions.with_raw_response.create(
                     **self._arguments(request)
                 )
             return _read_reply(answer.content, answer.headers.get("x-request-id", ""))
         except TimeoutError:
-            failure = Failure(
-                FailureKind.TIMEOUT, "timeout", f"no answer within {self.timeout_s:g} s"
-            )
+            failure = Failure(FailureKind.TIMEOUT, "timeout", f"no answer within {limit:g} s")
         except openai.APIStatusError as error:
             failure = classify_http(_answer_of(error), now=self._clock.now())
         except openai.APIConnectionError as error:
@@ -132,7 +142,7 @@ class SdkProvider:
                 f"the answer cannot be read ({type(error).__name__})",
                 http_status=200,
             )
-        raise execution_error(self.name, failure, attempt=request.attempt, trace=request.trace)
+        raise execution_error(self.kind, failure, attempt=request.attempt, trace=request.trace)
 
     async def close(self) -> None:
         """Close the shared connections."""
@@ -195,6 +205,7 @@ def _answer_of(error: openai.APIStatusError) -> HttpAnswer:
 
 
 def openai_provider(
+    name: str,
     *,
     api_key: str,
     base_url: str | None,
@@ -203,7 +214,7 @@ def openai_provider(
     concurrency: int,
     clock: Clock,
 ) -> SdkProvider:
-    """Build provider `openai`; without `base_url` the SDK's own default."""
+    """Build a provider that speaks as OpenAI does; without `base_url` the SDK's own default."""
     client = AsyncOpenAI(
         api_key=api_key,
         base_url=base_url,
@@ -212,11 +223,12 @@ def openai_provider(
         http_client=_shared_connections(concurrency),
     )
     return SdkProvider(
-        "openai", client, model=model, deployment="", timeout_s=timeout_s, clock=clock
+        name, client, kind="openai", model=model, deployment="", timeout_s=timeout_s, clock=clock
     )
 
 
 def azure_provider(
+    name: str,
     *,
     api_key: str,
     endpoint: str,
@@ -226,7 +238,7 @@ def azure_provider(
     concurrency: int,
     clock: Clock,
 ) -> SdkProvider:
-    """Build provider `azure`; the deployment's name stands in for the model's."""
+    """Build a provider on Azure; the deployment's name stands in for the model's."""
     client = AsyncAzureOpenAI(
         api_key=api_key,
         azure_endpoint=endpoint,
@@ -236,7 +248,13 @@ def azure_provider(
         http_client=_shared_connections(concurrency),
     )
     return SdkProvider(
-        "azure", client, model=deployment, deployment=deployment, timeout_s=timeout_s, clock=clock
+        name,
+        client,
+        kind="azure",
+        model=deployment,
+        deployment=deployment,
+        timeout_s=timeout_s,
+        clock=clock,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from hybrid.errors import UsageError
 from hybrid.stack.state import running_stack
@@ -17,6 +18,8 @@ __all__ = ["load_settings", "need_clickhouse", "need_kafka"]
 
 SECRET_WORDS = ("key", "password", "url")
 NOT_SECRET = ("openai_base_url",)
+#: Settings that are tables of hybrid.toml, never variables.
+TABLES = ("providers", "routes", "tenant_weights")
 
 
 def load_settings(
@@ -28,9 +31,14 @@ def load_settings(
     if file.exists():
         values.update(_read_file(file))
     source = os.environ if environment is None else environment
-    for name in Settings.model_fields:
+    for name in set(Settings.model_fields) - {*TABLES, "provider_keys"}:
         if source.get(name.upper(), "") != "":
             values[name] = source[name.upper()]
+    values["provider_keys"] = {
+        name: source[name]
+        for table in values.get("providers") or ()
+        if isinstance(table, dict) and source.get(name := str(table.get("key_variable")))
+    }
     values.update(overrides)
     try:
         settings = Settings.model_validate(values)
@@ -81,18 +89,25 @@ def _read_file(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         message = f"{file} cannot be read: {error}"
         raise UsageError(message) from None
-    unknown = sorted(set(document) - set(Settings.model_fields))
+    unknown = sorted(set(document) - set(Settings.model_fields) | {"provider_keys"} & set(document))
     if unknown:
         message = f"{file} has names that are not settings: {', '.join(unknown)}"
         raise UsageError(message)
-    return {name: ",".join(map(str, value)) if isinstance(value, list) else value
-            for name, value in document.items()}  # fmt: skip
+    return {
+        name: ",".join(map(str, value))
+        if isinstance(value, list) and name not in {"providers", "routes"}
+        else value
+        for name, value in document.items()
+    }
 
 
 def _sentence(error: ValidationError, values: Mapping[str, Any]) -> str:
     problems = []
     for item in error.errors(include_url=False):
         name = str(item["loc"][0])
+        if name in TABLES:
+            problems.append(_table_problem(item))
+            continue
         shown = repr(values.get(name))
         if any(word in name for word in SECRET_WORDS) and name not in NOT_SECRET:
             shown = "(not shown)"
@@ -101,8 +116,45 @@ def _sentence(error: ValidationError, values: Mapping[str, Any]) -> str:
     return "; ".join(problems)
 
 
+def _table_problem(item: ErrorDetails) -> str:
+    """Say what is wrong in a table of hybrid.toml, by its number and field."""
+    name, *where = item["loc"]
+    place = f"[[{name}]]"
+    if where and isinstance(where[0], int):
+        place += f" number {where[0] + 1}"
+        where = where[1:]
+    field = ".".join(str(part) for part in where)
+    reason = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{place}{', ' if field else ''}{field}: {reason}"
+
+
+def _check_providers(settings: Settings) -> None:
+    """Refuse providers and routes that do not fit each other."""
+    names = [spec.name for spec in settings.providers]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        message = f"[[providers]]: the name {doubled[0]} is used twice"
+        raise UsageError(message)
+    for spec in settings.providers:
+        if spec.key_variable and settings.key_of(spec) is None:
+            message = (
+                f"provider {spec.name}: its key variable {spec.key_variable} is not set in the "
+                "environment"
+            )
+            raise UsageError(message)
+    known = {spec.name for spec in settings.provider_specs}
+    for route in settings.routes:
+        unknown = sorted(set(route.providers) - known)
+        if unknown:
+            message = (
+                f"[[routes]]: {unknown[0]} is not a provider; there are: {', '.join(sorted(known))}"
+            )
+            raise UsageError(message)
+
+
 def _check_together(settings: Settings) -> None:
     """Refuse settings that do not fit each other."""
+    _check_providers(settings)
     if settings.azure_openai_api_key and not settings.azure_openai_endpoint:
         message = "AZURE_OPENAI_API_KEY is set: AZURE_OPENAI_ENDPOINT is needed too"
         raise UsageError(message)

@@ -11,6 +11,7 @@ import aiohttp
 
 from hybrid.config import need_clickhouse, need_kafka
 from hybrid.errors import HybridError
+from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.kafka import BrokerUnavailableError, admin_client
@@ -49,19 +50,8 @@ async def examine(settings: Settings) -> list[Check]:
         checks.append(Check("clickhouse", "broken", str(error)))
     else:
         checks.append(await _guarded("clickhouse", _clickhouse, settings))
-    checks += await asyncio.gather(
-        _provider(
-            "openai",
-            settings.openai_api_key is not None,
-            settings.openai_base_url or "https://api.openai.com/v1",
-        ),
-        _provider(
-            "azure",
-            settings.azure_openai_api_key is not None,
-            settings.azure_openai_endpoint or "",
-        ),
-    )
-    if not (settings.openai_api_key or settings.azure_openai_api_key):
+    checks += await asyncio.gather(*(_provider(settings, spec) for spec in settings.provider_specs))
+    if all(settings.key_of(spec) is None for spec in settings.provider_specs if spec.key_variable):
         checks.append(Check("providers", "warning", "no key is set: workers will refuse to start"))
     return checks
 
@@ -116,10 +106,12 @@ async def _clickhouse(settings: Settings) -> Check:
     return await asyncio.to_thread(look)
 
 
-async def _provider(name: str, configured: bool, url: str) -> Check:  # noqa: FBT001 - a fact
+async def _provider(settings: Settings, spec: ProviderSpec) -> Check:
     """See whether the endpoint answers at all (any status will do), and compare clocks."""
-    if not configured:
+    name = spec.name
+    if spec.key_variable and settings.key_of(spec) is None:
         return Check(name, "ok", "not configured")
+    url = spec.endpoint or spec.base_url or "https://api.openai.com/v1"
     try:
         timeout = aiohttp.ClientTimeout(total=HTTP_LIMIT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:

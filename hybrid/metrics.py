@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from agents.health import HealthState
 from hybrid.errors import UsageError
 from streams.lane import LaneState
 from streams.recorder import Recorder
@@ -50,6 +51,19 @@ class WorkerMetrics(Collector):
         for number, lane in sorted(worker.lanes.items()):
             lanes.add_metric([str(number)], int(lane.state is LaneState.OPEN))
         yield lanes
+        states = GaugeMetricFamily(
+            "hybrid_provider_available",
+            "1 when a provider is called, 0 when its breaker is not closed",
+            labels=["provider"],
+        )
+        calls = GaugeMetricFamily(
+            "hybrid_provider_in_flight", "Calls in flight", labels=["provider"]
+        )
+        for name in worker.capacity.providers:
+            states.add_metric([name], int(worker.capacity.state(name) is HealthState.CLOSED))
+            calls.add_metric([name], worker.capacity.in_flight(name))
+        yield states
+        yield calls
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
 

@@ -15,6 +15,7 @@ from hybrid.errors import HybridError, UsageError
 from hybrid.logs import build_log
 from hybrid.metrics import RecorderMetrics, WorkerMetrics, serve_metrics
 from hybrid.stack import clickhouse_gateway, simulator
+from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.clickhouse import ClickHouseRefusedError
 from streams.instance import InstanceTakenError
@@ -27,34 +28,50 @@ __all__ = ["build_providers", "run_clickhouse", "run_recorder", "run_simulator",
 
 
 def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
-    """Build what is configured; raises UsageError when nothing is."""
-    providers: dict[str, Provider] = {}
-    if settings.openai_api_key is not None:
-        providers["openai"] = openai_provider(
-            api_key=settings.openai_api_key.get_secret_value(),
-            base_url=settings.openai_base_url,
-            model=settings.hybrid_openai_model,
-            timeout_s=settings.hybrid_openai_timeout,
-            concurrency=settings.hybrid_concurrency,
-            clock=clock,
-        )
-    if settings.azure_openai_api_key is not None and settings.azure_openai_endpoint:
-        providers["azure"] = azure_provider(
-            api_key=settings.azure_openai_api_key.get_secret_value(),
-            endpoint=settings.azure_openai_endpoint,
-            api_version=settings.openai_api_version,
-            deployment=settings.hybrid_azure_deployment,
-            timeout_s=settings.hybrid_azure_timeout,
-            concurrency=settings.hybrid_concurrency,
-            clock=clock,
-        )
-    if not providers:
+    """Build every provider whose key is set; raises UsageError when there is none."""
+    found = {
+        spec.name: _provider(settings, spec, clock)
+        for spec in settings.provider_specs
+        if _can_be_called(settings, spec)
+    }
+    if not found:
         message = (
             "no provider is configured: set OPENAI_API_KEY, or AZURE_OPENAI_API_KEY with "
             "AZURE_OPENAI_ENDPOINT"
         )
         raise UsageError(message)
-    return providers
+    return found
+
+
+def _can_be_called(settings: Settings, spec: ProviderSpec) -> bool:
+    if spec.kind == "azure" and not spec.endpoint:
+        return False
+    return not spec.key_variable or settings.key_of(spec) is not None
+
+
+def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
+    key = settings.key_of(spec)
+    api_key = key.get_secret_value() if key else "none"
+    if spec.kind == "azure":
+        return azure_provider(
+            spec.name,
+            api_key=api_key,
+            endpoint=spec.endpoint or "",
+            api_version=spec.api_version,
+            deployment=spec.deployment,
+            timeout_s=spec.timeout,
+            concurrency=settings.hybrid_concurrency,
+            clock=clock,
+        )
+    return openai_provider(
+        spec.name,
+        api_key=api_key,
+        base_url=spec.base_url,
+        model=spec.model,
+        timeout_s=spec.timeout,
+        concurrency=settings.hybrid_concurrency,
+        clock=clock,
+    )
 
 
 def run_worker(settings: Settings) -> None:

@@ -76,6 +76,7 @@ class DeferralState(Message):
     reason: str
     intent_id: str
     source: RecordSource
+    limiter_ms: int = 0
     backoff_ms: int = 0
     provider_ms: int = 0
     attempts: list[AttemptSummary] = Field(default_factory=list)

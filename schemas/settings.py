@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
+from schemas.providers import ProviderSpec, RouteSpec
 from schemas.topics import Topics
 
 __all__ = ["Settings", "SettingsError"]
@@ -52,6 +53,14 @@ class Settings(BaseModel):
     """Endpoint of provider `azure`."""
     openai_api_version: str = "2024-10-21"
     """API version of provider `azure`."""
+    hybrid_openai_limits: tuple[float, ...] = ()
+    """Provider `openai`, over all workers: requests a minute, tokens a minute, calls in flight."""
+    hybrid_azure_limits: tuple[float, ...] = ()
+    """The same for provider `azure`, such as 60,90000,10; 0 = no limit."""
+    hybrid_breaker_calls: int = Field(default=20, ge=1)
+    """Calls to a provider within a minute before its breaker may open; half of them failed."""
+    hybrid_breaker_open: float = Field(default=30.0, gt=0, le=3600)
+    """Seconds until a provider that is down, or whose key is refused, is asked again."""
     hybrid_openai_model: str = "gpt-3.5-turbo"
     """Model of provider `openai` where the intent names none."""
     hybrid_azure_deployment: str = "gpt-4-turbo"
@@ -96,6 +105,14 @@ class Settings(BaseModel):
     """Stable name of this worker (static membership); one running worker each."""
     hybrid_prompts_dir: str | None = None
     """Folder with `<type>.txt` templates that win over the built-in ones."""
+    providers: tuple[ProviderSpec, ...] = ()
+    """`[[providers]]` tables of hybrid.toml; without them `openai` and `azure` as set above."""
+    routes: tuple[RouteSpec, ...] = ()
+    """`[[routes]]` tables of hybrid.toml; without them the routing of the contract."""
+    provider_keys: dict[str, SecretStr] = Field(default_factory=dict)
+    """The values of the key variables that `[[providers]]` name (from the environment only)."""
+    tenant_weights: dict[str, float] = Field(default_factory=dict)
+    """Table of hybrid.toml: share of the slots by tenant, relative to 1 for all others."""
     hybrid_fail_point: str | None = None
     """For tests: `name` or `name:n` of the protocol step at which the process kills itself."""
 
@@ -107,6 +124,24 @@ class Settings(BaseModel):
                 message = "must be seconds separated by commas, such as 1,2,5"
                 raise ValueError(message)
             return tuple(float(part) for part in value.split(","))
+        return value
+
+    @field_validator("hybrid_openai_limits", "hybrid_azure_limits", mode="before")
+    @classmethod
+    def _limits(cls, value: object) -> object:
+        if isinstance(value, str):
+            if not re.fullmatch(r"\s*\d+(\.\d+)?(\s*,\s*\d+(\.\d+)?){2}\s*", value):
+                message = "must be three numbers: requests a minute, tokens a minute, in flight"
+                raise ValueError(message)
+            return tuple(float(part) for part in value.split(","))
+        return value
+
+    @field_validator("tenant_weights")
+    @classmethod
+    def _positive_weights(cls, value: dict[str, float]) -> dict[str, float]:
+        if any(weight <= 0 for weight in value.values()):
+            message = "must be numbers above 0"
+            raise ValueError(message)
         return value
 
     @field_validator("hybrid_retry_delays")
@@ -149,6 +184,42 @@ class Settings(BaseModel):
         )
 
     @property
+    def provider_specs(self) -> tuple[ProviderSpec, ...]:
+        """The configured providers, or the contract's two, whether or not their keys are set."""
+        if self.providers:
+            return self.providers
+        openai = ProviderSpec.model_construct(
+            name="openai",
+            kind="openai",
+            key_variable="OPENAI_API_KEY",
+            base_url=self.openai_base_url,
+            model=self.hybrid_openai_model,
+            timeout=self.hybrid_openai_timeout,
+            **_limit_fields(self.hybrid_openai_limits),
+        )
+        azure = ProviderSpec.model_construct(
+            name="azure",
+            kind="azure",
+            key_variable="AZURE_OPENAI_API_KEY",
+            endpoint=self.azure_openai_endpoint,
+            api_version=self.openai_api_version,
+            deployment=self.hybrid_azure_deployment,
+            timeout=self.hybrid_azure_timeout,
+            **_limit_fields(self.hybrid_azure_limits),
+        )
+        return (openai, azure)
+
+    def key_of(self, spec: ProviderSpec) -> SecretStr | None:
+        """Give a provider's key; None when its variable is not set."""
+        match spec.key_variable:
+            case "OPENAI_API_KEY":
+                return self.openai_api_key
+            case "AZURE_OPENAI_API_KEY":
+                return self.azure_openai_api_key
+            case name:
+                return self.provider_keys.get(name)
+
+    @property
     def worker_group(self) -> str:
         """The consumer group of the workers."""
         return f"{self.hybrid_topic_prefix}.orchestrator"
@@ -162,3 +233,13 @@ class Settings(BaseModel):
     def max_topic_intent_bytes(self) -> int:
         """The largest record that the intents' topics let in; above the limit: a dead letter."""
         return self.hybrid_max_intent_bytes + 65_536
+
+
+def _limit_fields(limits: tuple[float, ...]) -> dict[str, Any]:
+    """Spread `requests a minute, tokens a minute, in flight` over a provider's fields; 0 = none."""
+    requests, tokens, in_flight = limits or (0, 0, 0)
+    return {
+        "requests_per_minute": requests or None,
+        "tokens_per_minute": tokens or None,
+        "in_flight": int(in_flight) or None,
+    }

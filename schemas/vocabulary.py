@@ -6,6 +6,7 @@ One comment each; the tables in `docs/` are generated from here.
 from enum import StrEnum
 
 __all__ = [
+    "AlertName",
     "AttemptOutcome",
     "AttemptStatus",
     "DeadLetterReason",
@@ -113,6 +114,15 @@ class EventName(StrEnum):
     WORKFLOW_DEFERRED = "workflow_deferred"
     FALLBACK_STARTED = "fallback_started"
     DUPLICATE_IGNORED = "duplicate_ignored"
+    PROVIDER_HEALTH_CHANGED = "provider_health_changed"
+
+
+class AlertName(StrEnum):
+    """Names on `workflow.alerts`."""
+
+    PROVIDER_DOWN = "provider_down"  # it refuses all calls: key, quota or deployment
+    PROVIDER_FAILING = "provider_failing"  # its breaker is open
+    MOSTLY_DEAD_LETTERS = "mostly_dead_letters"  # a worker has stopped for it
 
 
 class LogEvent(StrEnum):
@@ -145,6 +155,11 @@ class LogEvent(StrEnum):
     AZURE_EXECUTION_ERROR = "azure_execution_error"
     RETRY_SCHEDULED = "retry_scheduled"
     FALLBACK_STARTED = "fallback_started"
+    PROVIDER_HEALTH_CHANGED = "provider_health_changed"
+    ALERT_RAISED = "alert_raised"
+    ALERT_OVER = "alert_over"
+    WORKER_HALTED = "worker_halted"
+    WORKER_RESUMED = "worker_resumed"
     INTERNAL_ERROR = "internal_error"
     JOURNAL_DELAYED = "journal_delayed"
     RECORDER_STARTED = "recorder_started"

@@ -1,32 +1,43 @@
-"""From Faust's streams to the lanes: bounded queues, slots, priority, and waiting until due.
+"""From Faust's streams to the lanes: read ahead, slots, priority, and waiting until due.
 
-Every partition of every source topic has a queue. Urgent work goes first and may use every slot;
-the rest leaves some of them free. Deferred partitions wait until their head is due. A queue that
-grows too long has its partition paused, so that memory stays bounded however much is waiting.
+Urgent work goes first and may use every slot; the rest leaves some of them free, and is shared
+fairly between tenants. Work whose providers cannot be called stays here: it takes no slot, costs
+no call and is not written anywhere. Deferred work waits until it is due. What is read ahead is
+bounded; beyond that partitions are paused, however much is waiting.
 """
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from agents.clock import Clock
 from schemas.topics import Topics
-from streams.identify import deferral_of
+from streams.identify import Outline, deferral_of
 from streams.jobs import Delivery
 from streams.lane import Lane, LaneState
+from streams.lineup import Lineup
 from streams.positions import Position
 from streams.records import Incoming
 
-__all__ = ["FlowControl", "Intake", "reserved_slots"]
+__all__ = ["FlowControl", "Gate", "Intake", "reserved_slots"]
 
-#: A partition is paused at this many waiting records, and resumed at that many.
+#: A partition of a deferred topic is paused at this many waiting records, resumed at that many.
 HIGH_WATER = 64
 LOW_WATER = 16
+#: What may be read ahead of the other topics: fairness between tenants reaches this far.
+READ_AHEAD_RECORDS = 25_000
+READ_AHEAD_BYTES = 64 * 1024 * 1024
+#: Paused partitions are resumed when what is read ahead has fallen to this share.
+RESUME_SHARE = 0.75
 #: At most this share of the slots, and this many, are kept for urgent work.
 RESERVE_SHARE = 8
 RESERVE_MOST = 16
+#: A provider that can be called this soon is waited for in a slot.
+SOON_S = 0.25
+#: Work that no provider can take is looked at again after this long at the latest.
+GATE_LOOK_S = 1.0
 
 TopicPartitionKey = tuple[str, int]
 
@@ -43,10 +54,22 @@ class FlowControl(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """What providers can take."""
+
+    def wait_s(self, name: str) -> float:
+        """Seconds until a provider may be called."""
+        ...
+
+    def room(self, name: str) -> float:
+        """How many jobs that begin with a provider make sense at the same time."""
+        ...
+
+
 @dataclass(eq=False)
-class _Queue:
+class _Partition:
     position: Position = field(default_factory=Position)
-    waiting: deque[Delivery] = field(default_factory=deque)
+    waiting: int = 0
     paused: bool = False
 
 
@@ -59,7 +82,15 @@ class Intake:
     """Holds what was delivered and gives it to the lanes when its turn has come."""
 
     def __init__(
-        self, topics: Topics, *, concurrency: int, clock: Clock, flow: FlowControl
+        self,
+        topics: Topics,
+        *,
+        concurrency: int,
+        clock: Clock,
+        flow: FlowControl,
+        gate: Gate,
+        outline: Callable[[Incoming], Outline],
+        weights: Mapping[str, float],
     ) -> None:
         """Begin suspended and empty."""
         self._topics = topics
@@ -67,15 +98,21 @@ class Intake:
         self._reserve = reserved_slots(concurrency)
         self._clock = clock
         self._flow = flow
-        self._queues: dict[TopicPartitionKey, _Queue] = {}
-        # Partitions with waiting records, by class, in the order in which their turn comes.
-        self._turns: dict[str, OrderedDict[TopicPartitionKey, None]] = {
-            name: OrderedDict() for name in ("urgent", "deferred", "ordinary")
+        self._gate = gate
+        self._outline = outline
+        self._partitions: dict[TopicPartitionKey, _Partition] = {}
+        self._lineups: dict[str, Lineup[Delivery]] = {
+            name: Lineup(weights) for name in ("urgent", "deferred", "ordinary")
         }
         self._lanes: dict[int, Lane] = {}
         self._wake = asyncio.Event()
         self._suspended = True
         self._held = False
+        self.halted = False
+        self._ahead_bytes = 0
+        self._deferred_turn = False
+        #: Jobs in slots, by the provider that they are expected to call first.
+        self._expected: Counter[str] = Counter()
         self.running = 0
         self.delivered = 0
         self.last_progress = clock.monotonic()
@@ -87,14 +124,18 @@ class Intake:
         if self._suspended:
             return  # it is read again after the rebalance
         key = (incoming.topic, incoming.partition)
-        queue = self._queues.setdefault(key, _Queue())
-        if not queue.position.deliver(incoming.offset):
+        partition = self._partitions.setdefault(key, _Partition())
+        if not partition.position.deliver(incoming.offset):
             return
         self.delivered += 1
-        queue.waiting.append(Delivery(incoming, queue.position, self._due_by(incoming)))
-        self._turns[self._class_of(incoming.topic)].setdefault(key)
-        if len(queue.waiting) >= HIGH_WATER and not queue.paused:
-            queue.paused = True
+        delivery = Delivery(
+            incoming, partition.position, self._outline(incoming), self._due_by(incoming)
+        )
+        self._lineups[self._class_of(incoming.topic)].add(delivery)
+        partition.waiting += 1
+        self._ahead_bytes += delivery.size
+        if not partition.paused and self._enough(incoming.topic, partition):
+            partition.paused = True
             self._flow.pause(*key)
         self._wake.set()
 
@@ -104,12 +145,18 @@ class Intake:
         """Start nothing more; what waits is kept, and what ends still moves its position."""
         self._held = True
 
+    def halt(self, *, halted: bool) -> None:
+        """Start nothing while halted, whatever rebalances say."""
+        self.halted = halted
+        self._wake.set()
+
     def suspend(self) -> None:
         """Forget what waits (it will be read again) and take nothing more."""
         self._suspended = True
-        self._queues.clear()
-        for turns in self._turns.values():
-            turns.clear()
+        self._partitions.clear()
+        self._ahead_bytes = 0
+        for lineup in self._lineups.values():
+            lineup.clear()
 
     def resume(self, lanes: dict[int, Lane]) -> None:
         """Go on with the lanes that are here now."""
@@ -118,32 +165,28 @@ class Intake:
         self._wake.set()
 
     def poke(self) -> None:
-        """Look again: a lane has opened."""
+        """Look again: a lane has opened, a provider has recovered."""
         self._wake.set()
 
     @property
     def waiting(self) -> int:
         """Records that are here and have not begun."""
-        return sum(len(queue.waiting) for queue in self._queues.values())
+        return sum(len(lineup) for lineup in self._lineups.values())
 
     def ready_to_run(self) -> int:
-        """Waiting records that could begin now, but for slots; deferred ones wait on purpose."""
-        return sum(
-            len(self._queues[key].waiting)
-            for name in ("urgent", "ordinary")
-            for key in self._turns[name]
-        )
+        """Waiting records that could begin now, but for slots and providers."""
+        return len(self._lineups["urgent"]) + len(self._lineups["ordinary"])
 
     def committable(self) -> dict[TopicPartitionKey, int]:
         """Give the offsets to commit."""
-        found = {key: queue.position.committable() for key, queue in self._queues.items()}
+        found = {key: one.position.committable() for key, one in self._partitions.items()}
         return {key: offset for key, offset in found.items() if offset is not None}
 
     def committed(self, offsets: dict[TopicPartitionKey, int]) -> None:
         """Take note of what the broker has."""
         for key, offset in offsets.items():
-            if key in self._queues:
-                self._queues[key].position.committed(offset)
+            if key in self._partitions:
+                self._partitions[key].position.committed(offset)
 
     async def dispatch_forever(self) -> None:
         """Give out what may run, for ever."""
@@ -159,17 +202,23 @@ class Intake:
     # ── the order of work ───────────────────────────────────────────────────────────────────
 
     def _dispatch(self) -> float | None:
-        """Start all that may start; gives the seconds until something deferred is due."""
-        while not (self._suspended or self._held):
-            delivery = self._next()
+        """Start all that may start; gives the seconds until it is worth looking again."""
+        look = _Look(self)
+        while not (self._suspended or self._held or self.halted):
+            delivery = self._next(look)
             if delivery is None:
                 break
+            provider = look.provider_of(delivery)
             self.running += 1
+            self._expected[provider] += 1
             self.last_progress = self._clock.monotonic()
-            self._lanes[delivery.incoming.partition].offer(delivery, self._slot_release())
-        return self._until_due()
+            self._went(delivery)
+            self._lanes[delivery.incoming.partition].offer(delivery, self._slot_release(provider))
+        if look.awaits_provider:
+            self.last_progress = self._clock.monotonic()  # no stall: there is nothing to call
+        return look.again_in_s
 
-    def _slot_release(self) -> Callable[[], None]:
+    def _slot_release(self, provider: str) -> Callable[[], None]:
         released = False
 
         def release() -> None:
@@ -177,39 +226,53 @@ class Intake:
             if not released:
                 released = True
                 self.running -= 1
+                self._expected[provider] -= 1
                 self.last_progress = self._clock.monotonic()
                 self._wake.set()
 
         return release
 
-    def _next(self) -> Delivery | None:
+    def _next(self, look: "_Look") -> Delivery | None:
         free = self._concurrency - self.running
         if free <= 0:
             return None
-        delivery = self._take("urgent")
+        delivery = self._lineups["urgent"].take(look.may_run)
         if delivery is None and free > self._reserve:
-            delivery = self._take("deferred") or self._take("ordinary")
+            # In turns: neither a flood of new work nor one of returning work holds up the other.
+            self._deferred_turn = not self._deferred_turn
+            order = ("deferred", "ordinary") if self._deferred_turn else ("ordinary", "deferred")
+            delivery = self._lineups[order[0]].take(look.may_run) or self._lineups[order[1]].take(
+                look.may_run
+            )
         return delivery
 
-    def _take(self, name: str) -> Delivery | None:
-        """Take the head of the first partition in turn that may run; its turn goes to the end."""
-        turns = self._turns[name]
-        for key in list(turns):
-            queue, lane = self._queues[key], self._lanes.get(key[1])
-            if lane is None or lane.state is not LaneState.OPEN:
-                continue
-            if name == "deferred" and self._due_in_s(queue) > 0:
-                continue
-            delivery = queue.waiting.popleft()
-            if queue.waiting:
-                turns.move_to_end(key)
-            else:
-                del turns[key]
-            if queue.paused and len(queue.waiting) <= LOW_WATER:
-                queue.paused = False
-                self._flow.resume(*key)
-            return delivery
-        return None
+    def _went(self, delivery: Delivery) -> None:
+        """Book a delivery out, and read on where that makes room."""
+        self._ahead_bytes -= delivery.size
+        incoming = delivery.incoming
+        key = (incoming.topic, incoming.partition)
+        partition = self._partitions[key]
+        partition.waiting -= 1
+        if self._class_of(incoming.topic) == "deferred":
+            if partition.paused and partition.waiting <= LOW_WATER:
+                self._read_on(key, partition)
+        elif self._ahead_share() <= RESUME_SHARE:
+            for one, other in self._partitions.items():
+                if other.paused and self._class_of(one[0]) != "deferred":
+                    self._read_on(one, other)
+
+    def _read_on(self, key: TopicPartitionKey, partition: _Partition) -> None:
+        partition.paused = False
+        self._flow.resume(*key)
+
+    def _enough(self, topic: str, partition: _Partition) -> bool:
+        """Whether no more is to be read from a partition for now; a few of each always are."""
+        if partition.waiting < HIGH_WATER:
+            return False
+        return self._class_of(topic) == "deferred" or self._ahead_share() >= 1
+
+    def _ahead_share(self) -> float:
+        return max(self.waiting / READ_AHEAD_RECORDS, self._ahead_bytes / READ_AHEAD_BYTES)
 
     def _due_by(self, incoming: Incoming) -> float | None:
         """Bound the wait of a deferred record: its topic's delay, from the moment it is read.
@@ -221,19 +284,75 @@ class Intake:
         delay = self._topics.defer_delays[self._topics.deferred.index(incoming.topic)]
         return self._clock.monotonic() + delay
 
-    def _due_in_s(self, queue: _Queue) -> float:
-        head = queue.waiting[0]
-        state = deferral_of(head.incoming)
-        if state is None or head.due_by is None:
+    def _due_in_s(self, delivery: Delivery) -> float:
+        if delivery.due_by is None:
+            return 0.0
+        state = deferral_of(delivery.incoming)
+        if state is None:
             return 0.0
         by_wall_clock = (state.due_at_ms - self._clock.now_ms()) / 1000
-        return min(by_wall_clock, head.due_by - self._clock.monotonic())
-
-    def _until_due(self) -> float | None:
-        waits = [self._due_in_s(self._queues[key]) for key in self._turns["deferred"]]
-        return max(0.005, min(waits)) if waits else None
+        return min(by_wall_clock, delivery.due_by - self._clock.monotonic())
 
     def _class_of(self, topic: str) -> str:
         if topic == self._topics.urgent:
             return "urgent"
         return "ordinary" if topic == self._topics.intents else "deferred"
+
+
+class _Look:
+    """One look at everything that waits: what providers can take is asked once for each."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._waits: dict[str, float] = {}
+        self._rooms: dict[str, float] = {}
+        self.again_in_s: float | None = None
+        self.awaits_provider = False
+
+    def may_run(self, delivery: Delivery) -> bool:
+        """Whether a delivery can start now; remembers when it could."""
+        intake = self._intake
+        lane = intake._lanes.get(delivery.incoming.partition)  # noqa: SLF001 - its own helper
+        if lane is None or lane.state is not LaneState.OPEN:
+            return False
+        due_in = intake._due_in_s(delivery)  # noqa: SLF001
+        if due_in > 0:
+            self._again(due_in)
+            return False
+        outline = delivery.outline
+        if not outline.route or outline.is_late(intake._clock.now_ms()):  # noqa: SLF001
+            return True
+        provider = self.provider_of(delivery)
+        wait = self._wait(provider)
+        if wait > SOON_S:
+            self.awaits_provider = True
+            self._again(min(wait, GATE_LOOK_S))
+            return False
+        if intake._expected[provider] + 1 > self._room(provider):  # noqa: SLF001
+            self._again(GATE_LOOK_S)
+            return False
+        return True
+
+    def provider_of(self, delivery: Delivery) -> str:
+        """Give the provider that a delivery is expected to call: the first that can be soon."""
+        route = delivery.outline.route
+        if not route:
+            return ""
+        for name in route:
+            if self._wait(name) <= SOON_S:
+                return name
+        return min(route, key=self._wait)
+
+    def _wait(self, name: str) -> float:
+        if name not in self._waits:
+            self._waits[name] = self._intake._gate.wait_s(name)  # noqa: SLF001
+        return self._waits[name]
+
+    def _room(self, name: str) -> float:
+        if name not in self._rooms:
+            self._rooms[name] = self._intake._gate.room(name)  # noqa: SLF001
+        return self._rooms[name]
+
+    def _again(self, seconds: float) -> None:
+        seconds = max(0.005, seconds)
+        self.again_in_s = seconds if self.again_in_s is None else min(self.again_in_s, seconds)

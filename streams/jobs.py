@@ -10,6 +10,7 @@ from agents.log import Log
 from agents.work import Outcome
 from schemas.settings import Settings
 from streams.failpoints import FailPoints
+from streams.identify import NO_OUTLINE, Outline
 from streams.journal import AttemptJournal
 from streams.lane_broker import LaneBroker
 from streams.positions import Position
@@ -24,8 +25,24 @@ class Delivery:
 
     incoming: Incoming
     position: Position
+    outline: Outline = NO_OUTLINE
     #: When it must be due by, on the monotonic clock, whatever the wall clocks say.
     due_by: float | None = None
+
+    @property
+    def tenant(self) -> str:
+        """For whom it is."""
+        return self.outline.tenant
+
+    @property
+    def line(self) -> object:
+        """Records of one partition for the same providers stay in order."""
+        return (self.incoming.topic, self.incoming.partition, self.outline.route)
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes, about."""
+        return len(self.incoming.value or b"")
 
     def done(self) -> None:
         """Let the offset be committed."""

@@ -1,6 +1,7 @@
 """The attempt journal: attempts outside the lanes' transactions, by a plain idempotent producer."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 
 from aiokafka import AIOKafkaProducer
@@ -62,7 +63,14 @@ class AttemptJournal:
 
     def post(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
         """Write without waiting; `stop` waits for what is left."""
-        task = asyncio.get_running_loop().create_task(self.write(attempt, traceparent))
+        self._spawn(self.write(attempt, traceparent))
+
+    def post_record(self, record: OutRecord) -> None:
+        """Write any record without waiting."""
+        self._spawn(self.write_record(record))
+
+    def _spawn(self, writing: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(writing)
         self._posted.add(task)
         task.add_done_callback(self._posted.discard)
 

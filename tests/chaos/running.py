@@ -30,6 +30,9 @@ ENVIRONMENT = {
     "HYBRID_OPENAI_TIMEOUT": "3",
     "HYBRID_AZURE_TIMEOUT": "3",
     "HYBRID_SESSION_TIMEOUT": "6",
+    # Tests of one fault after the other share a stack: breakers have tests of their own.
+    "HYBRID_BREAKER_CALLS": "100000",
+    "HYBRID_BREAKER_OPEN": "0.5",
     "HYBRID_CONCURRENCY": "32",
     "HYBRID_LOG_LEVEL": "info",
 }

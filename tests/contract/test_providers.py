@@ -38,6 +38,7 @@ class Bench:
         url, clock = f"http://127.0.0.1:{self.port}", SystemClock()
         if self.name == "openai":
             return openai_provider(
+                "openai",
                 api_key="k",
                 base_url=f"{url}/v1",
                 model="gpt-3.5-turbo",
@@ -46,6 +47,7 @@ class Bench:
                 clock=clock,
             )
         return azure_provider(
+            "azure",
             api_key="k",
             endpoint=url,
             api_version="2024-10-21",

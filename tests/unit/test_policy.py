@@ -8,7 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.failures import Failure
-from agents.policy import Defer, Fallback, GiveUp, Limits, Retry, RetryPolicy, Situation, decide
+from agents.policy import (
+    Defer,
+    Fallback,
+    GiveUp,
+    Go,
+    Limits,
+    Retry,
+    RetryPolicy,
+    Situation,
+    Wait,
+    choose,
+    decide,
+)
 from schemas.vocabulary import DeadLetterReason, FailureKind
 from tests.builders import NOW_MS
 
@@ -168,3 +180,74 @@ def test_every_sequence_of_failures_ends(
             case GiveUp():
                 return
     pytest.fail("the sequence did not end")
+
+
+# ── before a call ───────────────────────────────────────────────────────────────────────────
+
+
+def test_a_provider_that_is_free_is_called() -> None:
+    assert choose(POLICY, a_situation(waits_s=(0.0, 0.0))) == Go()
+
+
+def test_a_short_wait_waits_even_when_another_provider_is_free() -> None:
+    assert choose(POLICY, a_situation(waits_s=(3.0, 0.0))) == Wait(3.0)
+
+
+def test_a_long_wait_or_one_too_many_turns_to_the_next_provider() -> None:
+    assert choose(POLICY, a_situation(waits_s=(30.0, 0.0))) == Fallback(1, "unavailable")
+    waited = a_situation(waits_s=(1.0, 0.0), waited_s=4.5)
+    assert choose(POLICY, waited) == Fallback(1, "unavailable")
+
+
+def test_nobody_to_call_defers_without_using_the_intent_up() -> None:
+    step = choose(POLICY, a_situation(waits_s=(30.0, 600.0)))
+    assert step == Defer(0, 10.0, NOW_MS + 10_000, "unavailable", counted=False)
+
+
+def test_what_cannot_wait_that_long_ends_by_its_deadline() -> None:
+    limits = Limits(deadline_at_ms=NOW_MS + 5_000)
+    step = choose(POLICY, a_situation(waits_s=(30.0, 600.0), limits=limits))
+    assert step == GiveUp(DeadLetterReason.DEADLINE)
+
+
+def test_a_retry_is_not_waited_for_when_the_breaker_has_opened_meanwhile() -> None:
+    situation = a_situation(waits_s=(30.0, 0.0), out=(True, False))
+    decision = decide(POLICY, situation, a_failure(FailureKind.SERVER_ERROR), dice=0)
+    assert decision == Fallback(1, "server_error")
+
+
+def test_an_outage_never_uses_an_intent_up() -> None:
+    situation = a_situation(
+        position=1, calls_here=4, deferrals=99, waits_s=(30.0, 30.0), out=(True, True)
+    )
+    decision = decide(POLICY, situation, a_failure(FailureKind.TIMEOUT), dice=0)
+    assert decision == Defer(0, 10.0, NOW_MS + 10_000, "timeout")
+
+
+@given(
+    waits=st.lists(st.floats(0, 100), min_size=1, max_size=4),
+    waited=st.floats(0, 10),
+    data=st.data(),
+)
+def test_choosing_never_goes_back_and_never_waits_long(
+    waits: list[float], waited: float, data: st.DataObject
+) -> None:
+    position = data.draw(st.integers(0, len(waits) - 1))
+    situation = a_situation(
+        providers=tuple(f"p{number}" for number in range(len(waits))),
+        position=position,
+        waits_s=tuple(waits),
+        waited_s=waited,
+    )
+    match choose(POLICY, situation):
+        case Go():
+            assert waits[position] == 0
+        case Wait(delay_s=delay):
+            assert delay == waits[position] <= POLICY.inline_wait_s
+        case Fallback(position=later):
+            assert later > position
+            assert waits[later] <= POLICY.inline_wait_s
+        case Defer():
+            assert all(wait > POLICY.inline_wait_s for wait in waits[position:])
+        case GiveUp():
+            pytest.fail("nothing was at its end")

@@ -1,0 +1,181 @@
+"""One provider call: on record before and after it, and known to its provider's capacity.
+
+Before a call a `started` attempt is journalled; whatever happens then, the call is on record.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Protocol
+
+from agents.attempts import Answer, Attempts
+from agents.capacity import Capacity, Turn
+from agents.clock import Clock
+from agents.errors import ExecutionError, LaneLostError
+from agents.execution import Execution
+from agents.failures import Failure
+from agents.log import Log
+from agents.providers import ChatRequest, Provider
+from schemas.attempt import ProviderAttempt
+from schemas.intent import WorkflowIntent
+from schemas.vocabulary import FailureKind, LogEvent
+
+__all__ = ["Call", "Caller", "Journal", "Permit"]
+
+#: Output tokens counted against a provider's limit before the answer is there.
+ASSUMED_OUTPUT_TOKENS = 256
+
+
+class Journal(Protocol):
+    """Puts attempts on record outside the lane's transactions."""
+
+    async def write(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
+        """Write and wait until the broker has it."""
+        ...
+
+    def post(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
+        """Write without waiting."""
+        ...
+
+
+class Permit(Protocol):
+    """Whether paid calls may start; both raise LaneLostError when none may any more."""
+
+    async def wait(self) -> None:
+        """Wait until a new paid call may start."""
+        ...
+
+    async def confirm(self) -> None:
+        """Ask once more, at the last moment before a call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What one call is about."""
+
+    provider: Provider
+    messages: list[dict[str, Any]]
+    prompt_tokens: int
+    max_output: int | None
+
+
+class Caller:
+    """Makes the calls of one worker."""
+
+    def __init__(
+        self,
+        *,
+        capacity: Capacity,
+        attempts: Attempts,
+        journal: Journal,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """Keep the parts."""
+        self._capacity = capacity
+        self._attempts = attempts
+        self._journal = journal
+        self._clock = clock
+        self._log = log
+
+    async def call(self, run: Execution, call: Call, permit: Permit) -> Answer:
+        """Make one call, on record before and after it, and known to its provider's capacity."""
+        expected = call.prompt_tokens + (call.max_output or ASSUMED_OUTPUT_TOKENS)
+        turn = self._capacity.take(call.provider.name, expected)
+        try:
+            started = await self._on_record(run, call, permit)
+            answer = await self._send(run, call, started)
+        except BaseException:
+            self._capacity.cancel(turn)
+            raise
+        self._end(turn, answer)
+        run.end_call(answer.attempt, answer.failure)
+        self._log_end(run, call.provider, answer)
+        return answer
+
+    async def _on_record(self, run: Execution, call: Call, permit: Permit) -> ProviderAttempt:
+        """Journal that a call is about to be made; raises LaneLostError when it must not be."""
+        await permit.wait()
+        started = self._attempts.started(
+            run, call.provider, prompt_tokens=call.prompt_tokens, max_output=call.max_output
+        )
+        await self._journal.write(started, run.task.traceparent)
+        try:
+            await permit.confirm()
+        except LaneLostError:
+            # Lost while the journal was written: on record as never sent, at no cost.
+            self._journal.post(
+                self._attempts.cancelled(started, 0, cost_upper_usd=Decimal(0)),
+                run.task.traceparent,
+            )
+            raise
+        return started
+
+    async def _send(self, run: Execution, call: Call, started: ProviderAttempt) -> Answer:
+        intent = run.task.intent
+        run.begin_call()
+        self._say(
+            LogEvent(f"{call.provider.kind}_execution_started"),
+            run,
+            attempt_id=started.attempt_id,
+            attempt=started.attempt,
+        )
+        request = ChatRequest(
+            messages=call.messages,
+            attempt_id=started.attempt_id,
+            attempt=started.attempt,
+            model=intent.model,
+            max_output_tokens=call.max_output,
+            temperature=intent.temperature,
+            response_schema=intent.response_schema,
+            traceparent=run.task.traceparent,
+            trace=intent.trace_context,
+            within_s=run.left_s(self._clock.now_ms()),
+        )
+        since = self._clock.monotonic()
+        try:
+            reply = await call.provider.complete(request)
+        except ExecutionError as error:
+            failure = _blame(error.failure, intent)
+            return self._attempts.failed(started, failure, self._since(since))
+        except asyncio.CancelledError:
+            self._journal.post(
+                self._attempts.cancelled(started, self._since(since)), run.task.traceparent
+            )
+            raise
+        return self._attempts.answered(run, started, reply, call.messages, self._since(since))
+
+    def _end(self, turn: Turn, answer: Answer) -> None:
+        used = answer.usage.total if answer.reply is not None else turn.tokens
+        self._capacity.end(turn, answer.failure, tokens=used)
+
+    def _log_end(self, run: Execution, provider: Provider, answer: Answer) -> None:
+        attempt = answer.attempt
+        fields: dict[str, object] = {
+            "attempt_id": attempt.attempt_id,
+            "attempt": attempt.attempt,
+            "call_ms": attempt.call_ms,
+            "http_status": attempt.http_status,
+        }
+        name, level = "completed", "info"
+        if answer.failure is not None:
+            name, level = "error", "warning"
+            fields["error_class"] = answer.failure.error_class.value
+            fields["error_code"] = answer.failure.code
+        self._say(LogEvent(f"{provider.kind}_execution_{name}"), run, level=level, **fields)
+
+    def _say(
+        self, event: LogEvent, run: Execution, *, level: str = "info", **fields: object
+    ) -> None:
+        self._log(event, level=level, **run.log_fields(), **fields)
+
+    def _since(self, moment: float) -> int:
+        return round((self._clock.monotonic() - moment) * 1000)
+
+
+def _blame(failure: Failure, intent: WorkflowIntent) -> Failure:
+    """A model that the intent itself named and nobody serves is the intent's mistake."""
+    if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND and intent.model is not None:
+        return replace(failure, kind=FailureKind.BAD_REQUEST)
+    return failure

@@ -1,0 +1,79 @@
+"""Providers and routes as configuration: what a `hybrid.toml` may say beside the plain settings."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from schemas.vocabulary import Priority
+
+__all__ = ["ProviderSpec", "RouteSpec"]
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ProviderSpec(_Table):
+    """One place that serves chat completions."""
+
+    name: Name
+    """What attempts, results and routes call it."""
+    kind: Literal["openai", "azure", "openai-compatible"]
+    """How it is spoken to."""
+    key_variable: str = ""
+    """Environment variable that holds its key; none for a server that wants none."""
+    base_url: Url | None = None
+    """Base URL (kind openai: without it the SDK's own; openai-compatible: needed)."""
+    endpoint: Url | None = None
+    """Endpoint (kind azure)."""
+    api_version: str = "2024-10-21"
+    """API version (kind azure)."""
+    deployment: str = ""
+    """Deployment (kind azure)."""
+    model: str = ""
+    """Model where the intent names none (not azure: there the deployment stands for it)."""
+    timeout: float = Field(default=30.0, gt=0, le=3600)
+    """Seconds for one attempt."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Calls a minute, over all workers; without it no limit but what its 429s teach."""
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    """Tokens a minute, over all workers."""
+    in_flight: int | None = Field(default=None, ge=1)
+    """Calls at the same time, over all workers."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "ProviderSpec":
+        """Refuse what cannot be called."""
+        needed = {
+            "openai": ("model", "key_variable"),
+            "azure": ("endpoint", "deployment", "key_variable"),
+            "openai-compatible": ("base_url", "model"),
+        }[self.kind]
+        missing = [field for field in needed if not getattr(self, field)]
+        if missing:
+            message = f"provider {self.name} of kind {self.kind} needs {', '.join(missing)}"
+            raise ValueError(message)
+        if self.key_variable and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.key_variable):
+            message = (
+                f"provider {self.name}: key_variable is the name of an environment variable, "
+                "never the key itself"
+            )
+            raise ValueError(message)
+        return self
+
+
+class RouteSpec(_Table):
+    """Which providers serve an intent, first choice first; the first route that fits is taken."""
+
+    providers: tuple[Name, ...] = Field(min_length=1)
+    """Names of providers; each is visited once."""
+    types: tuple[str, ...] = ()
+    """Intent types; none = any."""
+    priorities: tuple[Priority, ...] = ()
+    """Priorities; none = any."""
+    requires_multi_platform: bool | None = None
+    """Only intents with, or without, this flag; none = any."""
