@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test unit check format chaos mutants bench lock generate clean
+.PHONY: demo test unit check format chaos outage mutants bench lock generate clean
 
 demo: .venv/.installed ## the whole job once, on real parts
 	@$(BIN)/hybrid demo
@@ -28,6 +28,9 @@ format: .venv/.installed
 
 chaos: .venv/.installed ## faults on real processes; FAULT=name for one, SEED=n, INTENTS=n
 	$(BIN)/python -m tests.chaos $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED)) $(if $(INTENTS),--intents $(INTENTS))
+
+outage: .venv/.installed ## a scripted outage of the providers, ten minutes in the time of one
+	$(BIN)/python -m tests.chaos.outage
 
 mutants: .venv/.installed ## known bugs put back one at a time: the suite must notice each
 	$(BIN)/python tools/mutate.py

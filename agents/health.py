@@ -1,11 +1,12 @@
 """Whether a provider may be called: its breaker, and the rest it asked for; pure.
 
-    closed ── half of ≥ 20 calls in a minute failed ──► open ── 30 s ──► half-open: one probe
+    closed ── half of the last 20 calls failed ────────► open ── 30 s ──► half-open: one probe
       ▲                                                  ▲             at a time; two good ones
       └────────────────────── close it ─────────────────────────────── a failed one opens it
       └── key, quota or deployment refused ──► down: the same, after a single answer
 
-A 429 is no failure: it makes the provider rest for as long as it asked.
+Only calls of the last minute count, and of these the newest 20 (docs/adr/0007). A 429 is no
+failure: it makes the provider rest for as long as it asked.
 """
 
 from collections import deque
@@ -117,7 +118,10 @@ class Health:
         failed = kind in FAILURES
         self._recent.append((now, failed))
         self._failed += failed
-        while self._recent[0][0] <= now - self._policy.window_s:
+        while (
+            len(self._recent) > self._policy.calls
+            or self._recent[0][0] <= now - self._policy.window_s
+        ):
             self._failed -= self._recent.popleft()[1]
         enough = len(self._recent) >= self._policy.calls
         if failed and enough and self._failed >= len(self._recent) * self._policy.failed_share:

@@ -84,6 +84,10 @@ class Situation:
         """Seconds until a provider can be called."""
         return self.waits_s[position] if self.waits_s else 0.0
 
+    def is_out(self, position: int) -> bool:
+        """Whether a provider does not answer anybody."""
+        return bool(self.out) and self.out[position]
+
     @property
     def outage(self) -> bool:
         """Whether a provider that was tried does not answer others either."""
@@ -159,6 +163,8 @@ def choose(policy: RetryPolicy, situation: Situation) -> Step:
     if wait <= 0:
         return Go()
     later = _first_free(situation, within_s=0.0)
+    if later is not None and situation.is_out(situation.position):
+        return Fallback(later, "unavailable")
     if wait <= policy.inline_wait_s - situation.waited_s or (
         later is None and wait <= policy.inline_wait_s
     ):

@@ -322,26 +322,24 @@ class _Look:
         outline = delivery.outline
         if not outline.route or outline.is_late(intake._clock.now_ms()):  # noqa: SLF001
             return True
-        provider = self.provider_of(delivery)
-        wait = self._wait(provider)
-        if wait > SOON_S:
-            self.awaits_provider = True
-            self._again(min(wait, GATE_LOOK_S))
-            return False
-        if intake._expected[provider] + 1 > self._room(provider):  # noqa: SLF001
-            self._again(GATE_LOOK_S)
-            return False
-        return True
+        if self._free(outline.route) is not None:
+            return True
+        self.awaits_provider = True
+        self._again(min(GATE_LOOK_S, *map(self._wait, outline.route)) or GATE_LOOK_S)
+        return False
 
     def provider_of(self, delivery: Delivery) -> str:
-        """Give the provider that a delivery is expected to call: the first that can be soon."""
+        """Give the provider that a delivery is expected to call; empty when it calls none."""
         route = delivery.outline.route
-        if not route:
-            return ""
+        return (self._free(route) or route[0]) if route else ""
+
+    def _free(self, route: tuple[str, ...]) -> str | None:
+        """Give the first provider of a route that can be called soon and has room, or None."""
+        expected = self._intake._expected  # noqa: SLF001
         for name in route:
-            if self._wait(name) <= SOON_S:
+            if self._wait(name) <= SOON_S and expected[name] + 1 <= self._room(name):
                 return name
-        return min(route, key=self._wait)
+        return None
 
     def _wait(self, name: str) -> float:
         if name not in self._waits:

@@ -35,13 +35,24 @@ def opened(kind: FailureKind = FailureKind.SERVER_ERROR) -> Health:
     return health
 
 
-def test_half_of_twenty_calls_open_the_breaker_and_nineteen_do_not() -> None:
+def test_twenty_calls_can_open_the_breaker_and_nineteen_cannot() -> None:
     health = Health(POLICY)
     for number in range(19):
         end(health, number, FailureKind.SERVER_ERROR)
     assert health.state is HealthState.CLOSED
     end(health, 19, FailureKind.TIMEOUT)
     assert (health.state, health.wait_s(19)) == (HealthState.OPEN, 30.0)
+
+
+def test_an_outage_is_seen_after_ten_failures_however_busy_the_minute_was() -> None:
+    health = Health(POLICY)
+    for number in range(1_200):
+        end(health, number / 20, None)
+    for number in range(9):
+        end(health, 60 + number / 20, FailureKind.SERVER_ERROR)
+    assert health.state is HealthState.CLOSED
+    end(health, 60.5, FailureKind.SERVER_ERROR)
+    assert health.state is HealthState.OPEN
 
 
 def test_failures_older_than_a_minute_do_not_count() -> None:

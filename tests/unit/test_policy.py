@@ -193,6 +193,11 @@ def test_a_short_wait_waits_even_when_another_provider_is_free() -> None:
     assert choose(POLICY, a_situation(waits_s=(3.0, 0.0))) == Wait(3.0)
 
 
+def test_nobody_waits_for_a_probe_of_a_provider_that_is_out_while_another_is_free() -> None:
+    situation = a_situation(waits_s=(0.5, 0.0), out=(True, False))
+    assert choose(POLICY, situation) == Fallback(1, "unavailable")
+
+
 def test_a_long_wait_or_one_too_many_turns_to_the_next_provider() -> None:
     assert choose(POLICY, a_situation(waits_s=(30.0, 0.0))) == Fallback(1, "unavailable")
     waited = a_situation(waits_s=(1.0, 0.0), waited_s=4.5)
