@@ -3,7 +3,8 @@
 The table of this policy is generated into `docs/failures.md` from `decide` itself.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import assert_never
 
@@ -17,6 +18,7 @@ __all__ = [
     "GiveUp",
     "Go",
     "Limits",
+    "Override",
     "Retry",
     "RetryPolicy",
     "Situation",
@@ -40,6 +42,14 @@ PATIENT = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Override:
+    """A user's own line of the table: another provider, or a deferral."""
+
+    provider: str | None = None
+    defer_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """The numbers of the policy; delays in seconds."""
 
@@ -50,6 +60,10 @@ class RetryPolicy:
     inline_wait_s: float = 5.0
     #: Tries of one provider after an answer that was not what was asked for.
     repair_tries: int = 1
+    #: Refusals of the request itself after which another provider may still be asked.
+    fallback_on: frozenset[FailureKind] = frozenset()
+    #: (provider, failure) → what follows at once, in place of the table.
+    overrides: Mapping[tuple[str, FailureKind], Override] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +196,14 @@ def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice:
     refused = may_call(situation.limits, now_ms=situation.now_ms, spent_usd=situation.spent_usd)
     if refused is not None:
         return refused
+    wanted = _overridden(policy, situation, failure)
+    if wanted is not None:
+        return wanted
     match failure.kind:
         case FailureKind.BAD_REQUEST | FailureKind.CONTEXT_LENGTH | FailureKind.CONTENT_FILTER:
+            later = _first_free(situation, within_s=policy.inline_wait_s)
+            if failure.kind in policy.fallback_on and later is not None:
+                return Fallback(later, failure.kind.value)
             return GiveUp(DeadLetterReason.REJECTED)
         case FailureKind.BAD_OUTPUT:
             if situation.repairs_here < policy.repair_tries:
@@ -201,6 +221,21 @@ def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice:
         case _:
             assert_never(failure.kind)
     return _next(policy, situation, failure)
+
+
+def _overridden(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decision | None:
+    """Apply the user's own line of the table; None where there is none, or it cannot be done."""
+    override = policy.overrides.get((situation.providers[situation.position], failure.kind))
+    if override is None:
+        return None
+    if override.defer_s is not None:
+        wanted = max(override.defer_s, (failure.retry_after_ms or 0) / 1000)
+        return _defer(policy, situation, wanted, reason=failure.kind.value)
+    for position in range(situation.position + 1, len(situation.providers)):
+        free = situation.wait_s(position) <= policy.inline_wait_s
+        if situation.providers[position] == override.provider and free:
+            return Fallback(position, failure.kind.value)
+    return None
 
 
 def _retry(

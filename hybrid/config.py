@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from agents.overrides import overrides_of
 from hybrid.errors import UsageError
 from hybrid.stack.state import running_stack
 from schemas.settings import Settings
@@ -19,7 +20,7 @@ __all__ = ["load_settings", "need_clickhouse", "need_kafka"]
 SECRET_WORDS = ("key", "password", "url")
 NOT_SECRET = ("openai_base_url",)
 #: Settings that are tables of hybrid.toml, never variables.
-TABLES = ("providers", "routes", "tenant_weights")
+TABLES = ("providers", "routes", "tenant_weights", "policy")
 
 
 def load_settings(
@@ -152,9 +153,19 @@ def _check_providers(settings: Settings) -> None:
             raise UsageError(message)
 
 
+def _check_policy(settings: Settings) -> None:
+    """Refuse lines of the policy that name no provider or no failure."""
+    try:
+        overrides_of(settings)
+    except ValueError as error:
+        message = f"[policy]: {error}"
+        raise UsageError(message) from None
+
+
 def _check_together(settings: Settings) -> None:
     """Refuse settings that do not fit each other."""
     _check_providers(settings)
+    _check_policy(settings)
     if settings.azure_openai_api_key and not settings.azure_openai_endpoint:
         message = "AZURE_OPENAI_API_KEY is set: AZURE_OPENAI_ENDPOINT is needed too"
         raise UsageError(message)

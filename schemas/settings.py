@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 
 from schemas.providers import ProviderSpec, RouteSpec
 from schemas.topics import Topics
+from schemas.vocabulary import FailureKind
 
 __all__ = ["Settings", "SettingsError"]
 
@@ -81,6 +82,9 @@ class Settings(BaseModel):
     """Seconds for one attempt on provider `azure`."""
     hybrid_defer_delays: tuple[float, ...] = (10.0, 60.0, 600.0)
     """Seconds of the delayed-retry topics, rising."""
+    hybrid_fallback_on: tuple[FailureKind, ...] = ()
+    """Refusals of a request after which the next provider is asked: context_length,
+    content_filter, bad_request; without it they end the intent."""
     hybrid_concurrency: int = Field(default=256, ge=1, le=100_000)
     """Intents in flight in one worker; an eighth (16 at most) is kept for urgent ones."""
     hybrid_deduplication_window: int = Field(default=86_400, ge=1)
@@ -109,6 +113,9 @@ class Settings(BaseModel):
     """`[[providers]]` tables of hybrid.toml; without them `openai` and `azure` as set above."""
     routes: tuple[RouteSpec, ...] = ()
     """`[[routes]]` tables of hybrid.toml; without them the routing of the contract."""
+    policy: dict[str, str] = Field(default_factory=dict)
+    """Table of hybrid.toml: `azure_timeout = "openai"`, `openai_rate_limit = "defer 60"`: what
+    follows a failure at a provider at once, in place of the table in failures.md."""
     provider_keys: dict[str, SecretStr] = Field(default_factory=dict)
     """The values of the key variables that `[[providers]]` name (from the environment only)."""
     tenant_weights: dict[str, float] = Field(default_factory=dict)
@@ -134,6 +141,17 @@ class Settings(BaseModel):
                 message = "must be three numbers: requests a minute, tokens a minute, in flight"
                 raise ValueError(message)
             return tuple(float(part) for part in value.split(","))
+        return value
+
+    @field_validator("hybrid_fallback_on", mode="before")
+    @classmethod
+    def _refusals(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        allowed = {"context_length", "content_filter", "bad_request"}
+        if not isinstance(value, tuple) or not {str(one) for one in value} <= allowed:
+            message = f"must be any of {', '.join(sorted(allowed))}"
+            raise ValueError(message)
         return value
 
     @field_validator("tenant_weights")

@@ -1,6 +1,7 @@
 """Creating and checking the topics; never shrinks, never deletes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -10,7 +11,10 @@ from schemas.settings import Settings
 from schemas.topics import TopicSpec
 from streams.kafka import admin_client
 
-__all__ = ["TopicReport", "TopicsError", "check_topics", "ensure_topics"]
+__all__ = ["TopicReport", "TopicsError", "check_topics", "ensure_topics", "require_usable"]
+
+#: A deferred topic must keep records for so much longer than they wait: workers may be away.
+DEFERRED_GRACE_S = 3600
 
 SOURCE_HINT = "run `hybrid topics ensure` first"
 
@@ -27,6 +31,13 @@ class TopicReport:
     partitions: int
     state: str
     detail: str = ""
+    config: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def retention_ms(self) -> float:
+        """How long records are kept; infinite for a topic that keeps them for ever."""
+        kept = float(self.config.get("retention.ms", "-1"))
+        return kept if kept >= 0 else float("inf")
 
 
 def _config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
@@ -66,7 +77,7 @@ async def ensure_topics(settings: Settings) -> list[TopicReport]:
         created = {spec.name for spec in missing}
     reports = await check_topics(settings)
     return [
-        TopicReport(report.name, report.partitions, "created", report.detail)
+        replace(report, state="created")
         if report.name in created and report.state == "ok"
         else report
         for report in reports
@@ -104,7 +115,13 @@ async def check_topics(settings: Settings) -> list[TopicReport]:
         if partitions != settings.hybrid_partitions:
             wrong.append(f"{partitions} partitions, wanted {settings.hybrid_partitions}")
         reports.append(
-            TopicReport(spec.name, partitions, "differs" if wrong else "ok", "; ".join(wrong))
+            TopicReport(
+                spec.name,
+                partitions,
+                "differs" if wrong else "ok",
+                "; ".join(wrong),
+                configs.get(spec.name, {}),
+            )
         )
     return reports
 
@@ -113,11 +130,27 @@ def _same(found: str | None, wanted: str) -> bool:
     return found is not None and set(found.split(",")) == set(wanted.split(","))
 
 
+def _require_ledger(settings: Settings, ledger: TopicReport) -> None:
+    """Refuse a ledger topic that forgets decisions inside the deduplication window."""
+    window = settings.hybrid_deduplication_window
+    if "compact" not in ledger.config.get("cleanup.policy", "").split(","):
+        message = f"topic {ledger.name} must be compacted (cleanup.policy=compact,delete)"
+        raise TopicsError(message)
+    if ledger.retention_ms < window * 1000:
+        message = (
+            f"topic {ledger.name} keeps decisions for {ledger.retention_ms / 1000:g} s, less than "
+            f"HYBRID_DEDUPLICATION_WINDOW = {window}: repeats would run again; raise its "
+            "retention.ms"
+        )
+        raise TopicsError(message)
+
+
 def require_usable(settings: Settings, reports: list[TopicReport]) -> int:
     """Give the common number of partitions of the source topics; raises TopicsError.
 
     A missing source topic makes Faust consume nothing, for ever, in silence; unequal partition
-    counts break the lanes: both are refused at start.
+    counts break the lanes; a ledger or a deferred topic that forgets too soon breaks the promise:
+    all of them are refused at start.
     """
     lanes = {*settings.topics.sources, settings.topics.ledger}
     missing = [report.name for report in reports if report.state == "missing"]
@@ -129,11 +162,13 @@ def require_usable(settings: Settings, reports: list[TopicReport]) -> int:
         listed = ", ".join(f"{name} has {count}" for name, count in sorted(counts.items()))
         message = f"all intent topics need the same number of partitions: {listed}"
         raise TopicsError(message)
-    ledger = next(report for report in reports if report.name == settings.topics.ledger)
-    if "cleanup.policy" in ledger.detail or "retention.ms" in ledger.detail:
-        message = f"topic {ledger.name} cannot hold the ledger: {ledger.detail}"
-        raise TopicsError(message)
+    by_name = {report.name: report for report in reports}
+    _require_ledger(settings, by_name[settings.topics.ledger])
+    for name, delay in zip(settings.topics.deferred, settings.hybrid_defer_delays, strict=True):
+        if by_name[name].retention_ms < (delay + DEFERRED_GRACE_S) * 1000:
+            message = (
+                f"topic {name} keeps records for {by_name[name].retention_ms / 1000:g} s: intents "
+                f"that wait there for {delay:g} s would be lost; raise its retention.ms"
+            )
+            raise TopicsError(message)
     return next(iter(counts.values()))
-
-
-__all__ += ["require_usable"]

@@ -18,6 +18,7 @@ from agents.executor import Executor
 from agents.health import HealthPolicy
 from agents.limits import ProviderLimits
 from agents.log import Log
+from agents.overrides import overrides_of
 from agents.policy import RetryPolicy
 from agents.providers import Provider
 from agents.routes import Router
@@ -121,6 +122,8 @@ class Worker:
                 policy=RetryPolicy(
                     retry_delays=settings.hybrid_retry_delays,
                     defer_delays=settings.hybrid_defer_delays,
+                    fallback_on=frozenset(settings.hybrid_fallback_on),
+                    overrides=overrides_of(settings),
                 ),
                 prompts=prompts,
                 journal=self._journal,

@@ -6,14 +6,49 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from agents.failures import FACETS, Failure
 from agents.policy import Defer, Fallback, GiveUp, Limits, Retry, RetryPolicy, Situation, decide
 from schemas.export import MESSAGES, asyncapi, json_schema
+from schemas.providers import ProviderSpec, RouteSpec
 from schemas.settings import Settings
 from schemas.topics import DAY_MS
 from schemas.vocabulary import DeadLetterReason, EventName, FailureKind, LogEvent
+
+EXAMPLE = """
+[[providers]]
+name = "azure-eu"
+kind = "azure"
+endpoint = "https://eu.openai.azure.com"
+deployment = "gpt-4-turbo"
+key_variable = "AZURE_EU_KEY"
+timeout = 45
+requests_per_minute = 60
+tokens_per_minute = 90000
+in_flight = 10
+
+[[providers]]
+name = "vllm"
+kind = "openai-compatible"
+base_url = "http://vllm:8000/v1"
+model = "llama-3-70b"
+
+[[routes]]
+types = ["content_planning"]
+providers = ["azure-eu", "vllm"]
+
+[[routes]]
+providers = ["vllm", "azure-eu"]
+
+[policy]
+azure-eu_timeout = "vllm"
+azure-eu_rate_limit = "defer 60"
+
+[tenant_weights]
+acme = 3
+"""
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -104,13 +139,39 @@ def configuration() -> str:
         "| variable | default | meaning |",
         "|---|---|---|",
     ]
+    tables = {"providers", "routes", "policy", "tenant_weights"}
     for name, field in Settings.model_fields.items():
-        default = field.default
-        if isinstance(default, tuple):
-            default = ",".join(f"{part:g}" for part in default)
-        shown = "–" if default in {None, PydanticUndefined} else f"`{default}`"
-        lines.append(f"| `{name.upper()}` | {shown} | {field.description} |")
+        if name in {*tables, "provider_keys"}:
+            continue
+        lines.append(f"| `{name.upper()}` | {_default(field.default)} | {_text(field)} |")
+    lines += [
+        "",
+        "## Tables of `hybrid.toml`",
+        "",
+        "More providers, such as a second region, a local vLLM or a third vendor, are a few lines:",
+        "",
+        *(f"    {line}" for line in EXAMPLE.strip().splitlines()),
+    ]
+    for name, model in (("providers", ProviderSpec), ("routes", RouteSpec)):
+        lines += ["", f"`[[{name}]]`: {_text(Settings.model_fields[name])}", ""]
+        lines += ["| field | default | meaning |", "|---|---|---|"]
+        lines += [
+            f"| `{field_name}` | {_default(field.default)} | {_text(field)} |"
+            for field_name, field in model.model_fields.items()
+        ]
+    lines += ["", f"`[policy]`: {_text(Settings.model_fields['policy'])}"]
+    lines += ["", f"`[tenant_weights]`: {_text(Settings.model_fields['tenant_weights'])}"]
     return "\n".join(lines) + "\n"
+
+
+def _default(value: object) -> str:
+    if isinstance(value, tuple):
+        value = ",".join(f"{part:g}" for part in value)
+    return "–" if value in {None, "", PydanticUndefined} else f"`{value}`"
+
+
+def _text(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
 
 
 def vocabulary() -> str:

@@ -1,0 +1,319 @@
+"""Every line of the policy table, through the executor and both adapters, by HTTP to the simulator."""
+
+import asyncio
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from agents.capacity import Capacity
+from agents.clock import ManualClock, SystemDice
+from agents.executor import Executor
+from agents.health import HealthPolicy
+from agents.limits import ProviderLimits
+from agents.log import silent
+from agents.policy import Override, RetryPolicy
+from agents.prompts import load_prompts
+from agents.providers import azure_provider, openai_provider
+from agents.routes import Router
+from agents.work import Completed, Deferred, Failed, Outcome
+from hybrid.stack import simulator
+from hybrid.stack.process import free_port
+from schemas.attempt import ProviderAttempt
+from schemas.vocabulary import AttemptStatus, DeadLetterReason, FailureKind
+from tests.builders import NOW, a_task, an_intent
+
+TIME_LIMIT_S = 0.3
+OTHER = {"openai": "azure", "azure": "openai"}
+TYPES = {"openai": "message_generation", "azure": "content_planning"}
+
+
+class Free:
+    """A lane that always may."""
+
+    async def wait(self) -> None:
+        pass
+
+    async def confirm(self) -> None:
+        pass
+
+
+@dataclass
+class Record:
+    """A journal that remembers."""
+
+    written: list[ProviderAttempt] = field(default_factory=list)
+
+    async def write(self, attempt: ProviderAttempt, _traceparent: str | None) -> None:
+        self.written.append(attempt)
+
+    def post(self, attempt: ProviderAttempt, _traceparent: str | None) -> None:
+        self.written.append(attempt)
+
+
+@dataclass
+class Run:
+    """What came of one intent."""
+
+    outcome: Outcome
+    calls: list[simulator.Call]
+    slept: list[float]
+    written: list[ProviderAttempt]
+
+    @property
+    def providers(self) -> list[str]:
+        return [call.provider for call in self.calls]
+
+
+class World:
+    """Both adapters before one simulator; waits move a clock and take no time."""
+
+    def __init__(self, first: str) -> None:
+        self.first, self.other = first, OTHER[first]
+        self.simulator = simulator.Simulator()
+        for faults in self.simulator.faults.values():
+            faults.latency_ms = 0
+            faults.retry_after = None
+        self.clock = ManualClock(NOW)
+        self.policy: dict[str, Any] = {"jitter": 0.0}
+        self.breaker_calls = 1000
+        self.runs = 1
+
+    def plan(self, provider: str, *acts: str, retry_after: str | None = None) -> None:
+        self.simulator.faults[provider].plan = list(acts)
+        self.simulator.faults[provider].retry_after = retry_after
+
+    def always(self, act: str, *providers: str, retry_after: str | None = None) -> None:
+        for provider in providers or (self.first, self.other):
+            self.simulator.faults[provider].always = act
+            self.simulator.faults[provider].retry_after = retry_after
+
+    def run(self, text: str = "hello", **changes: Any) -> Run:
+        intent = an_intent(type=TYPES[self.first], data={"note": text}, **changes)
+
+        async def once() -> Run:
+            port = free_port()
+            runner = await simulator.serve(self.simulator, port=port)
+            url = f"http://127.0.0.1:{port}"
+            common: dict[str, Any] = {
+                "api_key": "k",
+                "timeout_s": TIME_LIMIT_S,
+                "concurrency": 4,
+                "clock": self.clock,
+            }
+            providers = {
+                "openai": openai_provider("openai", base_url=f"{url}/v1", model="gpt-3.5-turbo", **common),
+                "azure": azure_provider(
+                    "azure", endpoint=url, api_version="2024-10-21", deployment="gpt-4-turbo", **common
+                ),
+            }  # fmt: skip
+            journal = Record()
+            executor = Executor(
+                providers=providers,
+                router=Router({name: one.kind for name, one in providers.items()}),
+                capacity=Capacity(
+                    {name: ProviderLimits() for name in providers},
+                    HealthPolicy(calls=self.breaker_calls),
+                    clock=self.clock,
+                ),
+                policy=RetryPolicy(**self.policy),
+                prompts=load_prompts(),
+                journal=journal,
+                clock=self.clock,
+                dice=SystemDice(1),
+                worker="w",
+                log=silent,
+            )
+            try:
+                for _ in range(self.runs):
+                    self.clock.slept.clear()
+                    self.simulator.calls.clear()
+                    journal.written.clear()
+                    outcome = await executor.execute(a_task(intent=intent), Free())
+            finally:
+                for provider in providers.values():
+                    await provider.close()
+                await runner.cleanup()
+            return Run(outcome, list(self.simulator.calls), list(self.clock.slept), journal.written)
+
+        return asyncio.run(once())
+
+
+@pytest.fixture(params=["openai", "azure"])
+def world(request: pytest.FixtureRequest) -> World:
+    return World(request.param)
+
+
+def test_what_works_is_one_call(world: World) -> None:
+    run = world.run()
+    assert isinstance(run.outcome, Completed)
+    assert run.providers == [world.first]
+
+
+@pytest.mark.parametrize("act", ["hang", "reset", "500", "503", "529", "408", "409"])
+def test_what_passes_is_retried_after_1_2_5_seconds_then_the_other_is_asked(
+    world: World, act: str
+) -> None:
+    world.always(act, world.first)
+    run = world.run()
+    assert isinstance(run.outcome, Completed)
+    assert run.providers == [world.first] * 4 + [world.other]
+    assert run.slept == [1.0, 2.0, 5.0]
+    kinds = {"hang": "timeout", "reset": "connection"}
+    steps = [(one.from_, one.to, one.reason) for one in run.outcome.result.fallback_history]
+    assert steps == [(world.first, world.other, f"{world.first}_{kinds.get(act, 'server_error')}")]
+
+
+def test_every_call_is_on_record_before_it_and_after_it(world: World) -> None:
+    world.plan(world.first, "503", "ok")
+    run = world.run()
+    statuses = [one.status for one in run.written]
+    assert statuses == [AttemptStatus.STARTED, AttemptStatus.FINISHED, AttemptStatus.STARTED]
+    assert {one.attempt_id for one in run.written} == {call.attempt_id for call in run.calls}
+
+
+def test_an_outage_of_both_defers_until_the_ladder_is_used_up(world: World) -> None:
+    world.always("503")
+    run = world.run()
+    assert isinstance(run.outcome, Deferred)
+    assert run.providers == [world.first] * 4 + [world.other] * 4
+
+
+def test_a_rate_limit_without_retry_after_waits_1_2_5_seconds(world: World) -> None:
+    world.always("429", world.first)
+    run = world.run()
+    assert run.providers == [world.first] * 4 + [world.other]
+    assert run.slept == [1.0, 2.0, 5.0]
+
+
+def test_a_short_retry_after_is_waited_for(world: World) -> None:
+    world.plan(world.first, "429", "ok", retry_after="3")
+    run = world.run()
+    assert (run.providers, run.slept) == ([world.first] * 2, [3.0])
+
+
+def test_a_long_retry_after_turns_to_the_other_at_once(world: World) -> None:
+    world.plan(world.first, "429", retry_after="30")
+    run = world.run()
+    assert (run.providers, run.slept) == ([world.first, world.other], [])
+
+
+def test_rate_limits_everywhere_defer_by_retry_after(world: World) -> None:
+    world.always("429", retry_after="45")
+    run = world.run()
+    assert isinstance(run.outcome, Deferred)
+    assert run.providers == [world.first, world.other]
+    assert run.outcome.state.not_before_ms == world.clock.now_ms() + 45_000
+    assert run.outcome.topic_index == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("401", ""), ("403", ""), ("404", ""), ("429", "insufficient_quota")]
+)
+def test_a_refused_key_quota_or_deployment_turns_to_the_other_and_never_dead_letters(
+    world: World, status: str, code: str
+) -> None:
+    directive = f"[[sim:status={status},code={code}]]" if code else ""
+    if not code:
+        world.plan(world.first, status)
+        run = world.run()
+        assert isinstance(run.outcome, Completed)
+        assert (run.providers, run.slept) == ([world.first, world.other], [])
+        world.always(status)
+    world.simulator.calls.clear()
+    run = world.run(directive)
+    assert isinstance(run.outcome, Deferred)
+    assert run.providers == [world.first, world.other]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("400", ""), ("422", ""), ("400", "context_length_exceeded"), ("400", "content_filter")],
+)
+def test_a_wrong_request_is_a_dead_letter_after_one_call(
+    world: World, status: str, code: str
+) -> None:
+    run = world.run(f"[[sim:status={status}{',code=' + code if code else ''}]]")
+    assert isinstance(run.outcome, Failed)
+    assert run.outcome.reason is DeadLetterReason.REJECTED
+    assert run.providers == [world.first]
+
+
+def test_a_model_that_only_the_intent_named_is_the_intents_mistake(world: World) -> None:
+    world.plan(world.first, "404")
+    run = world.run(model="gpt-nobody-serves")
+    assert isinstance(run.outcome, Failed)
+    assert run.outcome.reason is DeadLetterReason.REJECTED
+
+
+@pytest.mark.parametrize("code", ["context_length_exceeded", "content_filter"])
+def test_where_configured_another_provider_is_asked_after_a_refusal(
+    world: World, code: str
+) -> None:
+    world.policy["fallback_on"] = frozenset(
+        {FailureKind.CONTEXT_LENGTH, FailureKind.CONTENT_FILTER}
+    )
+    run = world.run(f"[[sim:status=400,code={code}]]")
+    assert run.providers == [world.first, world.other]
+    assert isinstance(run.outcome, Failed)
+
+
+def test_a_wrong_answer_is_repaired_once_then_the_other_is_asked_then_it_ends(world: World) -> None:
+    schema = {"type": "object", "required": ["plan"]}
+    run = world.run("[[sim:text=no json]]", response_schema=schema)
+    assert isinstance(run.outcome, Failed)
+    assert run.outcome.reason is DeadLetterReason.EXHAUSTED
+    assert run.providers == [world.first] * 2 + [world.other] * 2
+    assert run.slept == [0.0, 0.0]
+
+
+def test_the_deadline_ends_it_and_bounds_the_last_call(world: World) -> None:
+    world.always("503")
+    run = world.run(deadline_ms=2_500)
+    assert isinstance(run.outcome, Failed)
+    assert run.outcome.reason is DeadLetterReason.DEADLINE
+    assert sum(run.slept) < 2.5
+
+
+def test_the_money_limit_bounds_the_answer_and_ends_it(world: World) -> None:
+    price = {"openai": Decimal("0.000002"), "azure": Decimal("0.00001")}[world.first]
+    run = world.run(max_cost_usd=str(price * 300))
+    assert isinstance(run.outcome, Completed)
+    started = run.written[0]
+    assert started.cost_upper_usd is not None
+    assert started.cost_upper_usd <= price * 300
+    run = world.run(max_cost_usd=str(price))
+    assert isinstance(run.outcome, Failed)
+    assert (run.outcome.reason, run.calls) == (DeadLetterReason.BUDGET, [])
+
+
+def test_an_open_breaker_costs_no_call(world: World) -> None:
+    world.breaker_calls, world.runs = 4, 2
+    world.always("503", world.first)
+    run = world.run()
+    assert isinstance(run.outcome, Completed)
+    assert run.providers == [world.other]
+    assert run.outcome.result.fallback_history[0].reason == f"{world.first}_unavailable"
+
+
+def test_all_breakers_open_defer_without_a_call(world: World) -> None:
+    world.breaker_calls, world.runs = 4, 2
+    world.always("503")
+    run = world.run()
+    assert isinstance(run.outcome, Deferred)
+    assert (run.calls, run.outcome.state.count) == ([], 0)
+
+
+def test_the_originals_matrix_can_be_configured(world: World) -> None:
+    world.policy["overrides"] = {
+        (world.first, FailureKind.TIMEOUT): Override(provider=world.other),
+        (world.first, FailureKind.RATE_LIMIT): Override(defer_s=60.0),
+    }
+    world.plan(world.first, "hang")
+    assert world.run().providers == [world.first, world.other]
+    world.simulator.calls.clear()
+    world.plan(world.first, "429", retry_after="1")
+    run = world.run()
+    assert isinstance(run.outcome, Deferred)
+    assert run.outcome.topic_index == 1
