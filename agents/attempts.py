@@ -1,6 +1,7 @@
 """The attempts of an execution: what goes on record before a call, and after it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -36,16 +37,27 @@ class Answer:
 class Attempts:
     """Makes attempts; each is a frozen message, a later one of the same call replaces it."""
 
-    def __init__(self, *, clock: Clock, dice: Dice, worker: str) -> None:
-        """Keep time, chance and the worker's name."""
+    def __init__(self, *, clock: Clock, dice: Dice, worker: str, kinds: Mapping[str, str]) -> None:
+        """Keep time, chance, the worker's name, and each provider's kind, which sets its prices."""
+        self._kinds = kinds
         self._clock = clock
         self._dice = dice
         self._worker = worker
 
     def started(
-        self, run: Execution, provider: Provider, *, prompt_tokens: int, max_output: int | None
+        self,
+        run: Execution,
+        provider: Provider,
+        *,
+        prompt_tokens: int,
+        max_output: int | None,
+        hedge_at: int | None = None,
     ) -> ProviderAttempt:
-        """Make the record that goes out before a call of about so many tokens."""
+        """Make the record that goes out before a call of about so many tokens.
+
+        `hedge_at` is the place in the route of a provider that is asked beside the first.
+        """
+        hedge = hedge_at is not None
         intent, now = run.task.intent, self._clock.now()
         model = intent.model or provider.model
         return ProviderAttempt(
@@ -60,11 +72,12 @@ class Attempts:
             provider=provider.name,
             deployment=provider.deployment,
             requested_model=model,
-            attempt=run.calls_here + 1,
-            provider_sequence=run.position,
+            attempt=1 if hedge else run.calls_here + 1,
+            provider_sequence=run.position if hedge_at is None else hedge_at,
+            hedge=hedge,
             replay_count=run.task.replay_count,
             cost_upper_usd=upper_bound(
-                provider.name,
+                provider.kind,
                 (model, provider.model),
                 prompt_tokens=prompt_tokens,
                 max_output_tokens=max_output,
@@ -91,7 +104,7 @@ class Attempts:
             prompt_characters=characters(messages), content_characters=len(reply.content)
         )
         price = price_call(
-            started.provider,
+            self._kinds[started.provider],
             (started.requested_model, reply.served_model, started.deployment),
             usage,
             at=started.started_at,
@@ -163,12 +176,13 @@ class Attempts:
         return Answer(attempt, failure=failure)
 
     def cancelled(
-        self, started: ProviderAttempt, call_ms: int, **bounds: Decimal
+        self, started: ProviderAttempt, call_ms: int, *, code: str = "", **bounds: Decimal
     ) -> ProviderAttempt:
         """Make the record of a call that was cancelled; `bounds` replaces its upper bound."""
         return started.model_copy(
             update={
                 **bounds,
+                "error_code": code,
                 "status": AttemptStatus.FINISHED,
                 "outcome": AttemptOutcome.CANCELLED,
                 "cost_usd": Decimal(0),

@@ -14,7 +14,9 @@ from agents.clock import Clock
 from agents.errors import ExecutionError, LaneLostError
 from agents.execution import Execution
 from agents.failures import Failure
+from agents.hedging import Hedger
 from agents.log import Log
+from agents.prices import upper_bound
 from agents.providers import ChatRequest, Provider
 from schemas.attempt import ProviderAttempt
 from schemas.intent import WorkflowIntent
@@ -24,6 +26,8 @@ __all__ = ["Call", "Caller", "Journal", "Permit"]
 
 #: Output tokens counted against a provider's limit before the answer is there.
 ASSUMED_OUTPUT_TOKENS = 256
+#: Error code of a call that was cancelled because its rival answered first.
+HEDGE_LOST = "hedge_lost"
 
 
 class Journal(Protocol):
@@ -58,6 +62,8 @@ class Call:
     messages: list[dict[str, Any]]
     prompt_tokens: int
     max_output: int | None
+    #: Place in the route, for a call beside the first one.
+    hedge_at: int | None = None
 
 
 class Caller:
@@ -68,18 +74,74 @@ class Caller:
         *,
         capacity: Capacity,
         attempts: Attempts,
+        hedger: Hedger,
         journal: Journal,
         clock: Clock,
         log: Log,
     ) -> None:
         """Keep the parts."""
+        self._hedger = hedger
         self._capacity = capacity
         self._attempts = attempts
         self._journal = journal
         self._clock = clock
         self._log = log
 
-    async def call(self, run: Execution, call: Call, permit: Permit) -> Answer:
+    async def call(
+        self, run: Execution, call: Call, permit: Permit, *, rival: Call | None = None
+    ) -> Answer:
+        """Make one call; a rival runs beside one that takes long, the first good answer wins."""
+        self._hedger.count_call()
+        delay_s = None
+        if rival is not None:
+            delay_s = self._hedger.delay_s(run.task.intent, call.provider.name)
+        if rival is None or delay_s is None:
+            return await self._one(run, call, permit)
+        loop = asyncio.get_running_loop()
+        calls = {loop.create_task(self._one(run, call, permit))}
+        waiting = loop.create_task(self._clock.sleep(delay_s))
+        try:
+            await asyncio.wait({*calls, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if not any(one.done() for one in calls) and self._may_hedge(run, rival):
+                calls.add(loop.create_task(self._one(run, rival, permit)))
+            return await self._first_good(run, calls)
+        finally:
+            waiting.cancel()
+            left = [one for one in calls if not one.done()]
+            for one in left:
+                one.cancel(HEDGE_LOST)
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def _first_good(self, run: Execution, calls: set[asyncio.Task[Answer]]) -> Answer:
+        """Wait for the first answer without a failure, else for all; the rest goes on record."""
+        pending, ended = set(calls), list[Answer]()
+        while pending and not any(answer.failure is None for answer in ended):
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            ended += [one.result() for one in done]
+        chosen = min(ended, key=lambda one: (one.failure is not None, one.attempt.hedge))
+        for answer in ended:
+            if answer is not chosen:
+                unused = answer.attempt.model_copy(update={"used_result": False})
+                self._journal.post(unused, run.task.traceparent)
+        return chosen
+
+    def _may_hedge(self, run: Execution, rival: Call) -> bool:
+        """Whether the rival is free and the caps allow it; says so in the log."""
+        if self._capacity.wait_s(rival.provider.name) > 0:
+            return False
+        bound = upper_bound(
+            rival.provider.kind,
+            (run.task.intent.model or rival.provider.model, rival.provider.model),
+            prompt_tokens=rival.prompt_tokens,
+            max_output_tokens=rival.max_output,
+            at=self._clock.now(),
+        )
+        if not self._hedger.allow(self._clock.monotonic(), bound):
+            return False
+        self._say(LogEvent.HEDGE_STARTED, run, provider=rival.provider.name)
+        return True
+
+    async def _one(self, run: Execution, call: Call, permit: Permit) -> Answer:
         """Make one call, on record before and after it, and known to its provider's capacity."""
         expected = call.prompt_tokens + (call.max_output or ASSUMED_OUTPUT_TOKENS)
         turn = self._capacity.take(call.provider.name, expected)
@@ -98,7 +160,11 @@ class Caller:
         """Journal that a call is about to be made; raises LaneLostError when it must not be."""
         await permit.wait()
         started = self._attempts.started(
-            run, call.provider, prompt_tokens=call.prompt_tokens, max_output=call.max_output
+            run,
+            call.provider,
+            prompt_tokens=call.prompt_tokens,
+            max_output=call.max_output,
+            hedge_at=call.hedge_at,
         )
         await self._journal.write(started, run.task.traceparent)
         try:
@@ -114,7 +180,7 @@ class Caller:
 
     async def _send(self, run: Execution, call: Call, started: ProviderAttempt) -> Answer:
         intent = run.task.intent
-        run.begin_call()
+        run.begin_call(hedge=call.hedge_at is not None)
         self._say(
             LogEvent(f"{call.provider.kind}_execution_started"),
             run,
@@ -139,16 +205,22 @@ class Caller:
         except ExecutionError as error:
             failure = _blame(error.failure, intent)
             return self._attempts.failed(started, failure, self._since(since))
-        except asyncio.CancelledError:
-            self._journal.post(
-                self._attempts.cancelled(started, self._since(since)), run.task.traceparent
-            )
+        except asyncio.CancelledError as error:
+            lost = HEDGE_LOST if error.args == (HEDGE_LOST,) else ""
+            if lost:
+                # At least so long: left out, slow calls would vanish from the p95 they make.
+                self._hedger.note(call.provider.name, self._clock.monotonic() - since)
+            cancelled = self._attempts.cancelled(started, self._since(since), code=lost)
+            run.risk(cancelled.cost_upper_usd)
+            self._journal.post(cancelled, run.task.traceparent)
             raise
         return self._attempts.answered(run, started, reply, call.messages, self._since(since))
 
     def _end(self, turn: Turn, answer: Answer) -> None:
         used = answer.usage.total if answer.reply is not None else turn.tokens
         self._capacity.end(turn, answer.failure, tokens=used)
+        if answer.failure is None:
+            self._hedger.note(turn.provider, answer.attempt.call_ms / 1000)
 
     def _log_end(self, run: Execution, provider: Provider, answer: Answer) -> None:
         attempt = answer.attempt

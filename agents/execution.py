@@ -120,10 +120,14 @@ class Execution:
             earlier=tuple(self._earlier),
         )
 
-    def begin_call(self) -> None:
-        """Count a call."""
+    def begin_call(self, *, hedge: bool = False) -> None:
+        """Count a call; one beside another is none of the provider's at hand."""
         self.calls += 1
-        self.calls_here += 1
+        self.calls_here += not hedge
+
+    def risk(self, bound: Decimal | None) -> None:
+        """Book what a call may have cost of which no answer was read."""
+        self.at_risk += bound or 0
 
     def end_call(self, attempt: ProviderAttempt, failure: Failure | None) -> None:
         """Book a finished call."""
@@ -133,7 +137,7 @@ class Execution:
         else:
             self.spent += attempt.cost_usd
         if not attempt.cost_usd:
-            self.at_risk += attempt.cost_upper_usd or 0
+            self.risk(attempt.cost_upper_usd)
         self._waited_here_s = 0.0
         self.summaries.append(
             AttemptSummary(

@@ -5,6 +5,7 @@ record at once; the last one travels with the outcome in the lane's transaction.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, assert_never
 
 from agents.attempts import Answer, Attempts, characters
@@ -15,6 +16,7 @@ from agents.endings import given_up, limit_reached, refused
 from agents.execution import Execution
 from agents.failures import Failure
 from agents.health import HealthState
+from agents.hedging import HedgePolicy, Hedger
 from agents.log import Log
 from agents.policy import (
     Defer,
@@ -53,6 +55,7 @@ class Executor:
         router: Router,
         capacity: Capacity,
         policy: RetryPolicy,
+        hedging: HedgePolicy,
         prompts: Mapping[str, str],
         journal: Journal,
         clock: Clock,
@@ -65,6 +68,7 @@ class Executor:
         self._router = router
         self._capacity = capacity
         self._policy = policy
+        self._hedging = hedging
         self._prompts = prompts
         self._journal = journal
         self._clock = clock
@@ -72,7 +76,13 @@ class Executor:
         self._log = log
         self._caller = Caller(
             capacity=capacity,
-            attempts=Attempts(clock=clock, dice=dice, worker=worker),
+            attempts=Attempts(
+                clock=clock,
+                dice=dice,
+                worker=worker,
+                kinds={name: provider.kind for name, provider in providers.items()},
+            ),
+            hedger=Hedger(hedging, providers),
             journal=journal,
             clock=clock,
             log=log,
@@ -123,7 +133,8 @@ class Executor:
             call = self._plan(run, self._providers[providers[run.position]], messages)
             if call is None:
                 return limit_reached(run, GiveUp(DeadLetterReason.BUDGET))
-            answer = await self._caller.call(run, call, permit)
+            rival = self._rival(run, providers, messages)
+            answer = await self._caller.call(run, call, permit, rival=rival)
             if answer.failure is None:
                 return self._complete(run, answer)
             situation = self._situation(run, providers)
@@ -163,6 +174,16 @@ class Executor:
                 case _:
                     assert_never(step)
 
+    def _rival(
+        self, run: Execution, providers: tuple[str, ...], messages: list[dict[str, Any]]
+    ) -> Call | None:
+        """Plan the call that may run beside this one, where the intent is hedged."""
+        position = run.position + 1
+        if position >= len(providers) or not self._hedging.wants(run.task.intent):
+            return None
+        call = self._plan(run, self._providers[providers[position]], messages)
+        return None if call is None else replace(call, hedge_at=position)
+
     def _situation(self, run: Execution, providers: tuple[str, ...]) -> Situation:
         return run.situation(
             providers,
@@ -180,7 +201,7 @@ class Executor:
         max_output = intent.max_output_tokens
         if intent.max_cost_usd is not None:
             affordable = affordable_output(
-                provider.name,
+                provider.kind,
                 (intent.model or provider.model, provider.model),
                 prompt_tokens=prompt_tokens,
                 budget_usd=intent.max_cost_usd - run.exposure,

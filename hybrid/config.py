@@ -28,10 +28,14 @@ def load_settings(
 ) -> Settings:
     """Read and check everything; raises UsageError with name, value and what is allowed."""
     values: dict[str, Any] = {}
-    file = file or Path("hybrid.toml")
+    source = os.environ if environment is None else environment
+    named = source.get("HYBRID_CONFIG")
+    file = file or Path(named or "hybrid.toml")
+    if named and not file.is_file():
+        message = f"HYBRID_CONFIG = {named}: there is no such file"
+        raise UsageError(message)
     if file.exists():
         values.update(_read_file(file))
-    source = os.environ if environment is None else environment
     for name in set(Settings.model_fields) - {*TABLES, "provider_keys"}:
         if source.get(name.upper(), "") != "":
             values[name] = source[name.upper()]

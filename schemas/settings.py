@@ -85,6 +85,12 @@ class Settings(BaseModel):
     hybrid_fallback_on: tuple[FailureKind, ...] = ()
     """Refusals of a request after which the next provider is asked: context_length,
     content_filter, bad_request; without it they end the intent."""
+    hybrid_hedge: tuple[str, ...] = ()
+    """Intent types and priorities whose slow calls get a rival at the next provider."""
+    hybrid_hedge_share: float = Field(default=0.05, gt=0, le=1)
+    """At most this share of a worker's newest 1,000 calls may be such rivals."""
+    hybrid_hedge_usd_per_hour: float = Field(default=1.0, gt=0)
+    """Dollars an hour that the rivals of one worker may cost, by their upper bounds."""
     hybrid_concurrency: int = Field(default=256, ge=1, le=100_000)
     """Intents in flight in one worker; an eighth (16 at most) is kept for urgent ones."""
     hybrid_deduplication_window: int = Field(default=86_400, ge=1)
@@ -141,6 +147,13 @@ class Settings(BaseModel):
                 message = "must be three numbers: requests a minute, tokens a minute, in flight"
                 raise ValueError(message)
             return tuple(float(part) for part in value.split(","))
+        return value
+
+    @field_validator("hybrid_hedge", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @field_validator("hybrid_fallback_on", mode="before")

@@ -155,6 +155,7 @@ class LogEvent(StrEnum):
     AZURE_EXECUTION_ERROR = "azure_execution_error"
     RETRY_SCHEDULED = "retry_scheduled"
     FALLBACK_STARTED = "fallback_started"
+    HEDGE_STARTED = "hedge_started"
     PROVIDER_HEALTH_CHANGED = "provider_health_changed"
     ALERT_RAISED = "alert_raised"
     ALERT_OVER = "alert_over"

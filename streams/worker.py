@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from agents.capacity import Capacity
 from agents.clock import Clock, Dice
 from agents.executor import Executor
 from agents.health import HealthPolicy
+from agents.hedging import HedgePolicy
 from agents.limits import ProviderLimits
 from agents.log import Log
 from agents.overrides import overrides_of
@@ -124,6 +126,11 @@ class Worker:
                     defer_delays=settings.hybrid_defer_delays,
                     fallback_on=frozenset(settings.hybrid_fallback_on),
                     overrides=overrides_of(settings),
+                ),
+                hedging=HedgePolicy(
+                    who=frozenset(settings.hybrid_hedge),
+                    most_share=settings.hybrid_hedge_share,
+                    most_usd_an_hour=Decimal(str(settings.hybrid_hedge_usd_per_hour)),
                 ),
                 prompts=prompts,
                 journal=self._journal,

@@ -98,6 +98,7 @@ def running_stack(
     seed: int = 0,
     small_disk: bool = False,
     partitions: int | None = None,
+    simulator_port: int | None = None,
 ) -> Iterator[RunningStack]:
     """Start a stack on an empty folder, watch it, and stop it whatever happens.
 
@@ -109,6 +110,7 @@ def running_stack(
     options = StackOptions(
         workers=workers,
         data_dir=folder,
+        simulator_port=simulator_port,
         real_providers=False,
         environment={
             **ENVIRONMENT,

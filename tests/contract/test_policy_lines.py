@@ -1,6 +1,7 @@
 """Every line of the policy table, through the executor and both adapters, by HTTP to the simulator."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ from agents.capacity import Capacity
 from agents.clock import ManualClock, SystemDice
 from agents.executor import Executor
 from agents.health import HealthPolicy
+from agents.hedging import HedgePolicy
 from agents.limits import ProviderLimits
 from agents.log import silent
 from agents.policy import Override, RetryPolicy
@@ -77,6 +79,7 @@ class World:
             faults.retry_after = None
         self.clock = ManualClock(NOW)
         self.policy: dict[str, Any] = {"jitter": 0.0}
+        self.hedging = HedgePolicy()
         self.breaker_calls = 1000
         self.runs = 1
 
@@ -118,6 +121,7 @@ class World:
                     clock=self.clock,
                 ),
                 policy=RetryPolicy(**self.policy),
+                hedging=self.hedging,
                 prompts=load_prompts(),
                 journal=journal,
                 clock=self.clock,
@@ -317,3 +321,62 @@ def test_the_originals_matrix_can_be_configured(world: World) -> None:
     run = world.run()
     assert isinstance(run.outcome, Deferred)
     assert run.outcome.topic_index == 1
+
+
+# ── hedging ─────────────────────────────────────────────────────────────────────────────────
+
+
+class RealTime(ManualClock):
+    """Waits for real, for calls that run side by side."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@pytest.fixture
+def hedged(world: World) -> World:
+    """Twenty quick calls have been seen; from then on the first provider is slow."""
+    world.clock = RealTime(NOW)
+    world.policy["retry_delays"] = (0.01, 0.01, 0.01)
+    world.hedging = HedgePolicy(who=frozenset({"critical"}), most_share=0.5)
+    world.simulator.faults[world.first].plan = ["ok"] * 20
+    world.runs = 21
+    return world
+
+
+def test_a_slow_call_gets_a_rival_and_the_first_good_answer_wins(hedged: World) -> None:
+    hedged.simulator.faults[hedged.first].always = "hang"
+    run = hedged.run(priority="critical")
+    assert isinstance(run.outcome, Completed)
+    assert run.outcome.result.provider == hedged.other
+    assert run.providers == [hedged.first, hedged.other]
+    assert run.outcome.last_attempt.hedge
+    lost = next(one for one in run.written if one.status is AttemptStatus.FINISHED)
+    assert (lost.provider, lost.outcome.value, lost.error_code) == (
+        hedged.first,
+        "cancelled",
+        "hedge_lost",
+    )
+    assert lost.cost_upper_usd
+    assert not lost.used_result
+
+
+def test_a_rival_that_fails_does_not_end_the_first_call(hedged: World) -> None:
+    hedged.simulator.faults[hedged.other].always = "503"
+    hedged.simulator.faults[hedged.first].rate_slow = 1.0
+    run = hedged.run("[[sim:latency_ms=10]]", priority="critical")
+    assert isinstance(run.outcome, Completed)
+    assert run.outcome.result.provider == hedged.first
+    finished = [one for one in run.written if one.status is AttemptStatus.FINISHED]
+    assert [(one.provider, one.hedge) for one in finished] in ([], [(hedged.other, True)])
+
+
+def test_nobody_else_is_hedged_and_caps_hold(hedged: World) -> None:
+    hedged.simulator.faults[hedged.first].always = "hang"
+    assert hedged.run(priority="medium").providers == [hedged.first] * 4 + [hedged.other]
+    hedged.simulator.faults[hedged.first].plan = ["ok"] * 20
+    hedged.hedging = HedgePolicy(who=frozenset({"critical"}), most_usd_an_hour=Decimal("0.00001"))
+    assert hedged.run(priority="critical").providers[1] == hedged.first
