@@ -96,7 +96,13 @@ class Settings(BaseModel):
     hybrid_deduplication_window: int = Field(default=86_400, ge=1)
     """Seconds in which a repeated deduplication id is the same intent."""
     hybrid_delivery_spacing: float = Field(default=45.0, ge=0)
-    """Seconds between two deliveries for one user (no effect yet)."""
+    """Seconds between two deliveries for one user."""
+    hybrid_delivery_per_minute: int = Field(default=10, ge=1)
+    """Deliveries a minute, over all users."""
+    hybrid_delivery_per_hour: int = Field(default=100, ge=1)
+    """Deliveries an hour, over all users."""
+    hybrid_delivery_fail_open: bool = False
+    """Whether deliveries go out all the same, with a warning, when what went out cannot be read."""
     hybrid_metrics_port: int = Field(default=9464, ge=0, le=65_535)
     """Port of `/metrics`, `/healthz`, `/readyz`; 0 = off."""
     hybrid_log_format: Literal["console", "json"] | None = None

@@ -115,6 +115,7 @@ class EventName(StrEnum):
     FALLBACK_STARTED = "fallback_started"
     DUPLICATE_IGNORED = "duplicate_ignored"
     PROVIDER_HEALTH_CHANGED = "provider_health_changed"
+    ONLYFANS_MESSAGE_SCHEDULED = "onlyfans_message_scheduled"
 
 
 class AlertName(StrEnum):
@@ -162,6 +163,10 @@ class LogEvent(StrEnum):
     WORKER_HALTED = "worker_halted"
     WORKER_RESUMED = "worker_resumed"
     INTERNAL_ERROR = "internal_error"
+    DELIVERY_WRITTEN = "delivery_written"
+    DELIVERIES_DELAYED = "deliveries_delayed"
+    DELIVERIES_FENCED = "deliveries_fenced"
+    DELIVERIES_UNPACED = "deliveries_unpaced"
     JOURNAL_DELAYED = "journal_delayed"
     RECORDER_STARTED = "recorder_started"
     RECORDER_STOPPED = "recorder_stopped"

@@ -17,7 +17,7 @@ __all__ = [
     "admin_client",
     "connection_options",
     "consumer",
-    "end_offsets",
+    "partitions_of",
     "producer",
     "ssl_context",
     "started",
@@ -118,10 +118,10 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
         await client.close()
 
 
-async def end_offsets(client: AIOKafkaConsumer, topic: str) -> dict[TopicPartition, int]:
-    """Give the end of each partition of a topic; empty when the topic does not exist."""
+async def partitions_of(client: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    """Give a topic's partitions; empty when the topic does not exist."""
     numbers = client.partitions_for_topic(topic)
     if not numbers:
-        return {}
-    partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
-    return dict(await client.end_offsets(partitions))
+        await client._client.force_metadata_update()  # noqa: SLF001 - no public way
+        numbers = client.partitions_for_topic(topic) or set()
+    return [TopicPartition(topic, number) for number in sorted(numbers)]

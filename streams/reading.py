@@ -8,7 +8,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.settings import Settings
-from streams.kafka import BrokerUnavailableError, consumer
+from streams.kafka import BrokerUnavailableError, consumer, partitions_of
 
 __all__ = ["read_topic"]
 
@@ -32,12 +32,7 @@ async def read_topic(
         await client.stop()
         raise BrokerUnavailableError(settings, error) from error
     try:
-        numbers = client.partitions_for_topic(topic)
-        if not numbers:
-            await client._client.force_metadata_update()  # noqa: SLF001 - no public way
-            await client.topics()
-            numbers = client.partitions_for_topic(topic) or set()
-        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        partitions = await partitions_of(client, topic)
         if not partitions:
             return
         client.assign(partitions)

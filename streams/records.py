@@ -1,6 +1,7 @@
 """From an outcome to the records of one transaction; pure."""
 
 import base64
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from schemas.vocabulary import EventName, WorkflowStatus
 
 __all__ = [
     "DEFERRAL_HEADER",
+    "DELIVERY_HEADER",
     "START_PREFIX",
     "Decided",
     "Identity",
@@ -37,6 +39,8 @@ __all__ = [
 START_PREFIX = "\x00start/"
 
 DEFERRAL_HEADER = "hybrid-deferral"
+#: On a result that is to be delivered: to whom and where, as JSON.
+DELIVERY_HEADER = "hybrid-delivery"
 REPLAY_COUNT_HEADER = "replay-count"
 REPLAYED_HEADER = "replayed-dead-letter-id"
 INTENT_ID_HEADER = "intent-id"
@@ -45,7 +49,7 @@ INTENT_ID_HEADER = "intent-id"
 MAX_PASSED_BYTES = 32_768
 
 #: Headers of ours that are rewritten, not passed through, when an intent is written again.
-OWN_HEADERS = frozenset({DEFERRAL_HEADER})
+OWN_HEADERS = frozenset({DEFERRAL_HEADER, DELIVERY_HEADER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +157,8 @@ def outcome_records(
         case Completed(result=result):
             status, name = WorkflowStatus.COMPLETED, EventName.WORKFLOW_COMPLETED
             provider = result.provider
-            records.append(
-                OutRecord(topics.results, key, result.to_json(), _public_headers(incoming, who))
-            )
+            headers = (*_public_headers(incoming, who), *_delivery_headers(intent))
+            records.append(OutRecord(topics.results, key, result.to_json(), headers))
             details: dict[str, object] = {"provider": provider, "result_id": result.result_id}
         case Failed():
             status, name = WorkflowStatus.FAILED, EventName.WORKFLOW_FAILED
@@ -328,6 +331,14 @@ def _public_headers(incoming: Incoming, who: Identity) -> tuple[tuple[str, bytes
     if intent is not None:
         described += [("intent-type", intent.type.encode()), ("tenant", intent.tenant.encode())]
     return (*passed, *described)
+
+
+def _delivery_headers(intent: WorkflowIntent | None) -> tuple[tuple[str, bytes], ...]:
+    """Say on a result that it is to be delivered, and to whom."""
+    if intent is None or not intent.send_to_onlyfans:
+        return ()
+    wanted = {"recipient_id": intent.recipient_id, "platforms": intent.platforms}
+    return ((DELIVERY_HEADER, json.dumps(wanted).encode()),)
 
 
 def _dead_letter_headers(

@@ -28,6 +28,7 @@ from agents.work import Completed, Deferred, Failed, Outcome
 from schemas.providers import RouteSpec
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
+from streams.deliveries import DeliveryPacer
 from streams.failpoints import FailPoints
 from streams.faust_app import Offsets, build_app
 from streams.identify import outline
@@ -47,6 +48,8 @@ __all__ = ["Worker", "WorkerEndedError"]
 #: Work is waiting, slots are free, and nothing has begun or ended for this long: a silent stall.
 STALL_LIMIT_S = 120
 STALLED_STATUS = 76
+#: Deliveries are paced by one process: the one that has this lane.
+DELIVERIES_LANE = 0
 #: After the drain budget, whatever a stop still does may take this long.
 STOP_GRACE_S = 15
 
@@ -113,6 +116,8 @@ class Worker:
             weights=settings.tenant_weights,
         )
         self._partitions = settings.hybrid_partitions
+        self._pacer = DeliveryPacer(settings, clock=clock, dice=dice, worker=name, log=log)
+        self._pacing: asyncio.Task[None] | None = None
         self.lanes: dict[int, Lane] = {}
         self.outcomes: Counter[str] = Counter()
         self._parts = LaneParts(
@@ -220,7 +225,7 @@ class Worker:
         app.cancel()
         with suppress(Exception, asyncio.CancelledError):
             await asyncio.wait_for(self._app.stop(), 8)
-        for task in self._tasks:
+        for task in {*self._tasks, *({self._pacing} if self._pacing else ())}:
             task.cancel()
         await self._journal.stop()
         for provider in self._providers.values():
@@ -275,6 +280,7 @@ class Worker:
         gone = [self.lanes.pop(number) for number in set(self.lanes) - numbers]
         for lane in gone:
             self._spawn(lane.close())
+        self._pace_deliveries(wanted=DELIVERIES_LANE in numbers)
         for lane in self.lanes.values():
             lane.resume()
         for number in sorted(numbers - set(self.lanes)):
@@ -282,6 +288,14 @@ class Worker:
         self.capacity.set_share(len(numbers) / self._partitions)
         self._log(LogEvent.PARTITIONS_ASSIGNED, lanes=sorted(numbers))
         self.intake.resume(self.lanes)
+
+    def _pace_deliveries(self, *, wanted: bool) -> None:
+        """Run the pacer where lane 0 is, and nowhere else."""
+        running = self._pacing is not None and not self._pacing.done()
+        if wanted and not running:
+            self._pacing = asyncio.get_running_loop().create_task(self._pacer.run())
+        elif self._pacing is not None and not wanted:
+            self._pacing.cancel()
 
     def _open_lane(self, number: int) -> None:
         lane = Lane(number, self._parts)

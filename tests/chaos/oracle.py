@@ -8,11 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
 from schemas.settings import Settings
 from streams.clickhouse import ClickHouse
-from streams.kafka import admin_client, consumer, started
+from streams.kafka import admin_client, consumer, partitions_of, started
 from streams.reading import read_topic
 
 __all__ = [
@@ -143,7 +141,7 @@ async def read_lag(settings: Settings) -> int:
     lag = 0
     async with started(consumer(settings)) as reader:
         for topic in settings.topics.sources:
-            for tp in await _partitions(reader, topic):
+            for tp in await partitions_of(reader, topic):
                 reader.assign([tp])
                 end = (await reader.end_offsets([tp]))[tp]
                 found = committed.get(tp)
@@ -152,8 +150,3 @@ async def read_lag(settings: Settings) -> int:
                     for records in (await reader.getmany(tp, timeout_ms=200)).values():
                         lag += len(records)
     return lag
-
-
-async def _partitions(reader: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    await reader.topics()
-    return [TopicPartition(topic, one) for one in sorted(reader.partitions_for_topic(topic) or ())]

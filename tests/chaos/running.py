@@ -33,6 +33,9 @@ ENVIRONMENT = {
     # Tests of one fault after the other share a stack: breakers have tests of their own.
     "HYBRID_BREAKER_CALLS": "100000",
     "HYBRID_BREAKER_OPEN": "0.5",
+    "HYBRID_DELIVERY_SPACING": "1.5",
+    "HYBRID_DELIVERY_PER_MINUTE": "1000",
+    "HYBRID_DELIVERY_PER_HOUR": "10000",
     "HYBRID_CONCURRENCY": "32",
     "HYBRID_LOG_LEVEL": "info",
 }

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from streams.publish import open_producer
+from tests.chaos.oracle import read_lag
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
 
@@ -67,3 +68,11 @@ def test_a_duplicate_of_a_deferred_intent_waits_with_it(case: Case) -> None:
     case.result()
     assert len(case.calls()) == 3
     assert not case.outcomes().doubled()
+
+
+def test_the_oracle_of_lag_sees_what_is_not_done_yet(case: Case) -> None:
+    """The chaos runs end with it: it must be able to say something else than 0."""
+    case.publish(case.intent({"note": "[[sim:latency_ms=2500]]"}))
+    eventually(lambda: asyncio.run(read_lag(case.stack.settings)), lambda lag: lag == 1)
+    case.result()
+    eventually(lambda: asyncio.run(read_lag(case.stack.settings)), lambda lag: lag == 0)
