@@ -10,7 +10,7 @@ from agents.providers import ChatReply
 from agents.usage import Usage
 from agents.work import Task
 from schemas.attempt import ProviderAttempt
-from schemas.events import DeferralState
+from schemas.events import CachedAnswer, DeferralState
 from schemas.outcome import (
     AttemptSummary,
     AzureExecutionResult,
@@ -45,6 +45,8 @@ class Execution:
     calls_here: int = 0
     repairs: int = 0
     spent: Decimal = Decimal(0)
+    #: Of it, what this execution's own calls cost.
+    paid: Decimal = Decimal(0)
     unpriced: bool = False
     #: What calls may have cost of which no answer was read.
     at_risk: Decimal = Decimal(0)
@@ -136,6 +138,7 @@ class Execution:
             self.unpriced = True
         else:
             self.spent += attempt.cost_usd
+            self.paid += attempt.cost_usd
         if not attempt.cost_usd:
             self.risk(attempt.cost_upper_usd)
         self._waited_here_s = 0.0
@@ -228,6 +231,33 @@ class Execution:
             attempts=self.summaries,
             fallback_history=self.fallbacks,
             spent_usd=self.known_spend(),
+        )
+
+    def cached_result(
+        self, answer: CachedAnswer, structured: object, *, result_id: str, now: datetime
+    ) -> WorkflowResult:
+        """Build the result of a request whose answer was there already."""
+        intent = self.task.intent
+        return RESULT_CLASSES.get(answer.provider, WorkflowResult)(
+            result_id=result_id,
+            intent_id=self.task.intent_id,
+            deduplication_id=intent.deduplication_id,
+            type=intent.type,
+            tenant=intent.tenant,
+            user_id=intent.user_id,
+            provider=answer.provider,
+            model=answer.served_model,
+            content=answer.content,
+            structured=structured,
+            finish_reason=answer.finish_reason or None,
+            cost_info=CostInfo(cost_usd=Decimal(0)),
+            total_cost_usd=self.known_spend(),
+            metadata=ResultMetadata(attempt=0, total_retries=0, cached=True),
+            fallback_history=self.fallbacks,
+            timings=self.timings(now),
+            trace_context=intent.trace_context,
+            request_metadata=intent.metadata,
+            completed_at=now,
         )
 
     def result(

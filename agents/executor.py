@@ -4,11 +4,14 @@ The policy decides (`agents.policy`), this module does. A call that did not end 
 record at once; the last one travels with the outcome in the lane's transaction.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, assert_never
 
 from agents.attempts import Answer, Attempts, characters
+from agents.budgets import Spending
+from agents.cache import AnswerCache, request_key, time_to_live_s
 from agents.calls import Call, Caller, Journal, Permit
 from agents.capacity import Capacity
 from agents.clock import Clock, Dice, uuid7
@@ -35,12 +38,13 @@ from agents.prices import DEFAULT_OUTPUT_TOKENS, affordable_output
 from agents.prompts import render
 from agents.providers import Provider
 from agents.routes import Router
-from agents.structured import check_schema
+from agents.structured import check_schema, parse_answer
 from agents.usage import estimate_tokens
 from agents.work import Completed, Deferred, Failed, Outcome, Task
 from schemas.attempt import ProviderAttempt
+from schemas.events import CachedAnswer
 from schemas.outcome import FallbackStep
-from schemas.vocabulary import DeadLetterReason, LogEvent
+from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent
 
 __all__ = ["Executor"]
 
@@ -56,6 +60,9 @@ class Executor:
         capacity: Capacity,
         policy: RetryPolicy,
         hedging: HedgePolicy,
+        spending: Spending,
+        cache: AnswerCache,
+        cache_ttl_s: float,
         prompts: Mapping[str, str],
         journal: Journal,
         clock: Clock,
@@ -69,6 +76,10 @@ class Executor:
         self._capacity = capacity
         self._policy = policy
         self._hedging = hedging
+        self._spending = spending
+        self._cache = cache
+        self._cache_ttl_s = cache_ttl_s
+        self._flights: dict[str, asyncio.Future[None]] = {}
         self._prompts = prompts
         self._journal = journal
         self._clock = clock
@@ -92,20 +103,21 @@ class Executor:
         """Bring one intent to its outcome; raises LaneLostError when the lane is gone."""
         run = Execution(task, self._clock.now())
         providers = self._router.route(task.intent)
-        early = self._without_call(run, providers)
-        if early is None:
+        outcome = self._without_call(run, providers)
+        if outcome is None:
             self._say(LogEvent.WORKFLOW_STARTED, run, type=task.intent.type)
-            early = await self._pursue(run, providers, permit)
-        if isinstance(early, Failed):
+            outcome = await self._answer(run, providers, permit)
+        outcome = replace(outcome, paid_usd=run.paid)
+        if isinstance(outcome, Failed):
             self._say(
                 LogEvent.WORKFLOW_FAILED,
                 run,
                 level="warning",
-                reason=early.reason.value,
-                error_code=early.code,
+                reason=outcome.reason.value,
+                error_code=outcome.code,
                 calls=run.calls,
             )
-        return early
+        return outcome
 
     def _without_call(self, run: Execution, providers: tuple[str, ...]) -> Outcome | None:
         """End what needs no provider to be ended."""
@@ -116,7 +128,73 @@ class Executor:
         if not providers:
             message = f"provider {intent.force_provider} is not configured"
             return refused(run, DeadLetterReason.REJECTED, "provider_not_configured", message)
-        return self._too_early(run)
+        return self._over_budget(run) or self._too_early(run)
+
+    def _over_budget(self, run: Execution) -> Failed | Deferred | None:
+        """Put aside, or end, what its tenant may not pay for now."""
+        over = self._spending.over(run.task.intent.tenant, self._clock.now())
+        if over is None:
+            return None
+        if over.budget.then == "dead_letter":
+            message = f"the tenant's budget of {over.budget.usd} USD a {over.budget.per} is spent"
+            return refused(
+                run,
+                DeadLetterReason.BUDGET,
+                "tenant_budget_spent",
+                message,
+                error_class=ErrorClass.UNKNOWN,
+                action="raise the tenant's budget, or replay in the next period",
+            )
+        index, delay = rung(self._policy, over.resets_in_s)
+        # Looked at again at each hop: a budget may be raised meanwhile.
+        not_before_ms = self._clock.now_ms() + int(min(delay, over.resets_in_s) * 1000)
+        return self._defer(run, Defer(index, delay, not_before_ms, "budget", counted=False), None)
+
+    async def _answer(
+        self, run: Execution, providers: tuple[str, ...], permit: Permit
+    ) -> Completed | Failed | Deferred:
+        """Call, unless the same request has been answered, or is being answered, already."""
+        ttl_s = time_to_live_s(run.task.intent, self._cache_ttl_s)
+        if ttl_s is None:
+            return await self._pursue(run, providers, permit)
+        model = run.task.intent.model or self._providers[providers[0]].model
+        key = request_key(run.task.intent, model, render(run.task.intent, self._prompts))
+        while True:
+            hit = self._cache.get(key, now_ms=self._clock.now_ms(), ttl_s=ttl_s)
+            if hit is not None:
+                return self._complete_cached(run, hit)
+            flight = self._flights.get(key)
+            if flight is None:
+                break
+            await asyncio.wait({flight})
+        self._flights[key] = asyncio.get_running_loop().create_future()
+        try:
+            outcome = await self._pursue(run, providers, permit)
+        finally:
+            self._flights.pop(key).set_result(None)
+        if isinstance(outcome, Completed):
+            result = outcome.result
+            answer = CachedAnswer(
+                provider=result.provider,
+                served_model=result.model,
+                content=result.content,
+                finish_reason=result.finish_reason or "",
+                stored_at_ms=self._clock.now_ms(),
+            )
+            self._cache.put(key, answer)
+            return replace(outcome, cached=(key, answer))
+        return outcome
+
+    def _complete_cached(self, run: Execution, answer: CachedAnswer) -> Completed:
+        schema = run.task.intent.response_schema
+        result = run.cached_result(
+            answer,
+            parse_answer(answer.content, schema) if schema is not None else None,
+            result_id=uuid7(self._clock.now_ms(), self._dice),
+            now=self._clock.now(),
+        )
+        self._say(LogEvent.CACHE_HIT, run, provider=answer.provider)
+        return Completed(result, None)
 
     async def _pursue(
         self, run: Execution, providers: tuple[str, ...], permit: Permit

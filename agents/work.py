@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from schemas.attempt import ProviderAttempt
 from schemas.base import Headers
-from schemas.events import DeferralState
+from schemas.events import CachedAnswer, DeferralState
 from schemas.intent import WorkflowIntent
 from schemas.outcome import AttemptSummary, FallbackStep, RecordSource, WorkflowResult
 from schemas.vocabulary import DeadLetterReason, ErrorClass
@@ -39,8 +39,12 @@ class Completed:
     """The intent has its result."""
 
     result: WorkflowResult
-    last_attempt: ProviderAttempt
+    last_attempt: ProviderAttempt | None
     fallbacks: tuple[FallbackStep, ...] = ()
+    #: The answer for the cache, under the name of its request.
+    cached: tuple[str, CachedAnswer] | None = None
+    #: What the calls of this execution cost, in dollars.
+    paid_usd: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Failed:
     attempts: tuple[AttemptSummary, ...] = ()
     fallbacks: tuple[FallbackStep, ...] = ()
     spent_usd: Decimal | None = field(default=Decimal(0))
+    paid_usd: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class Deferred:
     topic_index: int
     state: DeferralState
     last_attempt: ProviderAttempt | None = None
+    paid_usd: Decimal = Decimal(0)
 
 
 Outcome = Completed | Failed | Deferred

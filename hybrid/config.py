@@ -20,7 +20,7 @@ __all__ = ["load_settings", "need_clickhouse", "need_kafka"]
 SECRET_WORDS = ("key", "password", "url")
 NOT_SECRET = ("openai_base_url",)
 #: Settings that are tables of hybrid.toml, never variables.
-TABLES = ("providers", "routes", "tenant_weights", "policy")
+TABLES = ("providers", "routes", "budgets", "tenant_weights", "policy")
 
 
 def load_settings(
@@ -99,9 +99,7 @@ def _read_file(file: Path) -> dict[str, Any]:
         message = f"{file} has names that are not settings: {', '.join(unknown)}"
         raise UsageError(message)
     return {
-        name: ",".join(map(str, value))
-        if isinstance(value, list) and name not in {"providers", "routes"}
-        else value
+        name: ",".join(map(str, value)) if isinstance(value, list) and name not in TABLES else value
         for name, value in document.items()
     }
 

@@ -11,6 +11,7 @@ from schemas.vocabulary import EventName, WorkflowStatus
 
 __all__ = [
     "Alert",
+    "CachedAnswer",
     "DeferralState",
     "Delivery",
     "HybridWorkflowState",
@@ -64,6 +65,16 @@ class StartRecord(Message):
     """How often an intent was started without an end (internal); a tombstone when it ended."""
 
     count: int
+
+
+class CachedAnswer(Message):
+    """An answer that was paid for, kept for the same request (internal)."""
+
+    provider: str
+    served_model: str
+    content: str
+    finish_reason: str = ""
+    stored_at_ms: int
 
 
 class DeferralState(Message):

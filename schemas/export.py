@@ -6,7 +6,15 @@ from typing import Any
 
 from schemas.attempt import ProviderAttempt
 from schemas.base import Message
-from schemas.events import Alert, Delivery, HybridWorkflowState, LedgerRecord, WorkflowEvent
+from schemas.budgets import SpendRecord
+from schemas.events import (
+    Alert,
+    CachedAnswer,
+    Delivery,
+    HybridWorkflowState,
+    LedgerRecord,
+    WorkflowEvent,
+)
 from schemas.intent import WorkflowIntent
 from schemas.outcome import DeadLetter, WorkflowResult
 from schemas.topics import Topics
@@ -25,6 +33,8 @@ MESSAGES: dict[str, type[Message]] = {
         LedgerRecord,
         Delivery,
         Alert,
+        CachedAnswer,
+        SpendRecord,
     )
 }
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
+from schemas.budgets import BudgetSpec
 from schemas.providers import ProviderSpec, RouteSpec
 from schemas.topics import Topics
 from schemas.vocabulary import FailureKind
@@ -91,6 +92,10 @@ class Settings(BaseModel):
     """At most this share of a worker's newest 1,000 calls may be such rivals."""
     hybrid_hedge_usd_per_hour: float = Field(default=1.0, gt=0)
     """Dollars an hour that the rivals of one worker may cost, by their upper bounds."""
+    hybrid_cache_ttl: float = Field(default=3600.0, gt=0, le=86_400)
+    """Seconds for which an answer is taken again by intents with `"cache": true`."""
+    hybrid_cache_bytes: int = Field(default=64 * 1_048_576, ge=0)
+    """Bytes of answers that a worker keeps in memory for that."""
     hybrid_concurrency: int = Field(default=256, ge=1, le=100_000)
     """Intents in flight in one worker; an eighth (16 at most) is kept for urgent ones."""
     hybrid_deduplication_window: int = Field(default=86_400, ge=1)
@@ -130,6 +135,8 @@ class Settings(BaseModel):
     follows a failure at a provider at once, in place of the table in failures.md."""
     provider_keys: dict[str, SecretStr] = Field(default_factory=dict)
     """The values of the key variables that `[[providers]]` name (from the environment only)."""
+    budgets: tuple[BudgetSpec, ...] = ()
+    """`[[budgets]]` tables of hybrid.toml: what tenants may spend an hour, a day, a month."""
     tenant_weights: dict[str, float] = Field(default_factory=dict)
     """Table of hybrid.toml: share of the slots by tenant, relative to 1 for all others."""
     hybrid_fail_point: str | None = None

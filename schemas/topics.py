@@ -87,6 +87,16 @@ class Topics:
         return f"{self.prefix}.alerts"
 
     @property
+    def cache(self) -> str:
+        """CachedAnswer (internal), compacted."""
+        return f"{self.prefix}.cache"
+
+    @property
+    def spend(self) -> str:
+        """SpendRecord (internal), compacted."""
+        return f"{self.prefix}.spend"
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The topics that workers consume; a lane is one partition number of all of them."""
         return (self.intents, self.urgent, *self.deferred)
@@ -102,6 +112,8 @@ class Topics:
             self.events,
             self.state,
             self.ledger,
+            self.cache,
+            self.spend,
         )
 
     def specs(self) -> tuple[TopicSpec, ...]:
@@ -121,4 +133,6 @@ class Topics:
             ),
             TopicSpec(self.deliveries, "Delivery", week),
             TopicSpec(self.alerts, "Alert", 30 * DAY_MS),
+            TopicSpec(self.cache, "CachedAnswer", DAY_MS, compact=True),
+            TopicSpec(self.spend, "SpendRecord", 40 * DAY_MS, compact=True),
         )

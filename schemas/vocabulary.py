@@ -123,6 +123,8 @@ class AlertName(StrEnum):
 
     PROVIDER_DOWN = "provider_down"  # it refuses all calls: key, quota or deployment
     PROVIDER_FAILING = "provider_failing"  # its breaker is open
+    BUDGET_SOFT = "budget_soft"  # a tenant has spent the alert's share of a budget
+    BUDGET_HARD = "budget_hard"  # a tenant has spent all of it
     MOSTLY_DEAD_LETTERS = "mostly_dead_letters"  # a worker has stopped for it
 
 
@@ -167,6 +169,8 @@ class LogEvent(StrEnum):
     DELIVERIES_DELAYED = "deliveries_delayed"
     DELIVERIES_FENCED = "deliveries_fenced"
     DELIVERIES_UNPACED = "deliveries_unpaced"
+    CACHE_HIT = "cache_hit"
+    FOLLOW_DELAYED = "follow_delayed"
     JOURNAL_DELAYED = "journal_delayed"
     RECORDER_STARTED = "recorder_started"
     RECORDER_STOPPED = "recorder_stopped"

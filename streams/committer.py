@@ -53,6 +53,7 @@ class Committer:
         """Start the producer, then read the ledger; gives the entries read; raises KafkaError."""
         # In this order: once the producer is started nobody else can write, so the end is the end.
         self._producer = await self._parts.broker.open_producer(self._lane)
+        self._parts.spending.forget(self._lane)
         return await self._parts.broker.read_ledger(self._lane, self._ledger)
 
     def start(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from agents.budgets import Crossing, Spending
 from agents.clock import Clock, Dice
 from agents.executor import Executor
 from agents.log import Log
@@ -91,5 +92,7 @@ class LaneParts:
     fail_points: FailPoints
     lease_holds: Callable[[], bool]
     broker: LaneBroker
+    spending: Spending
     on_outcome: Callable[[Outcome], None] = lambda _outcome: None
     on_fenced: Callable[[int], None] = lambda _lane: None
+    on_crossing: Callable[[Crossing], None] = lambda _crossing: None

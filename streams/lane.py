@@ -10,7 +10,7 @@ the delivery done.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from aiokafka.errors import KafkaError
@@ -29,6 +29,7 @@ from streams.records import (
     Incoming,
     duplicate_records,
     outcome_records,
+    spend_record,
     start_record,
 )
 
@@ -132,6 +133,7 @@ class Lane:
         # Those who wait for permission learn that none will come.
         self._may_run.set()
         self._committer.abandon()
+        self._parts.spending.forget(self.number)
 
     def _release_all(self) -> None:
         jobs, self._jobs = list(self._jobs.values()), {}
@@ -284,7 +286,21 @@ class Lane:
         if any(record.size > limit for record in decided.records):
             outcome = _too_large_failure(outcome)
             decided = self._records(job, outcome, outcome_id)
-        job.outcome, job.decided = outcome, decided
+        job.outcome, job.decided = outcome, self._booked(job, outcome, decided)
+
+    def _booked(self, job: Job, outcome: Outcome, decided: Decided) -> Decided:
+        """Add what the tenant has spent, where somebody watches over it."""
+        parts, intent = self._parts, job.who.intent
+        if intent is None:
+            return decided
+        booked = parts.spending.add(self.number, intent.tenant, outcome.paid_usd, parts.clock.now())
+        if booked is None:
+            return decided
+        record, crossings = booked
+        for crossing in crossings:
+            parts.on_crossing(crossing)
+        spent = spend_record(parts.settings.topics, record)
+        return replace(decided, records=(*decided.records, spent))
 
     def _records(self, job: Job, outcome: Outcome, outcome_id: str) -> Decided:
         parts = self._parts

@@ -8,12 +8,13 @@ from typing import Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from agents.budgets import Spending
 from agents.clock import Clock, SystemClock
 from agents.log import Log, silent
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka import consumer, producer, started
-from streams.ledger import Ledger, read_ledger
+from streams.ledger import Ledger, read_ledger, read_spend
 
 __all__ = ["KafkaLaneBroker", "LaneBroker", "LaneProducer"]
 
@@ -69,9 +70,15 @@ class KafkaLaneBroker:
     """The real one."""
 
     def __init__(
-        self, settings: Settings, *, clock: Clock | None = None, log: Log = silent
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        log: Log = silent,
+        spending: Spending | None = None,
     ) -> None:
         """Keep the parts."""
+        self._spending = spending
         self._settings = settings
         self._clock = clock or SystemClock()
         self._log = log
@@ -97,8 +104,10 @@ class KafkaLaneBroker:
         return lane_producer
 
     async def read_ledger(self, lane: int, ledger: Ledger) -> int:
-        """Read the ledger topic; raises KafkaError, TimeoutError."""
+        """Read the ledger topic, and what the lane has spent; raises KafkaError, TimeoutError."""
         progress = partial(self._say_progress, lane)
+        if self._spending is not None and self._settings.budgets:
+            await read_spend(self._settings, lane, self._spending.learn)
         return await read_ledger(self._settings, lane, ledger, on_progress=progress)
 
     def _say_progress(self, lane: int, offset: int, end: int) -> None:

@@ -16,13 +16,14 @@ from hashlib import blake2b
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from schemas.budgets import SpendRecord
 from schemas.events import LedgerRecord, StartRecord
 from schemas.settings import Settings
 from schemas.vocabulary import WorkflowStatus
 from streams.kafka import consumer, started
 from streams.records import START_PREFIX
 
-__all__ = ["Entry", "Ledger", "read_ledger"]
+__all__ = ["Entry", "Ledger", "read_ledger", "read_spend"]
 
 _STATUSES = tuple(WorkflowStatus)
 _LAYOUT = struct.Struct(">BBBHqq16s")
@@ -151,6 +152,21 @@ async def read_ledger(
             on_progress=on_progress,
             idle_limit_s=idle_limit_s,
         )
+
+
+async def read_spend(
+    settings: Settings, partition: int, learn: Callable[[SpendRecord], None]
+) -> None:
+    """Read what a lane has spent, to the end; raises KafkaError, TimeoutError."""
+    tp = TopicPartition(settings.topics.spend, partition)
+    async with started(consumer(settings)) as reader:
+        reader.assign([tp])
+        end = (await reader.end_offsets([tp]))[tp]
+        await reader.seek_to_beginning(tp)
+        async with asyncio.timeout(30):
+            while await reader.position(tp) < end:
+                for record in (await reader.getmany(tp, timeout_ms=200)).get(tp, []):
+                    learn(SpendRecord.model_validate_json(record.value or b""))
 
 
 async def _read_to_end(

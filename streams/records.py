@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from agents.work import Completed, Deferred, Failed, Outcome
 from schemas.attempt import ProviderAttempt
 from schemas.base import Headers, Message
+from schemas.budgets import SpendRecord
 from schemas.events import (
     DeferralState,
     HybridWorkflowState,
@@ -32,6 +33,7 @@ __all__ = [
     "duplicate_records",
     "header",
     "outcome_records",
+    "spend_record",
     "start_record",
 ]
 
@@ -159,6 +161,9 @@ def outcome_records(
             provider = result.provider
             headers = (*_public_headers(incoming, who), *_delivery_headers(intent))
             records.append(OutRecord(topics.results, key, result.to_json(), headers))
+            if outcome.cached is not None:
+                name_of_request, answer = outcome.cached
+                records.append(OutRecord(topics.cache, name_of_request.encode(), answer.to_json()))
             details: dict[str, object] = {"provider": provider, "result_id": result.result_id}
         case Failed():
             status, name = WorkflowStatus.FAILED, EventName.WORKFLOW_FAILED
@@ -245,6 +250,12 @@ def duplicate_records(
         occurred_at=now,
     )
     return OutRecord(topics.events, who.intent_id.encode(), event.to_json())
+
+
+def spend_record(topics: Topics, record: SpendRecord) -> OutRecord:
+    """Build the record of what a lane has spent for a tenant."""
+    key = f"{record.lane}/{record.tenant}".encode()
+    return OutRecord(topics.spend, key, record.to_json(), partition=record.lane)
 
 
 def start_record(topics: Topics, key: str, count: int | None, *, lane: int) -> OutRecord:

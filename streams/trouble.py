@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Protocol, assert_never
 
+from agents.budgets import Crossing
 from agents.capacity import HealthChange
 from agents.clock import Clock, Dice, uuid7
 from agents.health import HealthState
 from agents.log import Log
 from agents.work import Completed, Outcome
+from schemas.base import format_usd
 from schemas.events import WorkflowEvent
 from schemas.topics import Topics
 from schemas.vocabulary import AlertName, EventName, LogEvent
@@ -104,6 +106,23 @@ class Trouble:
             case _:
                 assert_never(change.after)
         self._flow.look_again()
+
+    def crossed(self, crossing: Crossing) -> None:
+        """Say that a tenant has reached a budget, or the share of it that is worth an alert."""
+        budget = crossing.budget
+        follows = {
+            "defer": "its intents wait for the next period",
+            "dead_letter": "its intents become dead letters until the next period",
+        }[budget.then]
+        self._alerts.raised(
+            AlertName.BUDGET_HARD if crossing.hard else AlertName.BUDGET_SOFT,
+            f"{crossing.tenant}/{budget.per}/{crossing.period}",
+            f"tenant {crossing.tenant} has spent {format_usd(crossing.spent_usd)} of "
+            f"{format_usd(budget.usd)} USD in the {budget.per} {crossing.period}"
+            + (f": {follows}" if crossing.hard else ""),
+            tenant=crossing.tenant,
+            severity="critical" if crossing.hard else "warning",
+        )
 
     def note(self, outcome: Outcome) -> None:
         """Note an outcome; stops the intake when nearly all are dead letters."""

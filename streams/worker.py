@@ -10,9 +10,13 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 from faust.types import TP
+from pydantic import ValidationError
 
+from agents.budgets import Spending
+from agents.cache import AnswerCache
 from agents.capacity import Capacity
 from agents.clock import Clock, Dice
 from agents.executor import Executor
@@ -25,12 +29,15 @@ from agents.policy import RetryPolicy
 from agents.providers import Provider
 from agents.routes import Router
 from agents.work import Completed, Deferred, Failed, Outcome
+from schemas.budgets import SpendRecord
+from schemas.events import CachedAnswer
 from schemas.providers import RouteSpec
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.deliveries import DeliveryPacer
 from streams.failpoints import FailPoints
 from streams.faust_app import Offsets, build_app
+from streams.follow import follow
 from streams.identify import outline
 from streams.instance import require_free_instance
 from streams.intake import Intake
@@ -118,6 +125,8 @@ class Worker:
         self._partitions = settings.hybrid_partitions
         self._pacer = DeliveryPacer(settings, clock=clock, dice=dice, worker=name, log=log)
         self._pacing: asyncio.Task[None] | None = None
+        self._spending = Spending(settings.budgets)
+        self._cache = AnswerCache(settings.hybrid_cache_bytes)
         self.lanes: dict[int, Lane] = {}
         self.outcomes: Counter[str] = Counter()
         self._parts = LaneParts(
@@ -137,6 +146,9 @@ class Worker:
                     most_share=settings.hybrid_hedge_share,
                     most_usd_an_hour=Decimal(str(settings.hybrid_hedge_usd_per_hour)),
                 ),
+                spending=self._spending,
+                cache=self._cache,
+                cache_ttl_s=settings.hybrid_cache_ttl,
                 prompts=prompts,
                 journal=self._journal,
                 clock=clock,
@@ -152,7 +164,9 @@ class Worker:
             log=log,
             fail_points=fail_points,
             lease_holds=self._lease.holds,
-            broker=KafkaLaneBroker(settings, clock=clock, log=log),
+            broker=KafkaLaneBroker(settings, clock=clock, log=log, spending=self._spending),
+            spending=self._spending,
+            on_crossing=self._trouble.crossed,
             on_outcome=self._count,
             on_fenced=self._after_fencing,
         )
@@ -186,6 +200,9 @@ class Worker:
         self._spawn(self.intake.dispatch_forever())
         self._spawn(self._watch_stalls())
         self._spawn(self._prune_ledgers())
+        self._follow(self._settings.topics.cache, self._cached)
+        if self._settings.budgets:
+            self._follow(self._settings.topics.spend, self._spent)
         app = asyncio.create_task(self._app.start())
         crashed = asyncio.create_task(self._until_crashed(app))
         stopping = asyncio.create_task(self._stopping.wait())
@@ -374,6 +391,20 @@ class Worker:
             case Deferred():
                 self.outcomes["deferred"] += 1
         self._trouble.note(outcome)
+
+    # ── what other workers say ──────────────────────────────────────────────────────────────
+
+    def _follow(self, topic: str, take: Callable[[ConsumerRecord], None]) -> None:
+        self._spawn(follow(self._settings, topic, take, clock=self._clock, log=self._log))
+
+    def _cached(self, record: ConsumerRecord) -> None:
+        with suppress(ValidationError):
+            answer = CachedAnswer.model_validate_json(record.value or b"")
+            self._cache.put((record.key or b"").decode(), answer)
+
+    def _spent(self, record: ConsumerRecord) -> None:
+        with suppress(ValidationError):
+            self._spending.learn(SpendRecord.model_validate_json(record.value or b""))
 
     # ── watching ────────────────────────────────────────────────────────────────────────────
 

@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from agents.failures import FACETS, Failure
 from agents.policy import Defer, Fallback, GiveUp, Limits, Retry, RetryPolicy, Situation, decide
+from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
 from schemas.providers import ProviderSpec, RouteSpec
 from schemas.settings import Settings
@@ -45,6 +46,12 @@ providers = ["vllm", "azure-eu"]
 [policy]
 azure-eu_timeout = "vllm"
 azure-eu_rate_limit = "defer 60"
+
+[[budgets]]
+tenant = "acme"
+per = "day"
+usd = 25
+then = "defer"
 
 [tenant_weights]
 acme = 3
@@ -140,7 +147,7 @@ def configuration() -> str:
         "| variable | default | meaning |",
         "|---|---|---|",
     ]
-    tables = {"providers", "routes", "policy", "tenant_weights"}
+    tables = {"providers", "routes", "budgets", "policy", "tenant_weights"}
     for name, field in Settings.model_fields.items():
         if name in {*tables, "provider_keys"}:
             continue
@@ -153,7 +160,11 @@ def configuration() -> str:
         "",
         *(f"    {line}" for line in EXAMPLE.strip().splitlines()),
     ]
-    for name, model in (("providers", ProviderSpec), ("routes", RouteSpec)):
+    for name, model in (
+        ("providers", ProviderSpec),
+        ("routes", RouteSpec),
+        ("budgets", BudgetSpec),
+    ):
         lines += ["", f"`[[{name}]]`: {_text(Settings.model_fields[name])}", ""]
         lines += ["| field | default | meaning |", "|---|---|---|"]
         lines += [

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from agents.budgets import Spending
+from agents.cache import AnswerCache
 from agents.capacity import Capacity
 from agents.clock import ManualClock, SystemDice
 from agents.executor import Executor
@@ -80,6 +82,7 @@ class World:
         self.clock = ManualClock(NOW)
         self.policy: dict[str, Any] = {"jitter": 0.0}
         self.hedging = HedgePolicy()
+        self.spending = Spending(())
         self.breaker_calls = 1000
         self.runs = 1
 
@@ -122,6 +125,9 @@ class World:
                 ),
                 policy=RetryPolicy(**self.policy),
                 hedging=self.hedging,
+                spending=self.spending,
+                cache=AnswerCache(1_000_000),
+                cache_ttl_s=3600,
                 prompts=load_prompts(),
                 journal=journal,
                 clock=self.clock,

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from agents.budgets import Spending
 from agents.clock import ManualClock, SystemDice
 from agents.log import silent
 from agents.work import Completed, Task
@@ -157,6 +158,7 @@ class ModelWorker:
             fail_points=FailPoints(None),
             lease_holds=lambda: self.holds,
             broker=broker,
+            spending=Spending(()),
             on_fenced=lambda _lane: setattr(self, "fenced", True),
         )
         self.lane = Lane(3, parts)

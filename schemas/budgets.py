@@ -1,0 +1,41 @@
+"""Budgets of tenants as configuration, and what has been spent as a record."""
+
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.base import Message, Usd
+
+__all__ = ["PERIODS", "BudgetSpec", "Period", "SpendRecord"]
+
+Period = Literal["hour", "day", "month"]
+#: Each period with the strftime form of its name, in UTC.
+PERIODS: dict[Period, str] = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
+
+
+class BudgetSpec(BaseModel):
+    """What a tenant may spend."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    tenant: str
+    """The tenant; `*` = each tenant that has no budget of its own for the period."""
+    per: Period
+    """Calendar hour, day or month, in UTC."""
+    usd: Decimal = Field(gt=0)
+    """Dollars; at this limit no further call is made for the tenant."""
+    soft: float = Field(default=0.8, gt=0, le=1)
+    """Share of it at which an alert is raised."""
+    then: Literal["defer", "dead_letter"] = "defer"
+    """What becomes of intents over the limit: wait for the next period, or end (`budget`)."""
+
+
+class SpendRecord(Message):
+    """What a lane has spent for a tenant (internal); the newest counts."""
+
+    tenant: str
+    lane: int
+    periods: dict[Period, tuple[str, Usd]] = Field(
+        description="period → its name, such as 2026-01-31, and the dollars spent in it"
+    )

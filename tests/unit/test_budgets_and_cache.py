@@ -1,0 +1,143 @@
+"""What tenants spent, and answers that need not be paid for again."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.budgets import Spending
+from agents.cache import AnswerCache, request_key, time_to_live_s
+from schemas.budgets import BudgetSpec, SpendRecord
+from schemas.events import CachedAnswer
+from tests.builders import an_intent
+
+NOON = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
+
+
+def a_budget(**changes: Any) -> BudgetSpec:
+    return BudgetSpec.model_validate({"tenant": "acme", "per": "day", "usd": "10", **changes})
+
+
+def spend(spending: Spending, usd: str, *, lane: int = 0, now: datetime = NOON) -> list[bool]:
+    """Spend, and give whether the limits that were reached are hard ones."""
+    booked = spending.add(lane, "acme", Decimal(usd), now)
+    assert booked is not None
+    return [one.hard for one in booked[1]]
+
+
+def test_a_tenant_without_a_budget_is_not_counted() -> None:
+    assert Spending([a_budget()]).add(0, "other", Decimal(5), NOON) is None
+
+
+def test_each_limit_is_told_once_and_the_hard_one_holds_until_the_next_period() -> None:
+    spending = Spending([a_budget()])
+    assert spend(spending, "7.9") == []
+    assert spending.over("acme", NOON) is None
+    assert spend(spending, "0.1", lane=1) == [False]
+    assert spend(spending, "3", lane=2) == [True]
+    assert spend(spending, "1") == []
+    over = spending.over("acme", NOON)
+    assert over is not None
+    assert (over.spent_usd, over.resets_in_s) == (Decimal("12.0"), 11.5 * 3600)
+    assert spending.over("acme", NOON.replace(month=2, day=1)) is None
+
+
+@pytest.mark.parametrize(("per", "seconds"), [("hour", 1800), ("day", 41_400), ("month", 41_400)])
+def test_periods_are_those_of_the_calendar(per: str, seconds: float) -> None:
+    spending = Spending([a_budget(per=per)])
+    spend(spending, "10")
+    over = spending.over("acme", NOON)
+    assert over is not None
+    assert over.resets_in_s == seconds
+
+
+def test_a_tenants_own_budget_wins_over_the_one_for_everybody() -> None:
+    spending = Spending([a_budget(tenant="*", usd="1"), a_budget(usd="5")])
+    spend(spending, "2")
+    assert spending.over("acme", NOON) is None
+    assert spending.add(0, "small", Decimal(2), NOON) is not None
+    assert spending.over("small", NOON) is not None
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.decimals("0", "5", places=3)), max_size=30))
+def test_sums_survive_a_restart_and_are_the_same_at_every_worker(
+    spent: list[tuple[int, Decimal]],
+) -> None:
+    """Records are all that one worker knows of another, and all that is left after a crash."""
+    first, other = Spending([a_budget()]), Spending([a_budget()])
+    for lane, usd in spent:
+        booked = first.add(lane, "acme", usd, NOON)
+        assert booked is not None
+        other.learn(SpendRecord.model_validate_json(booked[0].to_json()))
+    total = sum((usd for _, usd in spent), Decimal(0))
+    assert first.spent("acme", "day", NOON) == other.spent("acme", "day", NOON) == total
+    booked = other.add(0, "acme", Decimal(1), NOON)
+    assert booked is not None
+    assert other.spent("acme", "month", NOON) == total + 1
+
+
+def test_what_was_booked_and_never_committed_is_forgotten_with_the_lane() -> None:
+    spending = Spending([a_budget()])
+    booked = spending.add(3, "acme", Decimal(2), NOON)
+    assert booked is not None
+    spending.learn(booked[0])
+    spend(spending, "5", lane=3)
+    spending.forget(3)
+    assert spending.spent("acme", "day", NOON) == 2
+
+
+# ── the cache ───────────────────────────────────────────────────────────────────────────────
+
+
+def an_answer(text: str, at_ms: int = 0) -> CachedAnswer:
+    return CachedAnswer(provider="openai", served_model="m", content=text, stored_at_ms=at_ms)
+
+
+MESSAGES = [{"role": "user", "content": "hello"}]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tenant": "other"},
+        {"temperature": 0.5},
+        {"max_output_tokens": 5},
+        {"response_schema": {"type": "object"}},
+    ],
+)
+def test_whatever_an_answer_depends_on_makes_another_request(changes: dict[str, Any]) -> None:
+    same = request_key(an_intent(user_id="u-2", intent_id="i-9"), "m", MESSAGES)
+    assert same == request_key(an_intent(), "m", MESSAGES)
+    assert same != request_key(an_intent(**changes), "m", MESSAGES)
+    assert same != request_key(an_intent(), "n", MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("cache", "ttl"),
+    [(True, 60), (False, None), (None, None), ({}, 60), ({"ttl_seconds": 5}, 5),
+     ({"ttl_seconds": 0}, None), ({"ttl_seconds": "x"}, None), ({"ttl_seconds": True}, None)],
+)  # fmt: skip
+def test_an_intent_says_how_old_an_answer_may_be(cache: Any, ttl: float | None) -> None:
+    assert time_to_live_s(an_intent(cache=cache), 60) == ttl
+
+
+def test_an_old_answer_is_not_given_and_an_older_one_replaces_nothing() -> None:
+    cache = AnswerCache(10_000)
+    cache.put("k", an_answer("new", 1_000))
+    cache.put("k", an_answer("old", 500))
+    found = cache.get("k", now_ms=60_000, ttl_s=60)
+    assert found is not None
+    assert found.content == "new"
+    assert cache.get("k", now_ms=61_001, ttl_s=60) is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 2_000)), max_size=50))
+def test_the_cache_never_grows_beyond_its_bytes(puts: list[tuple[str, int]]) -> None:
+    cache = AnswerCache(5_000)
+    for number, (key, size) in enumerate(puts):
+        cache.put(key, an_answer("x" * size, number))
+        assert cache._bytes <= 5_000
+        assert cache._bytes == sum(len(one.content) + 500 for one in cache._answers.values())
