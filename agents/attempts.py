@@ -11,7 +11,8 @@ from agents.clock import Clock, Dice, uuid7
 from agents.execution import Execution
 from agents.failures import Failure
 from agents.prices import price_call, upper_bound
-from agents.providers import ChatReply, Provider
+from agents.providers import Provider
+from agents.replies import ChatReply
 from agents.structured import AnswerError, parse_answer
 from agents.usage import NO_USAGE, Usage, estimated_usage
 from schemas.attempt import ProviderAttempt
@@ -108,6 +109,7 @@ class Attempts:
             (started.requested_model, reply.served_model, started.deployment),
             usage,
             at=started.started_at,
+            share=reply.price_share,
         )
         attempt = started.model_copy(
             update={

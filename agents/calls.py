@@ -20,7 +20,7 @@ from agents.prices import upper_bound
 from agents.providers import ChatRequest, Provider
 from schemas.attempt import ProviderAttempt
 from schemas.intent import WorkflowIntent
-from schemas.vocabulary import FailureKind, LogEvent
+from schemas.vocabulary import FailureKind, LogEvent, Priority
 
 __all__ = ["Call", "Caller", "Journal", "Permit"]
 
@@ -198,6 +198,7 @@ class Caller:
             traceparent=run.task.traceparent,
             trace=intent.trace_context,
             within_s=run.left_s(self._clock.now_ms()),
+            low_priority=intent.priority is Priority.LOW,
         )
         since = self._clock.monotonic()
         try:

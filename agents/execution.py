@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from agents.failures import Failure
 from agents.policy import Limits, Situation
-from agents.providers import ChatReply
+from agents.replies import ChatReply
 from agents.usage import Usage
 from agents.work import Task
 from schemas.attempt import ProviderAttempt

@@ -32,8 +32,25 @@ class Price:
     price_id: str
 
 
-def price_call(provider: str, models: tuple[str, ...], usage: Usage, *, at: datetime) -> Price:
-    """Price a call; `models` holds the served, requested and deployed names, best first."""
+def price_call(
+    provider: str,
+    models: tuple[str, ...],
+    usage: Usage,
+    *,
+    at: datetime,
+    share: Decimal = Decimal(1),
+) -> Price:
+    """Price a call; `models` holds the served, requested and deployed names, best first.
+
+    `share` is what the call's service tier costs of the standard price.
+    """
+    price = _standard_price(provider, models, usage, at=at)
+    if share == 1 or price.usd is None:
+        return price
+    return Price((price.usd * share).quantize(QUANTUM), f"{price.price_id}*{share}")
+
+
+def _standard_price(provider: str, models: tuple[str, ...], usage: Usage, *, at: datetime) -> Price:
     for model in models:
         flat = FLAT_PRICES.get((provider, model))
         if flat is not None:

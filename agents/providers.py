@@ -1,9 +1,8 @@
 """Provider adapters: one chat completion over the openai SDK, classified when it fails."""
 
 import asyncio
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Protocol
 
 import openai
@@ -11,8 +10,8 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 
 from agents.clock import Clock
 from agents.errors import execution_error
-from agents.failures import Failure, HttpAnswer, classify_http, text_of
-from agents.usage import Usage, read_usage
+from agents.failures import Failure, HttpAnswer, classify_http
+from agents.replies import ChatReply, StalledError, UnreadableReplyError, read_reply, read_stream
 from schemas.intent import TraceContext
 from schemas.vocabulary import FailureKind
 
@@ -21,6 +20,7 @@ __all__ = [
     "ChatRequest",
     "Provider",
     "SdkProvider",
+    "Transport",
     "azure_provider",
     "openai_provider",
 ]
@@ -41,18 +41,7 @@ class ChatRequest:
     trace: TraceContext | None = None
     #: Seconds that are left for it; None = the provider's own time limit.
     within_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ChatReply:
-    """What came back; `usage` None when the provider did not say."""
-
-    content: str
-    served_model: str
-    finish_reason: str
-    usage: Usage | None
-    request_id: str
-    http_status: int = 200
+    low_priority: bool = False
 
 
 class Provider(Protocol):
@@ -92,6 +81,20 @@ class Provider(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """How answers travel, and which tier they are asked from; times in seconds."""
+
+    stream: bool = False
+    first_token_s: float = 10.0
+    idle_s: float = 5.0
+    low_tier: str = ""
+    low_tier_price: Decimal = Decimal("0.5")
+
+
+STANDARD = Transport()
+
+
 class SdkProvider:
     """A provider behind the openai SDK; the SDK's own retries are off (one retry owner)."""
 
@@ -105,6 +108,7 @@ class SdkProvider:
         deployment: str,
         timeout_s: float,
         clock: Clock,
+        transport: Transport,
     ) -> None:
         """Keep one client, whose connections all calls of the worker share."""
         self.name = name
@@ -114,6 +118,7 @@ class SdkProvider:
         self.timeout_s = timeout_s
         self._client = client
         self._clock = clock
+        self._transport = transport
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
@@ -122,10 +127,11 @@ class SdkProvider:
             limit = min(limit, request.within_s)
         try:
             async with asyncio.timeout(limit):
-                answer = await self._client.chat.completions.with_raw_response.create(
-                    **self._arguments(request)
-                )
-            return _read_reply(answer.content, answer.headers.get("x-request-id", ""))
+                reply = await self._reply(request)
+            share = self._transport.low_tier_price if self._tier(request) else Decimal(1)
+            return replace(reply, price_share=share)
+        except StalledError as error:
+            failure = Failure(FailureKind.TIMEOUT, error.code, str(error))
         except TimeoutError:
             failure = Failure(FailureKind.TIMEOUT, "timeout", f"no answer within {limit:g} s")
         except openai.APIStatusError as error:
@@ -135,7 +141,7 @@ class SdkProvider:
             # aiohttp transport calls a reset that (measured).
             cause = type(error.__cause__ or error).__name__
             failure = Failure(FailureKind.CONNECTION, "connection", f"no connection ({cause})")
-        except (openai.APIError, _UnreadableReplyError, OSError) as error:
+        except (openai.APIError, UnreadableReplyError, OSError) as error:
             failure = Failure(
                 FailureKind.BAD_OUTPUT,
                 "unreadable_reply",
@@ -148,6 +154,24 @@ class SdkProvider:
         """Close the shared connections."""
         await self._client.close()
 
+    async def _reply(self, request: ChatRequest) -> ChatReply:
+        """Send, and read the answer whole or as it comes."""
+        completions = self._client.chat.completions
+        arguments = self._arguments(request)
+        if not self._transport.stream:
+            answer = await completions.with_raw_response.create(**arguments)
+            return read_reply(answer.content, answer.headers.get("x-request-id", ""))
+        opening = completions.create(
+            **arguments, stream=True, stream_options={"include_usage": True}
+        )
+        return await read_stream(
+            opening, first_s=self._transport.first_token_s, idle_s=self._transport.idle_s
+        )
+
+    def _tier(self, request: ChatRequest) -> str:
+        """Give the service tier to ask for; empty for the standard one."""
+        return self._transport.low_tier if request.low_priority else ""
+
     def _arguments(self, request: ChatRequest) -> dict[str, Any]:
         headers = {"X-Client-Request-Id": request.attempt_id}
         if request.traceparent:
@@ -157,6 +181,8 @@ class SdkProvider:
             "messages": request.messages,
             "extra_headers": headers,
         }
+        if self._tier(request):
+            arguments["service_tier"] = self._tier(request)
         if request.max_output_tokens is not None:
             arguments["max_completion_tokens"] = request.max_output_tokens
         if request.temperature is not None:
@@ -167,28 +193,6 @@ class SdkProvider:
                 "json_schema": {"name": "answer", "schema": request.response_schema},
             }
         return arguments
-
-
-class _UnreadableReplyError(Exception):
-    """Raised when a 200 is not a chat completion."""
-
-
-def _read_reply(body: bytes, request_id: str) -> ChatReply:
-    """Read a chat completion leniently: only what is used must be there."""
-    try:
-        document = json.loads(body)
-        choice = document["choices"][0]
-        content = choice["message"].get("content") or ""
-        usage = document.get("usage")
-        return ChatReply(
-            content=str(content),
-            served_model=str(document.get("model") or ""),
-            finish_reason=str(choice.get("finish_reason") or ""),
-            usage=read_usage(usage if isinstance(usage, Mapping) else None),
-            request_id=text_of(request_id),
-        )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise _UnreadableReplyError from error
 
 
 def _answer_of(error: openai.APIStatusError) -> HttpAnswer:
@@ -213,6 +217,7 @@ def openai_provider(
     timeout_s: float,
     concurrency: int,
     clock: Clock,
+    transport: Transport = STANDARD,
 ) -> SdkProvider:
     """Build a provider that speaks as OpenAI does; without `base_url` the SDK's own default."""
     client = AsyncOpenAI(
@@ -223,7 +228,14 @@ def openai_provider(
         http_client=_shared_connections(concurrency),
     )
     return SdkProvider(
-        name, client, kind="openai", model=model, deployment="", timeout_s=timeout_s, clock=clock
+        name,
+        client,
+        kind="openai",
+        model=model,
+        deployment="",
+        timeout_s=timeout_s,
+        clock=clock,
+        transport=transport,
     )
 
 
@@ -237,6 +249,7 @@ def azure_provider(
     timeout_s: float,
     concurrency: int,
     clock: Clock,
+    transport: Transport = STANDARD,
 ) -> SdkProvider:
     """Build a provider on Azure; the deployment's name stands in for the model's."""
     client = AsyncAzureOpenAI(
@@ -255,6 +268,7 @@ def azure_provider(
         deployment=deployment,
         timeout_s=timeout_s,
         clock=clock,
+        transport=transport,
     )
 
 

@@ -6,11 +6,12 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 
 from agents.clock import Clock, SystemClock, SystemDice
 from agents.prompts import load_prompts
-from agents.providers import Provider, azure_provider, openai_provider
+from agents.providers import Provider, Transport, azure_provider, openai_provider
 from hybrid.errors import HybridError, UsageError
 from hybrid.logs import build_log
 from hybrid.metrics import RecorderMetrics, WorkerMetrics, serve_metrics
@@ -52,6 +53,13 @@ def _can_be_called(settings: Settings, spec: ProviderSpec) -> bool:
 def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
     key = settings.key_of(spec)
     api_key = key.get_secret_value() if key else "none"
+    transport = Transport(
+        stream=spec.stream,
+        first_token_s=spec.first_token_timeout,
+        idle_s=spec.idle_timeout,
+        low_tier=spec.low_tier,
+        low_tier_price=Decimal(str(spec.low_tier_price)),
+    )
     if spec.kind == "azure":
         return azure_provider(
             spec.name,
@@ -62,6 +70,7 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
             timeout_s=spec.timeout,
             concurrency=settings.hybrid_concurrency,
             clock=clock,
+            transport=transport,
         )
     return openai_provider(
         spec.name,
@@ -71,6 +80,7 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
         timeout_s=spec.timeout,
         concurrency=settings.hybrid_concurrency,
         clock=clock,
+        transport=transport,
     )
 
 

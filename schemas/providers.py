@@ -38,6 +38,16 @@ class ProviderSpec(_Table):
     """Model where the intent names none (not azure: there the deployment stands for it)."""
     timeout: float = Field(default=30.0, gt=0, le=3600)
     """Seconds for one attempt."""
+    stream: bool = False
+    """Whether answers are streamed, so that a call that is stuck is seen after seconds."""
+    first_token_timeout: float = Field(default=10.0, gt=0, le=3600)
+    """Seconds until a streamed answer must begin."""
+    idle_timeout: float = Field(default=5.0, gt=0, le=3600)
+    """Seconds that a streamed answer may pause."""
+    low_tier: str = ""
+    """Service tier for intents of priority low, such as `flex`; none = the standard one."""
+    low_tier_price: float = Field(default=0.5, gt=0, le=1)
+    """What that tier costs, as a share of the standard price."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     """Calls a minute, over all workers; without it no limit but what its 429s teach."""
     tokens_per_minute: float | None = Field(default=None, gt=0)

@@ -81,6 +81,8 @@ class Settings(BaseModel):
     """Seconds for one attempt on provider `openai`."""
     hybrid_azure_timeout: float = Field(default=45.0, gt=0, le=3600)
     """Seconds for one attempt on provider `azure`."""
+    hybrid_stream: bool = False
+    """Whether `openai` and `azure` stream: a stuck call is seen after 10 s, or a pause of 5 s."""
     hybrid_defer_delays: tuple[float, ...] = (10.0, 60.0, 600.0)
     """Seconds of the delayed-retry topics, rising."""
     hybrid_fallback_on: tuple[FailureKind, ...] = ()
@@ -239,6 +241,7 @@ class Settings(BaseModel):
             base_url=self.openai_base_url,
             model=self.hybrid_openai_model,
             timeout=self.hybrid_openai_timeout,
+            stream=self.hybrid_stream,
             **_limit_fields(self.hybrid_openai_limits),
         )
         azure = ProviderSpec.model_construct(
@@ -249,6 +252,7 @@ class Settings(BaseModel):
             api_version=self.openai_api_version,
             deployment=self.hybrid_azure_deployment,
             timeout=self.hybrid_azure_timeout,
+            stream=self.hybrid_stream,
             **_limit_fields(self.hybrid_azure_limits),
         )
         return (openai, azure)

@@ -23,6 +23,8 @@ __all__ = ["Call", "Faults", "Simulator", "serve"]
 
 #: What it bills, dollars per 1,000 tokens; its own table, so that ours is checked and not repeated.
 BILLED_PER_1000 = {"openai": Decimal("0.002"), "azure": Decimal("0.01")}
+#: What it bills for calls of service tier flex.
+FLEX_SHARE = Decimal("0.5")
 DIRECTIVE = re.compile(r"\[\[sim:([^\]]*)\]\]")
 ERROR_CODES = {
     400: "invalid_request_error",
@@ -130,7 +132,11 @@ class Simulator:
             call.status = int(act)
             self._record(call)
             return self._refuse(int(act), faults, wants)
-        return self._serve(call, body, text, wants)
+        if body.get("stream"):
+            return await self._serve_stream(request, call, body, text, wants)
+        return web.json_response(
+            self._answer(call, body, text, wants), headers={"x-request-id": f"req-{call.sequence}"}
+        )
 
     def _act(self, faults: Faults, wants: dict[str, str], dice: random.Random) -> str:
         if "hang" in wants:
@@ -154,9 +160,43 @@ class Simulator:
             draw -= rate
         return "200"
 
-    def _serve(
+    async def _serve_stream(
+        self,
+        request: web.Request,
+        call: Call,
+        body: dict[str, Any],
+        text: str,
+        wants: dict[str, str],
+    ) -> web.StreamResponse:
+        """Answer in server-sent events; `stall` in a message stops after the first of them."""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        whole = self._answer(call, body, text, wants)
+        content = whole["choices"][0]["message"]["content"]
+        half = len(content) // 2
+        common = {key: whole[key] for key in ("id", "created", "model")}
+        common["object"] = "chat.completion.chunk"
+        finish = whole["choices"][0]["finish_reason"]
+        deltas = (({"content": content[:half]}, None), ({"content": content[half:]}, finish))
+        for delta, reason in deltas:
+            choice = {"index": 0, "delta": delta, "finish_reason": reason}
+            await self._event(response, {**common, "choices": [choice]})
+            if "stall" in wants:
+                await _until_gone(request)
+                return response
+        if "usage" in whole:
+            await self._event(response, {**common, "choices": [], "usage": whole["usage"]})
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    @staticmethod
+    async def _event(response: web.StreamResponse, document: dict[str, Any]) -> None:
+        await response.write(f"data: {json.dumps(document)}\n\n".encode())
+
+    def _answer(
         self, call: Call, body: dict[str, Any], text: str, wants: dict[str, str]
-    ) -> web.Response:
+    ) -> dict[str, Any]:
+        """Make up an answer, bill it, and put the call on record."""
         content = wants.get("text") or _invent(text)
         if "chars" in wants:
             content = "x" * int(wants["chars"])
@@ -175,26 +215,25 @@ class Simulator:
             usage = None
         call.status = 200
         call.tokens = prompt_tokens + completion_tokens
-        call.billed_usd = format(BILLED_PER_1000[call.provider] * call.tokens / 1000, "f")
+        share = FLEX_SHARE if body.get("service_tier") == "flex" else Decimal(1)
+        billed = BILLED_PER_1000[call.provider] * call.tokens / 1000 * share
+        call.billed_usd = format(billed, "f")
         self._record(call)
-        return web.json_response(
-            {
-                "id": f"chatcmpl-{call.sequence}",
-                "object": "chat.completion",
-                "created": int(call.at),
-                "model": call.model or str(body.get("model")),
-                "choices": [
-                    {
-                        "index": 0,
-                        "message": {"role": "assistant", "content": content, "refusal": None},
-                        "finish_reason": wants.get("finish_reason") or "stop",
-                        "logprobs": None,
-                    }
-                ],
-                **({"usage": usage} if usage else {}),
-            },
-            headers={"x-request-id": f"req-{call.sequence}"},
-        )
+        return {
+            "id": f"chatcmpl-{call.sequence}",
+            "object": "chat.completion",
+            "created": int(call.at),
+            "model": call.model or str(body.get("model")),
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": content, "refusal": None},
+                    "finish_reason": wants.get("finish_reason") or "stop",
+                    "logprobs": None,
+                }
+            ],
+            **({"usage": usage} if usage else {}),
+        }
 
     @staticmethod
     def _refuse(status: int, faults: Faults, wants: dict[str, str]) -> web.Response:

@@ -1,6 +1,7 @@
 """One contract over both adapters, by real HTTP to the simulator."""
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 
@@ -12,11 +13,20 @@ from agents.errors import (
     OpenAIExecutionError,
     OpenAIExecutionTimeoutError,
 )
-from agents.providers import ChatReply, ChatRequest, SdkProvider, azure_provider, openai_provider
+from agents.prices import price_call
+from agents.providers import (
+    ChatRequest,
+    SdkProvider,
+    Transport,
+    azure_provider,
+    openai_provider,
+)
+from agents.replies import ChatReply
 from hybrid.stack import simulator
 from hybrid.stack.process import free_port
 from schemas.intent import TraceContext
 from schemas.vocabulary import FailureKind
+from tests.builders import NOW
 
 TRACE = TraceContext(trace_id="0af7651916cd43dd8448eb211c80319c")
 ERRORS = {
@@ -33,6 +43,8 @@ class Bench:
         self.simulator = simulator.Simulator()
         self.simulator.faults[name].latency_ms = 0
         self.port = free_port()
+        self.transport = Transport()
+        self.low_priority = False
 
     def _provider(self) -> SdkProvider:
         url, clock = f"http://127.0.0.1:{self.port}", SystemClock()
@@ -45,6 +57,7 @@ class Bench:
                 timeout_s=0.5,
                 concurrency=4,
                 clock=clock,
+                transport=self.transport,
             )
         return azure_provider(
             "azure",
@@ -55,6 +68,7 @@ class Bench:
             timeout_s=0.5,
             concurrency=4,
             clock=clock,
+            transport=self.transport,
         )
 
     def complete(self, act: str, text: str = "hello", *, served: bool = True) -> ChatReply:
@@ -65,7 +79,13 @@ class Bench:
             try:
                 messages = [{"role": "user", "content": text}]
                 return await provider.complete(
-                    ChatRequest(messages, "attempt-1", attempt=2, trace=TRACE)
+                    ChatRequest(
+                        messages,
+                        "attempt-1",
+                        attempt=2,
+                        trace=TRACE,
+                        low_priority=self.low_priority,
+                    )
                 )
             finally:
                 await provider.close()
@@ -135,3 +155,50 @@ def test_a_hang_is_cancelled_at_the_limit_and_is_a_timeout_error(bench: Bench) -
 
 def test_nobody_listening_is_a_connection_failure(bench: Bench) -> None:
     assert bench.error("ok", served=False).failure.kind is FailureKind.CONNECTION
+
+
+# ── streamed answers, and the cheap tier ────────────────────────────────────────────────────
+
+
+def test_a_streamed_answer_is_the_same_with_its_usage(bench: Bench) -> None:
+    whole = bench.complete("ok")
+    bench.transport = Transport(stream=True)
+    streamed = bench.complete("ok")
+    assert (streamed.content, streamed.usage) == (whole.content, whole.usage)
+    assert (streamed.served_model, streamed.finish_reason) == (whole.served_model, "stop")
+
+
+@pytest.mark.parametrize(
+    ("act", "text", "code", "said"),
+    [
+        ("hang", "hello", "first_token_timeout", "no answer began within 0.2 s"),
+        ("ok", "[[sim:stall]]", "idle_timeout", "the answer paused for 0.1 s"),
+    ],
+)
+def test_a_stuck_stream_is_seen_long_before_the_calls_time_limit(
+    bench: Bench, act: str, text: str, code: str, said: str
+) -> None:
+    bench.transport = Transport(stream=True, first_token_s=0.2, idle_s=0.1)
+    with pytest.raises(ExecutionError) as caught:
+        bench.complete(act, text)
+    failure = caught.value.failure
+    assert (failure.kind, failure.code, failure.message) == (FailureKind.TIMEOUT, code, said)
+
+
+def test_refusals_of_a_streamed_call_are_classified_too(bench: Bench) -> None:
+    bench.transport = Transport(stream=True)
+    assert bench.error("429").failure.kind is FailureKind.RATE_LIMIT
+
+
+@pytest.mark.parametrize("low", [True, False])
+def test_only_low_priority_asks_for_the_cheap_tier_and_pays_its_price(
+    bench: Bench, *, low: bool
+) -> None:
+    bench.transport, bench.low_priority = Transport(low_tier="flex"), low
+    reply = bench.complete("ok")
+    assert reply.usage is not None
+    price = price_call(
+        bench.name, (reply.served_model,), reply.usage, at=NOW, share=reply.price_share
+    )
+    assert price.usd == Decimal(bench.simulator.calls[0].billed_usd)
+    assert price.price_id.endswith("*0.5") is low
