@@ -9,8 +9,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: .venv/.installed ## the whole job once, on real parts
 	@$(BIN)/hybrid demo
 
-test: .venv/.installed ## the whole default test suite
-	$(BIN)/pytest
+test: .venv/.installed ## the whole default test suite; the decision core must be covered whole
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
 
 unit: .venv/.installed ## the tests without I/O
 	$(BIN)/pytest tests/unit
@@ -47,7 +48,7 @@ lock: ## new versions into the lock files; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/uv.in -o requirements/uv.lock
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .coverage build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/.installed: pyproject.toml requirements/all.lock requirements/uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 …" >&2; exit 2; }

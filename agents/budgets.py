@@ -111,6 +111,6 @@ def _next(per: Period, now: datetime) -> datetime:
             return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         case "day":
             return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-        case "month":
+        case _:
             first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
             return (first + timedelta(days=32)).replace(day=1)

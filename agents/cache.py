@@ -54,10 +54,6 @@ class AnswerCache:
         self._bytes = 0
         self._answers: OrderedDict[str, CachedAnswer] = OrderedDict()
 
-    def __len__(self) -> int:
-        """Count the answers."""
-        return len(self._answers)
-
     def get(self, key: str, *, now_ms: int, ttl_s: float) -> CachedAnswer | None:
         """Give an answer that is not older than `ttl_s`."""
         answer = self._answers.get(key)

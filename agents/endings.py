@@ -1,20 +1,19 @@
 """How an execution ends without a result: the dead letters that it asks for; pure."""
 
-from agents.attempts import Answer
 from agents.execution import Execution
+from agents.failures import Failure
 from agents.policy import GiveUp
 from agents.work import Failed
+from schemas.attempt import ProviderAttempt
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 
 __all__ = ["given_up", "limit_reached", "refused"]
 
 
-def given_up(run: Execution, reason: DeadLetterReason, answer: Answer) -> Failed:
+def given_up(
+    run: Execution, reason: DeadLetterReason, failure: Failure, attempt: ProviderAttempt
+) -> Failed:
     """End an execution by its last call's failure."""
-    failure = answer.failure
-    if failure is None:
-        message = "giving up follows a failure"
-        raise AssertionError(message)
     return Failed(
         reason=reason,
         error_class=failure.error_class,
@@ -22,7 +21,7 @@ def given_up(run: Execution, reason: DeadLetterReason, answer: Answer) -> Failed
         message=failure.message,
         retriable=failure.retriable,
         suggested_action=failure.suggested_action,
-        last_attempt=answer.attempt,
+        last_attempt=attempt,
         attempts=tuple(run.summaries),
         fallbacks=tuple(run.fallbacks),
         spent_usd=run.known_spend(),

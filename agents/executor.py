@@ -228,7 +228,7 @@ class Executor:
                 case Defer():
                     return self._defer(run, decision, answer.attempt)
                 case GiveUp():
-                    return given_up(run, decision.reason, answer)
+                    return given_up(run, decision.reason, answer.failure, answer.attempt)
                 case _:
                     assert_never(decision)
 

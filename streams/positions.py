@@ -37,11 +37,6 @@ class Position:
         """Note an offset as done; unknown ones are ignored."""
         self._open.discard(offset)
 
-    @property
-    def waiting(self) -> int:
-        """How many delivered offsets are not done."""
-        return len(self._open)
-
     def committable(self) -> int | None:
         """Give the offset to commit (the next one to read), or None when nothing is new."""
         if self._next is None:

@@ -177,7 +177,8 @@ def outcome_records(
                 )
             )
             details = {"reason": outcome.reason.value, "dead_letter_id": outcome_id}
-        case Deferred(state=state):
+        case _:
+            state = outcome.state
             status, name = WorkflowStatus.DEFERRED, EventName.WORKFLOW_DEFERRED
             deferred_until = datetime.fromtimestamp(state.due_at_ms / 1000, UTC)
             records.append(_deferred_record(topics, incoming, outcome, lane))

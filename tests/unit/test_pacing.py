@@ -59,6 +59,15 @@ def test_a_users_deliveries_go_out_in_the_order_of_their_results_however_they_ar
     assert [queue.take(0.0) for _ in range(3)] == [("a", 1), ("a", 2), ("a", 3)]
 
 
+def test_an_hour_later_nothing_of_it_counts() -> None:
+    queue = a_queue()
+    for number in range(20):
+        queue.sent(f"u-{number}", float(number))
+    queue.add(("a", 1), order=(1,))
+    assert queue.take(3_000.0) is None
+    assert queue.take(3_601.0) == ("a", 1)
+
+
 def test_a_clock_that_was_far_ahead_holds_nobody_up() -> None:
     queue = a_queue()
     queue.sent("a", 1_000_000.0)
