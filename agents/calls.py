@@ -219,7 +219,8 @@ class Caller:
 
     def _end(self, turn: Turn, answer: Answer) -> None:
         used = answer.usage.total if answer.reply is not None else turn.tokens
-        self._capacity.end(turn, answer.failure, tokens=used)
+        rest_s = answer.reply.rest_s if answer.reply is not None else 0.0
+        self._capacity.end(turn, answer.failure, tokens=used, rest_s=rest_s)
         if answer.failure is None:
             self._hedger.note(turn.provider, answer.attempt.call_ms / 1000)
 

@@ -94,8 +94,8 @@ class Capacity:
         self._tell(name, before)
         return Turn(name, tokens, probe)
 
-    def end(self, turn: Turn, failure: Failure | None, *, tokens: int) -> None:
-        """Note how a call ended, and what it used."""
+    def end(self, turn: Turn, failure: Failure | None, *, tokens: int, rest_s: float = 0.0) -> None:
+        """Note how a call ended, what it used, and how long the provider asked to be left alone."""
         now = self._clock.monotonic()
         health, limiter = self._health[turn.provider], self._limiters[turn.provider]
         before, kind = health.state, failure.kind if failure else None
@@ -104,6 +104,8 @@ class Capacity:
             now, kind, probe=turn.probe, retry_after_s=None if asked is None else asked / 1000
         )
         limiter.settle(turn.tokens, tokens)
+        if rest_s:
+            health.rest(now, rest_s)
         if kind is FailureKind.RATE_LIMIT:
             limiter.throttled(now)
         elif kind is None:

@@ -81,6 +81,10 @@ class Health:
         self._probes_out += 1
         return True
 
+    def rest(self, now: float, seconds: float) -> None:
+        """Call nobody for a while, as the provider asked in an answer."""
+        self._rests_until = max(self._rests_until, now + seconds)
+
     def cancel(self, *, probe: bool) -> None:
         """Note a call that ended without telling anything."""
         self._probes_out -= probe
@@ -95,7 +99,7 @@ class Health:
                 self._open(now, HealthState.DOWN, kind)
             return
         if kind is FailureKind.RATE_LIMIT:
-            self._rests_until = max(self._rests_until, now + (retry_after_s or 0.0))
+            self.rest(now, retry_after_s or 0.0)
             if probe:  # it is there, and busy
                 self._opens_at = max(now, self._rests_until)
             return

@@ -11,6 +11,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 from agents.clock import Clock
 from agents.errors import execution_error
 from agents.failures import Failure, HttpAnswer, classify_http
+from agents.limits import rest_asked_for
 from agents.replies import ChatReply, StalledError, UnreadableReplyError, read_reply, read_stream
 from schemas.intent import TraceContext
 from schemas.vocabulary import FailureKind
@@ -160,7 +161,8 @@ class SdkProvider:
         arguments = self._arguments(request)
         if not self._transport.stream:
             answer = await completions.with_raw_response.create(**arguments)
-            return read_reply(answer.content, answer.headers.get("x-request-id", ""))
+            reply = read_reply(answer.content, answer.headers.get("x-request-id", ""))
+            return replace(reply, rest_s=rest_asked_for(answer.headers))
         opening = completions.create(
             **arguments, stream=True, stream_options={"include_usage": True}
         )

@@ -25,6 +25,8 @@ class ChatReply:
     http_status: int = 200
     #: Share of the standard price that its service tier costs.
     price_share: Decimal = Decimal(1)
+    #: Seconds for which the provider wants no further call.
+    rest_s: float = 0.0
 
 
 class UnreadableReplyError(Exception):

@@ -12,7 +12,7 @@ from agents.capacity import Capacity, HealthChange
 from agents.clock import ManualClock
 from agents.failures import Failure
 from agents.health import Health, HealthPolicy, HealthState
-from agents.limits import Limiter, ProviderLimits
+from agents.limits import Limiter, ProviderLimits, rest_asked_for
 from agents.work import Completed, Failed
 from schemas.vocabulary import DeadLetterReason, ErrorClass, FailureKind
 from streams.halt import DeadLetterBreaker
@@ -242,6 +242,37 @@ def test_a_full_provider_waits_and_a_change_of_health_is_told_once() -> None:
     for _ in range(2):
         capacity.end(capacity.take("azure", 10), None, tokens=10)
     assert [one.after for one in changes][1:] == [HealthState.HALF_OPEN, HealthState.CLOSED]
+
+
+@pytest.mark.parametrize(
+    ("limit", "left", "reset", "rest"),
+    [
+        ("3500", "0", "6s", 6.0),
+        ("3500", "0", "1m30s", 60.0),
+        ("3500", "0", "120ms", 0.12),
+        ("3500", "12", "6s", 0.0),
+        ("-1", "-1", "0", 0.0),  # Azure
+        ("0", "0", "6s", 0.0),  # Azure
+        ("3500", "0", "soon", 0.0),
+        ("many", "0", "6s", 0.0),
+    ],
+)
+def test_only_ratelimit_headers_that_make_sense_are_believed(
+    limit: str, left: str, reset: str, rest: float
+) -> None:
+    headers = {
+        "x-ratelimit-limit-tokens": limit,
+        "x-ratelimit-remaining-tokens": left,
+        "x-ratelimit-reset-tokens": reset,
+    }
+    assert rest_asked_for(headers) == rest
+    assert rest_asked_for({}) == 0.0
+
+
+def test_a_provider_that_says_nothing_is_left_is_left_alone_until_then() -> None:
+    capacity = Capacity({"openai": ProviderLimits()}, POLICY, clock=ManualClock(NOW))
+    capacity.end(capacity.take("openai", 10), None, tokens=10, rest_s=6.0)
+    assert capacity.wait_s("openai") == 6.0
 
 
 # ── turns ───────────────────────────────────────────────────────────────────────────────────
