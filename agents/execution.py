@@ -237,27 +237,13 @@ class Execution:
         self, answer: CachedAnswer, structured: object, *, result_id: str, now: datetime
     ) -> WorkflowResult:
         """Build the result of a request whose answer was there already."""
-        intent = self.task.intent
-        return RESULT_CLASSES.get(answer.provider, WorkflowResult)(
-            result_id=result_id,
-            intent_id=self.task.intent_id,
-            deduplication_id=intent.deduplication_id,
-            type=intent.type,
-            tenant=intent.tenant,
-            user_id=intent.user_id,
-            provider=answer.provider,
-            model=answer.served_model,
-            content=answer.content,
-            structured=structured,
-            finish_reason=answer.finish_reason or None,
+        return self._result(
+            answer,
+            structured,
             cost_info=CostInfo(cost_usd=Decimal(0)),
-            total_cost_usd=self.known_spend(),
             metadata=ResultMetadata(attempt=0, total_retries=0, cached=True),
-            fallback_history=self.fallbacks,
-            timings=self.timings(now),
-            trace_context=intent.trace_context,
-            request_metadata=intent.metadata,
-            completed_at=now,
+            result_id=result_id,
+            now=now,
         )
 
     def result(
@@ -274,20 +260,15 @@ class Execution:
         if attempt.outcome is not AttemptOutcome.SUCCESS:
             message = "a result needs a successful attempt"
             raise AssertionError(message)
-        intent = self.task.intent
-        build = RESULT_CLASSES.get(attempt.provider, WorkflowResult)
-        return build(
-            result_id=result_id,
-            intent_id=self.task.intent_id,
-            deduplication_id=intent.deduplication_id,
-            type=intent.type,
-            tenant=intent.tenant,
-            user_id=intent.user_id,
-            provider=attempt.provider,
-            model=reply.served_model or attempt.requested_model,
-            content=reply.content,
-            structured=structured,
-            finish_reason=reply.finish_reason or None,
+        return self._result(
+            CachedAnswer(
+                provider=attempt.provider,
+                served_model=reply.served_model or attempt.requested_model,
+                content=reply.content,
+                finish_reason=reply.finish_reason,
+                stored_at_ms=int(now.timestamp() * 1000),
+            ),
+            structured,
             cost_info=CostInfo(
                 tokens=usage.total,
                 input_tokens=usage.input,
@@ -298,12 +279,41 @@ class Execution:
                 estimated=usage.source is UsageSource.ESTIMATED,
                 duration_ms=attempt.call_ms,
             ),
-            total_cost_usd=self.known_spend(),
             metadata=ResultMetadata(
                 attempt=attempt.attempt,
                 total_retries=attempt.attempt - 1,
                 fallback=bool(self.fallbacks),
             ),
+            result_id=result_id,
+            now=now,
+        )
+
+    def _result(
+        self,
+        answer: CachedAnswer,
+        structured: object,
+        *,
+        cost_info: CostInfo,
+        metadata: ResultMetadata,
+        result_id: str,
+        now: datetime,
+    ) -> WorkflowResult:
+        intent = self.task.intent
+        return RESULT_CLASSES.get(answer.provider, WorkflowResult)(
+            result_id=result_id,
+            intent_id=self.task.intent_id,
+            deduplication_id=intent.deduplication_id,
+            type=intent.type,
+            tenant=intent.tenant,
+            user_id=intent.user_id,
+            provider=answer.provider,
+            model=answer.served_model,
+            content=answer.content,
+            structured=structured,
+            finish_reason=answer.finish_reason or None,
+            cost_info=cost_info,
+            total_cost_usd=self.known_spend(),
+            metadata=metadata,
             fallback_history=self.fallbacks,
             timings=self.timings(now),
             trace_context=intent.trace_context,

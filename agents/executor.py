@@ -4,7 +4,6 @@ The policy decides (`agents.policy`), this module does. A call that did not end 
 record at once; the last one travels with the outcome in the lane's transaction.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, assert_never
@@ -38,6 +37,7 @@ from agents.prices import DEFAULT_OUTPUT_TOKENS, affordable_output
 from agents.prompts import render
 from agents.providers import Provider
 from agents.routes import Router
+from agents.single_flight import SingleFlight
 from agents.structured import check_schema, parse_answer
 from agents.usage import estimate_tokens
 from agents.work import Completed, Deferred, Failed, Outcome, Task
@@ -79,7 +79,7 @@ class Executor:
         self._spending = spending
         self._cache = cache
         self._cache_ttl_s = cache_ttl_s
-        self._flights: dict[str, asyncio.Future[None]] = {}
+        self._flights = SingleFlight()
         self._prompts = prompts
         self._journal = journal
         self._clock = clock
@@ -159,31 +159,22 @@ class Executor:
             return await self._pursue(run, providers, permit)
         model = run.task.intent.model or self._providers[providers[0]].model
         key = request_key(run.task.intent, model, render(run.task.intent, self._prompts))
-        while True:
+        async with self._flights.turn(key):
             hit = self._cache.get(key, now_ms=self._clock.now_ms(), ttl_s=ttl_s)
             if hit is not None:
                 return self._complete_cached(run, hit)
-            flight = self._flights.get(key)
-            if flight is None:
-                break
-            await asyncio.wait({flight})
-        self._flights[key] = asyncio.get_running_loop().create_future()
-        try:
             outcome = await self._pursue(run, providers, permit)
-        finally:
-            self._flights.pop(key).set_result(None)
-        if isinstance(outcome, Completed):
-            result = outcome.result
+            if not isinstance(outcome, Completed):
+                return outcome
             answer = CachedAnswer(
-                provider=result.provider,
-                served_model=result.model,
-                content=result.content,
-                finish_reason=result.finish_reason or "",
+                provider=outcome.result.provider,
+                served_model=outcome.result.model,
+                content=outcome.result.content,
+                finish_reason=outcome.result.finish_reason or "",
                 stored_at_ms=self._clock.now_ms(),
             )
             self._cache.put(key, answer)
             return replace(outcome, cached=(key, answer))
-        return outcome
 
     def _complete_cached(self, run: Execution, answer: CachedAnswer) -> Completed:
         schema = run.task.intent.response_schema

@@ -6,7 +6,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -17,23 +16,16 @@ from pydantic import ValidationError
 
 from agents.budgets import Spending
 from agents.cache import AnswerCache
-from agents.capacity import Capacity
 from agents.clock import Clock, Dice
 from agents.executor import Executor
-from agents.health import HealthPolicy
-from agents.hedging import HedgePolicy
-from agents.limits import ProviderLimits
 from agents.log import Log
-from agents.overrides import overrides_of
-from agents.policy import RetryPolicy
 from agents.providers import Provider
-from agents.routes import Router
 from agents.work import Completed, Deferred, Failed, Outcome
 from schemas.budgets import SpendRecord
 from schemas.events import CachedAnswer
-from schemas.providers import RouteSpec
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
+from streams.assembly import capacity_of, hedging_of, policy_of, router_of
 from streams.deliveries import DeliveryPacer
 from streams.failpoints import FailPoints
 from streams.faust_app import Offsets, build_app
@@ -97,21 +89,9 @@ class Worker:
             worker=name,
             log=log,
         )
-        router = Router(
-            {name: provider.kind for name, provider in providers.items()},
-            _served(settings, providers),
-        )
-        self.capacity = Capacity(
-            {
-                spec.name: ProviderLimits(
-                    spec.requests_per_minute, spec.tokens_per_minute, spec.in_flight
-                )
-                for spec in settings.provider_specs
-                if spec.name in providers
-            },
-            HealthPolicy(calls=settings.hybrid_breaker_calls, open_s=settings.hybrid_breaker_open),
-            clock=clock,
-            on_change=self._trouble.health_changed,
+        router = router_of(settings, providers)
+        self.capacity = capacity_of(
+            settings, providers, clock=clock, on_change=self._trouble.health_changed
         )
         self.intake = Intake(
             settings.topics,
@@ -135,17 +115,8 @@ class Worker:
                 providers=providers,
                 router=router,
                 capacity=self.capacity,
-                policy=RetryPolicy(
-                    retry_delays=settings.hybrid_retry_delays,
-                    defer_delays=settings.hybrid_defer_delays,
-                    fallback_on=frozenset(settings.hybrid_fallback_on),
-                    overrides=overrides_of(settings),
-                ),
-                hedging=HedgePolicy(
-                    who=frozenset(settings.hybrid_hedge),
-                    most_share=settings.hybrid_hedge_share,
-                    most_usd_an_hour=Decimal(str(settings.hybrid_hedge_usd_per_hour)),
-                ),
+                policy=policy_of(settings),
+                hedging=hedging_of(settings),
                 spending=self._spending,
                 cache=self._cache,
                 cache_ttl_s=settings.hybrid_cache_ttl,
@@ -429,14 +400,3 @@ class Worker:
             for lane in list(self.lanes.values()):
                 lane.ledger.prune(now_ms=self._clock.now_ms())
                 await self._clock.sleep(0)
-
-
-def _served(settings: Settings, providers: dict[str, Provider]) -> list[RouteSpec]:
-    """Give the routes, less providers that cannot be called (their key is not set)."""
-    cut = [
-        route.model_copy(
-            update={"providers": tuple(name for name in route.providers if name in providers)}
-        )
-        for route in settings.routes
-    ]
-    return [route for route in cut if route.providers]
