@@ -10,7 +10,19 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from agents.failures import FACETS, Failure
-from agents.policy import Defer, Fallback, GiveUp, Limits, Retry, RetryPolicy, Situation, decide
+from agents.policy import (
+    Defer,
+    Fallback,
+    GiveUp,
+    Go,
+    Limits,
+    Retry,
+    RetryPolicy,
+    Situation,
+    Wait,
+    choose,
+    decide,
+)
 from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
 from schemas.providers import ProviderSpec, RouteSpec
@@ -97,6 +109,31 @@ def failures() -> str:
         "`budget`); a retry whose wait would pass the deadline is skipped. A provider is visited once",
         "in an execution. An intent with `force_provider` has no other provider.",
         "",
+        "Lines of your own: the `[policy]` table of hybrid.toml, and `HYBRID_FALLBACK_ON`",
+        "([configuration.md](configuration.md)).",
+        "",
+        "## Before a call",
+        "",
+        "A provider's breaker (half of the newest 20 calls failed, within a minute: 30 s, then one",
+        "probe at a time), the rest it asked for, and its limits say how long it cannot be called.",
+        "Work that no provider of its route can take stays in the intake; this is what an intent does",
+        "that has a slot already:",
+        "",
+        "| this provider | the next one | |",
+        "|---|---|---|",
+        *(
+            f"| {'out, ' if out else ''}free in {here:g} s | free in {there:g} s | {_step(here, there, out=out)} |"
+            for here, there, out in (
+                (0, 0, False),
+                (3, 0, False),
+                (3, 0, True),
+                (30, 0, False),
+                (30, 3, False),
+                (3, 30, False),
+                (30, 30, False),
+            )
+        ),
+        "",
         "## What an operator should do",
         "",
         "| failure | recorded as | can a replay succeed | suggested action |",
@@ -131,6 +168,30 @@ def _say(failure: Failure, **state: Any) -> str:  # noqa: ANN401 - fields of a S
             return "next provider"
         case Defer(delay_s=delay):
             return f"defer {delay:g} s"
+        case GiveUp(reason=reason):
+            return f"dead letter: {reason.value}"
+
+
+def _step(here: float, there: float, *, out: bool) -> str:
+    situation = Situation(
+        providers=("first", "second"),
+        position=0,
+        calls_here=0,
+        now_ms=0,
+        limits=Limits(),
+        spent_usd=Decimal(0),
+        waits_s=(here, there),
+        out=(out, False),
+    )
+    match choose(RetryPolicy(), situation):
+        case Go():
+            return "call"
+        case Wait(delay_s=delay):
+            return f"wait {delay:g} s"
+        case Fallback():
+            return "next provider"
+        case Defer(delay_s=delay):
+            return f"defer {delay:g} s, as often as it takes"
         case GiveUp(reason=reason):
             return f"dead letter: {reason.value}"
 
