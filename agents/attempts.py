@@ -14,11 +14,12 @@ from agents.prices import price_call, upper_bound
 from agents.providers import Provider
 from agents.replies import ChatReply
 from agents.structured import AnswerError, parse_answer
+from agents.tokens import count_messages, counter_of
 from agents.usage import NO_USAGE, Usage, estimated_usage
 from schemas.attempt import ProviderAttempt
 from schemas.vocabulary import AttemptOutcome, AttemptStatus, FailureKind
 
-__all__ = ["Answer", "Attempts", "characters"]
+__all__ = ["Answer", "Attempts", "characters", "prompt_bytes"]
 
 #: Beyond its time limit a call is given this long before it counts as orphaned.
 ORPHAN_GRACE_S = 30
@@ -50,11 +51,11 @@ class Attempts:
         run: Execution,
         provider: Provider,
         *,
-        prompt_tokens: int,
+        most_tokens: int,
         max_output: int | None,
         hedge_at: int | None = None,
     ) -> ProviderAttempt:
-        """Make the record that goes out before a call of about so many tokens.
+        """Make the record that goes out before a call whose prompt has at most so many tokens.
 
         `hedge_at` is the place in the route of a provider that is asked beside the first.
         """
@@ -80,7 +81,8 @@ class Attempts:
             cost_upper_usd=upper_bound(
                 provider.kind,
                 (model, provider.model),
-                prompt_tokens=prompt_tokens,
+                # No token is shorter than a byte: whatever the tokenizer, it cannot be more.
+                prompt_tokens=most_tokens,
                 max_output_tokens=max_output,
                 at=now,
             ),
@@ -101,12 +103,11 @@ class Attempts:
         call_ms: int,
     ) -> Answer:
         """Make the record of a call that was answered with 200."""
-        usage = reply.usage or estimated_usage(
-            prompt_characters=characters(messages), content_characters=len(reply.content)
-        )
+        models = (started.requested_model, reply.served_model, started.deployment)
+        usage = reply.usage or _counted(models, messages, reply.content)
         price = price_call(
             self._kinds[started.provider],
-            (started.requested_model, reply.served_model, started.deployment),
+            models,
             usage,
             at=started.started_at,
             share=reply.price_share,
@@ -194,9 +195,21 @@ class Attempts:
         )
 
 
+def _counted(models: tuple[str, ...], messages: list[dict[str, Any]], content: str) -> Usage:
+    count = counter_of(models)
+    return estimated_usage(
+        prompt_tokens=count_messages(count, messages), content_tokens=count(content)
+    )
+
+
 def characters(messages: list[dict[str, Any]]) -> int:
     """Count the characters of all message contents; parts that are not text as their JSON."""
     return sum(
         len(content) if isinstance(content, str) else len(json.dumps(content))
         for content in (message.get("content") or "" for message in messages)
     )
+
+
+def prompt_bytes(messages: list[dict[str, Any]]) -> int:
+    """Count the bytes of all messages, framing included: a bound for their tokens."""
+    return len(json.dumps(messages, ensure_ascii=False).encode("utf-8", "replace"))

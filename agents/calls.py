@@ -62,6 +62,8 @@ class Call:
     messages: list[dict[str, Any]]
     prompt_tokens: int
     max_output: int | None
+    #: What the prompt's tokens cannot exceed.
+    most_tokens: int = 0
     #: Place in the route, for a call beside the first one.
     hedge_at: int | None = None
 
@@ -132,7 +134,7 @@ class Caller:
         bound = upper_bound(
             rival.provider.kind,
             (run.task.intent.model or rival.provider.model, rival.provider.model),
-            prompt_tokens=rival.prompt_tokens,
+            prompt_tokens=rival.most_tokens,
             max_output_tokens=rival.max_output,
             at=self._clock.now(),
         )
@@ -162,7 +164,7 @@ class Caller:
         started = self._attempts.started(
             run,
             call.provider,
-            prompt_tokens=call.prompt_tokens,
+            most_tokens=call.most_tokens,
             max_output=call.max_output,
             hedge_at=call.hedge_at,
         )

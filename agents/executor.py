@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, assert_never
 
-from agents.attempts import Answer, Attempts, characters
+from agents.attempts import Answer, Attempts, characters, prompt_bytes
 from agents.budgets import Spending
 from agents.cache import AnswerCache, request_key, time_to_live_s
 from agents.calls import Call, Caller, Journal, Permit
@@ -280,7 +280,8 @@ class Executor:
                 return None
             if affordable is not None and affordable < (max_output or DEFAULT_OUTPUT_TOKENS):
                 max_output = affordable
-        return Call(provider, messages, prompt_tokens, max_output)
+        most_tokens = prompt_bytes(messages)
+        return Call(provider, messages, prompt_tokens, max_output, most_tokens)
 
     # ── what follows ────────────────────────────────────────────────────────────────────────
 

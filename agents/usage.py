@@ -65,11 +65,11 @@ def estimate_tokens(characters: int) -> int:
     return math.ceil(characters / CHARACTERS_PER_TOKEN)
 
 
-def estimated_usage(*, prompt_characters: int, content_characters: int) -> Usage:
-    """Estimate a call's usage from its texts."""
+def estimated_usage(*, prompt_tokens: int, content_tokens: int) -> Usage:
+    """Give the usage of a call whose reply does not say, as it was counted here."""
     return Usage(
-        uncached_input=estimate_tokens(prompt_characters),
-        visible_output=estimate_tokens(content_characters),
+        uncached_input=prompt_tokens,
+        visible_output=content_tokens,
         source=UsageSource.ESTIMATED,
     )
 

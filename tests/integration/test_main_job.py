@@ -59,9 +59,15 @@ def test_2000_tokens_on_azure_cost_0_02(case: Case) -> None:
 
 
 def test_4000_characters_without_usage_are_about_1000_tokens_and_estimated(case: Case) -> None:
-    case.publish(case.intent({"note": "[[sim:no_usage,chars=4000]]"}))
+    """Of a model whose tokenizer is not known; of others the tokens are counted."""
+    data = {"note": "[[sim:no_usage,chars=4000]]"}
+    case.publish(case.intent(data, model="llama-3-70b"))
     info = case.result()["cost_info"]
     assert (info["output_tokens"], info["estimated"]) == (1000, True)
+    other = Case(case.stack)
+    other.publish(other.intent(data))
+    info = other.result()["cost_info"]
+    assert (info["output_tokens"], info["estimated"]) == (500, True)
 
 
 def test_openai_down_means_azure_serves_and_the_history_says_why(case: Case) -> None:

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.attempts import prompt_bytes
 from agents.prices import price_call, upper_bound
+from agents.tokens import count_messages, counter_of
 from agents.usage import Usage, estimated_usage, read_usage
 from schemas.base import format_usd
 from schemas.vocabulary import UsageSource
@@ -40,9 +42,71 @@ def test_an_unknown_model_has_no_price_rather_than_zero() -> None:
     assert price_call("openai", ("no-such-model-x1",), Usage(1000), at=NOW).usd is None
 
 
-def test_4000_characters_without_usage_are_about_1000_tokens_marked_estimated() -> None:
-    usage = estimated_usage(prompt_characters=0, content_characters=4000)
-    assert (usage.total, usage.source) == (1000, UsageSource.ESTIMATED)
+def test_where_no_tokenizer_is_known_4000_characters_are_1000_tokens_marked_estimated() -> None:
+    count = counter_of(("llama-3-70b", ""))
+    usage = estimated_usage(
+        prompt_tokens=count_messages(count, [{"role": "user", "content": "x" * 400}]),
+        content_tokens=count("x" * 4000),
+    )
+    assert (usage.uncached_input, usage.visible_output) == (100, 1000)
+    assert usage.source is UsageSource.ESTIMATED
+
+
+#: Counts of OpenAI's tiktoken 0.14 (cl100k_base) and of quicktok 0.4 (o200k_base).
+TEXTS = {
+    "English": (
+        (
+            "The quick brown fox jumps over the lazy dog. Plan three posts for the autumn launch; "
+            "keep each under 40 words."
+        ),
+        25,
+        25,
+    ),
+    "French": (
+        (
+            "Préparez trois publications pour le lancement d'automne ; chacune doit compter moins de "
+            "quarante mots, sans émojis."
+        ),
+        31,
+        26,
+    ),
+    "code": (
+        "def price(tokens: int, usd: Decimal) -> Decimal:\n    return tokens * usd / 1_000_000\n",
+        28,
+        26,
+    ),
+    "JSON": (
+        (
+            '{"intent_id": "order-4711", "tenant": "acme", "data": {"occasion": "birthday", '
+            '"platforms": ["a", "b"]}}'
+        ),
+        37,
+        37,
+    ),
+}
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_tokens_are_counted_as_the_models_own_tokenizer_does(language: str) -> None:
+    text, cl100k, o200k = TEXTS[language]
+    assert counter_of(("gpt-3.5-turbo",))(text) == cl100k
+    assert counter_of(("", "gpt-4-turbo-2024-04-09"))(text) == cl100k
+    assert counter_of(("my-deployment", "gpt-4o-mini"))(text) == o200k
+
+
+def test_a_chat_has_tokens_of_its_own_around_its_texts() -> None:
+    """3 for each message and 3 before the answer, and one for each role (OpenAI's cookbook)."""
+    messages = [{"role": "system", "content": "Hello"}, {"role": "user", "content": [{"a": 1}]}]
+    count = counter_of(("gpt-4o",))
+    assert count_messages(count, messages) == 3 + 2 * (3 + 1) + count("Hello") + count('[{"a": 1}]')
+    assert count("half a pair: \ud800") == count("half a pair: ?")
+
+
+@given(st.text(max_size=200))
+def test_a_texts_bytes_bound_its_tokens(text: str) -> None:
+    messages = [{"role": "user", "content": text}]
+    for model in ("gpt-4o", "gpt-3.5-turbo"):
+        assert count_messages(counter_of((model,)), messages) <= prompt_bytes(messages)
 
 
 @pytest.mark.parametrize(
