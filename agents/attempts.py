@@ -10,7 +10,7 @@ from typing import Any
 from agents.clock import Clock, Dice, uuid7
 from agents.execution import Execution
 from agents.failures import Failure
-from agents.prices import price_call, upper_bound
+from agents.prices import PriceBook
 from agents.providers import Provider
 from agents.replies import ChatReply
 from agents.structured import AnswerError, parse_answer
@@ -39,8 +39,17 @@ class Answer:
 class Attempts:
     """Makes attempts; each is a frozen message, a later one of the same call replaces it."""
 
-    def __init__(self, *, clock: Clock, dice: Dice, worker: str, kinds: Mapping[str, str]) -> None:
-        """Keep time, chance, the worker's name, and each provider's kind, which sets its prices."""
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        dice: Dice,
+        worker: str,
+        kinds: Mapping[str, str],
+        prices: PriceBook,
+    ) -> None:
+        """Keep time, chance, the worker's name, the prices, and each provider's kind."""
+        self._prices = prices
         self._kinds = kinds
         self._clock = clock
         self._dice = dice
@@ -78,8 +87,8 @@ class Attempts:
             provider_sequence=run.position if hedge_at is None else hedge_at,
             hedge=hedge,
             replay_count=run.task.replay_count,
-            cost_upper_usd=upper_bound(
-                provider.kind,
+            cost_upper_usd=self._prices.upper_bound(
+                (provider.name, provider.kind),
                 (model, provider.model),
                 # No token is shorter than a byte: whatever the tokenizer, it cannot be more.
                 prompt_tokens=most_tokens,
@@ -105,12 +114,12 @@ class Attempts:
         """Make the record of a call that was answered with 200."""
         models = (started.requested_model, reply.served_model, started.deployment)
         usage = reply.usage or _counted(models, messages, reply.content)
-        price = price_call(
-            self._kinds[started.provider],
+        price = self._prices.price(
+            (started.provider, self._kinds[started.provider]),
             models,
             usage,
             at=started.started_at,
-            share=reply.price_share,
+            charge=reply.charge,
         )
         attempt = started.model_copy(
             update={

@@ -16,7 +16,7 @@ from agents.execution import Execution
 from agents.failures import Failure
 from agents.hedging import Hedger
 from agents.log import Log
-from agents.prices import upper_bound
+from agents.prices import PriceBook
 from agents.providers import ChatRequest, Provider
 from schemas.attempt import ProviderAttempt
 from schemas.intent import WorkflowIntent
@@ -76,12 +76,14 @@ class Caller:
         *,
         capacity: Capacity,
         attempts: Attempts,
+        prices: PriceBook,
         hedger: Hedger,
         journal: Journal,
         clock: Clock,
         log: Log,
     ) -> None:
         """Keep the parts."""
+        self._prices = prices
         self._hedger = hedger
         self._capacity = capacity
         self._attempts = attempts
@@ -131,8 +133,8 @@ class Caller:
         """Whether the rival is free and the caps allow it; says so in the log."""
         if self._capacity.wait_s(rival.provider.name) > 0:
             return False
-        bound = upper_bound(
-            rival.provider.kind,
+        bound = self._prices.upper_bound(
+            (rival.provider.name, rival.provider.kind),
             (run.task.intent.model or rival.provider.model, rival.provider.model),
             prompt_tokens=rival.most_tokens,
             max_output_tokens=rival.max_output,

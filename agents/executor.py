@@ -33,7 +33,7 @@ from agents.policy import (
     decide,
     rung,
 )
-from agents.prices import DEFAULT_OUTPUT_TOKENS, affordable_output
+from agents.prices import DEFAULT_OUTPUT_TOKENS, PriceBook
 from agents.prompts import render
 from agents.providers import Provider
 from agents.routes import Router
@@ -63,6 +63,7 @@ class Executor:
         spending: Spending,
         cache: AnswerCache,
         cache_ttl_s: float,
+        prices: PriceBook,
         prompts: Mapping[str, str],
         journal: Journal,
         clock: Clock,
@@ -79,6 +80,7 @@ class Executor:
         self._spending = spending
         self._cache = cache
         self._cache_ttl_s = cache_ttl_s
+        self._prices = prices
         self._flights = SingleFlight()
         self._prompts = prompts
         self._journal = journal
@@ -92,7 +94,9 @@ class Executor:
                 dice=dice,
                 worker=worker,
                 kinds={name: provider.kind for name, provider in providers.items()},
+                prices=prices,
             ),
+            prices=prices,
             hedger=Hedger(hedging, providers),
             journal=journal,
             clock=clock,
@@ -267,12 +271,13 @@ class Executor:
         """Bound a call by the money that is left; None when nothing is left for it."""
         intent = run.task.intent
         prompt_tokens = estimate_tokens(characters(messages))
+        most_tokens = prompt_bytes(messages)
         max_output = intent.max_output_tokens
         if intent.max_cost_usd is not None:
-            affordable = affordable_output(
-                provider.kind,
+            affordable = self._prices.affordable_output(
+                (provider.name, provider.kind),
                 (intent.model or provider.model, provider.model),
-                prompt_tokens=prompt_tokens,
+                prompt_tokens=most_tokens,  # the limit holds whatever the tokenizer says
                 budget_usd=intent.max_cost_usd - run.exposure,
                 at=self._clock.now(),
             )
@@ -280,7 +285,6 @@ class Executor:
                 return None
             if affordable is not None and affordable < (max_output or DEFAULT_OUTPUT_TOKENS):
                 max_output = affordable
-        most_tokens = prompt_bytes(messages)
         return Call(provider, messages, prompt_tokens, max_output, most_tokens)
 
     # ── what follows ────────────────────────────────────────────────────────────────────────

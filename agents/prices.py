@@ -1,24 +1,27 @@
-"""What tokens cost: the contract's two prices, then genai-prices; Decimal only."""
+"""What tokens cost: the user's prices, the contract's two, then genai-prices; Decimal only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from fnmatch import fnmatchcase
 
 from genai_prices import Usage as PricedUsage
 from genai_prices import calc_price
 
 from agents.usage import Usage
+from schemas.base import USD_QUANTUM
+from schemas.pricing import PriceSpec
 
-__all__ = ["FLAT_PRICES", "Price", "affordable_output", "price_call", "upper_bound"]
+__all__ = ["FLAT_PRICES", "NO_TIER", "Charge", "Price", "PriceBook"]
 
-#: (provider, model) → dollars per 1,000 tokens, input and output alike (contract §5).
+#: (kind of provider, model) → dollars per 1,000 tokens, input and output alike (contract §5).
 FLAT_PRICES = {
     ("openai", "gpt-3.5-turbo"): Decimal("0.002"),
     ("azure", "gpt-4-turbo"): Decimal("0.01"),
 }
 
-#: Scale of the ClickHouse column: a cost is rounded once, here.
-QUANTUM = Decimal("0.000000000001")
+MILLION = 1_000_000
 
 #: Output tokens assumed for an upper bound when neither intent nor model says how many.
 DEFAULT_OUTPUT_TOKENS = 4096
@@ -32,34 +35,137 @@ class Price:
     price_id: str
 
 
-def price_call(
-    provider: str,
-    models: tuple[str, ...],
-    usage: Usage,
-    *,
-    at: datetime,
-    share: Decimal = Decimal(1),
-) -> Price:
-    """Price a call; `models` holds the served, requested and deployed names, best first.
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """How a call is charged: by its service tier, and what that costs of the standard price."""
 
-    `share` is what the call's service tier costs of the standard price.
-    """
-    price = _standard_price(provider, models, usage, at=at)
-    if share == 1 or price.usd is None:
-        return price
-    return Price((price.usd * share).quantize(QUANTUM), f"{price.price_id}*{share}")
+    tier: str = "standard"
+    share: Decimal = Decimal(1)
 
 
-def _standard_price(provider: str, models: tuple[str, ...], usage: Usage, *, at: datetime) -> Price:
+NO_TIER = Charge()
+
+
+class PriceBook:
+    """All prices of one configuration."""
+
+    def __init__(self, specs: Sequence[PriceSpec] = ()) -> None:
+        """Keep the user's prices; they win over all others."""
+        # Of prices that hold, the newest counts, and of the same day the last in the file.
+        self._specs = sorted(specs, key=lambda spec: spec.valid_from)
+
+    def price(
+        self,
+        provider: tuple[str, str],
+        models: Sequence[str],
+        usage: Usage,
+        *,
+        at: datetime,
+        charge: Charge = NO_TIER,
+    ) -> Price:
+        """Price a call.
+
+        `provider` is its name and its kind; `models` holds the names of the model, best first. A
+        tier without a price of its own costs `charge.share` of the standard price.
+        """
+        own = self._own(provider, models, usage, at=at, tier=charge.tier)
+        if own is not None:
+            return own
+        standard = self._own(provider, models, usage, at=at, tier="standard")
+        if standard is None:
+            standard = _public(provider[1], models, usage, at=at)
+        if charge.share == 1 or standard.usd is None:
+            return standard
+        usd = (standard.usd * charge.share).quantize(USD_QUANTUM)
+        return Price(usd, f"{standard.price_id}*{charge.share}")
+
+    def upper_bound(
+        self,
+        provider: tuple[str, str],
+        models: Sequence[str],
+        *,
+        prompt_tokens: int,
+        max_output_tokens: int | None,
+        at: datetime,
+    ) -> Decimal | None:
+        """Bound what a call of which nothing was heard may have cost, in dollars."""
+        usage = Usage(
+            uncached_input=prompt_tokens,
+            visible_output=max_output_tokens or DEFAULT_OUTPUT_TOKENS,
+        )
+        return self.price(provider, models, usage, at=at).usd
+
+    def affordable_output(
+        self,
+        provider: tuple[str, str],
+        models: Sequence[str],
+        *,
+        prompt_tokens: int,
+        budget_usd: Decimal,
+        at: datetime,
+    ) -> int | None:
+        """Give how many output tokens a budget pays for after the prompt; None = no price known."""
+        probe = 1_000
+        prompt, more = (
+            self.price(
+                provider,
+                models,
+                Usage(uncached_input=prompt_tokens, visible_output=output),
+                at=at,
+            ).usd
+            for output in (0, probe)
+        )
+        if prompt is None or more is None:
+            return None
+        if more <= prompt:
+            return DEFAULT_OUTPUT_TOKENS  # output costs nothing
+        return max(0, int((budget_usd - prompt) * probe / (more - prompt)))
+
+    def _own(
+        self,
+        provider: tuple[str, str],
+        models: Sequence[str],
+        usage: Usage,
+        *,
+        at: datetime,
+        tier: str,
+    ) -> Price | None:
+        for model in filter(None, models):
+            for spec in reversed(self._specs):
+                fits = spec.provider in {"*", *provider} and fnmatchcase(model, spec.model)
+                if fits and spec.tier == tier and spec.since <= at:
+                    return _by_spec(spec, usage)
+        return None
+
+
+def _by_spec(spec: PriceSpec, usage: Usage) -> Price:
+    """Price a call by a price of the user's."""
+    per_input, per_cached, per_output = spec.input, spec.cached_input, spec.output
+    per_thought = spec.reasoning
+    suffix = ""
+    if spec.above_tokens is not None and usage.input > spec.above_tokens:
+        per_input, per_cached = spec.above_input or Decimal(0), spec.above_cached_input
+        per_output, per_thought = spec.above_output or Decimal(0), None
+        suffix = f":above-{spec.above_tokens}"
+    usd = (
+        usage.uncached_input * per_input
+        + usage.cached_input * (per_input if per_cached is None else per_cached)
+        + usage.visible_output * per_output
+        + usage.reasoning * (per_output if per_thought is None else per_thought)
+    ) / MILLION
+    name = f"own:{spec.provider}:{spec.model}:{spec.tier}:{spec.valid_from.isoformat()}{suffix}"
+    return Price(usd.quantize(USD_QUANTUM), name)
+
+
+def _public(kind: str, models: Sequence[str], usage: Usage, *, at: datetime) -> Price:
+    """Price a call by the contract's two prices, else by genai-prices."""
     for model in models:
-        flat = FLAT_PRICES.get((provider, model))
+        flat = FLAT_PRICES.get((kind, model))
         if flat is not None:
             return Price(
-                (usage.total * flat / 1000).quantize(QUANTUM), f"contract:{provider}:{model}"
+                (usage.total * flat / 1000).quantize(USD_QUANTUM), f"contract:{kind}:{model}"
             )
-    for model in models:
-        if not model:
-            continue
+    for model in filter(None, models):
         try:
             calculated = calc_price(
                 PricedUsage(
@@ -68,47 +174,13 @@ def _standard_price(provider: str, models: tuple[str, ...], usage: Usage, *, at:
                     output_tokens=usage.output,
                 ),
                 model_ref=model,
-                provider_id=provider,
+                provider_id=kind,
                 genai_request_timestamp=at,
             )
         except LookupError:
             continue
         return Price(
-            calculated.total_price.quantize(QUANTUM),
+            calculated.total_price.quantize(USD_QUANTUM),
             f"genai-prices:{calculated.provider.id}:{calculated.model.id}",
         )
     return Price(None, "")
-
-
-def upper_bound(
-    provider: str,
-    models: tuple[str, ...],
-    *,
-    prompt_tokens: int,
-    max_output_tokens: int | None,
-    at: datetime,
-) -> Decimal | None:
-    """Bound what a call of which nothing was heard may have cost, in dollars."""
-    usage = Usage(
-        uncached_input=prompt_tokens,
-        visible_output=max_output_tokens or DEFAULT_OUTPUT_TOKENS,
-    )
-    return price_call(provider, models, usage, at=at).usd
-
-
-def affordable_output(
-    provider: str, models: tuple[str, ...], *, prompt_tokens: int, budget_usd: Decimal, at: datetime
-) -> int | None:
-    """Give how many output tokens a budget pays for after the prompt; None = no known price."""
-    probe = 1_000
-    prompt, more = (
-        price_call(
-            provider, models, Usage(uncached_input=prompt_tokens, visible_output=output), at=at
-        ).usd
-        for output in (0, probe)
-    )
-    if prompt is None or more is None:
-        return None
-    if more <= prompt:
-        return DEFAULT_OUTPUT_TOKENS  # output costs nothing
-    return max(0, int((budget_usd - prompt) * probe / (more - prompt)))

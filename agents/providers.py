@@ -12,6 +12,7 @@ from agents.clock import Clock
 from agents.errors import execution_error
 from agents.failures import Failure, HttpAnswer, classify_http
 from agents.limits import rest_asked_for
+from agents.prices import Charge
 from agents.replies import ChatReply, StalledError, UnreadableReplyError, read_reply, read_stream
 from schemas.intent import TraceContext
 from schemas.vocabulary import FailureKind
@@ -129,8 +130,12 @@ class SdkProvider:
         try:
             async with asyncio.timeout(limit):
                 reply = await self._reply(request)
-            share = self._transport.low_tier_price if self._tier(request) else Decimal(1)
-            return replace(reply, price_share=share)
+            tier = self._tier(request)
+            return (
+                replace(reply, charge=Charge(tier, self._transport.low_tier_price))
+                if tier
+                else reply
+            )
         except StalledError as error:
             failure = Failure(FailureKind.TIMEOUT, error.code, str(error))
         except TimeoutError:

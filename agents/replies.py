@@ -4,10 +4,10 @@ import asyncio
 import json
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from agents.failures import text_of
+from agents.prices import NO_TIER, Charge
 from agents.usage import Usage, read_usage
 
 __all__ = ["ChatReply", "StalledError", "UnreadableReplyError", "read_reply", "read_stream"]
@@ -23,8 +23,7 @@ class ChatReply:
     usage: Usage | None
     request_id: str
     http_status: int = 200
-    #: Share of the standard price that its service tier costs.
-    price_share: Decimal = Decimal(1)
+    charge: Charge = NO_TIER
     #: Seconds for which the provider wants no further call.
     rest_s: float = 0.0
 

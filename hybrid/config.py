@@ -20,7 +20,7 @@ __all__ = ["load_settings", "need_clickhouse", "need_kafka"]
 SECRET_WORDS = ("key", "password", "url")
 NOT_SECRET = ("openai_base_url",)
 #: Settings that are tables of hybrid.toml, never variables.
-TABLES = ("providers", "routes", "budgets", "tenant_weights", "policy")
+TABLES = ("providers", "routes", "prices", "budgets", "tenant_weights", "policy")
 
 
 def load_settings(

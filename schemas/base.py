@@ -7,7 +7,16 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-__all__ = ["Headers", "Message", "Timestamp", "Usd", "format_time", "format_usd", "to_camel"]
+__all__ = [
+    "USD_QUANTUM",
+    "Headers",
+    "Message",
+    "Timestamp",
+    "Usd",
+    "format_time",
+    "format_usd",
+    "to_camel",
+]
 
 #: Record headers as Kafka clients give them: repeated keys allowed, order kept.
 Headers = tuple[tuple[str, bytes], ...]

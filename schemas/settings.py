@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
 from schemas.budgets import BudgetSpec
+from schemas.pricing import PriceSpec
 from schemas.providers import ProviderSpec, RouteSpec
 from schemas.topics import Topics
 from schemas.vocabulary import FailureKind
@@ -137,6 +138,8 @@ class Settings(BaseModel):
     follows a failure at a provider at once, in place of the table in failures.md."""
     provider_keys: dict[str, SecretStr] = Field(default_factory=dict)
     """The values of the key variables that `[[providers]]` name (from the environment only)."""
+    prices: tuple[PriceSpec, ...] = ()
+    """`[[prices]]` tables of hybrid.toml, which win over the contract's two and genai-prices."""
     budgets: tuple[BudgetSpec, ...] = ()
     """`[[budgets]]` tables of hybrid.toml: what tenants may spend an hour, a day, a month."""
     tenant_weights: dict[str, float] = Field(default_factory=dict)

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
-from agents.prices import upper_bound
+from agents.prices import PriceBook
 from agents.prompts import load_prompts, render
 from agents.routes import Router
 from agents.usage import estimate_tokens
@@ -79,6 +79,7 @@ def estimate(settings: Settings, letters: list[DeadLetter]) -> Estimate:
     prompts, tokens, usd = load_prompts(), 0, Decimal(0)
     known = True
     specs = {spec.name: spec for spec in settings.provider_specs}
+    prices = PriceBook(settings.prices)
     router = Router({name: spec.kind for name, spec in specs.items()}, settings.routes)
     for letter in letters:
         try:
@@ -92,8 +93,8 @@ def estimate(settings: Settings, letters: list[DeadLetter]) -> Estimate:
         text = "".join(str(message.get("content")) for message in render(intent, prompts))
         prompt_tokens = estimate_tokens(len(text))
         tokens += prompt_tokens
-        bound = upper_bound(
-            spec.name,
+        bound = prices.upper_bound(
+            (spec.name, spec.kind),
             (intent.model or spec.model or spec.deployment,),
             prompt_tokens=prompt_tokens,
             max_output_tokens=intent.max_output_tokens,

@@ -19,6 +19,7 @@ from agents.cache import AnswerCache
 from agents.clock import Clock, Dice
 from agents.executor import Executor
 from agents.log import Log
+from agents.prices import PriceBook
 from agents.providers import Provider
 from agents.work import Completed, Deferred, Failed, Outcome
 from schemas.budgets import SpendRecord
@@ -120,6 +121,7 @@ class Worker:
                 spending=self._spending,
                 cache=self._cache,
                 cache_ttl_s=settings.hybrid_cache_ttl,
+                prices=PriceBook(settings.prices),
                 prompts=prompts,
                 journal=self._journal,
                 clock=clock,

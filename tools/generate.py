@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from agents.policy import (
 )
 from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
+from schemas.pricing import PriceSpec
 from schemas.providers import ProviderSpec, RouteSpec
 from schemas.settings import Settings
 from schemas.topics import DAY_MS
@@ -58,6 +60,12 @@ providers = ["vllm", "azure-eu"]
 [policy]
 azure-eu_timeout = "vllm"
 azure-eu_rate_limit = "defer 60"
+
+[[prices]]
+model = "llama-3-*"
+input = 0.20
+output = 0.60
+valid_from = 2026-01-01
 
 [[budgets]]
 tenant = "acme"
@@ -208,7 +216,7 @@ def configuration() -> str:
         "| variable | default | meaning |",
         "|---|---|---|",
     ]
-    tables = {"providers", "routes", "budgets", "policy", "tenant_weights"}
+    tables = {"providers", "routes", "prices", "budgets", "policy", "tenant_weights"}
     for name, field in Settings.model_fields.items():
         if name in {*tables, "provider_keys"}:
             continue
@@ -224,6 +232,7 @@ def configuration() -> str:
     for name, model in (
         ("providers", ProviderSpec),
         ("routes", RouteSpec),
+        ("prices", PriceSpec),
         ("budgets", BudgetSpec),
     ):
         lines += ["", f"`[[{name}]]`: {_text(Settings.model_fields[name])}", ""]
@@ -238,6 +247,8 @@ def configuration() -> str:
 
 
 def _default(value: object) -> str:
+    if isinstance(value, date):
+        value = value.isoformat()
     if isinstance(value, tuple):
         value = ",".join(f"{part:g}" for part in value)
     return "–" if value in {None, "", PydanticUndefined} else f"`{value}`"

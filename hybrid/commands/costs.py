@@ -13,6 +13,7 @@ from hybrid.commands.common import (
     parse_moment,
     print_table,
 )
+from hybrid.commands.prices import prices, reprice
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
 from streams import costs as questions
@@ -26,7 +27,7 @@ By = Annotated[str, typer.Option(help=f"any of {', '.join(questions.DIMENSIONS)}
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     costs = typer.Typer(help="What it cost, and where the time went.", no_args_is_help=True)
-    for command in (report, top, latency, wasted):
+    for command in (report, top, latency, wasted, prices, reprice):
         costs.command()(command)
     app.add_typer(costs, name="costs")
 

@@ -13,7 +13,7 @@ from agents.errors import (
     OpenAIExecutionError,
     OpenAIExecutionTimeoutError,
 )
-from agents.prices import price_call
+from agents.prices import PriceBook
 from agents.providers import (
     ChatRequest,
     SdkProvider,
@@ -197,8 +197,9 @@ def test_only_low_priority_asks_for_the_cheap_tier_and_pays_its_price(
     bench.transport, bench.low_priority = Transport(low_tier="flex"), low
     reply = bench.complete("ok")
     assert reply.usage is not None
-    price = price_call(
-        bench.name, (reply.served_model,), reply.usage, at=NOW, share=reply.price_share
+    names = (bench.name, bench.name)
+    price = PriceBook().price(
+        names, (reply.served_model,), reply.usage, at=NOW, charge=reply.charge
     )
     assert price.usd == Decimal(bench.simulator.calls[0].billed_usd)
     assert price.price_id.endswith("*0.5") is low

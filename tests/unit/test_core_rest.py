@@ -22,7 +22,7 @@ from agents.policy import (
     choose,
     decide,
 )
-from agents.prices import DEFAULT_OUTPUT_TOKENS, affordable_output, price_call
+from agents.prices import DEFAULT_OUTPUT_TOKENS, PriceBook
 from agents.routes import Router
 from agents.structured import AnswerError, check_schema, parse_answer
 from agents.usage import Usage
@@ -183,8 +183,8 @@ def test_a_lineup_and_a_breaker_can_begin_anew() -> None:
 
 def test_a_budget_pays_for_so_many_output_tokens() -> None:
     def affordable(budget: str, model: str = "gpt-3.5-turbo") -> int | None:
-        return affordable_output(
-            "openai", (model,), prompt_tokens=100, budget_usd=Decimal(budget), at=NOW
+        return PriceBook().affordable_output(
+            ("openai", "openai"), (model,), prompt_tokens=100, budget_usd=Decimal(budget), at=NOW
         )
 
     assert affordable("0.0012") == 500
@@ -195,7 +195,8 @@ def test_a_budget_pays_for_so_many_output_tokens() -> None:
 
 def test_the_first_name_that_has_a_price_counts() -> None:
     usage = Usage(1_000)
-    assert price_call("openai", ("", "gpt-4o-mini"), usage, at=NOW).usd == Decimal("0.00015")
+    found = PriceBook().price(("openai", "openai"), ("", "gpt-4o-mini"), usage, at=NOW)
+    assert found.usd == Decimal("0.00015")
 
 
 def test_a_date_without_a_zone_is_no_retry_after() -> None:

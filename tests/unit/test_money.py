@@ -1,18 +1,25 @@
 """Tokens, prices, dollars; values computed by hand."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from agents.attempts import prompt_bytes
-from agents.prices import price_call, upper_bound
+from agents.prices import Charge, Price, PriceBook
 from agents.tokens import count_messages, counter_of
 from agents.usage import Usage, estimated_usage, read_usage
 from schemas.base import format_usd
+from schemas.pricing import PriceSpec
 from schemas.vocabulary import UsageSource
 from tests.builders import NOW
+
+
+def price_call(provider: str, models: tuple[str, ...], usage: Usage, **options: Any) -> Price:
+    return PriceBook().price((provider, provider), models, usage, **options)
 
 
 def test_1500_tokens_on_openai_cost_0_003_and_2000_on_azure_0_02() -> None:
@@ -144,8 +151,8 @@ def test_token_classes_are_disjoint_and_complete(
 
 
 def test_a_call_of_which_nothing_was_heard_has_an_upper_bound() -> None:
-    bound = upper_bound(
-        "openai", ("gpt-3.5-turbo",), prompt_tokens=500, max_output_tokens=1000, at=NOW
+    bound = PriceBook().upper_bound(
+        ("openai", "openai"), ("gpt-3.5-turbo",), prompt_tokens=500, max_output_tokens=1000, at=NOW
     )
     assert bound == Decimal("0.003")
 
@@ -155,3 +162,65 @@ def test_dollars_are_written_plainly(amount: Decimal) -> None:
     text = format_usd(amount)
     assert Decimal(text) == amount
     assert "e" not in text.lower()
+
+
+# ── prices of one's own ─────────────────────────────────────────────────────────────────────
+
+
+def a_price(**changes: Any) -> PriceSpec:
+    return PriceSpec.model_validate({"model": "gpt-4o*", "input": 2, "output": 8, **changes})
+
+
+USAGE = Usage(uncached_input=900, cached_input=100, visible_output=40, reasoning=10)
+
+
+def own(
+    *specs: PriceSpec, usage: Usage = USAGE, provider: str = "azure-eu", **options: Any
+) -> Price:
+    book = PriceBook(specs)
+    return book.price((provider, "azure"), ("gpt-4o-mini",), usage, at=NOW, **options)
+
+
+def test_a_price_of_ones_own_wins_and_every_class_of_tokens_has_its_own() -> None:
+    """900 × $2/M + 100 × $0.5/M + 40 × $8/M + 10 × $20/M = $0.00237."""
+    price = own(a_price(cached_input="0.5", reasoning=20))
+    assert price.usd == Decimal("0.00237")
+    assert price.price_id == "own:*:gpt-4o*:standard:1970-01-01"
+
+
+def test_cached_and_reasoning_tokens_without_a_price_cost_what_their_kin_do() -> None:
+    """1,000 × $2/M + 50 × $8/M = $0.0024."""
+    assert own(a_price()).usd == Decimal("0.0024")
+
+
+def test_the_newest_price_that_holds_counts() -> None:
+    old, new = a_price(input=1), a_price(input=3, valid_from="2026-01-31")
+    future = a_price(input=9, valid_from="2026-02-01")
+    assert own(new, future, old).usd == Decimal("0.0034")
+    assert own(old, future).usd == Decimal("0.0014")
+
+
+def test_a_price_may_be_for_one_provider_or_for_a_kind() -> None:
+    assert own(a_price(provider="azure-eu")).usd == own(a_price(provider="azure")).usd
+    assert own(a_price(provider="azure-us")).price_id.startswith("genai-prices:")
+
+
+def test_a_long_prompt_is_priced_whole_by_the_long_price() -> None:
+    """1,000 prompt tokens are over 999: 900 × $4/M + 100 × $1/M + 50 × $16/M = $0.0045."""
+    long = a_price(above_tokens=999, above_input=4, above_cached_input=1, above_output=16)
+    assert own(long).usd == Decimal("0.0045")
+    assert own(long).price_id.endswith(":above-999")
+    assert own(long, usage=Usage(999)).usd == Decimal("0.001998")
+
+
+def test_a_tier_has_its_own_price_or_a_share_of_the_standard_one() -> None:
+    charge = Charge("flex", Decimal("0.5"))
+    assert own(a_price(), charge=charge).usd == Decimal("0.0012")
+    assert own(a_price(), a_price(tier="flex", input=1, output=1), charge=charge).usd == Decimal(
+        "0.00105"
+    )
+
+
+def test_half_a_price_for_long_prompts_is_refused() -> None:
+    with pytest.raises(ValidationError, match="go together"):
+        a_price(above_tokens=1000)

@@ -1,0 +1,110 @@
+"""How fast the recorder catches up: attempts from Kafka into the local ClickHouse engine.
+
+Usage: python bench/recorder.py [calls]
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from schemas.attempt import ProviderAttempt
+from streams.clickhouse import ClickHouse
+from streams.kafka import producer
+from tests.chaos.running import RunningStack, running_stack
+
+SENT_AT_ONCE = 5_000
+
+
+def an_attempt(number: int, now: datetime) -> ProviderAttempt:
+    """Make a finished call with realistic values."""
+    return ProviderAttempt.model_validate(
+        {
+            "attempt_id": str(uuid.UUID(int=number + (7 << 76))),
+            "execution_id": str(uuid.UUID(int=number)),
+            "intent_id": f"order-{number:012d}",
+            "status": "finished",
+            "tenant": f"tenant-{number % 20}",
+            "type": ("message_generation", "content_planning")[number % 2],
+            "user_id": f"user-{number % 5000}",
+            "priority": "medium",
+            "provider": ("openai", "azure")[number % 2],
+            "requested_model": ("gpt-3.5-turbo", "gpt-4-turbo")[number % 2],
+            "served_model": ("gpt-3.5-turbo", "gpt-4-turbo")[number % 2],
+            "outcome": "success" if number % 25 else "rate_limit",
+            "http_status": 200 if number % 25 else 429,
+            "uncached_input_tokens": 100 + number % 900,
+            "visible_output_tokens": 50 + number % 400,
+            "usage_source": "provider",
+            "cost_usd": f"0.{number % 10_000:06d}",
+            "price_id": "contract",
+            "used_result": bool(number % 25),
+            "call_ms": 300 + number % 4000,
+            "queue_ms": number % 50,
+            "worker": f"worker-{number % 3}",
+            "started_at": now - timedelta(seconds=number % 86_400),
+            "finished_at": now,
+        }
+    )
+
+
+async def fill(running: RunningStack, count: int) -> None:
+    """Write attempts over all partitions."""
+    topics, lanes = running.settings.topics, running.settings.hybrid_partitions
+    client = producer(running.settings, linger_ms=20, max_batch_size=512_000)
+    await client.start()
+    now = datetime.now(UTC)
+    try:
+        for begin in range(0, count, SENT_AT_ONCE):
+            sent = []
+            for number in range(begin, min(count, begin + SENT_AT_ONCE)):
+                attempt = an_attempt(number, now)
+                key = attempt.intent_id.encode()
+                sent.append(
+                    await client.send(topics.attempts, attempt.to_json(), key, number % lanes)
+                )
+            await asyncio.gather(*sent)
+    finally:
+        await client.stop()
+
+
+def main() -> None:
+    """Print one table."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
+    with running_stack(workers=0, environment={"HYBRID_LOG_LEVEL": "warning"}) as running:
+        pid = running.stack.addresses()["pids"]["recorder"]
+        os.kill(pid, signal.SIGSTOP)
+        asyncio.run(fill(running, count))
+        store = ClickHouse(running.settings)
+        begin = time.monotonic()
+        os.kill(pid, signal.SIGCONT)
+        first, seen = 0.0, 0
+        while seen < count:
+            time.sleep(0.5)
+            seen = int(store.rows("SELECT count() FROM provider_attempts FINAL")[1][0][0])
+            if seen and not first:
+                first = time.monotonic()
+            if time.monotonic() - begin > 300:  # noqa: PLR2004 - a bound
+                sys.exit(f"only {seen} of {count} rows were there after 300 s")
+        seconds = time.monotonic() - begin
+        store.command("OPTIMIZE TABLE provider_attempts FINAL")
+        _, rows = store.rows(
+            "SELECT sum(bytes_on_disk), sum(rows) FROM system.parts "
+            "WHERE active AND table = 'provider_attempts' AND database = currentDatabase()"
+        )
+        store.close()
+    print(
+        f"{count} attempts caught up in {seconds:.1f} s: {count / seconds:.0f} rows/s from the wake-up on, "
+        f"{(count) / (time.monotonic() - first if not first else seconds - (first - begin) + 0.5):.0f} rows/s once "
+        f"it had rejoined; {int(rows[0][0]) / int(rows[0][1]):.0f} bytes a row on disk"
+    )
+
+
+if __name__ == "__main__":
+    main()

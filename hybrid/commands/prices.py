@@ -1,0 +1,131 @@
+"""What models cost, and calls priced anew: `hybrid costs prices|reprice`."""
+
+import sys
+from collections import defaultdict
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from agents.prices import PriceBook
+from agents.usage import Usage
+from hybrid.commands.common import Format, FormatOption, SinceOption, parse_moment, print_table
+from hybrid.config import load_settings, need_clickhouse
+from hybrid.errors import UsageError
+from schemas.base import format_usd
+from schemas.settings import Settings
+from streams.clickhouse import ClickHouse
+from streams.migrations import migrate
+from streams.repricing import Change, find_changes, store_changes, undo
+
+__all__ = ["prices", "reprice"]
+
+#: Prices are told for so many tokens.
+TOLD_FOR = 1_000_000
+
+
+def prices(
+    model: Annotated[
+        list[str] | None, typer.Option(help="a model to look up; may be repeated")
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="as it was at a moment")] = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Show what a million tokens of each class cost, and which price says so.
+
+    Example: `hybrid costs prices --model gpt-4o-mini --at 2026-01-31`
+    """
+    settings = load_settings()
+    book, moment = PriceBook(settings.prices), parse_moment(at, option="--at")
+    rows = []
+    for spec in settings.provider_specs:
+        for name in model or [spec.deployment or spec.model]:
+            rows.append(_row(book, (spec.name, spec.kind), name, moment or datetime.now(UTC)))  # noqa: PERF401 - two loops read better
+    classes = ("input_usd", "cached_usd", "output_usd", "reasoning_usd")
+    columns = ("provider", "model", *classes, "price")
+    print_table(columns, rows, form)
+
+
+def _row(
+    book: PriceBook, provider: tuple[str, str], model: str, at: datetime
+) -> tuple[str | None, ...]:
+    usages = (
+        Usage(uncached_input=TOLD_FOR),
+        Usage(cached_input=TOLD_FOR),
+        Usage(visible_output=TOLD_FOR),
+        Usage(reasoning=TOLD_FOR),
+    )
+    told = [book.price(provider, (model,), usage, at=at) for usage in usages]
+    shown = [None if one.usd is None else format_usd(one.usd) for one in told]
+    return (provider[0], model, *shown, told[0].price_id or "not known: its calls cost NULL, not 0")
+
+
+def reprice(
+    since: SinceOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show the difference only")] = False,
+    undo_: Annotated[bool, typer.Option("--undo", help="give calls their first price")] = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Price calls anew with the prices that hold now; shows the difference first.
+
+    Example: `hybrid costs reprice --since 30d --dry-run`, and `--undo` to go back
+    """
+    moment, settings = parse_moment(since), need_clickhouse(load_settings())
+    store = ClickHouse(settings)
+    try:
+        migrate(store)
+        if undo_:
+            _confirm("Give calls their first price again?", yes=yes)
+            typer.echo(f"{undo(store, since=moment)} calls have their first price again")
+            return
+        changes = _find(store, settings, moment)
+        _show(changes, form)
+        if dry_run or not changes:
+            return
+        _confirm("Store the new prices?", yes=yes)
+        typer.echo(f"{store_changes(store, changes)} calls priced anew; undo with --undo")
+    finally:
+        store.close()
+
+
+def _find(store: ClickHouse, settings: Settings, since: datetime | None) -> list[Change]:
+    kinds = {spec.name: spec.kind for spec in settings.provider_specs}
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("pricing", total=None)
+        return list(
+            find_changes(
+                store,
+                PriceBook(settings.prices),
+                kinds,
+                since=since,
+                on_progress=lambda rows: progress.advance(task, rows),
+            )
+        )
+
+
+def _show(changes: list[Change], form: Format) -> None:
+    """Print the difference by provider and model."""
+    groups: dict[tuple[str, str], list[Change]] = defaultdict(list)
+    for change in changes:
+        groups[change.provider, change.model].append(change)
+    rows = []
+    for (provider, model), found in sorted(groups.items()):
+        before = sum((one.before or Decimal(0) for one in found), Decimal(0))
+        after = sum((one.after or Decimal(0) for one in found), Decimal(0))
+        told = [*map(format_usd, (before, after, after - before))]
+        rows.append((provider, model, len(found), *told))
+    columns = ("provider", "model", "calls", "before_usd", "after_usd", "difference_usd")
+    print_table(columns, rows, form)
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        message = "nothing was changed: say --yes where nobody can be asked"
+        raise UsageError(message)
+    typer.confirm(question, abort=True)

@@ -1,0 +1,101 @@
+"""Prices as the user looks them up, and calls priced anew and back."""
+
+import json
+import uuid
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from schemas.attempt import ProviderAttempt
+from schemas.rows import attempt_row
+from streams.clickhouse import ClickHouse
+from streams.migrations import migrate
+from tests.builders import NOW
+from tests.chaos.running import RunningStack
+from tests.integration.test_commands import hybrid
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def priced(stack: RunningStack, tmp_path: Path) -> tuple[ClickHouse, dict[str, str]]:
+    """A database with 3 calls of a model without a price, and a file that has one."""
+    url = stack.stack.clickhouse.replace("/hybrid", f"/p{uuid.uuid4().hex[:8]}")
+    store = ClickHouse(stack.settings.model_copy(update={"clickhouse_url": SecretStr(url)}))
+    migrate(store)
+    rows = [
+        attempt_row(
+            ProviderAttempt.model_validate(
+                {
+                    "attempt_id": str(uuid.uuid4()),
+                    "execution_id": str(uuid.uuid4()),
+                    "intent_id": f"i-{number}",
+                    "status": "finished",
+                    "provider": "openai",
+                    "requested_model": "house-model",
+                    "outcome": "success",
+                    "uncached_input_tokens": 1000 * number,
+                    "usage_source": "provider",
+                    "used_result": True,
+                    "started_at": NOW,
+                    "finished_at": NOW,
+                }
+            )
+        )[1]
+        for number in (1, 2, 3)
+    ]
+    store.insert("provider_attempts", rows, token=uuid.uuid4().hex)
+    file = tmp_path / "hybrid.toml"
+    file.write_text('[[prices]]\nmodel = "house-*"\ninput = 2\noutput = 4\n')
+    return store, {**stack.stack.environment(), "CLICKHOUSE_URL": url, "HYBRID_CONFIG": str(file)}
+
+
+def total(store: ClickHouse) -> tuple[Any, int]:
+    _, rows = store.rows(
+        "SELECT toString(sum(a.cost_usd)), count() FROM provider_attempts AS a FINAL"
+    )
+    return rows[0][0], int(rows[0][1])
+
+
+def test_calls_are_priced_anew_once_seen_and_back_again(
+    priced: tuple[ClickHouse, dict[str, str]],
+) -> None:
+    """6,000 tokens at $2 a million = $0.012."""
+    store, environment = priced
+    done = hybrid("costs", "reprice", "--dry-run", "--format", "json", environment=environment)
+    assert json.loads(done.stdout) == [
+        {"provider": "openai", "model": "house-model", "calls": 3, "before_usd": "0",
+         "after_usd": "0.012", "difference_usd": "0.012"}
+    ]  # fmt: skip
+    assert total(store) == (None, 3), "a dry run changes nothing"
+    refused = hybrid("costs", "reprice", environment=environment)
+    assert refused.returncode == 2
+    assert "say --yes" in refused.stderr
+    done = hybrid("costs", "reprice", "--yes", environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert "3 calls priced anew" in done.stdout
+    assert (Decimal(total(store)[0]), total(store)[1]) == (Decimal("0.012"), 3)
+    again = hybrid("costs", "reprice", "--dry-run", "--format", "json", environment=environment)
+    assert json.loads(again.stdout) == []
+    done = hybrid("costs", "reprice", "--undo", "--yes", environment=environment)
+    assert "3 calls have their first price again" in done.stdout
+    assert total(store) == (None, 3)
+
+
+def test_prices_say_what_applies_and_why(priced: tuple[ClickHouse, dict[str, str]]) -> None:
+    _, environment = priced
+    done = hybrid(
+        "costs", "prices", "--model", "house-model", "--model", "gpt-3.5-turbo", "--model", "x-1",
+        "--format", "json", environment=environment,
+    )  # fmt: skip
+    rows = {(one["provider"], one["model"]): one for one in json.loads(done.stdout)}
+    own = rows["openai", "house-model"]
+    assert (own["input_usd"], own["output_usd"]) == ("2", "4")
+    assert own["price"].startswith("own:*:house-*")
+    flat = rows["openai", "gpt-3.5-turbo"]
+    assert (flat["input_usd"], flat["price"]) == ("2", "contract:openai:gpt-3.5-turbo")
+    assert rows["azure", "x-1"]["input_usd"] is None
+    assert "not known" in rows["azure", "x-1"]["price"]
