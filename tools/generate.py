@@ -77,6 +77,10 @@ then = "defer"
 acme = 3
 """
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from grafana import alert_rules, dashboards  # noqa: E402 - beside this script
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 NOTE = "<!-- made by `make generate` from the code; edit that -->\n\n"
@@ -289,6 +293,11 @@ def documents() -> dict[Path, str]:
         DOCS / "names.md": NOTE + vocabulary(),
         DOCS / "schemas" / "asyncapi.json": _json(asyncapi(Settings().topics)),
     }
+    grafana = ROOT / "deploy" / "grafana"
+    for name, dashboard in dashboards().items():
+        made[grafana / "dashboards" / f"{name}.json"] = _json(dashboard)
+    # Grafana reads YAML, and JSON is YAML.
+    made[grafana / "provisioning" / "alerting" / "hybrid.yaml"] = _json(alert_rules())
     for name in MESSAGES:
         made[DOCS / "schemas" / f"{name}.schema.json"] = _json(json_schema(name))
     return made

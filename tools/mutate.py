@@ -40,6 +40,7 @@ BUGS = (
         "ledger read before the producer starts",
         "streams/committer.py",
         """        self._producer = await self._parts.broker.open_producer(self._lane)
+        self._parts.spending.forget(self._lane)
         return await self._parts.broker.read_ledger(self._lane, self._ledger)
 """,
         """        count = await self._parts.broker.read_ledger(self._lane, self._ledger)

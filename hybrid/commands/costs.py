@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hybrid.commands.bills import forecast, reconcile
 from hybrid.commands.common import (
     Format,
     FormatOption,
@@ -27,7 +28,7 @@ By = Annotated[str, typer.Option(help=f"any of {', '.join(questions.DIMENSIONS)}
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     costs = typer.Typer(help="What it cost, and where the time went.", no_args_is_help=True)
-    for command in (report, top, latency, wasted, prices, reprice):
+    for command in (report, top, latency, wasted, forecast, reconcile, prices, reprice):
         costs.command()(command)
     app.add_typer(costs, name="costs")
 

@@ -99,3 +99,21 @@ def test_prices_say_what_applies_and_why(priced: tuple[ClickHouse, dict[str, str
     assert (flat["input_usd"], flat["price"]) == ("2", "contract:openai:gpt-3.5-turbo")
     assert rows["azure", "x-1"]["input_usd"] is None
     assert "not known" in rows["azure", "x-1"]["price"]
+
+
+def test_an_export_is_held_against_the_record_and_a_month_is_forecast(
+    priced: tuple[ClickHouse, dict[str, str]], tmp_path: Path
+) -> None:
+    _, environment = priced
+    hybrid("costs", "reprice", "--yes", environment=environment)
+    export = tmp_path / "usage.csv"
+    export.write_text("date,model,requests,cost\n2026-01-31,house-model,4,0.020\n")
+    done = hybrid("costs", "reconcile", str(export), "--format", "json", environment=environment)
+    (row,) = json.loads(done.stdout)
+    assert (row["theirs_usd"], row["ours_usd"], row["gap_usd"]) == ("0.02", "0.012", "0.008")
+    assert row["why"] == "they count 4 calls, we 3"
+    export.write_text("nothing\n")
+    refused = hybrid("costs", "reconcile", str(export), environment=environment)
+    assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
+    done = hybrid("costs", "forecast", "--format", "json", environment=environment)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,114 @@
+"""The bill to come and the bill that came: `hybrid costs forecast|reconcile`."""
+
+import calendar
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from statistics import linear_regression
+from typing import Annotated
+
+import typer
+
+from hybrid.commands.common import Format, FormatOption, console, print_table
+from hybrid.config import load_settings, need_clickhouse
+from hybrid.errors import HybridError, UsageError
+from schemas.base import format_usd
+from streams.clickhouse import ClickHouse
+from streams.reconcile import ExportError, compare, our_usage, read_export
+
+__all__ = ["forecast", "reconcile"]
+
+#: Days that make the trend, today not among them.
+TREND_DAYS = 14
+FEWEST_DAYS = 3
+
+
+def forecast(form: FormatOption = Format.TABLE) -> None:
+    """Show what this month will cost, from the trend of the last two weeks, by provider.
+
+    Example: `hybrid costs forecast`
+    """
+    today = datetime.now(UTC).date()
+    first = min(today.replace(day=1), today - timedelta(days=TREND_DAYS))
+    store = ClickHouse(need_clickhouse(load_settings()))
+    try:
+        _, rows = store.rows(
+            "SELECT provider, day, toString(sum(c.cost_usd)) FROM costs_daily AS c "
+            "WHERE day >= {first:Date} GROUP BY provider, day",
+            {"first": first},
+        )
+    finally:
+        store.close()
+    by_provider: dict[str, dict[date, float]] = {}
+    for provider, day, usd in rows:
+        by_provider.setdefault(str(provider), {})[day] = float(usd)
+    table = [(name, *_expected(days, today)) for name, days in sorted(by_provider.items())]
+    columns = ("provider", "so_far_usd", "rest_usd", "month_usd", "trend_usd_a_day", "made_of")
+    print_table(columns, table, form)
+
+
+def _expected(days: dict[date, float], today: date) -> tuple[str, str, str, str, str]:
+    """Go on with the trend of the last days to the end of the month."""
+    so_far = sum(usd for day, usd in days.items() if day >= today.replace(day=1))
+    begin = max(min(days), today - timedelta(days=TREND_DAYS))
+    known = [(number, days.get(begin + timedelta(days=number), 0.0))
+             for number in range((today - begin).days)]  # fmt: skip
+    length = calendar.monthrange(today.year, today.month)[1]
+    ahead = [len(known) + number for number in range(1, length - today.day + 1)]
+    slope = 0.0
+    if len(known) < FEWEST_DAYS:
+        level = sum(usd for _, usd in known) / len(known) if known else so_far
+        rest = level * len(ahead)
+        made_of = f"the mean of {max(1, len(known))} days: too few for a trend"
+    else:
+        slope, base = linear_regression([x for x, _ in known], [y for _, y in known])
+        rest = sum(max(0.0, base + slope * x) for x in ahead)
+        made_of = f"the trend of {len(known)} days"
+    told = (so_far, rest, so_far + rest, slope)
+    return (*(format_usd(Decimal(str(round(one, 6)))) for one in told), made_of)  # type: ignore[return-value]
+
+
+def reconcile(
+    file: Annotated[Path, typer.Argument(help="a provider's usage export, CSV or JSON")],
+    provider: Annotated[str | None, typer.Option(help="compare calls of this one only")] = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Compare a provider's usage export with our record, by day and model.
+
+    Example: `hybrid costs reconcile usage.csv --provider openai`
+    """
+    try:
+        theirs = read_export(file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{file} cannot be read: {error}"
+        raise UsageError(message) from None
+    except ExportError as error:
+        message = f"{file}: {error}"
+        raise HybridError(message) from None
+    days = [day for day, _ in theirs]
+    store = ClickHouse(need_clickhouse(load_settings()))
+    try:
+        ours = our_usage(store, first=min(days), last=max(days), provider=provider)
+    finally:
+        store.close()
+    lines = compare(theirs, ours)
+    rows = [
+        (
+            str(line.day),
+            line.model,
+            format_usd(line.theirs.usd),
+            format_usd(line.ours.usd),
+            format_usd(line.gap_usd),
+            line.explanation,
+        )
+        for line in lines
+    ]
+    print_table(("day", "model", "theirs_usd", "ours_usd", "gap_usd", "why"), rows, form)
+    if form is Format.TABLE:
+        gap = sum((line.gap_usd for line in lines), Decimal(0))
+        uncertain = sum((line.ours.uncertain_usd for line in lines), Decimal(0))
+        console.print(
+            f"they charge {format_usd(gap)} USD more than is on record; calls without an answer "
+            f"may have cost up to {format_usd(uncertain)} USD",
+            highlight=False,
+        )

@@ -1,0 +1,70 @@
+"""Usage exports in the forms that providers give, and what explains a gap."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from streams.reconcile import ExportError, Line, Usage, compare, read_export
+
+DAY = date(2026, 1, 31)
+CSV = "date,model,num_model_requests,input_tokens,output_tokens,cost\n2026-01-31,m,2,10,5,$1.50\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CSV,
+        "\ufeff" + CSV,
+        '[{"day": "2026-01-31T00:00:00Z", "model": "m", "requests": 2, "total_tokens": 15, "usd": "1.5"}]',
+        '{"start_time": 1769817600, "line_item": "m", "calls": 2, "tokens": 15, "amount": {"value": 1.5}}\n',
+        '{"data": [{"date": "2026-01-31", "deployment": "m", "n_requests": 2, "tokens": 15, "cost": 1.5}]}',
+    ],
+)
+def test_exports_are_read_in_the_forms_they_come_in(text: str) -> None:
+    assert read_export(text) == {(DAY, "m"): Usage(Decimal("1.5"), 2, 15)}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no rows"),
+        ("date,model\n2026-01-31,m\n", "row 1 of the export: none of the columns cost_usd"),
+        ("date,model,cost\nyesterday,m,1\n", "row 1 of the export: a value"),
+        ("date,model,cost\n2026-01-31,m,much\n", "row 1 of the export: a value"),
+        ("[1]", "a list of objects"),
+        ("{", "neither CSV nor JSON"),
+    ],
+)
+def test_what_is_no_export_says_so(text: str, said: str) -> None:
+    with pytest.raises(ExportError, match=said):
+        read_export(text)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "why"),
+    [
+        (Usage(Decimal(2), 1), Usage(Decimal(2), 1), "equal"),
+        (
+            Usage(Decimal(3), 1),
+            Usage(Decimal(2), 1, 0, Decimal(1)),
+            "calls without an answer, up to 1 USD",
+        ),
+        (Usage(Decimal(3), 2), Usage(Decimal(2), 1), "they count 2 calls, we 1"),
+        (Usage(Decimal(3)), Usage(Decimal(2), 1, 0, Decimal(0), 4), "4 of our calls have no price"),
+        (Usage(Decimal(3)), Usage(), "not ours: no call of it is on record"),
+        (Usage(), Usage(Decimal(3), 1), "not in the export"),
+        (Usage(Decimal(3)), Usage(Decimal(2), 1), "another price: compare `hybrid costs prices`"),
+        (
+            Usage(Decimal(9), 1),
+            Usage(Decimal(2), 1, 0, Decimal(1)),
+            "of it at most 1 USD for calls without an answer",
+        ),
+    ],
+)
+def test_a_gap_is_explained_by_what_is_known_not_to_be_known(
+    theirs: Usage, ours: Usage, why: str
+) -> None:
+    (line,) = compare({(DAY, "m"): theirs}, {(DAY, "m"): ours})
+    assert line == Line(DAY, "m", theirs, ours)
+    assert line.explanation == why
