@@ -26,8 +26,10 @@ PRODUCTION = {
 }
 
 
-async def measure(running: RunningStack, *, rate: float, seconds: float) -> list[float]:
-    """Give the added milliseconds of each intent."""
+async def measure(
+    running: RunningStack, *, rate: float, seconds: float, prefix: str = "bench"
+) -> list[float]:
+    """Give the added milliseconds of each intent, in order of size."""
     sent: dict[str, float] = {}
     added: dict[str, float] = {}
     count, warm_up = int(rate * seconds), int(rate * WARM_UP_S)
@@ -49,7 +51,7 @@ async def measure(running: RunningStack, *, rate: float, seconds: float) -> list
     async with open_producer(running.settings) as client:
         begin = time.monotonic()
         for number in range(-warm_up, count):
-            identifier, value = intent(number if number >= 0 else 10**6 - number, prefix="bench")
+            identifier, value = intent(number if number >= 0 else 10**6 - number, prefix=prefix)
             if number >= 0:
                 sent[identifier] = time.time()
             await client.send(running.settings.topics.intents, value=value, key=identifier.encode())

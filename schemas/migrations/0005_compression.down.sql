@@ -1,0 +1,20 @@
+-- Back to the server's own.
+ALTER TABLE provider_attempts
+    MODIFY COLUMN attempt_id UUID CODEC(Default),
+    MODIFY COLUMN execution_id UUID CODEC(Default),
+    MODIFY COLUMN intent_id String CODEC(Default),
+    MODIFY COLUMN user_id String CODEC(Default),
+    MODIFY COLUMN uncached_input_tokens UInt32 CODEC(Default),
+    MODIFY COLUMN cached_input_tokens UInt32 CODEC(Default),
+    MODIFY COLUMN visible_output_tokens UInt32 CODEC(Default),
+    MODIFY COLUMN reasoning_tokens UInt32 CODEC(Default),
+    MODIFY COLUMN cost_usd Nullable(Decimal(18, 12)) CODEC(Default),
+    MODIFY COLUMN cost_upper_usd Nullable(Decimal(18, 12)) CODEC(Default),
+    MODIFY COLUMN queue_ms UInt64 CODEC(Default),
+    MODIFY COLUMN limiter_ms UInt32 CODEC(Default),
+    MODIFY COLUMN backoff_ms UInt32 CODEC(Default),
+    MODIFY COLUMN call_ms UInt32 CODEC(Default),
+    MODIFY COLUMN provider_request_id String CODEC(Default),
+    MODIFY COLUMN started_at DateTime64(3, 'UTC') CODEC(Default),
+    MODIFY COLUMN deadline_at Nullable(DateTime64(3, 'UTC')) CODEC(Default),
+    MODIFY COLUMN finished_at Nullable(DateTime64(3, 'UTC')) CODEC(Default);
