@@ -109,7 +109,7 @@ class Capacity:
         if kind is FailureKind.RATE_LIMIT:
             limiter.throttled(now)
         elif kind is None:
-            limiter.answered()
+            limiter.answered(now)
         self._tell(turn.provider, before)
 
     def cancel(self, turn: Turn) -> None:

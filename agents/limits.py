@@ -19,6 +19,8 @@ DECREASE = 0.7
 INCREASE = 0.01
 LEAST_PACE = 0.05
 CUT_EVERY_S = 1.0
+#: What 429s taught about calls in flight is forgotten after this long without one.
+FORGET_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +137,12 @@ class Limiter:
         flying = self.in_flight + 1  # with the one that was refused
         self._learnt = max(1.0, min(flying, self._learnt or flying) * DECREASE)
 
-    def answered(self) -> None:
-        """Note an answer: go a little faster."""
+    def answered(self, now: float) -> None:
+        """Note an answer: go a little faster, and freely after a minute without a 429."""
         self._pace = min(1.0, self._pace + INCREASE)
-        if self._learnt is not None:
+        if now - self._cut_at > FORGET_S:
+            self._learnt = None
+        elif self._learnt is not None:
             self._learnt += 1 / self._learnt
 
     @property

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agents.work import Task
+from schemas.attempt import ProviderAttempt
 from schemas.intent import WorkflowIntent
-from schemas.outcome import RecordSource
+from schemas.outcome import CostInfo, RecordSource, ResultMetadata, Timings, WorkflowResult
 from streams.records import Incoming
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
@@ -40,3 +41,32 @@ def an_incoming(value: bytes | None = b"{}", **changes: Any) -> Incoming:
         "headers": (),
     }
     return Incoming(**{**values, **changes})
+
+
+def a_result(task: Task) -> WorkflowResult:
+    return WorkflowResult(
+        result_id=f"r-{task.execution_id}",
+        intent_id=task.intent_id,
+        type=task.intent.type,
+        user_id="u",
+        provider="openai",
+        model="m",
+        content="c",
+        cost_info=CostInfo(),
+        metadata=ResultMetadata(attempt=1, total_retries=0),
+        timings=Timings(),
+        completed_at=NOW,
+    )
+
+
+def an_attempt(task: Task) -> ProviderAttempt:
+    return ProviderAttempt.model_validate(
+        {
+            "attempt_id": "a",
+            "execution_id": task.execution_id,
+            "intent_id": task.intent_id,
+            "status": "finished",
+            "provider": "openai",
+            "started_at": NOW,
+        }
+    )

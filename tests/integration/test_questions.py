@@ -15,10 +15,9 @@ from schemas.rows import attempt_row, event_row, result_row
 from schemas.vocabulary import AttemptOutcome, EventName, UsageSource
 from streams.clickhouse import ClickHouse
 from streams.migrations import migrate
-from tests.builders import a_task
+from tests.builders import a_result, a_task
 from tests.chaos.running import RunningStack
 from tests.integration.test_rows import an_attempt
-from tests.model.test_lane_model import a_result
 
 pytestmark = pytest.mark.integration
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -22,7 +22,6 @@ from agents.clock import ManualClock, SystemDice
 from agents.log import silent
 from agents.work import Completed, Task
 from schemas.attempt import ProviderAttempt
-from schemas.outcome import CostInfo, ResultMetadata, Timings, WorkflowResult
 from schemas.settings import Settings
 from streams.failpoints import FailPoints
 from streams.jobs import Delivery, LaneParts
@@ -30,7 +29,7 @@ from streams.lane import Lane, LaneState
 from streams.ledger import Ledger
 from streams.positions import Position
 from streams.records import OutRecord
-from tests.builders import NOW, NOW_MS, an_incoming
+from tests.builders import NOW, NOW_MS, a_result, an_attempt, an_incoming
 
 SETTINGS = Settings()
 TOPICS = SETTINGS.topics
@@ -340,35 +339,6 @@ class LaneMachine(RuleBasedStateMachine):
             # What the worker does: end, and be started again.
             self._hand_over()
             self._run(idle())
-
-
-def a_result(task: Task) -> WorkflowResult:
-    return WorkflowResult(
-        result_id=f"r-{task.execution_id}",
-        intent_id=task.intent_id,
-        type=task.intent.type,
-        user_id="u",
-        provider="openai",
-        model="m",
-        content="c",
-        cost_info=CostInfo(),
-        metadata=ResultMetadata(attempt=1, total_retries=0),
-        timings=Timings(),
-        completed_at=NOW,
-    )
-
-
-def an_attempt(task: Task) -> ProviderAttempt:
-    return ProviderAttempt.model_validate(
-        {
-            "attempt_id": "a",
-            "execution_id": task.execution_id,
-            "intent_id": task.intent_id,
-            "status": "finished",
-            "provider": "openai",
-            "started_at": NOW,
-        }
-    )
 
 
 def test_what_the_old_owner_commits_while_it_is_taken_over_is_not_run_again() -> None:

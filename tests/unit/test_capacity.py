@@ -17,8 +17,7 @@ from agents.work import Completed, Failed
 from schemas.vocabulary import DeadLetterReason, ErrorClass, FailureKind
 from streams.halt import DeadLetterBreaker
 from streams.lineup import Lineup
-from tests.builders import NOW, a_task
-from tests.model.test_lane_model import a_result, an_attempt
+from tests.builders import NOW, a_result, a_task, an_attempt
 
 POLICY = HealthPolicy()
 
@@ -213,7 +212,7 @@ def test_a_429_slows_down_at_once_and_answers_speed_up_slowly() -> None:
     limiter.throttled(0.5)  # the same storm
     assert limiter.calls_within(60) == pytest.approx(before * 0.7)
     for _ in range(30):
-        limiter.answered()
+        limiter.answered(1.0)
     assert limiter.calls_within(60) == before
 
 
@@ -225,6 +224,11 @@ def test_429s_without_a_configured_limit_teach_how_many_calls_may_be_in_flight()
     limiter.throttled(0.0)
     assert limiter.full
     assert limiter.capacity < 20
+    taught = limiter.capacity
+    limiter.answered(1.0)
+    assert taught < limiter.capacity < 20
+    limiter.answered(61.0)
+    assert not limiter.full
 
 
 def test_a_full_provider_waits_and_a_change_of_health_is_told_once() -> None:

@@ -38,8 +38,7 @@ from streams.halt import DeadLetterBreaker
 from streams.identify import NO_OUTLINE, deferral_of, outline
 from streams.lineup import Lineup
 from streams.records import DEFERRAL_HEADER, header, outcome_records, spend_record
-from tests.builders import NOW, NOW_MS, a_task, an_incoming, an_intent
-from tests.model.test_lane_model import a_result, an_attempt
+from tests.builders import NOW, NOW_MS, a_result, a_task, an_attempt, an_incoming, an_intent
 from tests.unit.test_capacity import Item, a_failed, end
 from tests.unit.test_policy import a_situation
 
