@@ -152,6 +152,9 @@ class Executor:
         index, delay = rung(self._policy, over.resets_in_s)
         # Looked at again at each hop: a budget may be raised meanwhile.
         not_before_ms = self._clock.now_ms() + int(min(delay, over.resets_in_s) * 1000)
+        deadline = run.limits.deadline_at_ms
+        if deadline is not None and not_before_ms >= deadline:
+            return limit_reached(run, GiveUp(DeadLetterReason.DEADLINE))
         return self._defer(run, Defer(index, delay, not_before_ms, "budget", counted=False), None)
 
     async def _answer(

@@ -26,6 +26,7 @@ from agents.work import Completed, Deferred, Failed, Outcome
 from hybrid.stack import simulator
 from hybrid.stack.process import free_port
 from schemas.attempt import ProviderAttempt
+from schemas.budgets import BudgetSpec
 from schemas.vocabulary import AttemptStatus, DeadLetterReason, FailureKind
 from tests.builders import NOW, a_task, an_intent
 
@@ -341,6 +342,30 @@ def test_the_originals_matrix_can_be_configured(world: World) -> None:
     run = world.run()
     assert isinstance(run.outcome, Deferred)
     assert run.outcome.topic_index == 1
+
+
+@pytest.mark.parametrize(
+    ("then", "changes", "reason"),
+    [
+        ("defer", {}, None),
+        ("defer", {"deadline_ms": 5_000}, DeadLetterReason.DEADLINE),
+        ("dead_letter", {}, DeadLetterReason.BUDGET),
+    ],
+)
+def test_a_tenant_over_its_budget_waits_or_ends_without_a_call(
+    world: World, then: str, changes: dict[str, Any], reason: DeadLetterReason | None
+) -> None:
+    budget = {"tenant": "*", "per": "day", "usd": "1", "then": then}
+    world.spending = Spending([BudgetSpec.model_validate(budget)])
+    world.spending.add(0, "default", Decimal(1), NOW)
+    run = world.run(**changes)
+    assert run.calls == []
+    if reason is None:
+        assert isinstance(run.outcome, Deferred)
+        assert (run.outcome.state.reason, run.outcome.state.count) == ("budget", 0)
+    else:
+        assert isinstance(run.outcome, Failed)
+        assert run.outcome.reason is reason
 
 
 # ── hedging ─────────────────────────────────────────────────────────────────────────────────
