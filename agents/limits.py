@@ -140,10 +140,9 @@ class Limiter:
     def answered(self, now: float) -> None:
         """Note an answer: go a little faster, and freely after a minute without a 429."""
         self._pace = min(1.0, self._pace + INCREASE)
-        if now - self._cut_at > FORGET_S:
-            self._learnt = None
-        elif self._learnt is not None:
-            self._learnt += 1 / self._learnt
+        if self._learnt is not None:
+            quiet = now - self._cut_at > FORGET_S
+            self._learnt = None if quiet else self._learnt + 1 / self._learnt
 
     @property
     def _scale(self) -> float:
