@@ -15,6 +15,9 @@ __all__ = ["TopicReport", "TopicsError", "check_topics", "ensure_topics", "requi
 
 #: A deferred topic must keep records for so much longer than they wait: workers may be away.
 DEFERRED_GRACE_S = 3600
+#: A compacted topic is cut into so many segments over its retention.
+SEGMENTS = 24
+HOUR_MS = 3_600_000
 
 SOURCE_HINT = "run `hybrid topics ensure` first"
 
@@ -45,11 +48,16 @@ def _config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
     limit = settings.max_record_bytes if not spec.name.endswith(".alerts") else 1_048_576
     if spec.name in settings.topics.sources[:2]:  # the deferred ones carry more in their headers
         limit = settings.max_topic_intent_bytes
-    return {
+    config = {
         "cleanup.policy": "compact,delete" if spec.compact else "delete",
         "retention.ms": str(spec.retention_ms),
         "max.message.bytes": str(limit),
     }
+    if spec.compact:
+        # The newest segment is neither compacted nor deleted. With Kafka's default of a week a
+        # worker would read seven days of decisions at its start, three records for each.
+        config["segment.ms"] = str(max(HOUR_MS, spec.retention_ms // SEGMENTS))
+    return config
 
 
 async def ensure_topics(settings: Settings) -> list[TopicReport]:

@@ -1,5 +1,6 @@
 """The command as its users run it."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from hybrid.cli import app
 from hybrid.stack.process import free_port
+from streams.topics import check_topics
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
 
@@ -106,6 +108,13 @@ def test_every_cost_question_has_its_formats(
     done = hybrid("costs", question, "--format", form, environment=local)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_the_ledger_is_cut_into_segments_that_can_be_compacted(stack: RunningStack) -> None:
+    """With Kafka's own week a worker would read seven days of decisions at its start."""
+    reports = asyncio.run(check_topics(stack.settings))
+    found = {one.name: one.config["segment.ms"] for one in reports}
+    assert found[stack.settings.topics.ledger] == "3600000"
 
 
 def test_topics_and_migrations_can_be_ensured_again(local: dict[str, str]) -> None:
