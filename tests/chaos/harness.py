@@ -12,9 +12,9 @@ from tests.chaos.oracle import (
     Calls,
     Recorded,
     read_calls,
-    read_lag,
     read_outcomes,
     read_recorded,
+    settled_lag,
 )
 from tests.chaos.report import Recovery, Report
 from tests.chaos.running import RunningStack, running_stack
@@ -93,7 +93,7 @@ async def _run(plan: Plan, running: RunningStack, say: Callable[[str], None]) ->
         ],
         trouble=injector.trouble,
         repeat_bound=injector.in_flight_at_kills,
-        lag=await _lag(running),
+        lag=await settled_lag(running.settings),
         restarts=running.stack.restarts,
         seconds=time.monotonic() - began,
     )
@@ -117,13 +117,3 @@ async def _settled(running: RunningStack) -> tuple[Calls, Recorded]:
             last = now
         await asyncio.sleep(1.5)
     return calls, recorded
-
-
-async def _lag(running: RunningStack) -> int:
-    """Give the lag once offsets are committed, or what is left after some time."""
-    for _ in range(20):
-        lag = await read_lag(running.settings)
-        if lag == 0:
-            break
-        await asyncio.sleep(0.5)
-    return lag

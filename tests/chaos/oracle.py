@@ -1,5 +1,6 @@
 """What really happened: the simulator's log, a read_committed reader, ClickHouse."""
 
+import asyncio
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection
@@ -21,6 +22,7 @@ __all__ = [
     "read_lag",
     "read_outcomes",
     "read_recorded",
+    "settled_lag",
 ]
 
 
@@ -132,6 +134,16 @@ def read_recorded(settings: Settings) -> Recorded:
         started_only={str(one): Decimal(str(upper)) for one, done, _, upper, _ in rows if not done},
         unanswered={str(one) for one, _, _, _, unanswered in rows if unanswered},
     )
+
+
+async def settled_lag(settings: Settings) -> int:
+    """Give the lag once offsets are committed, or what is left after ten seconds."""
+    for _ in range(20):
+        lag = await read_lag(settings)
+        if lag == 0:
+            break
+        await asyncio.sleep(0.5)
+    return lag
 
 
 async def read_lag(settings: Settings) -> int:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -21,7 +22,7 @@ from rich.table import Table
 from schemas.settings import Settings
 from streams.publish import open_producer
 from streams.reading import read_topic
-from tests.chaos.oracle import Outcomes, read_calls, read_lag, read_outcomes
+from tests.chaos.oracle import Outcomes, read_calls, read_outcomes, settled_lag
 from tests.chaos.running import RunningStack, running_stack
 from tests.chaos.traffic import intent
 
@@ -139,7 +140,50 @@ class Line:
     verdict: str
 
 
-def judge(one: Told, calls: list[dict[str, Any]], results: list[float]) -> Line:
+@dataclass(frozen=True)
+class Witness:
+    """What the simulator saw of openai's calls, and what workers said of its breaker."""
+
+    calls: list[tuple[str, float]]  # worker, when
+    opened: list[tuple[str, float]]  # worker, when its breaker opened or took openai down
+
+    def probes_a_minute(self, begin: float, end: float) -> float:
+        """Calls a minute of the story that a worker made after its breaker had opened in an act.
+
+        Of the worker that made most; 0 when no breaker opened.
+        """
+        rates = [0.0]
+        for worker in {worker for worker, _ in self.opened}:
+            opened = [at for who, at in self.opened if who == worker and begin <= at < end]
+            if opened:
+                since = min(opened)
+                made = sum(who == worker and since < at < end for who, at in self.calls)
+                rates.append(made / ((end - since) * COMPRESSED / 60))
+        return max(rates)
+
+
+async def witness_of(settings: Settings, calls: list[dict[str, Any]]) -> Witness:
+    """Put attempts, which know their worker, beside the simulator's log, and read the events."""
+    workers, opened = {}, []
+    async for record in read_topic(settings, settings.topics.attempts):
+        attempt = json.loads(record.value or b"{}")
+        workers[attempt["attempt_id"]] = attempt["worker"]
+    async for record in read_topic(settings, settings.topics.events):
+        event = json.loads(record.value or b"{}")
+        moved = event["details"]
+        mine = event["name"] == "provider_health_changed" and moved["provider"] == "openai"
+        if mine and moved["after"] in {"open", "down"}:
+            at = datetime.fromisoformat(event["occurred_at"]).timestamp()
+            opened.append((event["worker"], at))
+    seen = [
+        (workers.get(call["attempt_id"], ""), call["at"])
+        for call in calls
+        if call["provider"] == "openai"
+    ]
+    return Witness(seen, opened)
+
+
+def judge(one: Told, calls: list[dict[str, Any]], results: list[float], witness: Witness) -> Line:
     """Measure an act, and say whether it may be so."""
     within = [call for call in calls if one.begin <= call["at"] < one.end]
     by_provider = Counter(call["provider"] for call in within)
@@ -150,10 +194,7 @@ def judge(one: Told, calls: list[dict[str, Any]], results: list[float]) -> Line:
         if per_intent > MOST_CALLS_PER_INTENT:
             wrong.append(f"{per_intent:.2f} calls an intent")
     if one.act.openai_down or one.act.all_down:
-        # The first seconds open the breaker; after them each call to it is a probe.
-        late = [call for call in bad if call["at"] > one.begin + 5 and call["provider"] == "openai"]
-        minutes = (one.end - one.begin - 5) * COMPRESSED / 60
-        probes = len(late) / minutes / WORKERS
+        probes = witness.probes_a_minute(one.begin, one.end)
         if probes > MOST_PROBES_A_MINUTE:
             wrong.append(f"{probes:.1f} probes a minute")
     if one.act.all_down:
@@ -229,10 +270,11 @@ def main() -> None:
     with running_stack(workers=WORKERS, environment=ENVIRONMENT) as running:
         told, published, results = asyncio.run(tell(running, console))
         outcomes = asyncio.run(read_outcomes(running.settings))
-        lag = asyncio.run(read_lag(running.settings))
+        lag = asyncio.run(settled_lag(running.settings))
         calls = read_calls(running.stack.simulator_log).entries
+        witness = asyncio.run(witness_of(running.settings, calls))
         alerts = asyncio.run(_alerts(running.settings))
-    lines = [judge(one, calls, results) for one in told]
+    lines = [judge(one, calls, results, witness) for one in told]
     show(console, lines)
     problems = [*whole(outcomes, published, lag)]
     problems += [f"{line.name}: {line.verdict}" for line in lines if line.verdict != "ok"]
