@@ -71,10 +71,10 @@ class Capacity:
         """Count a provider's calls in flight."""
         return self._limiters[name].in_flight
 
-    def wait_s(self, name: str) -> float:
+    def wait_s(self, name: str, *, urgent: bool = False) -> float:
         """Seconds until a provider may be called, as far as is known; 0 = now."""
         now, limiter = self._clock.monotonic(), self._limiters[name]
-        full = FULL_WAIT_S if limiter.full else 0.0
+        full = FULL_WAIT_S if limiter.full(urgent=urgent) else 0.0
         return max(self._health[name].wait_s(now), limiter.wait_s(now), full)
 
     def room(self, name: str) -> float:

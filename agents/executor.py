@@ -44,9 +44,12 @@ from agents.work import Completed, Deferred, Failed, Outcome, Task
 from schemas.attempt import ProviderAttempt
 from schemas.events import CachedAnswer
 from schemas.outcome import FallbackStep
-from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent
+from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent, Priority
 
 __all__ = ["Executor"]
+
+#: Priorities whose calls have a place of their own at a provider.
+URGENT = frozenset({Priority.HIGH, Priority.CRITICAL})
 
 
 class Executor:
@@ -261,10 +264,11 @@ class Executor:
         return None if call is None else replace(call, hedge_at=position)
 
     def _situation(self, run: Execution, providers: tuple[str, ...]) -> Situation:
+        urgent = run.task.intent.priority in URGENT
         return run.situation(
             providers,
             self._clock.now_ms(),
-            waits_s=tuple(self._capacity.wait_s(name) for name in providers),
+            waits_s=tuple(self._capacity.wait_s(name, urgent=urgent) for name in providers),
             out=tuple(self._capacity.state(name) is not HealthState.CLOSED for name in providers),
         )
 

@@ -9,6 +9,7 @@ the pace at once, answers raise it again slowly (AIMD).
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 __all__ = ["Limiter", "ProviderLimits", "rest_asked_for"]
 
@@ -21,6 +22,8 @@ LEAST_PACE = 0.05
 CUT_EVERY_S = 1.0
 #: What 429s taught about calls in flight is forgotten after this long without one.
 FORGET_S = 60.0
+#: With so many places in flight one is kept for urgent calls.
+LEAST_SHARED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Limiter:
         self._limits = limits
         self._share = 1.0
         self._pace = 1.0
-        self._cut_at = float("-inf")
+        self._cut_at = -inf
         self._next_request = 0.0
         self._next_token = 0.0
         #: Calls in flight that 429s allow; None until the first.
@@ -90,13 +93,21 @@ class Limiter:
     def capacity(self) -> float:
         """How many calls may be in flight."""
         allowed = self._limits.in_flight
-        shared = float("inf") if allowed is None else max(1.0, allowed * self._share)
-        return min(shared, float("inf") if self._learnt is None else max(1.0, self._learnt))
+        shared = inf if allowed is None else max(1.0, allowed * self._share)
+        return min(shared, inf if self._learnt is None else max(1.0, self._learnt))
 
-    @property
-    def full(self) -> bool:
-        """Whether a further call would be one too many."""
-        return self.in_flight + 1 > self.capacity
+    def full(self, *, urgent: bool) -> bool:
+        """Whether a further call would be one too many; urgent ones have a place of their own.
+
+        Of a configured limit the last place is theirs; what 429s taught they may exceed by one.
+        """
+        allowed = self._limits.in_flight
+        configured = inf if allowed is None else max(1.0, allowed * self._share)
+        learnt = inf if self._learnt is None else max(1.0, self._learnt)
+        if urgent:
+            return self.in_flight + 1 > min(configured, learnt + 1)
+        kept = 1 if configured >= LEAST_SHARED else 0
+        return self.in_flight + 1 > min(configured - kept, learnt)
 
     def wait_s(self, now: float) -> float:
         """Seconds until requests and tokens allow the next call."""
@@ -105,7 +116,7 @@ class Limiter:
     def calls_within(self, seconds: float) -> float:
         """How many calls the limit of requests allows in a time."""
         per_minute = self._limits.requests_per_minute
-        return float("inf") if per_minute is None else per_minute * self._scale * seconds / 60
+        return inf if per_minute is None else per_minute * self._scale * seconds / 60
 
     def reserve(self, now: float, tokens: int) -> float:
         """Take the next turn for a call of about so many tokens; gives the seconds until it."""

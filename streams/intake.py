@@ -57,7 +57,7 @@ class FlowControl(Protocol):
 class Gate(Protocol):
     """What providers can take."""
 
-    def wait_s(self, name: str) -> float:
+    def wait_s(self, name: str, *, urgent: bool = False) -> float:
         """Seconds until a provider may be called."""
         ...
 
@@ -304,7 +304,7 @@ class _Look:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._waits: dict[str, float] = {}
+        self._waits: dict[tuple[str, bool], float] = {}
         self._rooms: dict[str, float] = {}
         self.again_in_s: float | None = None
         self.awaits_provider = False
@@ -322,29 +322,35 @@ class _Look:
         outline = delivery.outline
         if not outline.route or outline.is_late(intake._clock.now_ms()):  # noqa: SLF001
             return True
-        if self._free(outline.route) is not None:
+        urgent = intake._class_of(delivery.incoming.topic) == "urgent"  # noqa: SLF001
+        if self._free(outline.route, urgent=urgent) is not None:
             return True
         self.awaits_provider = True
-        self._again(min(GATE_LOOK_S, *map(self._wait, outline.route)) or GATE_LOOK_S)
+        waits = (self._wait(name, urgent=urgent) for name in outline.route)
+        self._again(min(GATE_LOOK_S, *waits) or GATE_LOOK_S)
         return False
 
     def provider_of(self, delivery: Delivery) -> str:
         """Give the provider that a delivery is expected to call; empty when it calls none."""
         route = delivery.outline.route
-        return (self._free(route) or route[0]) if route else ""
+        urgent = self._intake._class_of(delivery.incoming.topic) == "urgent"  # noqa: SLF001
+        return (self._free(route, urgent=urgent) or route[0]) if route else ""
 
-    def _free(self, route: tuple[str, ...]) -> str | None:
+    def _free(self, route: tuple[str, ...], *, urgent: bool) -> str | None:
         """Give the first provider of a route that can be called soon and has room, or None."""
+        # Ordinary jobs that wait for a provider do not take the room of an urgent one.
         expected = self._intake._expected  # noqa: SLF001
         for name in route:
-            if self._wait(name) <= SOON_S and expected[name] + 1 <= self._room(name):
+            soon = self._wait(name, urgent=urgent) <= SOON_S
+            if soon and (urgent or expected[name] + 1 <= self._room(name)):
                 return name
         return None
 
-    def _wait(self, name: str) -> float:
-        if name not in self._waits:
-            self._waits[name] = self._intake._gate.wait_s(name)  # noqa: SLF001
-        return self._waits[name]
+    def _wait(self, name: str, *, urgent: bool) -> float:
+        key = (name, urgent)
+        if key not in self._waits:
+            self._waits[key] = self._intake._gate.wait_s(name, urgent=urgent)  # noqa: SLF001
+        return self._waits[key]
 
     def _room(self, name: str) -> float:
         if name not in self._rooms:

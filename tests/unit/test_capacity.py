@@ -220,15 +220,32 @@ def test_429s_without_a_configured_limit_teach_how_many_calls_may_be_in_flight()
     limiter = Limiter(ProviderLimits())
     for _ in range(20):
         limiter.reserve(0.0, 1)
-    assert not limiter.full
+    assert not limiter.full(urgent=False)
     limiter.throttled(0.0)
-    assert limiter.full
+    assert limiter.full(urgent=False)
     assert limiter.capacity < 20
     taught = limiter.capacity
     limiter.answered(1.0)
     assert taught < limiter.capacity < 20
     limiter.answered(61.0)
-    assert not limiter.full
+    assert not limiter.full(urgent=False)
+
+
+def test_an_urgent_call_has_a_place_that_ordinary_ones_do_not_take() -> None:
+    configured = Limiter(ProviderLimits(in_flight=3))
+    for _ in range(2):
+        configured.reserve(0.0, 1)
+    assert (configured.full(urgent=False), configured.full(urgent=True)) == (True, False)
+    configured.reserve(0.0, 1)
+    assert configured.full(urgent=True), "a configured limit holds for all"
+    taught = Limiter(ProviderLimits())
+    taught.throttled(0.0)
+    taught.reserve(0.0, 1)
+    assert (taught.full(urgent=False), taught.full(urgent=True)) == (True, False)
+    taught.reserve(0.0, 1)
+    assert taught.full(urgent=True)
+    single = Limiter(ProviderLimits(in_flight=1))
+    assert not single.full(urgent=False)
 
 
 def test_a_full_provider_waits_and_a_change_of_health_is_told_once() -> None:
