@@ -14,7 +14,7 @@ from agents.prices import PriceBook
 from agents.providers import Provider
 from agents.replies import ChatReply
 from agents.structured import AnswerError, parse_answer
-from agents.tokens import count_messages, counter_of
+from agents.tokens import count_messages, counter_of, text_in
 from agents.usage import NO_USAGE, Usage, estimated_usage
 from schemas.attempt import ProviderAttempt
 from schemas.vocabulary import AttemptOutcome, AttemptStatus, FailureKind
@@ -212,11 +212,8 @@ def _counted(models: tuple[str, ...], messages: list[dict[str, Any]], content: s
 
 
 def characters(messages: list[dict[str, Any]]) -> int:
-    """Count the characters of all message contents; parts that are not text as their JSON."""
-    return sum(
-        len(content) if isinstance(content, str) else len(json.dumps(content))
-        for content in (message.get("content") or "" for message in messages)
-    )
+    """Count the characters of all message contents."""
+    return sum(len(text_in(message)) for message in messages)
 
 
 def prompt_bytes(messages: list[dict[str, Any]]) -> int:

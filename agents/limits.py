@@ -92,22 +92,17 @@ class Limiter:
     @property
     def capacity(self) -> float:
         """How many calls may be in flight."""
-        allowed = self._limits.in_flight
-        shared = inf if allowed is None else max(1.0, allowed * self._share)
-        return min(shared, inf if self._learnt is None else max(1.0, self._learnt))
+        return min(self._configured, self._taught)
 
     def full(self, *, urgent: bool) -> bool:
         """Whether a further call would be one too many; urgent ones have a place of their own.
 
         Of a configured limit the last place is theirs; what 429s taught they may exceed by one.
         """
-        allowed = self._limits.in_flight
-        configured = inf if allowed is None else max(1.0, allowed * self._share)
-        learnt = inf if self._learnt is None else max(1.0, self._learnt)
         if urgent:
-            return self.in_flight + 1 > min(configured, learnt + 1)
-        kept = 1 if configured >= LEAST_SHARED else 0
-        return self.in_flight + 1 > min(configured - kept, learnt)
+            return self.in_flight + 1 > min(self._configured, self._taught + 1)
+        kept = 1 if self._configured >= LEAST_SHARED else 0
+        return self.in_flight + 1 > min(self._configured - kept, self._taught)
 
     def wait_s(self, now: float) -> float:
         """Seconds until requests and tokens allow the next call."""
@@ -154,6 +149,17 @@ class Limiter:
         if self._learnt is not None:
             quiet = now - self._cut_at > FORGET_S
             self._learnt = None if quiet else self._learnt + 1 / self._learnt
+
+    @property
+    def _configured(self) -> float:
+        """Calls in flight that the configured limit allows this worker."""
+        allowed = self._limits.in_flight
+        return inf if allowed is None else max(1.0, allowed * self._share)
+
+    @property
+    def _taught(self) -> float:
+        """Calls in flight that 429s have taught."""
+        return inf if self._learnt is None else max(1.0, self._learnt)
 
     @property
     def _scale(self) -> float:

@@ -4,21 +4,20 @@ A tokenizer takes some 50 MB of memory, so it is loaded when the first such repl
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-__all__ = ["count_messages", "counter_of", "encoding_of"]
+from agents.usage import estimate_tokens
+
+__all__ = ["count_messages", "counter_of", "encoding_of", "text_in"]
 
 #: Model or deployment names → encoding, newest first (OpenAI's own tables in tiktoken 0.14).
 ENCODINGS = (
     (re.compile(r"^(gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|chatgpt-4o|o[134])"), "o200k_base"),
     (re.compile(r"^(gpt-4|gpt-3\.5|gpt-35|text-embedding-)"), "cl100k_base"),
 )
-#: The contract's rule where no tokenizer is known.
-CHARACTERS_PER_TOKEN = 4
 #: What a chat adds to its texts: around each message, and before the answer (OpenAI's cookbook).
 TOKENS_PER_MESSAGE, TOKENS_PER_CHAT = 3, 3
 
@@ -43,20 +42,21 @@ def counter_of(models: Iterable[str]) -> Counter:
 def count_messages(count: Counter, messages: Iterable[dict[str, Any]]) -> int:
     """Count the tokens of a chat; parts that are not text as their JSON."""
     if count is _four_characters:
-        return count("".join(_text(message) for message in messages))
+        return count("".join(text_in(message) for message in messages))
     return TOKENS_PER_CHAT + sum(
-        TOKENS_PER_MESSAGE + count(str(message.get("role", ""))) + count(_text(message))
+        TOKENS_PER_MESSAGE + count(str(message.get("role", ""))) + count(text_in(message))
         for message in messages
     )
 
 
-def _text(message: dict[str, Any]) -> str:
+def text_in(message: dict[str, Any]) -> str:
+    """Give a message's content as text; parts that are not text as their JSON."""
     content = message.get("content") or ""
     return content if isinstance(content, str) else json.dumps(content)
 
 
 def _four_characters(text: str) -> int:
-    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+    return estimate_tokens(len(text))
 
 
 @cache
