@@ -104,6 +104,16 @@ def test_one_refusal_takes_a_provider_down_until_a_probe_is_answered(kind: Failu
     assert health.state is HealthState.CLOSED
 
 
+@pytest.mark.parametrize("kind", [FailureKind.AUTH, FailureKind.TIMEOUT, None])
+def test_an_answer_that_comes_late_changes_nothing_about_an_open_breaker(
+    kind: FailureKind | None,
+) -> None:
+    """It was on its way when the breaker opened; only a probe says how things are now."""
+    health = opened()
+    health.end(10.0, kind, probe=False, retry_after_s=None)
+    assert (health.state, health.wait_s(10.0)) == (HealthState.OPEN, 20.0)
+
+
 def test_a_rate_limit_makes_it_rest_as_long_as_the_newest_answer_says() -> None:
     health = Health(POLICY)
     end(health, 0.0, FailureKind.RATE_LIMIT, 7.0)
