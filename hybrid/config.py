@@ -17,10 +17,12 @@ from streams.clickhouse import database_of
 
 __all__ = ["load_settings", "need_clickhouse", "need_kafka"]
 
-SECRET_WORDS = ("key", "password", "url")
+SECRET_WORDS = ("key", "password", "url", "secret", "webhook")
 NOT_SECRET = ("openai_base_url",)
 #: Settings that are tables of hybrid.toml, never variables.
-TABLES = ("providers", "routes", "prices", "budgets", "tenant_weights", "policy")
+TABLES = ("providers", "routes", "prices", "budgets", "alerts", "tenant_weights", "policy")
+#: Those of them that are one table, not a list of tables.
+PLAIN_TABLES = ("alerts", "tenant_weights", "policy")
 
 
 def load_settings(
@@ -122,7 +124,7 @@ def _sentence(error: ValidationError, values: Mapping[str, Any]) -> str:
 def _table_problem(item: ErrorDetails) -> str:
     """Say what is wrong in a table of hybrid.toml, by its number and field."""
     name, *where = item["loc"]
-    place = f"[[{name}]]"
+    place = f"[{name}]" if name in PLAIN_TABLES else f"[[{name}]]"
     if where and isinstance(where[0], int):
         place += f" number {where[0] + 1}"
         where = where[1:]

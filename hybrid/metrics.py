@@ -80,6 +80,16 @@ class RecorderMetrics(Collector):
         yield CounterMetricFamily(
             "hybrid_recorder_rows", "Rows written to ClickHouse", value=self._recorder.rows_written
         )
+        yield CounterMetricFamily(
+            "hybrid_recorder_rows_set_aside",
+            "Records that are no rows of ours, or that ClickHouse refused; the log names them",
+            value=self._recorder.rows_set_aside,
+        )
+        yield GaugeMetricFamily(
+            "hybrid_recorder_held_up_seconds",
+            "For how long ClickHouse has not taken what there is",
+            value=self._recorder.held_up_s,
+        )
         yield GaugeMetricFamily(
             "hybrid_recorder_lag", "Records not yet in ClickHouse", value=self._recorder.lag
         )

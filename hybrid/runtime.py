@@ -4,12 +4,13 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
 from agents.clock import Clock, SystemClock, SystemDice
+from agents.log import Log
 from agents.prompts import load_prompts
 from agents.providers import Provider, Transport, azure_provider, openai_provider
 from hybrid.errors import HybridError, UsageError
@@ -23,6 +24,8 @@ from streams.instance import InstanceTakenError
 from streams.kafka import BrokerUnavailableError
 from streams.recorder import Recorder
 from streams.topics import TopicsError
+from streams.watch import watch
+from streams.webhook import Webhook
 from streams.worker import Worker, WorkerEndedError
 
 __all__ = ["build_providers", "run_clickhouse", "run_recorder", "run_simulator", "run_worker"]
@@ -141,9 +144,10 @@ async def _recorder(settings: Settings) -> None:
     metrics = await serve_metrics(
         RecorderMetrics(recorder), port=settings.hybrid_metrics_port, ready=lambda: recorder.ready
     )
+    beside = _watching(settings, recorder, clock=clock, log=log)
     try:
         with suppress(asyncio.CancelledError):
-            await recorder.run()
+            await _together(recorder, beside)
     except BrokerUnavailableError as error:
         raise UsageError(str(error)) from error
     except ClickHouseRefusedError as error:
@@ -151,6 +155,35 @@ async def _recorder(settings: Settings) -> None:
     finally:
         if metrics is not None:
             await metrics.cleanup()
+
+
+async def _together(recorder: Recorder, beside: list[Coroutine[None, None, None]]) -> None:
+    """Run the recorder, and the others as long as it runs; one of them that fails ends it."""
+    main = asyncio.create_task(recorder.run())
+    others = {asyncio.create_task(one) for one in beside}
+    done, _ = await asyncio.wait({main, *others}, return_when=asyncio.FIRST_COMPLETED)
+    recorder.stop()
+    try:
+        await main
+    finally:
+        for one in others:
+            one.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+    for one in done - {main}:
+        one.result()
+
+
+def _watching(
+    settings: Settings, recorder: Recorder, *, clock: Clock, log: Log
+) -> list[Coroutine[None, None, None]]:
+    """Give what a recorder does beside recording: alerts, and passing them on."""
+    name = settings.hybrid_instance_id or f"recorder on {socket.gethostname()}"
+    found = [watch(settings, name=name, recording=recorder, clock=clock, log=log)]
+    url = settings.hybrid_alert_webhook
+    if url is not None:
+        webhook = Webhook(settings, url=url.get_secret_value(), clock=clock, log=log)
+        found.append(webhook.run())
+    return found
 
 
 def run_simulator(

@@ -110,8 +110,9 @@ class Delivery(Message):
 class Alert(Message):
     """Something an operator should look at; once for each cause and window."""
 
-    alert_id: str
+    alert_id: str = Field(description="name, subject and hour: several that see it agree on it")
     name: str
+    subject: str = Field(default="", description="what it is about; name and subject are the cause")
     tenant: str = "default"
     severity: str = "warning"
     message: str

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
+from schemas.alerting import AlertSpec
 from schemas.budgets import BudgetSpec
 from schemas.pricing import PriceSpec
 from schemas.providers import ProviderSpec, RouteSpec
@@ -46,6 +47,14 @@ class Settings(BaseModel):
     """File with the client's key."""
     clickhouse_url: SecretStr | None = None
     """http(s)://user:password@host:8123/database; without it the running local stack."""
+    hybrid_clickhouse_cluster: (
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None
+    ) = None
+    """Replicated cluster on which `hybrid migrate` creates the tables; without it one server."""
+    hybrid_retention_days: int = Field(default=400, ge=1, le=36_500)
+    """Days for which ClickHouse keeps calls and outcomes."""
+    hybrid_events_retention_days: int = Field(default=90, ge=1, le=36_500)
+    """Days for which ClickHouse keeps events."""
     openai_api_key: SecretStr | None = None
     """Key of provider `openai`; without it that provider is not configured."""
     openai_base_url: str | None = None
@@ -117,6 +126,10 @@ class Settings(BaseModel):
     """Without it: console on a terminal, else json."""
     hybrid_log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level that is written."""
+    hybrid_alert_webhook: SecretStr | None = None
+    """http(s) URL to which the recorder posts every alert; without it none is posted."""
+    hybrid_alert_secret: SecretStr | None = None
+    """Secret with which those posts are signed (Standard Webhooks, HMAC-SHA256)."""
     hybrid_emf_namespace: str | None = None
     """Namespace of CloudWatch's embedded metric format on standard output; without it off."""
     hybrid_max_intent_bytes: int = Field(default=1_048_576, ge=1024, le=64 * 1_048_576)
@@ -142,6 +155,8 @@ class Settings(BaseModel):
     """`[[prices]]` tables of hybrid.toml, which win over the contract's two and genai-prices."""
     budgets: tuple[BudgetSpec, ...] = ()
     """`[[budgets]]` tables of hybrid.toml: what tenants may spend an hour, a day, a month."""
+    alerts: AlertSpec = AlertSpec()
+    """Table of hybrid.toml: above what the recorder raises an alert; 0 or false = never."""
     tenant_weights: dict[str, float] = Field(default_factory=dict)
     """Table of hybrid.toml: share of the slots by tenant, relative to 1 for all others."""
     hybrid_fail_point: str | None = None
@@ -214,6 +229,14 @@ class Settings(BaseModel):
     def _http_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.match(r"^https?://[^/\s]+", value.get_secret_value()):
             message = "must look like http(s)://user:password@host:8123/database"
+            raise ValueError(message)
+        return value
+
+    @field_validator("hybrid_alert_webhook")
+    @classmethod
+    def _webhook_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"^https?://[^/\s]+", value.get_secret_value()):
+            message = "must be an http(s) URL"
             raise ValueError(message)
         return value
 

@@ -126,6 +126,14 @@ class AlertName(StrEnum):
     BUDGET_SOFT = "budget_soft"  # a tenant has spent the alert's share of a budget
     BUDGET_HARD = "budget_hard"  # a tenant has spent all of it
     MOSTLY_DEAD_LETTERS = "mostly_dead_letters"  # a worker has stopped for it
+    INTENT_COST = "intent_cost"  # one intent cost more than its limit
+    SPEND_RATE = "spend_rate"  # a tenant spends a multiple of what it usually does
+    ERROR_RATE = "error_rate"  # too many of a provider's calls fail
+    CALL_LATENCY = "call_latency"  # a model's calls take too long
+    DEAD_LETTER_RATE = "dead_letter_rate"  # too many of a tenant's intents end as dead letters
+    UNPRICED_MODEL = "unpriced_model"  # calls of a model whose price is not known
+    ORPHANED_ATTEMPTS = "orphaned_attempts"  # calls whose worker died before the answer
+    RECORDER_BEHIND = "recorder_behind"  # ClickHouse does not take rows
 
 
 class LogEvent(StrEnum):
@@ -162,6 +170,10 @@ class LogEvent(StrEnum):
     PROVIDER_HEALTH_CHANGED = "provider_health_changed"
     ALERT_RAISED = "alert_raised"
     ALERT_OVER = "alert_over"
+    ALERT_POSTED = "alert_posted"
+    ALERT_DELAYED = "alert_delayed"
+    ALERT_REFUSED = "alert_refused"
+    WATCH_DELAYED = "watch_delayed"
     WORKER_HALTED = "worker_halted"
     WORKER_RESUMED = "worker_resumed"
     INTERNAL_ERROR = "internal_error"

@@ -61,13 +61,30 @@ class Recorder:
         self._fail_points = FailPoints(settings.hybrid_fail_point)
         self._stopping = asyncio.Event()
         self._clickhouse: ClickHouse | None = None
+        self._reader: AIOKafkaConsumer | None = None
+        self._held_up_since: float | None = None
+        self.held_up_by = ""
         self.rows_written = 0
+        self.rows_set_aside = 0
         self.lag = 0
         self.ready = False
 
     def stop(self) -> None:
         """Ask for a clean stop after the batch at hand."""
         self._stopping.set()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this recorder has the first partition of the attempts: one of several has."""
+        if self._reader is None:
+            return False
+        return TopicPartition(self._settings.topics.attempts, 0) in self._reader.assignment()
+
+    @property
+    def held_up_s(self) -> float:
+        """Seconds for which ClickHouse has not taken what there is; 0 = it takes it."""
+        since = self._held_up_since
+        return 0.0 if since is None else max(0.001, self._clock.monotonic() - since)
 
     async def run(self) -> None:
         """Record until stopped; raises BrokerUnavailableError at start."""
@@ -86,6 +103,7 @@ class Recorder:
             await asyncio.wait_for(reader.start(), 30)
         except (KafkaError, TimeoutError, OSError) as error:
             raise BrokerUnavailableError(self._settings, error) from error
+        self._reader = reader
         self._log(LogEvent.RECORDER_STARTED)
         try:
             await self._until_stored(migrate, first=True)
@@ -173,11 +191,15 @@ class Recorder:
                 await asyncio.to_thread(action, self._clickhouse)
             except ClickHouseUnavailableError as error:
                 self._clickhouse = None
+                self.held_up_by = str(error)
+                if self._held_up_since is None:
+                    self._held_up_since = self._clock.monotonic()
                 self._log(LogEvent.INSERT_DELAYED, level="warning", error=str(error))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), delay)
                 delay = min(delay * 2, 15)
                 continue
+            self._held_up_since = None
             return
         if not first:
             # Stopping with rows that are not stored: nothing is committed, they come again.
@@ -193,6 +215,7 @@ class Recorder:
         self.lag = lag
 
     def _set_aside(self, where: str, error: Exception) -> None:
+        self.rows_set_aside += 1
         self._log(LogEvent.ROW_REFUSED, level="error", record=where, error=type(error).__name__)
 
 

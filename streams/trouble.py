@@ -58,7 +58,7 @@ class Trouble:
         self._dice = dice
         self._worker = worker
         self._log = log
-        self._alerts = Alerts(topics, journal=journal, clock=clock, log=log)
+        self._alerts = Alerts(topics, post=journal.post_record, clock=clock, log=log)
         self._breaker = DeadLetterBreaker()
         self._halted = False
 

@@ -24,6 +24,7 @@ from agents.policy import (
     choose,
     decide,
 )
+from schemas.alerting import AlertSpec
 from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
 from schemas.pricing import PriceSpec
@@ -72,6 +73,10 @@ tenant = "acme"
 per = "day"
 usd = 25
 then = "defer"
+
+[alerts]
+intent_usd = 0.50
+error_rate = 0.2
 
 [tenant_weights]
 acme = 3
@@ -220,7 +225,7 @@ def configuration() -> str:
         "| variable | default | meaning |",
         "|---|---|---|",
     ]
-    tables = {"providers", "routes", "prices", "budgets", "policy", "tenant_weights"}
+    tables = {"providers", "routes", "prices", "budgets", "alerts", "policy", "tenant_weights"}
     for name, field in Settings.model_fields.items():
         if name in {*tables, "provider_keys"}:
             continue
@@ -238,8 +243,10 @@ def configuration() -> str:
         ("routes", RouteSpec),
         ("prices", PriceSpec),
         ("budgets", BudgetSpec),
+        ("alerts", AlertSpec),
     ):
-        lines += ["", f"`[[{name}]]`: {_text(Settings.model_fields[name])}", ""]
+        shown = f"[{name}]" if name == "alerts" else f"[[{name}]]"
+        lines += ["", f"`{shown}`: {_text(Settings.model_fields[name])}", ""]
         lines += ["| field | default | meaning |", "|---|---|---|"]
         lines += [
             f"| `{field_name}` | {_default(field.default)} | {_text(field)} |"

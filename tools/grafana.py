@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.alerting import AlertSpec
+from streams.rules import RULES
+
 __all__ = ["alert_rules", "dashboards"]
 
 SOURCE = {"type": "grafana-clickhouse-datasource", "uid": "hybrid-clickhouse"}
@@ -111,26 +114,6 @@ DEAD_LETTERS = (
         "SELECT countIf(status = 'failed') / count() AS share FROM workflow_outcomes FINAL WHERE $__timeFilter(completed_at)", "percentunit",
     ),
 )  # fmt: skip
-#: title → (a query that gives one number, the threshold above which it alerts)
-ALERTS = {
-    "More than a tenth of the calls fail": (
-        ("SELECT countIf(outcome IN ('timeout', 'connection', 'server_error', 'auth')) / greatest(count(), 1) AS value "
-        "FROM provider_attempts FINAL WHERE started_at > now() - INTERVAL 10 MINUTE AND status = 'finished'"), 0.1,
-    ),
-    "More than a twentieth of the intents end as dead letters": (
-        ("SELECT countIf(status = 'failed') / greatest(count(), 1) AS value FROM workflow_outcomes FINAL "
-        "WHERE completed_at > now() - INTERVAL 10 MINUTE"), 0.05,
-    ),
-    "Three times the usual spend": (
-        ("SELECT sumIf(ifNull(a.cost_usd, 0), started_at > now() - INTERVAL 1 HOUR) / "
-        "greatest(sumIf(ifNull(a.cost_usd, 0), started_at <= now() - INTERVAL 1 HOUR) / 24, 0.01) AS value "
-        "FROM provider_attempts AS a FINAL WHERE started_at > now() - INTERVAL 25 HOUR"), 3.0,
-    ),
-    "Calls of a model without a price": (
-        ("SELECT countIf(usage_source != 'none' AND a.cost_usd IS NULL) AS value FROM provider_attempts AS a FINAL "
-        "WHERE started_at > now() - INTERVAL 10 MINUTE AND status = 'finished'"), 0.0,
-    ),
-}  # fmt: skip
 
 
 def dashboards() -> dict[str, dict[str, Any]]:
@@ -182,7 +165,12 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
 def alert_rules() -> dict[str, Any]:
     """Give the alert rules, as Grafana provisions them."""
     rules = []
-    for number, (title, (sql, threshold)) in enumerate(ALERTS.items()):
+    spec = AlertSpec()
+    for rule in RULES:
+        found = rule.sql
+        for name, value in rule.parameters(spec).items():
+            found = found.replace(f"{{{name}:Float64}}", f"{value:g}")
+        sql, threshold = f"SELECT max(value) AS value FROM\n(\n{found}\n)", rule.limit(spec)
         query = {
             "refId": "A",
             "datasourceUid": SOURCE["uid"],
@@ -201,11 +189,11 @@ def alert_rules() -> dict[str, Any]:
         }
         rules.append(
             {
-                "uid": f"hybrid-{number}",
-                "title": title,
+                "uid": f"hybrid-{rule.name.value}",
+                "title": rule.title,
                 "condition": "B",
                 "data": [query, condition],
-                "for": "5m",
+                "for": "0s",
                 "noDataState": "OK",
                 "execErrState": "Error",
             }

@@ -153,6 +153,8 @@ def _publish_one(case: Case, intents: list[dict[str, Any]]) -> bool:
         ('[[routes]]\nproviders = ["nobody"]\n', "nobody is not a provider"),
         ('[policy]\nopenai_tiredness = "azure"\n', "openai_tiredness"),
         ('[[budgets]]\ntenant = "a"\nper = "week"\nusd = 1\n', "[[budgets]] number 1, per"),
+        ("[alerts]\nerror_rate = 10\n", "[alerts], error_rate: should be less than or equal to 1"),
+        ("[alerts]\nspend = 10\n", "[alerts], spend: Extra"),
         (('[[providers]]\nname = "a"\nkind = "openai-compatible"\nbase_url = "http://x/v1"\n'
          'model = "m"\nkey_variable = "NOT_SET_ANYWHERE"\n'), "NOT_SET_ANYWHERE is not set"),
     ],

@@ -1,0 +1,182 @@
+"""The watch: asks ClickHouse what is worth an alert, again and again.
+
+It runs in the recorder, which knows when ClickHouse has everything. Of several recorders the one
+that has the first partition of the attempts watches. What is raised is on `workflow.alerts` only,
+so that is where a recorder that takes over learns it.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+from aiokafka.errors import KafkaError
+from pydantic import ValidationError
+
+from agents.clock import Clock
+from agents.log import Log
+from schemas.events import Alert
+from schemas.settings import Settings
+from schemas.vocabulary import AlertName, LogEvent
+from streams.alerts import Alerts
+from streams.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
+from streams.failpoints import FailPoints
+from streams.journal import AttemptJournal
+from streams.kafka import BrokerUnavailableError
+from streams.reading import read_topic
+from streams.rules import RULES, Rule
+
+__all__ = ["Recording", "Watch", "watch"]
+
+RETRY_S = 5.0
+
+#: What a query found: subject, tenant, value, sentence.
+Found = tuple[str, str, float, str]
+
+
+class Recording(Protocol):
+    """The recorder, as far as the watch asks it."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this recorder is the one that watches."""
+        ...
+
+    @property
+    def held_up_s(self) -> float:
+        """Seconds for which ClickHouse has not taken what there is; 0 = it takes it."""
+        ...
+
+    @property
+    def held_up_by(self) -> str:
+        """What ClickHouse said."""
+        ...
+
+
+class Watch:
+    """Compares the record with the limits of `[alerts]`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        name: str,
+        recording: Recording,
+        alerts: Alerts,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """Keep the parts; `name` is what this recorder is called in an alert about it."""
+        self._settings = settings
+        self._spec = settings.alerts
+        self._name = name
+        self._recording = recording
+        self._alerts = alerts
+        self._clock = clock
+        self._log = log
+        self._store: ClickHouse | None = None
+        self._seen: dict[tuple[AlertName, str], float] = {}
+        self._recalled = False
+        self._led = False
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        try:
+            while True:
+                await self._clock.sleep(self._spec.every)
+                try:
+                    await self.look()
+                except (
+                    ClickHouseUnavailableError,
+                    ClickHouseRefusedError,
+                    BrokerUnavailableError,
+                ) as error:
+                    self._log(LogEvent.WATCH_DELAYED, level="warning", error=str(error))
+                    self._close()
+        finally:
+            self._close()
+
+    async def look(self) -> None:
+        """Look once; raises what ClickHouse or the broker says when one is away."""
+        leads = self._recording.leads
+        if not self._recalled or leads != self._led:
+            await self._recall()
+            self._recalled, self._led = True, leads
+        self._mind_recorder()
+        if not leads or self._recording.held_up_s > 0:
+            # Rows that have not come yet must not end an alert.
+            return
+        for rule, found in await asyncio.to_thread(self._ask):
+            self._compare(rule, found)
+
+    def _ask(self) -> list[tuple[Rule, list[Found]]]:
+        if self._store is None:
+            self._store = ClickHouse(self._settings)
+        answers: list[tuple[Rule, list[Found]]] = []
+        for rule in RULES:
+            rows: list[Any] = []
+            if rule.limit(self._spec) is not None:
+                _, rows = self._store.rows(rule.sql, rule.parameters(self._spec))
+            answers.append((rule, rows))
+        return answers
+
+    def _compare(self, rule: Rule, found: list[Found]) -> None:
+        """Raise what is above the limit, and end what has not been for long enough."""
+        now = self._clock.monotonic()
+        for subject, tenant, _value, message in found:
+            self._seen[rule.name, subject] = now
+            self._alerts.raised(rule.name, subject, message, tenant=tenant, severity=rule.severity)
+        above = {subject for subject, *_ in found}
+        for subject in self._alerts.subjects(rule.name):
+            last = self._seen.setdefault((rule.name, subject), now)
+            if subject not in above and now - last >= rule.hold_s:
+                self._alerts.over(rule.name, subject)
+                del self._seen[rule.name, subject]
+
+    def _mind_recorder(self) -> None:
+        held_up_s = self._recording.held_up_s
+        if self._spec.behind and held_up_s > self._spec.behind:
+            self._alerts.raised(
+                AlertName.RECORDER_BEHIND,
+                self._name,
+                f"ClickHouse has taken no rows for {held_up_s:.0f} s: results go on, costs are "
+                f"behind and nothing is lost; it says: {self._recording.held_up_by}",
+            )
+        elif held_up_s == 0:
+            self._alerts.over(AlertName.RECORDER_BEHIND, self._name)
+
+    async def _recall(self) -> None:
+        """Learn from the topic what is raised; raises BrokerUnavailableError."""
+        self._alerts.forget()
+        self._seen.clear()
+        ours = {rule.name for rule in RULES}
+        async for record in read_topic(self._settings, self._settings.topics.alerts):
+            try:
+                alert = Alert.model_validate_json(record.value or b"")
+            except ValidationError:
+                continue  # somebody else's
+            behind = alert.name == AlertName.RECORDER_BEHIND and alert.subject == self._name
+            if behind or (self._recording.leads and alert.name in ours):
+                self._alerts.recall(alert)
+
+    def _close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+        self._store = None
+
+
+async def watch(
+    settings: Settings, *, name: str, recording: Recording, clock: Clock, log: Log
+) -> None:
+    """Watch until cancelled; waits for a broker that is away."""
+    while True:
+        journal = AttemptJournal(settings, clock=clock, log=log, fail_points=FailPoints(None))
+        try:
+            await journal.start()
+            alerts = Alerts(settings.topics, post=journal.post_record, clock=clock, log=log)
+            await Watch(
+                settings, name=name, recording=recording, alerts=alerts, clock=clock, log=log
+            ).run()
+        except (KafkaError, OSError) as error:
+            log(LogEvent.WATCH_DELAYED, level="warning", error=type(error).__name__)
+            await clock.sleep(RETRY_S)
+        finally:
+            await journal.stop()
