@@ -7,13 +7,16 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from schemas.alerting import AlertSpec
 from streams import costs
 from streams.clickhouse import ClickHouse
 from streams.reconcile import our_usage
+from streams.rules import RULES
 from tests.chaos.running import running_stack
 
 FILL = """
@@ -33,6 +36,14 @@ SELECT generateUUIDv7(), generateUUIDv4(), concat('order-', toString(intDiv(numb
 FROM numbers({count})
 """
 
+OUTCOMES = """
+INSERT INTO workflow_outcomes (outcome_id, intent_id, status, tenant, type, user_id, provider, model, retries, fallback,
+    total_cost_usd, queued_ms, limiter_ms, backoff_ms, provider_ms, total_ms, completed_at)
+SELECT concat('r-', toString(attempt_id)), intent_id, 'completed', tenant, type, user_id, provider, served_model, 0, 0,
+    a.cost_usd, queue_ms, 0, 0, call_ms, queue_ms + call_ms, assumeNotNull(finished_at)
+FROM provider_attempts AS a WHERE used_result AND sipHash64(attempt_id) % 2
+"""
+
 
 def main() -> None:
     """Print one table."""
@@ -41,6 +52,7 @@ def main() -> None:
         store = ClickHouse(running.settings, timeout_s=300)
         for begin in range(0, count, 500_000):
             store.command(FILL.format(count=min(500_000, count - begin)))
+        store.command(OUTCOMES)
         week, today = datetime.now(UTC) - timedelta(days=7), datetime.now(UTC).date()
         month = today - timedelta(days=30)
         questions: dict[str, Callable[[], object]] = {
@@ -54,6 +66,12 @@ def main() -> None:
             "latency --by provider,model": lambda: costs.latency(
                 store, by=("provider", "model"), since=None
             ),
+            "latency --by provider,day": lambda: costs.latency(
+                store, by=("provider", "day"), since=None
+            ),
+            "reliability --by provider,hour": lambda: costs.reliability(
+                store, by=("provider", "hour"), since=None
+            ),
             "wasted": lambda: costs.wasted(store, since=None),
             "reconcile (30 days)": lambda: our_usage(
                 store,
@@ -64,6 +82,11 @@ def main() -> None:
             "forecast": lambda: store.rows(
                 "SELECT provider, day, sum(c.cost_usd) FROM costs_daily AS c GROUP BY provider, day"
             ),
+        }
+        spec = AlertSpec()
+        questions |= {
+            f"alert rule {rule.name.value}": partial(store.rows, rule.sql, rule.parameters(spec))
+            for rule in RULES
         }
         print(f"{count} calls over 30 days, in the parts in which they came")
         for name, ask in questions.items():

@@ -6,7 +6,18 @@ from typing import Any
 
 from streams.clickhouse import ClickHouse
 
-__all__ = ["DIMENSIONS", "Table", "latency", "report", "top", "wasted"]
+__all__ = [
+    "DIMENSIONS",
+    "PHASES",
+    "TIMES",
+    "Table",
+    "latency",
+    "reliability",
+    "report",
+    "top",
+    "total",
+    "wasted",
+]
 
 #: What `--by` may name, and the expression behind it.
 DIMENSIONS = {
@@ -22,6 +33,32 @@ DIMENSIONS = {
     "hour": "toStartOfHour(started_at)",
 }
 
+#: Those of them that are times: what is asked by them is a trend.
+TIMES = ("day", "hour")
+#: Those that an outcome knows too.
+OF_OUTCOMES = {
+    "provider": "provider",
+    "model": "model",
+    "tenant": "tenant",
+    "user": "user_id",
+    "type": "type",
+    "day": "toDate(completed_at)",
+    "hour": "toStartOfHour(completed_at)",
+}
+#: Where the time goes, and the calls that know it: a first call has waited in the queue, a later
+#: one has not.
+PHASES = {
+    "queue": ("queue_ms", "attempt = 1 AND provider_sequence = 0 AND NOT hedge"),
+    "limiter": ("limiter_ms", "1"),
+    "backoff": ("backoff_ms", "1"),
+    "provider": ("call_ms", "1"),
+}
+LEVELS = (0.5, 0.95, 0.99)
+QUANTILES = ", ".join(map(str, LEVELS))
+#: Calls of which no answer was read: the provider may charge up to their bound.
+UNCERTAIN = """outcome IN ('timeout', 'cancelled', 'connection', 'unknown')
+    AND (status = 'finished' OR deadline_at < now64(3))"""
+FAILED = "('timeout', 'connection', 'server_error', 'auth', 'unknown')"
 ZERO = "toDecimal128(0, 12)"
 
 
@@ -45,11 +82,16 @@ def _since(since: datetime | None) -> tuple[str, dict[str, Any]]:
     }
 
 
+def _dimensions(by: tuple[str, ...], known: dict[str, str] = DIMENSIONS) -> tuple[str, str]:
+    """Give what is selected, and what it is grouped by."""
+    names = ", ".join(f"{known[name]} AS `{name}`" for name in by)
+    return names, ", ".join(f"`{name}`" for name in by)
+
+
 def report(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -> Table:
     """Spend by the chosen dimensions; the sum of its rows is the sum of all attempts."""
     condition, parameters = _since(since)
-    names = ", ".join(f"{DIMENSIONS[name]} AS `{name}`" for name in by)
-    keys = ", ".join(f"`{name}`" for name in by)
+    names, keys = _dimensions(by)
     statement = f"""
         SELECT {names},
             count() AS calls,
@@ -58,6 +100,7 @@ def report(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) ->
             sum(toUInt64(visible_output_tokens + reasoning_tokens)) AS output_tokens,
             toString(sum(ifNull(a.cost_usd, {ZERO}))) AS cost_usd,
             toString(sumIf(ifNull(a.cost_usd, {ZERO}), NOT used_result)) AS wasted_usd,
+            toString(sumIf(ifNull(a.cost_upper_usd, {ZERO}), {UNCERTAIN})) AS uncertain_usd,
             countIf(status = 'finished' AND a.cost_usd IS NULL) AS unpriced
         FROM provider_attempts AS a FINAL WHERE {condition}
         GROUP BY {keys} ORDER BY sum(ifNull(a.cost_usd, {ZERO})) DESC, {keys}
@@ -73,8 +116,7 @@ def total(store: ClickHouse, *, since: datetime | None) -> Table:
             toString(sum(ifNull(a.cost_usd, {ZERO}))) AS cost_usd,
             countIf(status = 'finished' AND a.cost_usd IS NULL) AS unpriced,
             countIf(status = 'started' AND deadline_at < now64(3)) AS orphaned,
-            toString(sumIf(ifNull(a.cost_upper_usd, {ZERO}),
-                outcome IN ('timeout', 'cancelled', 'connection', 'unknown'))) AS uncertain_usd
+            toString(sumIf(ifNull(a.cost_upper_usd, {ZERO}), {UNCERTAIN})) AS uncertain_usd
         FROM provider_attempts AS a FINAL WHERE {condition}
         """  # noqa: S608 - the condition is ours
     return _run(store, statement, parameters)
@@ -94,17 +136,72 @@ def top(store: ClickHouse, *, since: datetime | None, limit: int) -> Table:
 
 
 def latency(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -> Table:
-    """Where the time of the calls goes, in milliseconds."""
+    """Where the time goes, in milliseconds: a row for each phase of the calls, and the whole.
+
+    `total` is of completed intents, from the record's timestamp to the result; it is left out where
+    a dimension is not one of an intent's.
+    """
     condition, parameters = _since(since)
-    names = ", ".join(f"{DIMENSIONS[name]} AS `{name}`" for name in by)
-    keys = ", ".join(f"`{name}`" for name in by)
-    quantiles = ",\n".join(
-        f"quantileExact({level})({column}_ms) AS {column}_p{level * 100:g}"
-        for column in ("call", "queue", "backoff")
-        for level in (0.5, 0.95, 0.99)
+    names, keys = _dimensions(by)
+    phases = ",\n".join(
+        f"countIf({which}), quantilesExactIf({QUANTILES})({column}, {which})"
+        for column, which in PHASES.values()
     )
     statement = f"""
-        SELECT {names}, count() AS calls, {quantiles}
+        SELECT {names}, {phases}
+        FROM provider_attempts AS a FINAL WHERE {condition} AND status = 'finished'
+        GROUP BY {keys} ORDER BY {keys}
+        """  # noqa: S608 - dimensions come from a fixed table
+    calls = _run(store, statement, parameters)
+    totals = _totals(store, by, since) if set(by) <= set(OF_OUTCOMES) else {}
+    rows: list[tuple[Any, ...]] = []
+    for row in calls.rows:
+        key = row[: len(by)]
+        found = dict(zip(PHASES, zip(row[len(by) :: 2], row[len(by) + 1 :: 2], strict=True),
+                         strict=True))  # fmt: skip
+        rows += [
+            (*key, phase, count, *quantiles) for phase, (count, quantiles) in found.items() if count
+        ]
+        if key in totals:
+            rows.append((*key, "total", *totals[key]))
+    columns = [*by, "phase", "count", *(f"p{level * 100:g}_ms" for level in LEVELS)]
+    return Table(columns, rows)
+
+
+def _totals(
+    store: ClickHouse, by: tuple[str, ...], since: datetime | None
+) -> dict[tuple[Any, ...], tuple[int, ...]]:
+    condition, parameters = _since(since)
+    names, keys = _dimensions(by, OF_OUTCOMES)
+    statement = f"""
+        SELECT {names}, count(), quantilesExact({QUANTILES})(total_ms)
+        FROM workflow_outcomes AS o FINAL
+        WHERE {condition.replace("started_at", "completed_at")} AND status = 'completed'
+        GROUP BY {keys}
+        """  # noqa: S608 - dimensions come from a fixed table
+    found = _run(store, statement, parameters)
+    return {row[: len(by)]: (row[-2], *row[-1]) for row in found.rows}
+
+
+def reliability(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -> Table:
+    """How calls end, as shares from 0 to 1.
+
+    Of all calls: answered, refused for limits (429), failed (time limit, connection, 5xx, key). Of
+    the answers that became results: those after a retry, and those of a provider that was not the
+    first.
+    """
+    condition, parameters = _since(since)
+    names, keys = _dimensions(by)
+    served = "greatest(countIf(used_result), 1)"
+    statement = f"""
+        SELECT {names}, count() AS calls,
+            round(countIf(outcome = 'success') / calls, 4) AS success_share,
+            round(countIf(http_status = 429) / calls, 4) AS share_429,
+            round(countIf(outcome IN {FAILED}) / calls, 4) AS error_share,
+            countIf(used_result) AS results,
+            round(countIf(used_result AND attempt > 1) / {served}, 4) AS after_retry_share,
+            round(countIf(used_result AND provider_sequence > 0 AND NOT hedge) / {served}, 4)
+                AS fallback_share
         FROM provider_attempts AS a FINAL WHERE {condition} AND status = 'finished'
         GROUP BY {keys} ORDER BY {keys}
         """  # noqa: S608 - dimensions come from a fixed table
@@ -121,6 +218,3 @@ def wasted(store: ClickHouse, *, since: datetime | None) -> Table:
         GROUP BY cause, provider ORDER BY sum(w.cost_usd) DESC, cause, provider
         """  # noqa: S608 - the condition is ours
     return _run(store, statement, parameters)
-
-
-__all__ += ["total"]

@@ -1,6 +1,7 @@
 """The bill to come and the bill that came: `hybrid costs forecast|reconcile`."""
 
 import calendar
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Annotated
 
 import typer
 
+from hybrid.commands.charts import PlotOption, PngOption, show
 from hybrid.commands.common import Format, FormatOption, console, print_table
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import HybridError, UsageError
+from hybrid.plots import Chart
 from schemas.base import format_usd
 from streams.clickhouse import ClickHouse
+from streams.costs import Table
 from streams.reconcile import ExportError, compare, our_usage, read_export
 
 __all__ = ["forecast", "reconcile"]
@@ -23,10 +27,12 @@ TREND_DAYS = 14
 FEWEST_DAYS = 3
 
 
-def forecast(form: FormatOption = Format.TABLE) -> None:
+def forecast(
+    form: FormatOption = Format.TABLE, plot: PlotOption = False, png: PngOption = None
+) -> None:
     """Show what this month will cost, from the trend of the last two weeks, by provider.
 
-    Example: `hybrid costs forecast`
+    Example: `hybrid costs forecast --plot`
     """
     today = datetime.now(UTC).date()
     first = min(today.replace(day=1), today - timedelta(days=TREND_DAYS))
@@ -42,30 +48,61 @@ def forecast(form: FormatOption = Format.TABLE) -> None:
     by_provider: dict[str, dict[date, float]] = {}
     for provider, day, usd in rows:
         by_provider.setdefault(str(provider), {})[day] = float(usd)
-    table = [(name, *_expected(days, today)) for name, days in sorted(by_provider.items())]
-    columns = ("provider", "so_far_usd", "rest_usd", "month_usd", "trend_usd_a_day", "made_of")
-    print_table(columns, table, form)
+    trends = {name: _trend(days, today) for name, days in sorted(by_provider.items())}
+    table = Table(
+        ["provider", "so_far_usd", "rest_usd", "month_usd", "trend_usd_a_day", "made_of"],
+        [(name, *trend.row(today)) for name, trend in trends.items()],
+    )
+    show(table, form, chart=_chart(trends, today), plot=plot, png=png)
 
 
-def _expected(days: dict[date, float], today: date) -> tuple[str, str, str, str, str]:
+@dataclass(frozen=True, slots=True)
+class _Trend:
+    """The days of a provider that are known, and what those to come will cost."""
+
+    days: dict[date, float]
+    expected: dict[date, float]
+    slope: float
+    made_of: str
+
+    def row(self, today: date) -> tuple[str, str, str, str, str]:
+        so_far = sum(usd for day, usd in self.days.items() if day >= today.replace(day=1))
+        rest = sum(self.expected.values())
+        told = (so_far, rest, so_far + rest, self.slope)
+        shown = [format_usd(Decimal(str(round(one, 6)))) for one in told]
+        return (shown[0], shown[1], shown[2], shown[3], self.made_of)
+
+
+def _trend(days: dict[date, float], today: date) -> _Trend:
     """Go on with the trend of the last days to the end of the month."""
-    so_far = sum(usd for day, usd in days.items() if day >= today.replace(day=1))
     begin = max(min(days), today - timedelta(days=TREND_DAYS))
     known = [(number, days.get(begin + timedelta(days=number), 0.0))
              for number in range((today - begin).days)]  # fmt: skip
     length = calendar.monthrange(today.year, today.month)[1]
-    ahead = [len(known) + number for number in range(1, length - today.day + 1)]
-    slope = 0.0
+    ahead = {today + timedelta(days=n): len(known) + n for n in range(1, length - today.day + 1)}
     if len(known) < FEWEST_DAYS:
+        first = today.replace(day=1)
+        so_far = sum(usd for day, usd in days.items() if day >= first)
         level = sum(usd for _, usd in known) / len(known) if known else so_far
-        rest = level * len(ahead)
         made_of = f"the mean of {max(1, len(known))} days: too few for a trend"
-    else:
-        slope, base = linear_regression([x for x, _ in known], [y for _, y in known])
-        rest = sum(max(0.0, base + slope * x) for x in ahead)
-        made_of = f"the trend of {len(known)} days"
-    told = (so_far, rest, so_far + rest, slope)
-    return (*(format_usd(Decimal(str(round(one, 6)))) for one in told), made_of)  # type: ignore[return-value]
+        return _Trend(days, dict.fromkeys(ahead, level), 0.0, made_of)
+    slope, base = linear_regression([x for x, _ in known], [y for _, y in known])
+    expected = {day: max(0.0, base + slope * x) for day, x in ahead.items()}
+    return _Trend(days, expected, slope, f"the trend of {len(known)} days")
+
+
+def _chart(trends: dict[str, _Trend], today: date) -> Chart:
+    """Draw the days that are known and, apart, those that are expected."""
+    every = sorted({day for one in trends.values() for day in (*one.days, *one.expected)})
+    if not every:
+        return Chart("", [], {})
+    days = [every[0] + timedelta(days=n) for n in range((every[-1] - every[0]).days + 1)]
+    lines: dict[str, list[float | None]] = {}
+    for name, one in trends.items():
+        # Today is not over: drawn, it would look like a fall.
+        lines[name] = [one.days.get(day, 0.0) if day < today else None for day in days]
+        lines[f"{name}, expected"] = [one.expected.get(day) for day in days]
+    return Chart("USD a day", [f"{day:%m-%d}" for day in days], lines, trend=True)
 
 
 def reconcile(

@@ -1,19 +1,14 @@
-"""The cost questions: `hybrid costs report|top|latency|wasted`."""
+"""The cost questions: `hybrid costs report|top|latency|reliability|wasted`."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from hybrid.commands.bills import forecast, reconcile
-from hybrid.commands.common import (
-    Format,
-    FormatOption,
-    SinceOption,
-    console,
-    parse_moment,
-    print_table,
-)
+from hybrid.commands.charts import PlotOption, PngOption, chart_of, show
+from hybrid.commands.common import Format, FormatOption, SinceOption, console, parse_moment
 from hybrid.commands.prices import prices, reprice
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
@@ -28,26 +23,38 @@ By = Annotated[str, typer.Option(help=f"any of {', '.join(questions.DIMENSIONS)}
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     costs = typer.Typer(help="What it cost, and where the time went.", no_args_is_help=True)
-    for command in (report, top, latency, wasted, forecast, reconcile, prices, reprice):
+    for command in (
+        report,
+        top,
+        latency,
+        reliability,
+        wasted,
+        forecast,
+        reconcile,
+        prices,
+        reprice,
+    ):
         costs.command()(command)
     app.add_typer(costs, name="costs")
 
 
 def report(
-    by: By = "provider,model", since: SinceOption = None, form: FormatOption = Format.TABLE
+    by: By = "provider,model",
+    since: SinceOption = None,
+    form: FormatOption = Format.TABLE,
+    plot: PlotOption = False,
+    png: PngOption = None,
 ) -> None:
     """Show spend by the chosen dimensions, with its sum.
 
-    Example: `hybrid costs report --by tenant,day --since 7d`
+    Example: `hybrid costs report --by tenant,day --since 7d --plot`
     """
     moment, dimensions = parse_moment(since), _dimensions(by)
-    store = _store()
-    try:
+    with _store() as store:
         table = questions.report(store, by=dimensions, since=moment)
         whole = questions.total(store, since=moment)
-    finally:
-        store.close()
-    print_table(table.columns, table.rows, form)
+    chart = chart_of(table, f"USD by {by}", keys=dimensions, values=("cost_usd",))
+    show(table, form, chart=chart, plot=plot, png=png)
     if form is Format.TABLE:
         total = dict(zip(whole.columns, whole.rows[0], strict=True))
         console.print(
@@ -62,46 +69,95 @@ def top(
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 10,
     since: SinceOption = None,
     form: FormatOption = Format.TABLE,
+    plot: PlotOption = False,
+    png: PngOption = None,
 ) -> None:
     """Show the dearest intents.
 
     Example: `hybrid costs top --limit 20`
     """
     moment = parse_moment(since)
-    _show(lambda store: questions.top(store, since=moment, limit=limit), form)
+    with _store() as store:
+        table = questions.top(store, since=moment, limit=limit)
+    chart = chart_of(table, "USD by intent", keys=("intent_id",), values=("cost_usd",))
+    show(table, form, chart=chart, plot=plot, png=png)
 
 
 def latency(
-    by: By = "provider,model", since: SinceOption = None, form: FormatOption = Format.TABLE
+    by: By = "provider,model",
+    since: SinceOption = None,
+    form: FormatOption = Format.TABLE,
+    plot: PlotOption = False,
+    png: PngOption = None,
 ) -> None:
-    """Show where the calls' time goes: p50, p95 and p99 in milliseconds.
+    """Show where the time goes, in ms: queue, limiter, backoff and provider of the calls, total.
 
-    Example: `hybrid costs latency --by provider`
+    Example: `hybrid costs latency --by provider --since 24h`
     """
     moment, dimensions = parse_moment(since), _dimensions(by)
-    _show(lambda store: questions.latency(store, by=dimensions, since=moment), form)
+    with _store() as store:
+        table = questions.latency(store, by=dimensions, since=moment)
+    percentiles = [name for name in table.columns if name.endswith("_ms")]
+    times = any(name in questions.TIMES for name in dimensions)
+    if times:
+        # A line for each phase would be a tangle: of a trend the whole is drawn, or the calls.
+        phase = "total" if any("total" in row for row in table.rows) else "provider"
+        whole = questions.Table(table.columns, [row for row in table.rows if phase in row])
+        chart = chart_of(whole, f"{phase} ms by {by}, p95", keys=dimensions, values=("p95_ms",))
+    else:
+        keys = (*dimensions, "phase")
+        chart = chart_of(table, f"ms by {by} and phase", keys=keys, values=percentiles)
+    show(table, form, chart=chart, plot=plot, png=png)
 
 
-def wasted(since: SinceOption = None, form: FormatOption = Format.TABLE) -> None:
+def reliability(
+    by: By = "provider,model",
+    since: SinceOption = None,
+    form: FormatOption = Format.TABLE,
+    plot: PlotOption = False,
+    png: PngOption = None,
+) -> None:
+    """Show how calls end: answers, refusals for limits, failures; results after retry or fallback.
+
+    Example: `hybrid costs reliability --by provider,hour --since 24h --plot`
+    """
+    moment, dimensions = parse_moment(since), _dimensions(by)
+    with _store() as store:
+        table = questions.reliability(store, by=dimensions, since=moment)
+    shares = ("error_share", "share_429", "after_retry_share", "fallback_share")
+    chart = chart_of(table, f"shares by {by}", keys=dimensions, values=shares)
+    show(table, form, chart=chart, plot=plot, png=png)
+
+
+def wasted(
+    since: SinceOption = None,
+    form: FormatOption = Format.TABLE,
+    plot: PlotOption = False,
+    png: PngOption = None,
+) -> None:
     """Show spend that served nobody, by its cause.
 
     Example: `hybrid costs wasted --since 24h`
     """
     moment = parse_moment(since)
-    _show(lambda store: questions.wasted(store, since=moment), form)
+    with _store() as store:
+        table = questions.wasted(store, since=moment)
+    chart = chart_of(
+        table,
+        "USD that served nobody",
+        keys=("cause", "provider"),
+        values=("cost_usd", "upper_usd"),
+    )
+    show(table, form, chart=chart, plot=plot, png=png)
 
 
-def _show(ask: Callable[[ClickHouse], questions.Table], form: Format) -> None:
-    store = _store()
+@contextmanager
+def _store() -> Iterator[ClickHouse]:
+    store = ClickHouse(need_clickhouse(load_settings()))
     try:
-        table = ask(store)
+        yield store
     finally:
         store.close()
-    print_table(table.columns, table.rows, form)
-
-
-def _store() -> ClickHouse:
-    return ClickHouse(need_clickhouse(load_settings()))
 
 
 def _dimensions(by: str) -> tuple[str, ...]:

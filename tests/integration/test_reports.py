@@ -1,0 +1,226 @@
+"""The reports against numbers counted by hand, on the engine and through the command."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from schemas.attempt import ProviderAttempt
+from schemas.rows import attempt_row, result_row
+from schemas.vocabulary import AttemptOutcome, AttemptStatus
+from streams import costs
+from streams.clickhouse import ClickHouse
+from streams.migrations import migrate
+from tests.builders import NOW, a_result, a_task
+from tests.chaos.running import RunningStack
+from tests.integration.test_commands import hybrid
+from tests.integration.test_rows import an_attempt
+
+pytestmark = pytest.mark.integration
+
+BY = ("provider", "model")
+
+
+@pytest.fixture
+def url(stack: RunningStack) -> str:
+    return stack.stack.clickhouse.replace("/hybrid", f"/r{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def store(stack: RunningStack, url: str) -> Iterator[ClickHouse]:
+    found = ClickHouse(stack.settings.model_copy(update={"clickhouse_url": SecretStr(url)}))
+    migrate(found)
+    yield found
+    found.close()
+
+
+def record(store: ClickHouse, *attempts: ProviderAttempt) -> None:
+    rows = [
+        attempt_row(one.model_copy(update={"attempt_id": str(uuid.uuid4())}))[1] for one in attempts
+    ]
+    store.insert("provider_attempts", rows, token=uuid.uuid4().hex)
+
+
+def a_call(*, used: bool = False, **changes: Any) -> ProviderAttempt:
+    return an_attempt(used=used).model_copy(update=changes)
+
+
+def as_dicts(table: costs.Table) -> list[dict[str, Any]]:
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+
+
+def test_every_unused_call_has_the_cause_that_made_it_necessary(store: ClickHouse) -> None:
+    failed = {"outcome": AttemptOutcome.TIMEOUT, "cost_usd": Decimal(0)}
+    by_cause = {
+        "retry": a_call(outcome=AttemptOutcome.BAD_OUTPUT, cost_usd=Decimal("0.01")),
+        "fallback": a_call(provider_sequence=1, cost_upper_usd=Decimal("0.02"), **failed),
+        "hedge": a_call(hedge=True, provider_sequence=1, outcome=AttemptOutcome.CANCELLED),
+        "cancelled": a_call(outcome=AttemptOutcome.CANCELLED),
+        "redelivery": a_call(outcome=AttemptOutcome.SUCCESS),
+        "replay": a_call(replay_count=1, **failed),
+        "orphan": a_call(status=AttemptStatus.STARTED, deadline_at=NOW, cost_usd=None,
+                         outcome=AttemptOutcome.UNKNOWN, cost_upper_usd=Decimal("0.5")),
+    }  # fmt: skip
+    record(store, *by_cause.values(), a_call(used=True))
+    record(
+        store, a_call(error_code="hedge_lost", outcome=AttemptOutcome.CANCELLED)
+    )  # the first lost
+    found = {row["cause"]: row for row in as_dicts(costs.wasted(store, since=None))}
+    assert set(found) == set(by_cause)
+    assert found["hedge"]["calls"] == 2
+    assert {row["calls"] for cause, row in found.items() if cause != "hedge"} == {1}
+    assert found["retry"]["cost_usd"] == "0.01"
+    assert (found["fallback"]["cost_usd"], found["fallback"]["upper_usd"]) == ("0", "0.02")
+    assert (found["orphan"]["cost_usd"], found["orphan"]["upper_usd"]) == ("0", "0.5")
+
+
+def test_a_call_without_an_answer_is_uncertain_once_it_is_over(store: ClickHouse) -> None:
+    future = datetime.now(UTC) + timedelta(minutes=1)
+    started = {"status": AttemptStatus.STARTED, "outcome": AttemptOutcome.UNKNOWN, "cost_usd": None}
+    record(
+        store,
+        a_call(used=True, cost_upper_usd=Decimal("0.1")),
+        a_call(outcome=AttemptOutcome.TIMEOUT, cost_usd=Decimal(0), cost_upper_usd=Decimal("0.3")),
+        a_call(deadline_at=NOW, cost_upper_usd=Decimal("0.5"), **started),
+        a_call(deadline_at=future, cost_upper_usd=Decimal("0.7"), **started),  # is running
+    )
+    (row,) = as_dicts(costs.report(store, by=("provider",), since=None))
+    (whole,) = as_dicts(costs.total(store, since=None))
+    assert (row["cost_usd"], row["uncertain_usd"]) == ("0.1", "0.8")
+    assert (whole["cost_usd"], whole["uncertain_usd"], whole["orphaned"]) == ("0.1", "0.8", 1)
+
+
+def test_latency_has_a_row_for_each_phase_and_the_whole(store: ClickHouse) -> None:
+    record(
+        store,
+        *[a_call(used=True, queue_ms=n, limiter_ms=2 * n, call_ms=100 * n) for n in range(1, 101)],
+        a_call(attempt=2, queue_ms=0, limiter_ms=0, backoff_ms=5_000, call_ms=10_100),
+    )
+    result = result_row(a_result(a_task()))[1]
+    store.insert(
+        "workflow_outcomes",
+        [
+            {**result, "outcome_id": str(n), "model": "gpt-3.5-turbo", "total_ms": 1000 * n}
+            for n in range(1, 101)
+        ],
+        token="o",
+    )
+    found = {row["phase"]: row for row in as_dicts(costs.latency(store, by=BY, since=None))}
+    assert list(found) == ["queue", "limiter", "backoff", "provider", "total"]
+    # The second try has not waited in the queue: its 0 would be one of 101.
+    assert [found["queue"][name] for name in ("count", "p50_ms", "p95_ms", "p99_ms")] == [
+        100, 51, 96, 100,
+    ]  # fmt: skip
+    assert found["limiter"]["p99_ms"] == 198
+    assert (found["backoff"]["p95_ms"], found["provider"]["count"]) == (0, 101)
+    assert found["provider"]["p50_ms"] == 5_100
+    assert found["total"]["p95_ms"] == 96_000
+
+
+def test_the_whole_is_left_out_where_an_intent_does_not_know_the_dimension(
+    store: ClickHouse,
+) -> None:
+    record(store, a_call(used=True))
+    store.insert("workflow_outcomes", [result_row(a_result(a_task()))[1]], token="o")
+    phases = [row["phase"] for row in as_dicts(costs.latency(store, by=("priority",), since=None))]
+    assert phases == ["queue", "limiter", "backoff", "provider"]
+
+
+def test_how_calls_end_in_shares(store: ClickHouse) -> None:
+    outcomes = AttemptOutcome
+    record(
+        store,
+        *[a_call(used=True) for _ in range(5)],
+        *[a_call(used=True, attempt=2) for _ in range(2)],
+        a_call(used=True, provider_sequence=1),
+        a_call(outcome=outcomes.RATE_LIMIT, http_status=429),
+        a_call(outcome=outcomes.SERVER_ERROR, http_status=500),
+        a_call(status=AttemptStatus.STARTED, outcome=outcomes.UNKNOWN),  # is running
+    )
+    (row,) = as_dicts(costs.reliability(store, by=("provider",), since=None))
+    assert (row["calls"], row["results"]) == (10, 8)
+    assert (row["success_share"], row["share_429"], row["error_share"]) == (0.8, 0.1, 0.1)
+    assert (row["after_retry_share"], row["fallback_share"]) == (0.25, 0.125)
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    ("question", "drawn"),
+    [
+        (["report"], "openai gpt-3.5-turbo █"),
+        (["report", "--by", "provider,day"], "•• openai"),
+        (["top"], "i-1 █"),
+        (["latency"], "openai gpt-3.5-turbo provider"),
+        (["latency", "--by", "hour"], "provider ms by hour, p95"),
+        (["reliability"], "after_retry_share"),
+        (["wasted"], "retry openai"),
+        (["forecast"], "USD a day"),
+    ],
+    ids=" ".join,
+)
+def test_a_report_is_drawn_in_the_terminal_and_as_a_picture(
+    question: list[str], drawn: str, store: ClickHouse, url: str, tmp_path: Path
+) -> None:
+    moment = datetime.now(UTC) - timedelta(hours=1)
+    for hours in range(3):
+        at = moment - timedelta(hours=24 * hours)
+        record(
+            store,
+            a_call(used=True, call_ms=200, started_at=at),
+            a_call(outcome=AttemptOutcome.BAD_OUTPUT, started_at=at, call_ms=100),
+        )
+    picture = tmp_path / "report.png"
+    environment = {"CLICKHOUSE_URL": url}
+    done = hybrid("costs", *question, "--plot", "--png", str(picture), environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert drawn in " ".join(done.stdout.split())
+    assert picture.read_bytes().startswith(PNG)
+    assert f"wrote {picture}" in done.stderr
+    plain = hybrid("costs", *question, "--format", "json", environment=environment)
+    assert json.loads(plain.stdout), "there is a table too"
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "status"),
+    [
+        (["--plot", "--format", "json"], "leave out --format json", 2),
+        (["--png", "/nowhere/at/all.png"], "it cannot be written", 1),
+    ],
+)
+def test_a_chart_that_cannot_be_made_is_one_sentence(
+    options: list[str], said: str, status: int, store: ClickHouse, url: str
+) -> None:
+    record(store, a_call(used=True))
+    done = hybrid("costs", "report", *options, environment={"CLICKHOUSE_URL": url})
+    assert done.returncode == status
+    assert said in done.stderr
+
+
+@pytest.mark.usefixtures("store")
+def test_a_report_of_nothing_draws_nothing(url: str) -> None:
+    environment = {"CLICKHOUSE_URL": url}
+    for question in ("report", "forecast", "latency"):
+        done = hybrid("costs", question, "--plot", environment=environment)
+        assert done.returncode == 0, done.stderr
+        assert "nothing to draw" in done.stdout
+
+
+def test_without_the_drawing_libraries_a_report_says_what_to_install(
+    store: ClickHouse, url: str, tmp_path: Path
+) -> None:
+    record(store, a_call(used=True, started_at=datetime.now(UTC)))
+    for name in ("plotext", "matplotlib"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError")
+    environment = {"CLICKHOUSE_URL": url, "PYTHONPATH": str(tmp_path)}
+    for option in (["--plot"], ["--png", str(tmp_path / "x.png")]):
+        done = hybrid("costs", "report", "--by", "day", *option, environment=environment)
+        assert done.returncode == 2
+        assert "hybrid-orchestrator[plot]" in done.stderr
