@@ -22,7 +22,12 @@ class ClickHouseUnavailableError(Exception):
 
 
 class ClickHouseRefusedError(Exception):
-    """Raised when ClickHouse answers that it will not do what was asked."""
+    """Raised when ClickHouse answers that it will not do what was asked; `code` says why."""
+
+    def __init__(self, message: str, code: int) -> None:
+        """Keep its error code."""
+        super().__init__(message)
+        self.code = code
 
 
 def database_of(url: str) -> str:
@@ -57,11 +62,12 @@ class ClickHouse:
                 compress=False,
             )
         except ClickHouseError as error:
-            raise self._kind_of(error)(self._sentence(error)) from error
+            raise self._told(error) from error
 
-    def command(self, statement: str) -> None:
+    def command(self, statement: str, *, settings: dict[str, Any] | None = None) -> None:
         """Run a statement without a result."""
-        self._guarded(lambda: self._client.command(statement, settings=self._settings()))
+        chosen = {**self._settings(), **(settings or {})}
+        self._guarded(lambda: self._client.command(statement, settings=chosen))
 
     def command_outside(self, statement: str) -> None:
         """Run a statement in no database of ours, such as the one that creates it."""
@@ -74,6 +80,11 @@ class ClickHouse:
         result = self._guarded(
             lambda: self._client.query(statement, parameters=parameters, settings=self._settings())
         )
+        return list(result.column_names), [tuple(row) for row in result.result_rows]
+
+    def rows_outside(self, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Run a query in no database of ours, which may not be there yet."""
+        result = self._guarded(lambda: self._client.query(statement))
         return list(result.column_names), [tuple(row) for row in result.result_rows]
 
     def insert(self, table: str, rows: Iterable[dict[str, Any]], *, token: str) -> None:
@@ -101,15 +112,16 @@ class ClickHouse:
         try:
             return action()
         except ClickHouseError as error:
-            raise self._kind_of(error)(self._sentence(error)) from error
+            raise self._told(error) from error
         except OSError as error:
             raise ClickHouseUnavailableError(self._sentence(error)) from error
 
-    @staticmethod
-    def _kind_of(error: Exception) -> type[Exception]:
+    def _told(self, error: Exception) -> Exception:
         """Tell an answer of the server from the lack of one: answers carry a code."""
-        refused = re.search(r"(?i)code:? ?\d+", str(error)) is not None
-        return ClickHouseRefusedError if refused else ClickHouseUnavailableError
+        code = getattr(error, "code", None)
+        if code is None:
+            return ClickHouseUnavailableError(self._sentence(error))
+        return ClickHouseRefusedError(self._sentence(error), code)
 
     def _sentence(self, error: Exception) -> str:
         text = " ".join(str(error).split())[:300]

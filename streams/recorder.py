@@ -26,16 +26,17 @@ from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.failpoints import FailPoints
+from streams.inserting import insert_rows
 from streams.kafka import BrokerUnavailableError, consumer
-from streams.migrations import migrate
+from streams.migrations import Layout, migrate
 
 __all__ = ["Recorder", "rows_of"]
 
 BATCH_RECORDS = 5_000
+#: What names a row in the log.
+KEYS = ("attempt_id", "outcome_id", "event_id")
 #: A batch waits this long for more rows.
 GATHER_S = 1.0
-#: Errors of the server itself, not of a row: the batch is sent again.
-TRANSIENT_CODES = ("TOO_MANY_PARTS", "MEMORY_LIMIT", "TIMEOUT", "READONLY", "NOT_ENOUGH_SPACE")
 
 
 def rows_of(settings: Settings, record: ConsumerRecord) -> Row:
@@ -106,7 +107,8 @@ class Recorder:
         self._reader = reader
         self._log(LogEvent.RECORDER_STARTED)
         try:
-            await self._until_stored(migrate, first=True)
+            layout = Layout.of(self._settings)
+            await self._until_stored(partial(migrate, layout=layout), first=True)
             self.ready = True
             while not self._stopping.is_set():
                 await self._record_batch(reader)
@@ -165,19 +167,10 @@ class Recorder:
     def _insert(
         self, store: ClickHouse, table: str, rows: list[dict[str, Any]], token: str
     ) -> None:
-        """Insert rows; a refused row is found by halving and set aside."""
-        try:
-            store.insert(table, rows, token=token)
-        except ClickHouseRefusedError as error:
-            if any(code in str(error) for code in TRANSIENT_CODES):
-                raise ClickHouseUnavailableError(str(error)) from error
-            if len(rows) == 1:
-                key = rows[0].get("attempt_id") or rows[0].get("outcome_id") or "?"
-                self._set_aside(f"{table}/{key}", error)
-                return
-            half = len(rows) // 2
-            self._insert(store, table, rows[:half], f"{token}a")
-            self._insert(store, table, rows[half:], f"{token}b")
+        """Insert rows; those that are refused for themselves are set aside."""
+        for one in insert_rows(store, table, rows, token=token):
+            key = next((one.row[name] for name in KEYS if one.row.get(name)), "?")
+            self._set_aside(f"{table}/{key}", one.error)
 
     async def _until_stored(
         self, action: Callable[[ClickHouse], object], *, first: bool = False
@@ -216,7 +209,10 @@ class Recorder:
 
     def _set_aside(self, where: str, error: Exception) -> None:
         self.rows_set_aside += 1
-        self._log(LogEvent.ROW_REFUSED, level="error", record=where, error=type(error).__name__)
+        said = f"code {error.code}" if isinstance(error, ClickHouseRefusedError) else None
+        self._log(
+            LogEvent.ROW_REFUSED, level="error", record=where, error=said or type(error).__name__
+        )
 
 
 def _token(table: str, offsets: dict[TopicPartition, int], batch: list[ConsumerRecord]) -> str:

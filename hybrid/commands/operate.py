@@ -11,7 +11,7 @@ from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
 from schemas.export import write_all
 from streams.clickhouse import ClickHouse
-from streams.migrations import load_migrations
+from streams.migrations import Layout, load_migrations, placed
 from streams.migrations import migrate as apply_migrations
 from streams.topics import ensure_topics
 
@@ -50,19 +50,21 @@ def ensure(form: FormatOption = Format.TABLE) -> None:
 def migrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the SQL only")] = False,
 ) -> None:
-    """Apply the ClickHouse migrations; idempotent.
+    """Apply the ClickHouse migrations and the retention; idempotent.
 
     Example: `hybrid migrate --dry-run`
     """
+    settings = load_settings()
+    layout = Layout.of(settings)
     if dry_run:
         for step in load_migrations():
             typer.echo(f"-- {step.version:04d}_{step.name}")
             for statement in step.up:
-                typer.echo(f"{statement};\n")
+                typer.echo(f"{placed(statement, layout.cluster)};\n")
         return
-    store = ClickHouse(need_clickhouse(load_settings()))
+    store = ClickHouse(need_clickhouse(settings))
     try:
-        done = apply_migrations(store)
+        done = apply_migrations(store, layout)
     finally:
         store.close()
     names = ", ".join(f"{step.version:04d}_{step.name}" for step in done)

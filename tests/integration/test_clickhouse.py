@@ -8,7 +8,14 @@ import pytest
 from schemas.rows import attempt_row
 from schemas.vocabulary import AttemptStatus
 from streams.clickhouse import ClickHouse, ClickHouseRefusedError
-from streams.migrations import load_migrations, migrate, roll_back
+from streams.migrations import (
+    Layout,
+    MigrationError,
+    load_migrations,
+    migrate,
+    placed,
+    roll_back,
+)
 from tests.chaos.running import RunningStack
 from tests.integration.test_rows import an_attempt
 
@@ -33,6 +40,40 @@ def test_migrations_go_up_down_and_up(store: ClickHouse) -> None:
     _, rows = store.rows("SELECT name FROM system.tables WHERE database = currentDatabase()")
     assert {name for (name,) in rows} == {"schema_migrations"}
     assert len(migrate(store)) == len(load_migrations())
+
+
+def test_retention_is_what_is_configured(store: ClickHouse) -> None:
+    def kept() -> dict[str, str]:
+        _, rows = store.rows(
+            "SELECT name, extract(create_table_query, 'toIntervalDay\\((\\d+)\\)') "
+            "FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
+        )
+        return {name: days for name, days in rows if name != "schema_migrations"}
+
+    tables = ("provider_attempts", "workflow_outcomes", "workflow_events")
+    assert kept() == dict(zip(tables, ("400", "400", "90"), strict=True))
+    assert migrate(store, Layout(retention_days=30, events_retention_days=7)) == []
+    assert kept() == dict(zip(tables, ("30", "30", "7"), strict=True))
+    migrate(store)
+    assert kept()["workflow_events"] == "90"
+
+
+def test_every_step_can_be_placed_on_a_cluster(store: ClickHouse) -> None:
+    """The engine parses each; without a cluster it can run none of them."""
+    steps = load_migrations()
+    statements = [one for step in steps for one in (*step.up, *step.down)]
+    for statement in statements:
+        whole = placed(statement, "blue")
+        assert " ON CLUSTER 'blue'" in whole.splitlines()[0]
+        assert store.rows(f"EXPLAIN AST {whole}")[1]
+    tables = [placed(one, "blue") for one in steps[0].up]
+    assert ["ENGINE = ReplicatedReplacingMergeTree" in one for one in tables] == [True] * 3
+    assert "ENGINE = ReplicatedReplacingMergeTree(record_version)" in tables[0]
+
+
+def test_a_cluster_that_is_not_known_is_refused_before_anything_is_made(store: ClickHouse) -> None:
+    with pytest.raises(MigrationError, match="HYBRID_CLICKHOUSE_CLUSTER = blue: the server knows"):
+        migrate(store, Layout(cluster="blue"))
 
 
 def test_a_record_that_comes_again_counts_once_in_every_view(store: ClickHouse) -> None:

@@ -1,0 +1,302 @@
+"""The recorder loses nothing and doubles nothing, whatever ClickHouse does.
+
+A proxy before the engine answers as a server in trouble does; the rows are counted in the engine.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from aiohttp import ClientSession, web
+from pydantic import SecretStr
+
+from agents.clock import SystemClock
+from schemas.attempt import ProviderAttempt
+from schemas.settings import Settings
+from schemas.vocabulary import LogEvent
+from streams.clickhouse import ClickHouse
+from streams.kafka import producer
+from streams.migrations import migrate
+from streams.recorder import Recorder
+from streams.topics import ensure_topics
+from tests.chaos.running import RunningStack
+from tests.integration.test_commands import hybrid
+from tests.integration.test_rows import an_attempt
+
+pytestmark = pytest.mark.integration
+
+
+@dataclass
+class Trouble:
+    """What the proxy does to the next inserts, in order; then nothing."""
+
+    engine: str
+    script: list[Callable[[bytes], Awaitable[web.StreamResponse | None]]] = field(
+        default_factory=list
+    )
+    down: bool = False
+    inserts: int = 0
+    url: str = ""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        if self.down:
+            raise ConnectionResetError
+        if b"INSERT INTO" in body[:200] and b"schema_migrations" not in body[:200]:
+            self.inserts += 1
+            if self.script:
+                answer = await self.script.pop(0)(body)
+                if answer is not None:
+                    return answer
+        return await self.passed_on(request, body)
+
+    async def passed_on(self, request: web.Request, body: bytes) -> web.Response:
+        async with (
+            ClientSession(auto_decompress=False) as session,
+            session.request(
+                request.method, f"{self.engine}{request.rel_url}", data=body,
+                headers={name: value for name, value in request.headers.items()
+                         if name.lower() not in {"host", "content-length", "transfer-encoding"}},
+            ) as answer,
+        ):  # fmt: skip
+            kept = {
+                name: value
+                for name, value in answer.headers.items()
+                if name.startswith("X-ClickHouse") or name == "Content-Type"
+            }
+            return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+
+
+def refuse(code: int, name: str) -> Callable[[bytes], Awaitable[web.Response]]:
+    """Answer as ClickHouse does, with an error code."""
+
+    async def answer(_body: bytes) -> web.Response:
+        text = f"Code: {code}. DB::Exception: {'x' * 400} ({name})"
+        return web.Response(
+            status=500, text=text, headers={"X-ClickHouse-Exception-Code": str(code)}
+        )
+
+    return answer
+
+
+@asynccontextmanager
+async def _proxy(settings: Settings) -> AsyncIterator[Trouble]:
+    parts = urlsplit(settings.clickhouse_url.get_secret_value() if settings.clickhouse_url else "")
+    trouble = Trouble(f"http://{parts.hostname}:{parts.port}")
+    app = web.Application(client_max_size=1 << 30)
+    app.router.add_route("*", "/{tail:.*}", trouble.handle)
+    runner = web.AppRunner(app, auto_decompress=False)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    trouble.url = f"http://{runner.addresses[0][0]}:{runner.addresses[0][1]}{parts.path}"
+    try:
+        yield trouble
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+def settings(stack: RunningStack) -> Settings:
+    name = f"c{uuid.uuid4().hex[:8]}"
+    found = stack.settings.model_copy(
+        update={
+            "clickhouse_url": SecretStr(stack.stack.clickhouse.replace("/hybrid", f"/{name}")),
+            "hybrid_topic_prefix": name,
+            "hybrid_partitions": 2,
+        }
+    )
+    asyncio.run(ensure_topics(found))
+    store = ClickHouse(found)
+    migrate(store)
+    store.close()
+    return found
+
+
+async def _say(settings: Settings, attempts: list[ProviderAttempt]) -> None:
+    async with producer(settings) as client:
+        sent = [
+            await client.send(settings.topics.attempts, one.to_json(), key=one.attempt_id.encode())
+            for one in attempts
+        ]
+        await asyncio.gather(*sent)
+
+
+def attempts(count: int) -> list[ProviderAttempt]:
+    return [an_attempt(cost="0.01") for _ in range(count)]
+
+
+@dataclass
+class Watched:
+    """A running recorder, its log, and the rows that are in the engine."""
+
+    recorder: Recorder
+    store: ClickHouse
+    said: list[dict[str, Any]]
+
+    def rows(self, *, final: bool = True) -> int:
+        end = " FINAL" if final else ""
+        return int(self.store.rows(f"SELECT count() FROM provider_attempts{end}")[1][0][0])
+
+    async def until(self, holds: Callable[[], bool], *, within_s: float = 60) -> None:
+        clock = SystemClock()
+        deadline = clock.monotonic() + within_s
+        while not holds():
+            assert clock.monotonic() < deadline, f"{self.rows()} rows, log: {self.said[-3:]}"
+            await clock.sleep(0.05)
+
+
+@asynccontextmanager
+async def _recording(settings: Settings, url: str) -> AsyncIterator[Watched]:
+    said: list[dict[str, Any]] = []
+
+    def log(event: LogEvent, /, *, level: str = "info", **fields: object) -> None:
+        said.append({"event": event, "level": level, **fields})
+
+    through = settings.model_copy(update={"clickhouse_url": SecretStr(url)})
+    recorder = Recorder(through, clock=SystemClock(), log=log)
+    task = asyncio.create_task(recorder.run())
+    store = await asyncio.to_thread(ClickHouse, settings)
+    try:
+        yield Watched(recorder, store, said)
+    finally:
+        recorder.stop()
+        await asyncio.gather(task, return_exceptions=True)
+        store.close()
+
+
+def test_a_server_in_trouble_delays_rows_and_loses_none(settings: Settings) -> None:
+    """Whatever it says of itself: no row is looked for, none is set aside."""
+
+    async def story() -> tuple[int, int, Recorder, list[dict[str, Any]]]:
+        async with _proxy(settings) as trouble:
+            trouble.script = [
+                refuse(252, "TOO_MANY_PARTS"), refuse(241, "MEMORY_LIMIT_EXCEEDED"),
+                refuse(516, "AUTHENTICATION_FAILED"), refuse(3_999, "SOMETHING_NEW"),
+            ]  # fmt: skip
+            await _say(settings, attempts(1))
+            async with _recording(settings, trouble.url) as watched:
+                await watched.until(lambda: watched.rows() == 1)
+                await watched.until(lambda: watched.recorder.rows_written == 1)
+                return watched.rows(final=False), trouble.inserts, watched.recorder, watched.said
+
+    rows, inserts, recorder, said = asyncio.run(story())
+    assert (rows, inserts) == (1, 5)
+    assert (recorder.rows_set_aside, recorder.held_up_s) == (0, 0.0)
+    delays = [str(one["error"]) for one in said if one["event"] == LogEvent.INSERT_DELAYED]
+    assert [text.split("code: ")[1].split(",")[0] for text in delays] == [
+        "252", "241", "516", "3999",
+    ]  # fmt: skip
+
+
+def test_an_answer_that_is_lost_after_the_insert_doubles_nothing(settings: Settings) -> None:
+    async def story() -> tuple[int, int]:
+        async with _proxy(settings) as trouble:
+
+            async def stored_but_not_told(body: bytes) -> web.StreamResponse:
+                async with ClientSession() as session:
+                    database = trouble.url.rsplit("/", 1)[1]
+                    async with session.post(
+                        trouble.engine, params={"database": database}, data=body
+                    ):
+                        pass
+                raise ConnectionResetError
+
+            await _say(settings, attempts(20))
+            trouble.script = [stored_but_not_told]
+            async with _recording(settings, trouble.url) as watched:
+                await watched.until(lambda: trouble.inserts >= 2 and watched.rows() == 20)
+                await watched.until(lambda: watched.recorder.rows_written == 20)
+                cost = watched.store.rows("SELECT toFloat64(sum(cost_usd)) FROM costs_daily")[1]
+                return watched.rows(), round(cost[0][0] * 100)
+
+    assert asyncio.run(story()) == (20, 20)
+
+
+def test_a_bad_row_is_set_aside_and_the_others_of_its_batch_are_not(settings: Settings) -> None:
+    good = attempts(60)
+    bad = good[17].model_copy(update={"attempt_id": "no-uuid"})
+
+    async def story() -> tuple[int, int, list[dict[str, Any]]]:
+        async with _proxy(settings) as trouble:
+            await _say(settings, [*good[:30], bad, *good[30:]])
+            async with _recording(settings, trouble.url) as watched:
+                await watched.until(lambda: watched.recorder.rows_set_aside == 1)
+                await watched.until(lambda: watched.rows() == 60)
+                return watched.rows(), watched.recorder.rows_set_aside, watched.said
+
+    rows, aside, said = asyncio.run(story())
+    assert (rows, aside) == (60, 1)
+    refused = [one for one in said if one["event"] == LogEvent.ROW_REFUSED]
+    assert refused[0]["record"] == "provider_attempts/no-uuid"
+
+
+def test_a_record_that_is_none_of_ours_is_named_and_passed_over(settings: Settings) -> None:
+    async def story() -> list[dict[str, Any]]:
+        async with _proxy(settings) as trouble:
+            async with producer(settings) as client:
+                await client.send_and_wait(settings.topics.attempts, b"{}", partition=1)
+            await _say(settings, attempts(2))
+            async with _recording(settings, trouble.url) as watched:
+                await watched.until(lambda: watched.rows() == 2)
+                return watched.said
+
+    said = asyncio.run(story())
+    (one,) = [one for one in said if one["event"] == LogEvent.ROW_REFUSED]
+    assert str(one["record"]).endswith(".attempts/1/0")
+
+
+def test_while_clickhouse_is_away_the_lag_says_so_and_then_all_is_there(settings: Settings) -> None:
+    async def story() -> Recorder:
+        async with _proxy(settings) as trouble, _recording(settings, trouble.url) as watched:
+            await watched.until(lambda: watched.recorder.ready)
+            trouble.down = True
+            for _ in range(3):
+                await _say(settings, attempts(500))
+            await watched.until(lambda: watched.recorder.held_up_s > 0)
+            assert watched.recorder.held_up_by.startswith("ClickHouse at http://127.0.0.1")
+            assert watched.rows() == 0
+            trouble.down = False
+            await watched.until(lambda: watched.rows() == 1500)
+            await watched.until(lambda: watched.recorder.lag == 0 == watched.recorder.held_up_s)
+            return watched.recorder
+
+    recorder = asyncio.run(story())
+    assert recorder.rows_set_aside == 0
+
+
+@pytest.mark.parametrize("point", ["recorder_before_insert", "recorder_after_insert"])
+def test_killed_around_an_insert_a_recorder_loses_and_doubles_nothing(
+    settings: Settings, stack: RunningStack, point: str
+) -> None:
+    url = settings.clickhouse_url.get_secret_value() if settings.clickhouse_url else ""
+    environment = {
+        **stack.stack.environment(),
+        "CLICKHOUSE_URL": url,
+        "HYBRID_TOPIC_PREFIX": settings.hybrid_topic_prefix,
+        "HYBRID_METRICS_PORT": "0",
+        "HYBRID_INSTANCE_ID": f"{settings.hybrid_topic_prefix}-recorder",
+    }
+    asyncio.run(_say(settings, attempts(30)))
+    killed = hybrid("recorder", environment={**environment, "HYBRID_FAIL_POINT": point})
+    assert killed.returncode == -9
+    store = ClickHouse(settings)
+    assert store.rows("SELECT count() FROM provider_attempts")[1] == [
+        (30 if point == "recorder_after_insert" else 0,)
+    ]
+    store.close()
+
+    async def story() -> int:
+        again = settings.model_copy(
+            update={"hybrid_instance_id": environment["HYBRID_INSTANCE_ID"]}
+        )
+        async with _recording(again, url) as watched:
+            await watched.until(lambda: watched.recorder.rows_written == 30)
+            return watched.rows()
+
+    assert asyncio.run(story()) == 30
