@@ -17,6 +17,7 @@ from tests.chaos.oracle import (
     settled_lag,
 )
 from tests.chaos.report import Recovery, Report
+from tests.chaos.resend import resend
 from tests.chaos.running import RunningStack, running_stack
 from tests.chaos.traffic import Published, TrafficPlan, publish
 from tests.chaos.watch import OutcomeWatch
@@ -94,6 +95,7 @@ async def _run(plan: Plan, running: RunningStack, say: Callable[[str], None]) ->
         trouble=injector.trouble,
         repeat_bound=injector.in_flight_at_kills,
         lag=await settled_lag(running.settings),
+        resent=await resend(running.settings, seed=plan.seed),
         restarts=running.stack.restarts,
         seconds=time.monotonic() - began,
     )

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from tests.chaos.injector import Fault
 from tests.chaos.oracle import Calls, Outcomes, Recorded
+from tests.chaos.resend import Resent
 from tests.chaos.traffic import Published
 
 __all__ = ["Recovery", "Report"]
@@ -34,6 +35,7 @@ class Report:
     trouble: list[str]
     repeat_bound: int
     lag: int
+    resent: Resent
     restarts: int
     seconds: float
 
@@ -41,7 +43,14 @@ class Report:
 
     def problems(self) -> list[str]:
         """What does not hold; empty is good."""
-        return [*self.trouble, *self._outcomes(), *self._calls(), *self._records(), *self._lag()]
+        return [
+            *self.trouble,
+            *self._outcomes(),
+            *self._calls(),
+            *self._records(),
+            *self._lag(),
+            *self._views(),
+        ]
 
     def _outcomes(self) -> list[str]:
         """I1: one outcome for each intent, none for one that was aborted."""
@@ -92,6 +101,11 @@ class Report:
         """I4: everything read is done."""
         return [f"I4: {self.lag} records are not committed"] if self.lag else []
 
+    def _views(self) -> list[str]:
+        """I5: no view counts a record twice that came twice."""
+        changed = ", ".join(self.resent.changed)
+        return [f"I5: not the same after every record came again: {changed}"] if changed else []
+
     # ── figures ─────────────────────────────────────────────────────────────────────────────
 
     def poison_letters(self) -> int:
@@ -132,6 +146,11 @@ class Report:
             ("billed by the simulator", f"{self.calls.billed_usd} USD"),
             ("  for orphaned calls", f"{self.orphan_bill()} USD (at most {self.orphan_bound()})"),
             ("on record in ClickHouse", f"{self.recorded.cost_usd} USD"),
+            (
+                "every record sent again",
+                f"{self.resent.records} in other batches; {self.resent.view_rows} rows of views: "
+                + (f"{', '.join(self.resent.changed)} changed" if self.resent.changed else "the same"),
+            ),
             ("restarts by the supervisor", str(self.restarts)),
             ("lag at the end", str(self.lag)),
             ("duration", f"{self.seconds:.0f} s"),
