@@ -87,13 +87,16 @@ class ClickHouse:
         result = self._guarded(lambda: self._client.query(statement))
         return list(result.column_names), [tuple(row) for row in result.result_rows]
 
-    def insert(self, table: str, rows: Iterable[dict[str, Any]], *, token: str) -> None:
-        """Insert rows; a batch sent again with the same token is dropped by ClickHouse."""
+    def insert(self, table: str, rows: Iterable[dict[str, Any]], *, token: str | None) -> None:
+        """Insert rows; a batch sent again with the same token is dropped by ClickHouse.
+
+        Without a token nothing is dropped: of rows with one id the newest counts in any case.
+        """
         body = b"\n".join(json.dumps(row, separators=(",", ":")).encode() for row in rows)
         settings = {
             **self._settings(),
-            "insert_deduplication_token": token,
             "input_format_skip_unknown_fields": 1,
+            **({"insert_deduplication_token": token} if token else {"insert_deduplicate": 0}),
         }
         self._guarded(
             lambda: self._client.raw_insert(

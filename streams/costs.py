@@ -16,6 +16,7 @@ __all__ = [
     "report",
     "top",
     "total",
+    "unpriced",
     "wasted",
 ]
 
@@ -98,12 +99,12 @@ def report(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) ->
             countIf(outcome = 'success') AS successes,
             sum(toUInt64(uncached_input_tokens + cached_input_tokens)) AS input_tokens,
             sum(toUInt64(visible_output_tokens + reasoning_tokens)) AS output_tokens,
-            toString(sum(ifNull(a.cost_usd, {ZERO}))) AS cost_usd,
+            toString(sum(a.cost_usd)) AS cost_usd,
             toString(sumIf(ifNull(a.cost_usd, {ZERO}), NOT used_result)) AS wasted_usd,
             toString(sumIf(ifNull(a.cost_upper_usd, {ZERO}), {UNCERTAIN})) AS uncertain_usd,
             countIf(status = 'finished' AND a.cost_usd IS NULL) AS unpriced
         FROM provider_attempts AS a FINAL WHERE {condition}
-        GROUP BY {keys} ORDER BY sum(ifNull(a.cost_usd, {ZERO})) DESC, {keys}
+        GROUP BY {keys} ORDER BY sum(a.cost_usd) DESC NULLS LAST, {keys}
         """  # noqa: S608 - dimensions come from a fixed table
     return _run(store, statement, parameters)
 
@@ -113,11 +114,23 @@ def total(store: ClickHouse, *, since: datetime | None) -> Table:
     condition, parameters = _since(since)
     statement = f"""
         SELECT count() AS calls,
-            toString(sum(ifNull(a.cost_usd, {ZERO}))) AS cost_usd,
+            toString(sum(a.cost_usd)) AS cost_usd,
             countIf(status = 'finished' AND a.cost_usd IS NULL) AS unpriced,
             countIf(status = 'started' AND deadline_at < now64(3)) AS orphaned,
             toString(sumIf(ifNull(a.cost_upper_usd, {ZERO}), {UNCERTAIN})) AS uncertain_usd
         FROM provider_attempts AS a FINAL WHERE {condition}
+        """  # noqa: S608 - the condition is ours
+    return _run(store, statement, parameters)
+
+
+def unpriced(store: ClickHouse, *, since: datetime | None) -> Table:
+    """Name the models whose calls are in no sum, because no price is known."""
+    condition, parameters = _since(since)
+    statement = f"""
+        SELECT {DIMENSIONS["model"]} AS model, provider, count() AS calls
+        FROM provider_attempts AS a FINAL
+        WHERE {condition} AND status = 'finished' AND a.cost_usd IS NULL
+        GROUP BY model, provider ORDER BY calls DESC, model, provider
         """  # noqa: S608 - the condition is ours
     return _run(store, statement, parameters)
 
@@ -127,9 +140,9 @@ def top(store: ClickHouse, *, since: datetime | None, limit: int) -> Table:
     condition, parameters = _since(since)
     statement = f"""
         SELECT intent_id, any(a.tenant) AS tenant, any(a.type) AS type, count() AS calls,
-            toString(sum(ifNull(a.cost_usd, {ZERO}))) AS cost_usd
+            toString(sum(a.cost_usd)) AS cost_usd
         FROM provider_attempts AS a FINAL WHERE {condition}
-        GROUP BY intent_id ORDER BY sum(ifNull(a.cost_usd, {ZERO})) DESC, intent_id
+        GROUP BY intent_id ORDER BY sum(a.cost_usd) DESC NULLS LAST, intent_id
         LIMIT {{limit:UInt32}}
         """  # noqa: S608 - the condition is ours
     return _run(store, statement, {**parameters, "limit": limit})
@@ -215,6 +228,6 @@ def wasted(store: ClickHouse, *, since: datetime | None) -> Table:
         SELECT cause, provider, count() AS calls, toString(sum(w.cost_usd)) AS cost_usd,
             toString(sum(w.cost_upper_usd)) AS upper_usd
         FROM wasted_spend AS w WHERE {condition}
-        GROUP BY cause, provider ORDER BY sum(w.cost_usd) DESC, cause, provider
+        GROUP BY cause, provider ORDER BY sum(w.cost_usd) DESC NULLS LAST, cause, provider
         """  # noqa: S608 - the condition is ours
     return _run(store, statement, parameters)

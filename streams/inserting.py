@@ -32,7 +32,7 @@ ENOUGH = 50
 class Store(Protocol):
     """The part of the ClickHouse client that is used here."""
 
-    def insert(self, table: str, rows: Rows, *, token: str) -> None:
+    def insert(self, table: str, rows: Rows, *, token: str | None) -> None:
         """Insert rows, all or none."""
         ...
 
@@ -45,7 +45,7 @@ class RefusedRow:
     error: ClickHouseRefusedError
 
 
-def insert_rows(store: Store, table: str, rows: Rows, *, token: str) -> list[RefusedRow]:
+def insert_rows(store: Store, table: str, rows: Rows, *, token: str | None) -> list[RefusedRow]:
     """Insert a batch; gives the rows that were refused for themselves.
 
     Raises ClickHouseUnavailableError when the server is at fault: the whole batch comes again, and
@@ -64,7 +64,7 @@ class _Batch:
         self._stored = 0
         self.refused: list[RefusedRow] = []
 
-    def insert(self, rows: Rows, token: str) -> None:
+    def insert(self, rows: Rows, token: str | None) -> None:
         """Insert rows, by halves where they are refused."""
         try:
             self._store.insert(self._table, rows, token=token)
@@ -77,8 +77,8 @@ class _Batch:
                     self.judge()
                 return
             half = len(rows) // 2
-            self.insert(rows[:half], f"{token}a")
-            self.insert(rows[half:], f"{token}b")
+            self.insert(rows[:half], token and f"{token}a")
+            self.insert(rows[half:], token and f"{token}b")
         else:
             self._stored += len(rows)
 

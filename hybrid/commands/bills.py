@@ -1,5 +1,6 @@
-"""The bill to come and the bill that came: `hybrid costs forecast|reconcile`."""
+"""The bill to come, that came, made anew: `hybrid costs forecast|reconcile|rebuild`."""
 
+import asyncio
 import calendar
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -11,16 +12,24 @@ from typing import Annotated
 import typer
 
 from hybrid.commands.charts import PlotOption, PngOption, show
-from hybrid.commands.common import Format, FormatOption, console, print_table
-from hybrid.config import load_settings, need_clickhouse
+from hybrid.commands.common import (
+    Format,
+    FormatOption,
+    SinceOption,
+    console,
+    parse_moment,
+    print_table,
+)
+from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.errors import HybridError, UsageError
 from hybrid.plots import Chart
 from schemas.base import format_usd
 from streams.clickhouse import ClickHouse
 from streams.costs import Table
+from streams.rebuild import rebuild as rebuild_record
 from streams.reconcile import ExportError, compare, our_usage, read_export
 
-__all__ = ["forecast", "reconcile"]
+__all__ = ["forecast", "rebuild", "reconcile"]
 
 #: Days that make the trend, today not among them.
 TREND_DAYS = 14
@@ -39,7 +48,7 @@ def forecast(
     store = ClickHouse(need_clickhouse(load_settings()))
     try:
         _, rows = store.rows(
-            "SELECT provider, day, toString(sum(c.cost_usd)) FROM costs_daily AS c "
+            "SELECT provider, day, toString(sum(ifNull(c.cost_usd, 0))) FROM costs_daily AS c "
             "WHERE day >= {first:Date} GROUP BY provider, day",
             {"first": first},
         )
@@ -149,3 +158,25 @@ def reconcile(
             f"may have cost up to {format_usd(uncertain)} USD",
             highlight=False,
         )
+
+
+def rebuild(since: SinceOption = None) -> None:
+    """Record again what Kafka still has: after ClickHouse was lost, or rows were set aside.
+
+    Example: `hybrid costs rebuild --since 7d`
+    """
+    moment = parse_moment(since)
+    settings = need_clickhouse(need_kafka(load_settings()))
+    with console.status("reading") as status:
+        found = asyncio.run(
+            rebuild_record(
+                settings,
+                since=moment,
+                on_progress=lambda rows: status.update(f"{rows:,} rows stored"),
+            )
+        )
+    print_table(("table", "rows"), sorted(found.rows.items()), Format.TABLE)
+    if found.set_aside:
+        shown = "; ".join(found.set_aside[:5])
+        message = f"{len(found.set_aside)} records are no rows, the first: {shown}"
+        raise HybridError(message)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hybrid.commands.bills import forecast, reconcile
+from hybrid.commands.bills import forecast, rebuild, reconcile
 from hybrid.commands.charts import PlotOption, PngOption, chart_of, show
 from hybrid.commands.common import Format, FormatOption, SinceOption, console, parse_moment
 from hybrid.commands.prices import prices, reprice
@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
         wasted,
         forecast,
         reconcile,
+        rebuild,
         prices,
         reprice,
     ):
@@ -53,16 +54,28 @@ def report(
     with _store() as store:
         table = questions.report(store, by=dimensions, since=moment)
         whole = questions.total(store, since=moment)
+        priceless = questions.unpriced(store, since=moment)
     chart = chart_of(table, f"USD by {by}", keys=dimensions, values=("cost_usd",))
     show(table, form, chart=chart, plot=plot, png=png)
     if form is Format.TABLE:
         total = dict(zip(whole.columns, whole.rows[0], strict=True))
+        known = total["cost_usd"] if total["calls"] else "0"
         console.print(
-            f"total: {total['cost_usd']} USD for {total['calls']} calls; "
+            f"total: {known or '–'} USD for {total['calls']} calls; "
             f"{total['unpriced']} without a known price, {total['orphaned']} orphaned, "
             f"up to {total['uncertain_usd']} USD more for calls of which no answer was read",
             highlight=False,
         )
+        if priceless.rows:
+            named = ", ".join(
+                f"{model} at {provider}" for model, provider, _ in priceless.rows[:10]
+            )
+            console.print(
+                f"in no sum, for want of a price: {named}; add it to [[prices]], then run "
+                "hybrid costs reprice",
+                highlight=False,
+                markup=False,
+            )
 
 
 def top(

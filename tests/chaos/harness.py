@@ -14,6 +14,7 @@ from tests.chaos.oracle import (
     read_calls,
     read_outcomes,
     read_recorded,
+    reconciled,
     settled_lag,
 )
 from tests.chaos.report import Recovery, Report
@@ -95,6 +96,7 @@ async def _run(plan: Plan, running: RunningStack, say: Callable[[str], None]) ->
         trouble=injector.trouble,
         repeat_bound=injector.in_flight_at_kills,
         lag=await settled_lag(running.settings),
+        bill=await asyncio.to_thread(reconciled, running.settings, calls),
         resent=await resend(running.settings, seed=plan.seed),
         restarts=running.stack.restarts,
         seconds=time.monotonic() - began,

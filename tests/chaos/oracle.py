@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.settings import Settings
+from streams import reconcile
 from streams.clickhouse import ClickHouse
 from streams.kafka import admin_client, consumer, partitions_of, started
 from streams.reading import read_topic
@@ -22,6 +23,7 @@ __all__ = [
     "read_lag",
     "read_outcomes",
     "read_recorded",
+    "reconciled",
     "settled_lag",
 ]
 
@@ -134,6 +136,27 @@ def read_recorded(settings: Settings) -> Recorded:
         started_only={str(one): Decimal(str(upper)) for one, done, _, upper, _ in rows if not done},
         unanswered={str(one) for one, _, _, _, unanswered in rows if unanswered},
     )
+
+
+def reconciled(settings: Settings, calls: Calls) -> list[reconcile.Line]:
+    """Compare the record with what the provider would export, as `hybrid costs reconcile` does."""
+    export = [
+        {
+            "start_time": int(entry["at"]),
+            "model": entry["model"],
+            "cost_usd": entry["billed_usd"],
+            "requests": 1,
+        }
+        for entry in calls.entries
+    ]
+    theirs = reconcile.read_export(json.dumps(export))
+    days = [day for day, _ in theirs]
+    store = ClickHouse(settings)
+    try:
+        ours = reconcile.our_usage(store, first=min(days), last=max(days), provider=None)
+    finally:
+        store.close()
+    return reconcile.compare(theirs, ours)
 
 
 async def settled_lag(settings: Settings) -> int:

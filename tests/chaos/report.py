@@ -5,6 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
 
+from streams.reconcile import Line
 from tests.chaos.injector import Fault
 from tests.chaos.oracle import Calls, Outcomes, Recorded
 from tests.chaos.resend import Resent
@@ -35,6 +36,7 @@ class Report:
     trouble: list[str]
     repeat_bound: int
     lag: int
+    bill: list[Line]
     resent: Resent
     restarts: int
     seconds: float
@@ -93,6 +95,8 @@ class Report:
                 f"I3: {self.recorded.cost_usd} USD on record and {self.orphan_bill()} for orphans, "
                 f"but {self.calls.billed_usd} billed"
             )
+        if self.gap_usd() != self.orphan_bill():
+            found.append(f"I3: the provider's export is {self.gap_usd()} USD beyond the record")
         if self.orphan_bill() > self.orphan_bound():
             found.append("I3: orphaned calls cost more than their upper bound")
         return found
@@ -125,6 +129,10 @@ class Report:
         """What the record says those calls may have cost at most."""
         return sum(self.recorded.started_only.values(), Decimal(0))
 
+    def gap_usd(self) -> Decimal:
+        """What the provider charges beyond the record, as reconciling its export says."""
+        return sum((line.gap_usd for line in self.bill), Decimal(0))
+
     def rows(self) -> list[tuple[str, str]]:
         """The report as two columns."""
         seen, recorded = len(self.calls.entries), len(self.recorded.all)
@@ -146,6 +154,8 @@ class Report:
             ("billed by the simulator", f"{self.calls.billed_usd} USD"),
             ("  for orphaned calls", f"{self.orphan_bill()} USD (at most {self.orphan_bound()})"),
             ("on record in ClickHouse", f"{self.recorded.cost_usd} USD"),
+            ("reconciled with its export", f"{self.gap_usd()} USD more charged than on record"),
+            *((f"  {one.model}", one.explanation) for one in self.bill),
             (
                 "every record sent again",
                 f"{self.resent.records} in other batches; {self.resent.view_rows} rows of views: "

@@ -300,3 +300,31 @@ def test_killed_around_an_insert_a_recorder_loses_and_doubles_nothing(
             return watched.rows()
 
     assert asyncio.run(story()) == 30
+
+
+def test_what_clickhouse_lost_is_recorded_again_from_kafka(
+    settings: Settings, stack: RunningStack
+) -> None:
+    """A database that is gone, then rows that are there already, and a record that is none."""
+    url = settings.clickhouse_url.get_secret_value() if settings.clickhouse_url else ""
+    environment = {
+        **stack.stack.environment(),
+        "CLICKHOUSE_URL": url,
+        "HYBRID_TOPIC_PREFIX": settings.hybrid_topic_prefix,
+    }
+    asyncio.run(_say(settings, attempts(40)))
+    store = ClickHouse(settings)
+    store.command_outside(f"DROP DATABASE {store.database}")
+    for _ in range(2):
+        done = hybrid("costs", "rebuild", environment=environment)
+        assert done.returncode == 0, done.stderr
+        assert "provider_attempts │   40" in done.stdout
+        assert store.rows("SELECT sum(attempts), toFloat64(sum(cost_usd)) FROM costs_daily")[1] == [
+            (40, pytest.approx(0.4))
+        ]
+    bad = an_attempt().model_copy(update={"attempt_id": "no-uuid"})
+    asyncio.run(_say(settings, [bad]))
+    done = hybrid("costs", "rebuild", "--since", "1h", environment=environment)
+    assert done.returncode == 1
+    assert "1 records are no rows" in done.stderr
+    store.close()

@@ -77,7 +77,7 @@ def test_every_unused_call_has_the_cause_that_made_it_necessary(store: ClickHous
     assert {row["calls"] for cause, row in found.items() if cause != "hedge"} == {1}
     assert found["retry"]["cost_usd"] == "0.01"
     assert (found["fallback"]["cost_usd"], found["fallback"]["upper_usd"]) == ("0", "0.02")
-    assert (found["orphan"]["cost_usd"], found["orphan"]["upper_usd"]) == ("0", "0.5")
+    assert (found["orphan"]["cost_usd"], found["orphan"]["upper_usd"]) == (None, "0.5")
 
 
 def test_a_call_without_an_answer_is_uncertain_once_it_is_over(store: ClickHouse) -> None:
@@ -94,6 +94,24 @@ def test_a_call_without_an_answer_is_uncertain_once_it_is_over(store: ClickHouse
     (whole,) = as_dicts(costs.total(store, since=None))
     assert (row["cost_usd"], row["uncertain_usd"]) == ("0.1", "0.8")
     assert (whole["cost_usd"], whole["uncertain_usd"], whole["orphaned"]) == ("0.1", "0.8", 1)
+
+
+def test_a_cost_that_nobody_knows_is_never_0(store: ClickHouse, url: str) -> None:
+    """Neither in a report, nor in a view; and the report names the model."""
+    unknown = {"cost_usd": None, "served_model": "new-1"}
+    record(store, a_call(used=True), a_call(used=True, **unknown), a_call(used=True, **unknown))
+    found = {row["model"]: row for row in as_dicts(costs.report(store, by=BY, since=None))}
+    assert (found["new-1"]["cost_usd"], found["new-1"]["unpriced"]) == (None, 2)
+    assert found["gpt-3.5-turbo"]["cost_usd"] == "0.1"
+    (mixed,) = as_dicts(costs.report(store, by=("provider",), since=None))
+    assert (mixed["cost_usd"], mixed["unpriced"]) == ("0.1", 2)
+    for view in ("costs_hourly", "costs_daily"):
+        _, rows = store.rows(f"SELECT model, cost_usd, unpriced FROM {view} ORDER BY model")
+        assert rows == [("gpt-3.5-turbo", Decimal("0.1"), 0), ("new-1", None, 2)]
+    done = hybrid("costs", "report", environment={"CLICKHOUSE_URL": url})
+    assert "2 without a known price" in done.stdout
+    assert "for want of a price: new-1 at openai" in done.stdout
+    assert hybrid("costs", "forecast", environment={"CLICKHOUSE_URL": url}).returncode == 0
 
 
 def test_latency_has_a_row_for_each_phase_and_the_whole(store: ClickHouse) -> None:
