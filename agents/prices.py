@@ -1,5 +1,6 @@
 """What tokens cost: the user's prices, the contract's two, then genai-prices; Decimal only."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,15 @@ from agents.usage import Usage
 from schemas.base import USD_QUANTUM
 from schemas.pricing import PriceSpec
 
-__all__ = ["FLAT_PRICES", "NO_TIER", "Charge", "Price", "PriceBook"]
+__all__ = [
+    "FLAT_PRICES",
+    "NO_TIER",
+    "Charge",
+    "Price",
+    "PriceBook",
+    "charge_of",
+    "recalled_charge",
+]
 
 #: (kind of provider, model) → dollars per 1,000 tokens, input and output alike (contract §5).
 FLAT_PRICES = {
@@ -21,6 +30,11 @@ FLAT_PRICES = {
     ("azure", "gpt-4-turbo"): Decimal("0.01"),
 }
 
+#: How the ids of prices say what they were made for; `recalled_charge` reads them.
+SHARED = re.compile(r"\*(?P<share>\d+(?:\.\d+)?)(?::(?P<tier>\w+))?$")
+TIERED = re.compile(
+    r"^(?:unpriced:(?P<unpriced>\w+)|own:.*:(?P<own>batch|flex|priority):\d{4}-\d\d-\d\d)"
+)
 MILLION = 1_000_000
 
 #: Output tokens assumed for an upper bound when neither intent nor model says how many.
@@ -35,15 +49,42 @@ class Price:
     price_id: str
 
 
+#: Names of the standard tier, as providers have them; scale units are paid for apart.
+STANDARD_TIERS = ("", "default", "auto", "scale", "standard")
+
+
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """How a call is charged: by its service tier, and what that costs of the standard price."""
+    """How a call is charged: by its service tier, and what that costs of the standard price.
+
+    `share` None: nobody knows it, so that only a price of the user's for the tier will do.
+    """
 
     tier: str = "standard"
-    share: Decimal = Decimal(1)
+    share: Decimal | None = Decimal(1)
 
 
 NO_TIER = Charge()
+
+
+def charge_of(*, served: str, asked: str, share: Decimal) -> Charge:
+    """Tell how a call is charged: by the tier that served it, which need not be the one asked for.
+
+    `share` is what the tier that was asked for costs of the standard price.
+    """
+    tier = served or asked
+    if tier in STANDARD_TIERS:
+        return NO_TIER
+    return Charge(tier, share if tier == asked else None)
+
+
+def recalled_charge(price_id: str) -> Charge:
+    """Read from the id of a price how its call was charged."""
+    if found := SHARED.search(price_id):
+        return Charge(found["tier"] or "", Decimal(found["share"]))
+    if found := TIERED.search(price_id):
+        return Charge(found["unpriced"] or found["own"], None)
+    return NO_TIER
 
 
 class PriceBook:
@@ -66,7 +107,8 @@ class PriceBook:
         """Price a call.
 
         `provider` is its name and its kind; `models` holds the names of the model, best first. A
-        tier without a price of its own costs `charge.share` of the standard price.
+        tier without a price of its own costs `charge.share` of the standard price, where that is
+        known.
         """
         own = self._own(provider, models, usage, at=at, tier=charge.tier)
         if own is not None:
@@ -74,10 +116,12 @@ class PriceBook:
         standard = self._own(provider, models, usage, at=at, tier="standard")
         if standard is None:
             standard = _public(provider[1], models, usage, at=at)
-        if charge.share == 1 or standard.usd is None:
+        if charge.tier == "standard":
             return standard
+        if charge.share is None or standard.usd is None:
+            return Price(None, f"unpriced:{charge.tier}")
         usd = (standard.usd * charge.share).quantize(USD_QUANTUM)
-        return Price(usd, f"{standard.price_id}*{charge.share}")
+        return Price(usd, f"{standard.price_id}*{charge.share}:{charge.tier}")
 
     def upper_bound(
         self,

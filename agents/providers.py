@@ -12,7 +12,7 @@ from agents.clock import Clock
 from agents.errors import execution_error
 from agents.failures import Failure, HttpAnswer, classify_http
 from agents.limits import rest_asked_for
-from agents.prices import Charge
+from agents.prices import charge_of
 from agents.replies import ChatReply, StalledError, UnreadableReplyError, read_reply, read_stream
 from schemas.intent import TraceContext
 from schemas.vocabulary import FailureKind
@@ -130,12 +130,8 @@ class SdkProvider:
         try:
             async with asyncio.timeout(limit):
                 reply = await self._reply(request)
-            tier = self._tier(request)
-            return (
-                replace(reply, charge=Charge(tier, self._transport.low_tier_price))
-                if tier
-                else reply
-            )
+            asked, share = self._tier(request), self._transport.low_tier_price
+            return replace(reply, charge=charge_of(served=reply.tier, asked=asked, share=share))
         except StalledError as error:
             failure = Failure(FailureKind.TIMEOUT, error.code, str(error))
         except TimeoutError:

@@ -23,6 +23,8 @@ class ChatReply:
     usage: Usage | None
     request_id: str
     http_status: int = 200
+    #: The service tier that served the call, where the provider says so.
+    tier: str = ""
     charge: Charge = NO_TIER
     #: Seconds for which the provider wants no further call.
     rest_s: float = 0.0
@@ -45,6 +47,7 @@ def read_reply(body: bytes, request_id: str) -> ChatReply:
             finish_reason=str(choice.get("finish_reason") or ""),
             usage=read_usage(usage if isinstance(usage, Mapping) else None),
             request_id=text_of(request_id),
+            tier=str(document.get("service_tier") or ""),
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise UnreadableReplyError from error
@@ -94,11 +97,12 @@ class _Assembly:
 
     def __init__(self) -> None:
         self._content: list[str] = []
-        self._model = self._finish = ""
+        self._model = self._finish = self._tier = ""
         self._usage: Usage | None = None
 
     def add(self, chunk: Any) -> None:  # noqa: ANN401
         self._model = chunk.model or self._model
+        self._tier = chunk.service_tier or self._tier
         if chunk.usage is not None:
             self._usage = read_usage(chunk.usage.model_dump())
         for choice in chunk.choices[:1]:
@@ -110,4 +114,6 @@ class _Assembly:
         if not self._finish:
             raise UnreadableReplyError
         content = "".join(self._content)
-        return ChatReply(content, self._model, self._finish, self._usage, request_id="")
+        return ChatReply(
+            content, self._model, self._finish, self._usage, request_id="", tier=self._tier
+        )

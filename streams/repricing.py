@@ -4,7 +4,6 @@ A new price is a new version of the row: the table keeps the newest, and every v
 call's first price stays beside it.
 """
 
-import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from agents.prices import PriceBook
+from agents.prices import PriceBook, recalled_charge
 from agents.usage import Usage
-from schemas.base import USD_QUANTUM
 from streams.clickhouse import ClickHouse
 
 __all__ = ["Change", "find_changes", "store_changes", "undo"]
@@ -23,7 +21,6 @@ __all__ = ["Change", "find_changes", "store_changes", "undo"]
 FIRST_VERSION = 3
 LAST_VERSION = 255
 BATCH = 10_000
-SHARE = re.compile(r"\*(\d+(?:\.\d+)?)$")
 COLUMNS = (
     "attempt_id",
     "provider",
@@ -89,18 +86,17 @@ def _change(prices: PriceBook, kinds: Mapping[str, str], row: tuple[Any, ...]) -
     uncached, cached, visible, reasoning = map(int, tokens)
     usage = Usage(uncached, cached, visible, reasoning)
     names = (provider, kinds.get(provider, provider))
-    # A tier's share is part of the price's name; without a price of its own it is kept.
-    share = SHARE.search(str(price_id))
     moment = at.replace(tzinfo=at.tzinfo or UTC)  # the client gives UTC, without saying so
-    price = prices.price(names, (requested, served, deployment), usage, at=moment)
-    after, after_id = price.usd, price.price_id
-    if share is not None and after is not None:
-        after = (after * Decimal(share[1])).quantize(USD_QUANTUM)
-        after_id = f"{after_id}*{share[1]}"
+    # The row does not hold its service tier; the id of its price does.
+    price = prices.price(
+        names, (requested, served, deployment), usage, at=moment,
+        charge=recalled_charge(str(price_id)),
+    )  # fmt: skip
     before = None if cost is None else Decimal(str(cost))
-    if before == after:
+    if before == price.usd:
         return None
-    return Change(str(attempt_id), provider, served or requested, before, after, after_id)
+    model = served or requested
+    return Change(str(attempt_id), provider, model, before, price.usd, price.price_id)
 
 
 def store_changes(store: ClickHouse, changes: Sequence[Change]) -> int:

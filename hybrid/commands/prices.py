@@ -2,6 +2,7 @@
 
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
@@ -18,7 +19,7 @@ from hybrid.errors import UsageError
 from schemas.base import format_usd
 from schemas.settings import Settings
 from streams.clickhouse import ClickHouse
-from streams.migrations import migrate
+from streams.migrations import Layout, migrate
 from streams.repricing import Change, find_changes, store_changes, undo
 
 __all__ = ["prices", "reprice"]
@@ -77,7 +78,7 @@ def reprice(
     moment, settings = parse_moment(since), need_clickhouse(load_settings())
     store = ClickHouse(settings)
     try:
-        migrate(store)
+        migrate(store, Layout.of(settings))
         if undo_:
             _confirm("Give calls their first price again?", yes=yes)
             typer.echo(f"{undo(store, since=moment)} calls have their first price again")
@@ -114,12 +115,18 @@ def _show(changes: list[Change], form: Format) -> None:
         groups[change.provider, change.model].append(change)
     rows = []
     for (provider, model), found in sorted(groups.items()):
-        before = sum((one.before or Decimal(0) for one in found), Decimal(0))
-        after = sum((one.after or Decimal(0) for one in found), Decimal(0))
-        told = [*map(format_usd, (before, after, after - before))]
+        before, after = _sum(one.before for one in found), _sum(one.after for one in found)
+        more = (after or Decimal(0)) - (before or Decimal(0))
+        told = [None if usd is None else format_usd(usd) for usd in (before, after, more)]
         rows.append((provider, model, len(found), *told))
     columns = ("provider", "model", "calls", "before_usd", "after_usd", "difference_usd")
     print_table(columns, rows, form)
+
+
+def _sum(costs: Iterable[Decimal | None]) -> Decimal | None:
+    """Add up what is known; None where nothing is."""
+    known = [usd for usd in costs if usd is not None]
+    return sum(known, Decimal(0)) if known else None
 
 
 def _confirm(question: str, *, yes: bool) -> None:

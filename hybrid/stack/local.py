@@ -24,7 +24,7 @@ from hybrid.stack import state
 from hybrid.stack.kafka import EmbeddedKafka
 from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
 from streams.clickhouse import ClickHouse
-from streams.migrations import migrate
+from streams.migrations import Layout, migrate
 from streams.topics import ensure_topics
 
 __all__ = ["LocalStack", "StackOptions"]
@@ -188,9 +188,10 @@ class LocalStack:
         self._wait_http("simulator", self.ports["simulator"], "/_sim/calls")
 
     def _start_recording(self) -> None:
-        store = ClickHouse(load_settings(environment=self.environment()))
+        settings = load_settings(environment=self.environment())
+        store = ClickHouse(settings)
         try:
-            migrate(store)
+            migrate(store, Layout.of(settings))
         finally:
             store.close()
         self._supervise("recorder", self._start_recorder)

@@ -24,7 +24,7 @@ __all__ = ["Call", "Faults", "Simulator", "serve"]
 #: What it bills, dollars per 1,000 tokens; its own table, so that ours is checked and not repeated.
 BILLED_PER_1000 = {"openai": Decimal("0.002"), "azure": Decimal("0.01")}
 #: What it bills for calls of service tier flex.
-FLEX_SHARE = Decimal("0.5")
+TIER_SHARES = {"flex": Decimal("0.5"), "priority": Decimal(2)}
 DIRECTIVE = re.compile(r"\[\[sim:([^\]]*)\]\]")
 ERROR_CODES = {
     400: "invalid_request_error",
@@ -174,7 +174,7 @@ class Simulator:
         whole = self._answer(call, body, text, wants)
         content = whole["choices"][0]["message"]["content"]
         half = len(content) // 2
-        common = {key: whole[key] for key in ("id", "created", "model")}
+        common = {key: whole[key] for key in ("id", "created", "model", "service_tier")}
         common["object"] = "chat.completion.chunk"
         finish = whole["choices"][0]["finish_reason"]
         deltas = (({"content": content[:half]}, None), ({"content": content[half:]}, finish))
@@ -215,8 +215,8 @@ class Simulator:
             usage = None
         call.status = 200
         call.tokens = prompt_tokens + completion_tokens
-        share = FLEX_SHARE if body.get("service_tier") == "flex" else Decimal(1)
-        billed = BILLED_PER_1000[call.provider] * call.tokens / 1000 * share
+        tier = wants.get("tier") or body.get("service_tier") or "default"
+        billed = BILLED_PER_1000[call.provider] * call.tokens / 1000 * TIER_SHARES.get(tier, 1)
         call.billed_usd = format(billed, "f")
         self._record(call)
         return {
@@ -232,6 +232,7 @@ class Simulator:
                     "logprobs": None,
                 }
             ],
+            "service_tier": tier,
             **({"usage": usage} if usage else {}),
         }
 

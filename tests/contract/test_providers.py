@@ -25,6 +25,7 @@ from agents.replies import ChatReply
 from hybrid.stack import simulator
 from hybrid.stack.process import free_port
 from schemas.intent import TraceContext
+from schemas.pricing import PriceSpec
 from schemas.vocabulary import FailureKind
 from tests.builders import NOW
 
@@ -202,4 +203,23 @@ def test_only_low_priority_asks_for_the_cheap_tier_and_pays_its_price(
         names, (reply.served_model,), reply.usage, at=NOW, charge=reply.charge
     )
     assert price.usd == Decimal(bench.simulator.calls[0].billed_usd)
-    assert price.price_id.endswith("*0.5") is low
+    assert price.price_id.endswith("*0.5:flex") is low
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_is_charged_by_the_tier_that_served_it(bench: Bench, *, stream: bool) -> None:
+    """Flex was asked for and not given: the standard price. Priority nobody asked for: unknown."""
+    bench.transport, bench.low_priority = Transport(low_tier="flex", stream=stream), True
+    reply = bench.complete("ok", "[[sim:tier=default]]")
+    assert reply.usage is not None
+    names, models = (bench.name, bench.name), (reply.served_model,)
+    price = PriceBook().price(names, models, reply.usage, at=NOW, charge=reply.charge)
+    assert price.usd == Decimal(bench.simulator.calls[-1].billed_usd)
+    bench.low_priority = False
+    reply = bench.complete("ok", "[[sim:tier=priority]]")
+    assert reply.usage is not None
+    price = PriceBook().price(names, models, reply.usage, at=NOW, charge=reply.charge)
+    assert (price.usd, price.price_id) == (None, "unpriced:priority")
+    own = PriceSpec(model="*", tier="priority", input=Decimal(2), output=Decimal(2))
+    known = PriceBook((own,)).price(names, models, reply.usage, at=NOW, charge=reply.charge)
+    assert known.usd == Decimal(reply.usage.total) * 2 / 1_000_000

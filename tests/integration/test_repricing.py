@@ -20,33 +20,36 @@ from tests.integration.test_commands import hybrid
 pytestmark = pytest.mark.integration
 
 
+def a_row(tokens: int, *, price_id: str = "") -> dict[str, Any]:
+    """A call of a model that has no public price."""
+    return attempt_row(
+        ProviderAttempt.model_validate(
+            {
+                "attempt_id": str(uuid.uuid4()),
+                "execution_id": str(uuid.uuid4()),
+                "intent_id": f"i-{tokens}",
+                "status": "finished",
+                "provider": "openai",
+                "requested_model": "house-model",
+                "outcome": "success",
+                "uncached_input_tokens": tokens,
+                "usage_source": "provider",
+                "price_id": price_id,
+                "used_result": True,
+                "started_at": NOW,
+                "finished_at": NOW,
+            }
+        )
+    )[1]
+
+
 @pytest.fixture
 def priced(stack: RunningStack, tmp_path: Path) -> tuple[ClickHouse, dict[str, str]]:
     """A database with 3 calls of a model without a price, and a file that has one."""
     url = stack.stack.clickhouse.replace("/hybrid", f"/p{uuid.uuid4().hex[:8]}")
     store = ClickHouse(stack.settings.model_copy(update={"clickhouse_url": SecretStr(url)}))
     migrate(store)
-    rows = [
-        attempt_row(
-            ProviderAttempt.model_validate(
-                {
-                    "attempt_id": str(uuid.uuid4()),
-                    "execution_id": str(uuid.uuid4()),
-                    "intent_id": f"i-{number}",
-                    "status": "finished",
-                    "provider": "openai",
-                    "requested_model": "house-model",
-                    "outcome": "success",
-                    "uncached_input_tokens": 1000 * number,
-                    "usage_source": "provider",
-                    "used_result": True,
-                    "started_at": NOW,
-                    "finished_at": NOW,
-                }
-            )
-        )[1]
-        for number in (1, 2, 3)
-    ]
+    rows = [a_row(1000 * number) for number in (1, 2, 3)]
     store.insert("provider_attempts", rows, token=uuid.uuid4().hex)
     file = tmp_path / "hybrid.toml"
     file.write_text('[[prices]]\nmodel = "house-*"\ninput = 2\noutput = 4\n')
@@ -67,7 +70,7 @@ def test_calls_are_priced_anew_once_seen_and_back_again(
     store, environment = priced
     done = hybrid("costs", "reprice", "--dry-run", "--format", "json", environment=environment)
     assert json.loads(done.stdout) == [
-        {"provider": "openai", "model": "house-model", "calls": 3, "before_usd": "0",
+        {"provider": "openai", "model": "house-model", "calls": 3, "before_usd": None,
          "after_usd": "0.012", "difference_usd": "0.012"}
     ]  # fmt: skip
     assert total(store) == (None, 3), "a dry run changes nothing"
@@ -83,6 +86,25 @@ def test_calls_are_priced_anew_once_seen_and_back_again(
     done = hybrid("costs", "reprice", "--undo", "--yes", environment=environment)
     assert "3 calls have their first price again" in done.stdout
     assert total(store) == (None, 3)
+
+
+def test_a_call_of_a_cheap_tier_is_priced_anew_as_such(
+    priced: tuple[ClickHouse, dict[str, str]],
+) -> None:
+    """1,000 tokens of each of three calls, at $2 a million, $0.20 in flex, and half of $2."""
+    store, environment = priced
+    store.command("TRUNCATE TABLE provider_attempts")
+    for price_id in ("own:*:x:standard:2020-01-01", "own:*:x:flex:2020-01-01", "contract:a:b*0.5"):
+        store.insert("provider_attempts", [a_row(1000, price_id=price_id)], token=price_id)
+    file = Path(environment["HYBRID_CONFIG"])
+    file.write_text(
+        file.read_text()
+        + '[[prices]]\nmodel = "house-*"\ntier = "flex"\ninput = 0.2\noutput = 0.4\n'
+    )
+    done = hybrid("costs", "reprice", "--yes", environment=environment)
+    assert done.returncode == 0, done.stderr
+    _, rows = store.rows("SELECT toString(cost_usd) FROM provider_attempts FINAL ORDER BY cost_usd")
+    assert [cost for (cost,) in rows] == ["0.0002", "0.001", "0.002"]
 
 
 def test_prices_say_what_applies_and_why(priced: tuple[ClickHouse, dict[str, str]]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agents.attempts import prompt_bytes
-from agents.prices import Charge, Price, PriceBook
+from agents.prices import NO_TIER, Charge, Price, PriceBook, charge_of, recalled_charge
 from agents.tokens import count_messages, counter_of
 from agents.usage import Usage, estimated_usage, read_usage
 from schemas.base import format_usd
@@ -224,3 +224,47 @@ def test_a_tier_has_its_own_price_or_a_share_of_the_standard_one() -> None:
 def test_half_a_price_for_long_prompts_is_refused() -> None:
     with pytest.raises(ValidationError, match="go together"):
         a_price(above_tokens=1000)
+
+
+@pytest.mark.parametrize(
+    ("specs", "charge", "recalled"),
+    [
+        ([], NO_TIER, NO_TIER),
+        ([{}], NO_TIER, NO_TIER),
+        ([], Charge("flex", Decimal("0.5")), Charge("flex", Decimal("0.5"))),
+        ([{"tier": "flex"}], Charge("flex", Decimal("0.5")), Charge("flex", None)),
+        ([{"tier": "priority"}], Charge("priority", None), Charge("priority", None)),
+        ([], Charge("priority", None), Charge("priority", None)),
+    ],
+    ids=["public", "own", "share", "own tier", "own tier, no share", "unknown"],
+)
+def test_the_id_of_a_price_says_how_its_call_was_charged(
+    specs: list[dict[str, Any]], charge: Charge, recalled: Charge
+) -> None:
+    """So that pricing it anew does not take one tier's call for another's."""
+    book = PriceBook([a_price(**spec) for spec in specs])
+    price = book.price(
+        ("openai", "openai"), ("gpt-4o",), Usage(uncached_input=1_000), at=NOW, charge=charge
+    )
+    assert recalled_charge(price.price_id) == recalled
+    assert (price.usd is None) == (not specs and charge.share is None)
+
+
+def test_a_share_of_an_older_id_is_recalled_without_its_tier() -> None:
+    assert recalled_charge("contract:openai:gpt-3.5-turbo*0.5") == Charge("", Decimal("0.5"))
+
+
+@pytest.mark.parametrize(
+    ("served", "asked", "charge"),
+    [
+        ("", "", NO_TIER),
+        ("default", "flex", NO_TIER),
+        ("scale", "", NO_TIER),
+        ("", "flex", Charge("flex", Decimal("0.5"))),
+        ("flex", "flex", Charge("flex", Decimal("0.5"))),
+        ("priority", "", Charge("priority", None)),
+        ("priority", "flex", Charge("priority", None)),
+    ],
+)
+def test_a_call_is_charged_by_what_served_it(served: str, asked: str, charge: Charge) -> None:
+    assert charge_of(served=served, asked=asked, share=Decimal("0.5")) == charge
