@@ -23,6 +23,12 @@ __all__ = ["Answer", "Attempts", "characters", "prompt_bytes"]
 
 #: Beyond its time limit a call is given this long before it counts as orphaned.
 ORPHAN_GRACE_S = 30
+#: The provider may have served the call.
+UNREAD = frozenset({FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_OUTPUT})
+#: Azure charges for what it has processed, whatever the status: its page on managing costs names
+#: 400 for a content filter or an input limit, and 408. OpenAI charges for none of them.
+CHARGED_BY_AZURE = frozenset({FailureKind.CONTENT_FILTER, FailureKind.CONTEXT_LENGTH})
+TIMED_OUT = 408
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +171,11 @@ class Attempts:
 
     def failed(self, started: ProviderAttempt, failure: Failure, call_ms: int) -> Answer:
         """Make the record of a call that failed."""
-        # A call that may have been served although no answer was read keeps its upper bound.
-        unknown_bill = failure.kind in {
-            FailureKind.TIMEOUT,
-            FailureKind.CONNECTION,
-            FailureKind.BAD_OUTPUT,
-        }
+        # A call that may be charged although no answer was read keeps its upper bound.
+        unknown_bill = failure.kind in UNREAD or (
+            self._kinds[started.provider] == "azure"
+            and (failure.kind in CHARGED_BY_AZURE or failure.http_status == TIMED_OUT)
+        )
         attempt = started.model_copy(
             update={
                 "status": AttemptStatus.FINISHED,

@@ -10,6 +10,7 @@ __all__ = [
     "DIMENSIONS",
     "PHASES",
     "TIMES",
+    "UNCERTAIN",
     "Table",
     "latency",
     "reliability",
@@ -56,11 +57,11 @@ PHASES = {
 }
 LEVELS = (0.5, 0.95, 0.99)
 QUANTILES = ", ".join(map(str, LEVELS))
-#: Calls of which no answer was read: the provider may charge up to their bound.
-UNCERTAIN = """outcome IN ('timeout', 'cancelled', 'connection', 'unknown')
-    AND (status = 'finished' OR deadline_at < now64(3))"""
-FAILED = "('timeout', 'connection', 'server_error', 'auth', 'unknown')"
 ZERO = "toDecimal128(0, 12)"
+#: What a call may have cost beyond what is on record: no answer was read, or its worker died.
+UNCERTAIN = f"""if(status = 'finished' OR deadline_at < now64(3),
+    greatest(ifNull(a.cost_upper_usd, {ZERO}) - ifNull(a.cost_usd, {ZERO}), {ZERO}), {ZERO})"""
+FAILED = "('timeout', 'connection', 'server_error', 'auth', 'unknown')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def report(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) ->
             sum(toUInt64(visible_output_tokens + reasoning_tokens)) AS output_tokens,
             toString(sum(a.cost_usd)) AS cost_usd,
             toString(sumIf(ifNull(a.cost_usd, {ZERO}), NOT used_result)) AS wasted_usd,
-            toString(sumIf(ifNull(a.cost_upper_usd, {ZERO}), {UNCERTAIN})) AS uncertain_usd,
+            toString(sum({UNCERTAIN})) AS uncertain_usd,
             countIf(status = 'finished' AND a.cost_usd IS NULL) AS unpriced
         FROM provider_attempts AS a FINAL WHERE {condition}
         GROUP BY {keys} ORDER BY sum(a.cost_usd) DESC NULLS LAST, {keys}
@@ -117,7 +118,7 @@ def total(store: ClickHouse, *, since: datetime | None) -> Table:
             toString(sum(a.cost_usd)) AS cost_usd,
             countIf(status = 'finished' AND a.cost_usd IS NULL) AS unpriced,
             countIf(status = 'started' AND deadline_at < now64(3)) AS orphaned,
-            toString(sumIf(ifNull(a.cost_upper_usd, {ZERO}), {UNCERTAIN})) AS uncertain_usd
+            toString(sum({UNCERTAIN})) AS uncertain_usd
         FROM provider_attempts AS a FINAL WHERE {condition}
         """  # noqa: S608 - the condition is ours
     return _run(store, statement, parameters)

@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from streams.clickhouse import ClickHouse
+from streams.costs import UNCERTAIN
 
 __all__ = ["ExportError", "Line", "Usage", "compare", "our_usage", "read_export"]
 
@@ -148,19 +149,19 @@ def our_usage(
 ) -> dict[Key, Usage]:
     """Give our record of the same days, by day and served model."""
     _, rows = store.rows(
-        """
+        f"""
         SELECT toDate(started_at) AS day,
             if(served_model = '', requested_model, served_model) AS model,
             toString(sum(ifNull(a.cost_usd, 0))), count(),
             sum(toUInt64(uncached_input_tokens + cached_input_tokens + visible_output_tokens
                 + reasoning_tokens)),
-            toString(sumIf(ifNull(a.cost_upper_usd, 0),
-                outcome IN ('timeout', 'cancelled', 'connection', 'unknown'))),
+            toString(sum({UNCERTAIN})),
             countIf(status = 'finished' AND usage_source != 'none' AND a.cost_usd IS NULL)
         FROM provider_attempts AS a FINAL
-        WHERE day BETWEEN {first:Date} AND {last:Date} AND ({provider:String} IN ('', provider))
+        WHERE day BETWEEN {{first:Date}} AND {{last:Date}}
+            AND ({{provider:String}} IN ('', provider))
         GROUP BY day, model
-        """,
+        """,  # noqa: S608 - an expression of ours
         {"first": first, "last": last, "provider": provider or ""},
     )
     return {

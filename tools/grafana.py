@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.alerting import AlertSpec
+from streams.costs import UNCERTAIN
 from streams.rules import RULES
 
 __all__ = ["alert_rules", "dashboards"]
@@ -50,7 +51,7 @@ SPEND = (
     ),
     Panel(
         "Uncertain: at most so much more", "stat",
-        f"SELECT sumIf(ifNull(a.cost_upper_usd, 0), outcome IN ('timeout', 'connection', 'cancelled', 'unknown')) AS usd "
+        f"SELECT sum({UNCERTAIN}) AS usd "
         f"FROM provider_attempts AS a FINAL WHERE {TIMES}", "currencyUSD",
     ),
 )  # fmt: skip

@@ -425,3 +425,28 @@ def test_nobody_else_is_hedged_and_caps_hold(hedged: World) -> None:
     hedged.simulator.faults[hedged.first].plan = ["ok"] * 20
     hedged.hedging = HedgePolicy(who=frozenset({"critical"}), most_usd_an_hour=Decimal("0.00001"))
     assert hedged.run(priority="critical").providers[1] == hedged.first
+
+
+@pytest.mark.parametrize(
+    ("directive", "by_azure"),
+    [
+        ("status=400,code=content_filter", True),
+        ("status=400,code=context_length_exceeded", True),
+        ("status=408", True),
+        ("status=400,code=invalid_request", False),
+        ("status=429", False),
+        ("status=503", False),
+    ],
+)
+def test_azure_may_charge_for_what_it_refused_after_it_had_begun(
+    world: World, directive: str, *, by_azure: bool
+) -> None:
+    """Then the call keeps its upper bound; a call that OpenAI refused costs nothing."""
+    run = world.run(f"[[sim:{directive}]]")
+    refused = [one for one in run.written if one.status is AttemptStatus.FINISHED]
+    refused += [run.outcome.last_attempt] if run.outcome.last_attempt else []
+    assert refused
+    for one in refused:
+        assert one.cost_usd == 0
+        charged = by_azure and one.provider == "azure"
+        assert bool(one.cost_upper_usd) == charged, one.provider
