@@ -9,19 +9,25 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from agents.clock import SystemClock
+from agents.prices import PriceBook
+from agents.usage import NO_USAGE
 from hybrid.config import need_clickhouse, need_kafka
 from hybrid.errors import HybridError
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.kafka import BrokerUnavailableError, admin_client
-from streams.migrations import load_migrations
+from streams.lag import recorder_lag
+from streams.migrations import load_migrations, pending
 from streams.topics import TopicsError, check_topics
 
 __all__ = ["Check", "examine"]
 
 MAX_SKEW_S = 5
 HTTP_LIMIT_S = 5
+#: More than a few batches of the recorder.
+MAX_LAG = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,9 @@ async def examine(settings: Settings) -> list[Check]:
         checks.append(Check("clickhouse", "broken", str(error)))
     else:
         checks.append(await _guarded("clickhouse", _clickhouse, settings))
+    if any(check.name == "kafka" and check.state == "ok" for check in checks):
+        checks.append(await _guarded("recorder", _recorder, settings))
+    checks += _prices(settings)
     checks += await asyncio.gather(*(_provider(settings, spec) for spec in settings.provider_specs))
     if all(settings.key_of(spec) is None for spec in settings.provider_specs if spec.key_variable):
         checks.append(Check("providers", "warning", "no key is set: workers will refuse to start"))
@@ -89,21 +98,43 @@ async def _clickhouse(settings: Settings) -> Check:
     def look() -> Check:
         store = ClickHouse(settings, timeout_s=HTTP_LIMIT_S)
         try:
-            _, rows = store.rows(
-                "SELECT name FROM system.tables WHERE database = currentDatabase()"
-            )
+            missing = ", ".join(f"{step.version:04d}_{step.name}" for step in pending(store))
         finally:
             store.close()
-        found = {name for (name,) in rows}
-        wanted = {"provider_attempts", "workflow_outcomes", "workflow_events", "costs_hourly"}
-        missing = sorted(wanted - found)
         if missing:
-            return Check(
-                "clickhouse", "broken", f"missing: {', '.join(missing)}; run `hybrid migrate`"
-            )
-        return Check("clickhouse", "ok", f"tables of {len(load_migrations())} migrations are there")
+            return Check("clickhouse", "broken", f"not applied: {missing}; run `hybrid migrate`")
+        return Check("clickhouse", "ok", f"{len(load_migrations())} migrations are applied")
 
     return await asyncio.to_thread(look)
+
+
+async def _recorder(settings: Settings) -> Check:
+    """See what Kafka has that ClickHouse has not."""
+    lag = await recorder_lag(settings)
+    if lag is None:
+        return Check("recorder", "warning", "nothing has been recorded yet: run `hybrid recorder`")
+    if lag > MAX_LAG:
+        detail = f"{lag:,} records are not in ClickHouse: is a recorder running, and what says it?"
+        return Check("recorder", "warning", detail)
+    return Check("recorder", "ok", f"ClickHouse has all but {lag} records")
+
+
+def _prices(settings: Settings) -> list[Check]:
+    """Name the models that would be called and have no price."""
+    book, now = PriceBook(settings.prices), SystemClock().now()
+    models = {
+        (spec.name, spec.deployment or spec.model)
+        for spec in settings.provider_specs
+        if not spec.key_variable or settings.key_of(spec) is not None
+        if book.price(
+            (spec.name, spec.kind), (spec.deployment or spec.model,), NO_USAGE, at=now
+        ).usd is None
+    }  # fmt: skip
+    named = ", ".join(f"{model} at {provider}" for provider, model in sorted(models))
+    if not named:
+        return [Check("prices", "ok", "every configured model has one")]
+    detail = f"no price is known for {named}: its calls cost NULL; add it to [[prices]]"
+    return [Check("prices", "warning", detail)]
 
 
 async def _provider(settings: Settings, spec: ProviderSpec) -> Check:

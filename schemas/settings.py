@@ -299,6 +299,11 @@ class Settings(BaseModel):
         return f"{self.hybrid_topic_prefix}.orchestrator"
 
     @property
+    def recorder_group(self) -> str:
+        """The consumer group of the recorders."""
+        return f"{self.hybrid_topic_prefix}.recorder"
+
+    @property
     def max_record_bytes(self) -> int:
         """The largest record that any producer of ours may write."""
         return int(self.hybrid_max_intent_bytes * DEAD_LETTER_FACTOR) + 65_536

@@ -19,6 +19,7 @@ __all__ = [
     "MigrationError",
     "load_migrations",
     "migrate",
+    "pending",
     "placed",
     "roll_back",
 ]
@@ -151,6 +152,16 @@ def migrate(clickhouse: ClickHouse, layout: Layout | None = None) -> list[Migrat
         done.append(step)
     _keep(clickhouse, layout)
     return done
+
+
+def pending(clickhouse: ClickHouse) -> list[Migration]:
+    """Give the steps that are not applied in the form they have here; all where nothing is."""
+    _, tables = clickhouse.rows(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() "
+        "AND name = 'schema_migrations'"
+    )
+    applied = _applied(clickhouse) if tables else {}
+    return [step for step in load_migrations() if applied.get(step.version) != step.checksum]
 
 
 def roll_back(clickhouse: ClickHouse, *, to: int, layout: Layout | None = None) -> list[Migration]:

@@ -92,7 +92,7 @@ class Recorder:
         topics = self._settings.topics
         reader = consumer(
             self._settings,
-            group_id=f"{self._settings.hybrid_topic_prefix}.recorder",
+            group_id=self._settings.recorder_group,
             # Static membership: started again, it need not wait for itself to expire.
             group_instance_id=self._settings.hybrid_instance_id,
             session_timeout_ms=10_000,

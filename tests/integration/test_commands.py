@@ -130,6 +130,26 @@ def test_the_doctor_finds_everything_well(local: dict[str, str]) -> None:
     assert {row["state"] for row in json.loads(done.stdout)} == {"ok"}, done.stdout
 
 
+def test_the_doctor_knows_what_is_not_applied_not_recorded_and_not_priced(
+    local: dict[str, str],
+) -> None:
+    environment = {
+        **local,
+        "CLICKHOUSE_URL": local["CLICKHOUSE_URL"].replace("/hybrid", "/empty_one"),
+        "HYBRID_TOPIC_PREFIX": "nowhere",
+        "HYBRID_OPENAI_MODEL": "mystery-9",
+    }
+    done = hybrid("doctor", "--format", "json", environment=environment)
+    found = {row["check"]: (row["state"], row["detail"]) for row in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert found["clickhouse"][0] == "broken"
+    assert "0001_tables" in found["clickhouse"][1]
+    assert "0006_" in found["clickhouse"][1]
+    assert found["recorder"] == ("ok", "ClickHouse has all but 0 records")
+    assert found["prices"][0] == "warning"
+    assert "mystery-9 at openai" in found["prices"][1]
+
+
 def test_the_doctor_says_what_is_broken() -> None:
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}",

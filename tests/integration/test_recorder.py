@@ -4,6 +4,7 @@ A proxy before the engine answers as a server in trouble does; the rows are coun
 """
 
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -313,6 +314,10 @@ def test_what_clickhouse_lost_is_recorded_again_from_kafka(
         "HYBRID_TOPIC_PREFIX": settings.hybrid_topic_prefix,
     }
     asyncio.run(_say(settings, attempts(40)))
+    found = json.loads(hybrid("doctor", "--format", "json", environment=environment).stdout)
+    (recorder,) = [row for row in found if row["check"] == "recorder"]
+    assert recorder["state"] == "warning"
+    assert "nothing has been recorded yet" in recorder["detail"]
     store = ClickHouse(settings)
     store.command_outside(f"DROP DATABASE {store.database}")
     for _ in range(2):
