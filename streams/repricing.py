@@ -5,17 +5,19 @@ call's first price stays beside it.
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from itertools import islice
+from typing import Any, Self
 
 from agents.prices import PriceBook, recalled_charge
 from agents.usage import Usage
 from streams.clickhouse import ClickHouse
 
-__all__ = ["Change", "find_changes", "store_changes", "undo"]
+__all__ = ["Change", "Difference", "Repricing", "find_changes", "undo"]
 
 #: Versions of rows as the recorder writes them are 0 to 2 (`schemas.rows`).
 FIRST_VERSION = 3
@@ -99,26 +101,71 @@ def _change(prices: PriceBook, kinds: Mapping[str, str], row: tuple[Any, ...]) -
     return Change(str(attempt_id), provider, model, before, price.usd, price.price_id)
 
 
-def store_changes(store: ClickHouse, changes: Sequence[Change]) -> int:
-    """Write a new version of each call; gives how many."""
-    token = uuid.uuid4().hex
-    store.command(
-        f"CREATE TABLE IF NOT EXISTS repricing_{token} (attempt_id UUID, "
-        "cost Nullable(Decimal(18, 12)), price_id String) ENGINE = Memory"
-    )
-    try:
-        for begin in range(0, len(changes), BATCH):
+@dataclass
+class Difference:
+    """What calls of one model cost before and would cost now; None = nobody knows of any."""
+
+    calls: int = 0
+    before: Decimal | None = None
+    after: Decimal | None = None
+
+    def add(self, change: Change) -> None:
+        """Count one call more."""
+        self.calls += 1
+        if change.before is not None:
+            self.before = (self.before or Decimal(0)) + change.before
+        if change.after is not None:
+            self.after = (self.after or Decimal(0)) + change.after
+
+
+class Repricing:
+    """Changes that are found, kept in a table of their own until they are applied or dropped."""
+
+    def __init__(self, store: ClickHouse) -> None:
+        """Begin without any."""
+        self._store = store
+        self._token = uuid.uuid4().hex
+        self._table = f"repricing_{self._token}"
+        self._batches = 0
+        self.differences: dict[tuple[str, str], Difference] = defaultdict(Difference)
+
+    @property
+    def calls(self) -> int:
+        """How many calls cost something else now."""
+        return sum(one.calls for one in self.differences.values())
+
+    def __enter__(self) -> Self:
+        """Make the table."""
+        self._store.command(
+            f"CREATE TABLE IF NOT EXISTS {self._table} (attempt_id UUID, "
+            "cost Nullable(Decimal(18, 12)), price_id String) "
+            "ENGINE = MergeTree ORDER BY attempt_id"
+        )
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Drop the table, applied or not."""
+        self._store.command(f"DROP TABLE IF EXISTS {self._table}")
+
+    def keep(self, changes: Iterable[Change]) -> None:
+        """Keep changes: millions of them take no memory here."""
+        for batch in _batches(changes):
             rows = [
                 {
                     "attempt_id": one.attempt_id,
                     "cost": None if one.after is None else str(one.after),
                     "price_id": one.price_id,
                 }
-                for one in changes[begin : begin + BATCH]
+                for one in batch
             ]
-            store.insert(f"repricing_{token}", rows, token=f"{token}-{begin}")
-        # The first price is kept however often a call is priced anew.
-        store.command(
+            self._batches += 1
+            self._store.insert(self._table, rows, token=f"{self._token}-{self._batches}")
+            for one in batch:
+                self.differences[one.provider, one.model].add(one)
+
+    def apply(self) -> None:
+        """Write a new version of each call; its first price is kept, however often it changes."""
+        self._store.command(
             f"""
             INSERT INTO provider_attempts
             SELECT a.* REPLACE (
@@ -129,12 +176,15 @@ def store_changes(store: ClickHouse, changes: Sequence[Change]) -> int:
                 toUInt8(least({LAST_VERSION}, greatest({FIRST_VERSION}, a.record_version + 1)))
                     AS record_version)
             FROM provider_attempts AS a FINAL
-            INNER JOIN repricing_{token} AS r ON a.attempt_id = r.attempt_id
+            INNER JOIN {self._table} AS r ON a.attempt_id = r.attempt_id
             """  # noqa: S608 - our own names
         )
-    finally:
-        store.command(f"DROP TABLE IF EXISTS repricing_{token}")
-    return len(changes)
+
+
+def _batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
+    source = iter(changes)
+    while batch := list(islice(source, BATCH)):
+        yield batch
 
 
 def undo(store: ClickHouse, *, since: datetime | None) -> int:

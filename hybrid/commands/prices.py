@@ -1,8 +1,6 @@
 """What models cost, and calls priced anew: `hybrid costs prices|reprice`."""
 
 import sys
-from collections import defaultdict
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
@@ -20,7 +18,7 @@ from schemas.base import format_usd
 from schemas.settings import Settings
 from streams.clickhouse import ClickHouse
 from streams.migrations import Layout, migrate
-from streams.repricing import Change, find_changes, store_changes, undo
+from streams.repricing import Repricing, find_changes, undo
 
 __all__ = ["prices", "reprice"]
 
@@ -83,21 +81,25 @@ def reprice(
             _confirm("Give calls their first price again?", yes=yes)
             typer.echo(f"{undo(store, since=moment)} calls have their first price again")
             return
-        changes = _find(store, settings, moment)
-        _show(changes, form)
-        if dry_run or not changes:
-            return
-        _confirm("Store the new prices?", yes=yes)
-        typer.echo(f"{store_changes(store, changes)} calls priced anew; undo with --undo")
+        with Repricing(store) as repricing:
+            _find(store, settings, moment, repricing)
+            _show(repricing, form)
+            if dry_run or not repricing.calls:
+                return
+            _confirm("Store the new prices?", yes=yes)
+            repricing.apply()
+        typer.echo(f"{repricing.calls} calls priced anew; undo with --undo")
     finally:
         store.close()
 
 
-def _find(store: ClickHouse, settings: Settings, since: datetime | None) -> list[Change]:
+def _find(
+    store: ClickHouse, settings: Settings, since: datetime | None, repricing: Repricing
+) -> None:
     kinds = {spec.name: spec.kind for spec in settings.provider_specs}
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("pricing", total=None)
-        return list(
+        repricing.keep(
             find_changes(
                 store,
                 PriceBook(settings.prices),
@@ -108,25 +110,16 @@ def _find(store: ClickHouse, settings: Settings, since: datetime | None) -> list
         )
 
 
-def _show(changes: list[Change], form: Format) -> None:
+def _show(repricing: Repricing, form: Format) -> None:
     """Print the difference by provider and model."""
-    groups: dict[tuple[str, str], list[Change]] = defaultdict(list)
-    for change in changes:
-        groups[change.provider, change.model].append(change)
     rows = []
-    for (provider, model), found in sorted(groups.items()):
-        before, after = _sum(one.before for one in found), _sum(one.after for one in found)
-        more = (after or Decimal(0)) - (before or Decimal(0))
-        told = [None if usd is None else format_usd(usd) for usd in (before, after, more)]
-        rows.append((provider, model, len(found), *told))
+    for (provider, model), found in sorted(repricing.differences.items()):
+        more = (found.after or Decimal(0)) - (found.before or Decimal(0))
+        told = (found.before, found.after, more)
+        shown = [None if usd is None else format_usd(usd) for usd in told]
+        rows.append((provider, model, found.calls, *shown))
     columns = ("provider", "model", "calls", "before_usd", "after_usd", "difference_usd")
     print_table(columns, rows, form)
-
-
-def _sum(costs: Iterable[Decimal | None]) -> Decimal | None:
-    """Add up what is known; None where nothing is."""
-    known = [usd for usd in costs if usd is not None]
-    return sum(known, Decimal(0)) if known else None
 
 
 def _confirm(question: str, *, yes: bool) -> None:
