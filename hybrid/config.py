@@ -176,6 +176,9 @@ def _check_together(settings: Settings) -> None:
     if settings.kafka_sasl_mechanism and not settings.kafka_sasl_username:
         message = "KAFKA_SASL_MECHANISM is set: KAFKA_SASL_USERNAME is needed too"
         raise UsageError(message)
+    if settings.hybrid_alert_secret and not settings.hybrid_alert_webhook:
+        message = "HYBRID_ALERT_SECRET is set: HYBRID_ALERT_WEBHOOK is needed too"
+        raise UsageError(message)
     for name in (
         "kafka_ssl_cafile",
         "kafka_ssl_certfile",

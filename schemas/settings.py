@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from typing import Annotated, Any, Literal
 
@@ -238,6 +240,17 @@ class Settings(BaseModel):
         if value is not None and not re.match(r"^https?://[^/\s]+", value.get_secret_value()):
             message = "must be an http(s) URL"
             raise ValueError(message)
+        return value
+
+    @field_validator("hybrid_alert_secret")
+    @classmethod
+    def _signing_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and value.get_secret_value().startswith("whsec_"):
+            try:
+                base64.b64decode(value.get_secret_value().removeprefix("whsec_"), validate=True)
+            except binascii.Error:
+                message = "must be base64 after whsec_; a secret that is none begins otherwise"
+                raise ValueError(message) from None
         return value
 
     @field_validator("azure_openai_endpoint", "openai_base_url")

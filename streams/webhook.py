@@ -6,7 +6,6 @@ away gets its alerts later, in order. Posts are signed as Standard Webhooks asks
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable
@@ -36,12 +35,8 @@ TRY_AGAIN = frozenset({408, 425, 429})
 
 def signature(secret: str, *, identifier: str, timestamp_s: int, body: bytes) -> str:
     """Sign a post; a secret that begins with `whsec_` is base64, any other is taken as it is."""
-    key = secret.encode()
-    if secret.startswith(PREFIX):
-        try:
-            key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-        except binascii.Error:
-            key = secret.encode()
+    coded = secret.startswith(PREFIX)
+    key = base64.b64decode(secret.removeprefix(PREFIX)) if coded else secret.encode()
     signed = f"{identifier}.{timestamp_s}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 

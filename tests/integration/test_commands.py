@@ -177,6 +177,21 @@ WRONG = {
         {"CLICKHOUSE_URL": "s3cret"},
         "CLICKHOUSE_URL = (not shown)",
     ),
+    "a webhook that is no URL": (
+        ["recorder"],
+        {"HYBRID_ALERT_WEBHOOK": "pager"},
+        "HYBRID_ALERT_WEBHOOK = (not shown): must be an http(s) URL",
+    ),
+    "a signing secret that cannot be read": (
+        ["recorder"],
+        {"HYBRID_ALERT_WEBHOOK": "https://a.b/c", "HYBRID_ALERT_SECRET": "whsec_*"},
+        "HYBRID_ALERT_SECRET = (not shown): must be base64",
+    ),
+    "a signing secret for nothing": (
+        ["recorder"],
+        {"HYBRID_ALERT_SECRET": "s"},
+        "HYBRID_ALERT_WEBHOOK is needed too",
+    ),
     "half of azure": (["worker"], {"AZURE_OPENAI_API_KEY": "k"}, "AZURE_OPENAI_ENDPOINT"),
     "a format that does not exist": (["costs", "report", "--format", "xml"], {}, "xml"),
     "a dimension that does not exist": (["costs", "report", "--by", "colour"], {}, "--by colour"),
