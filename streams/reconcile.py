@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,20 +14,30 @@ from typing import Any
 from streams.clickhouse import ClickHouse
 from streams.costs import UNCERTAIN
 
-__all__ = ["ExportError", "Line", "Usage", "compare", "our_usage", "read_export"]
+__all__ = ["BY", "ExportError", "Line", "Usage", "compare", "our_usage", "read_export"]
 
 #: Names that exports have for what we need, in lower case (OpenAI's, Azure's, and plain ones).
 NAMES = {
     "day": ("day", "date", "usagedate", "start_time_iso", "start_time", "timestamp"),
     "model": ("model", "snapshot_id", "deployment", "meter", "metername", "line_item"),
-    "usd": ("cost_usd", "usd", "cost", "amount", "amount_value", "costusd", "pretaxcost"),
+    "usd": (
+        "cost_usd", "usd", "cost", "amount", "amount_value", "costusd", "costinusd", "pretaxcost",
+        "costinbillingcurrency",
+    ),
     "calls": ("calls", "requests", "num_model_requests", "n_requests"),
     "tokens": ("tokens", "total_tokens"),
-}
+}  # fmt: skip
+#: OpenAI's costs have a line for each class of tokens: `gpt-4o-2024-08-06, cached input`.
+CLASS_OF_LINE = re.compile(r", (?:cached )?(?:input|output)$")
+#: Azure's days are months first.
+AMERICAN = re.compile(r"(\d\d)/(\d\d)/(\d{4})")
+#: What may be compared; a vendor's names of meters are not always those of models.
+BY = ("day,model", "day", "model")
 INPUT = ("input_tokens", "prompt_tokens", "n_context_tokens_total")
 OUTPUT = ("output_tokens", "completion_tokens", "n_generated_tokens_total")
 
-Key = tuple[date, str]
+#: Day and model; None and "" where they are not told apart.
+Key = tuple[date | None, str]
 
 
 class ExportError(Exception):
@@ -38,7 +49,7 @@ class Usage:
     """What one side says of a model on a day."""
 
     usd: Decimal = field(default_factory=Decimal)
-    calls: int = 0
+    calls: int = 0  # that were answered
     tokens: int = 0
     uncertain_usd: Decimal = field(default_factory=Decimal)  # ours only: calls without an answer
     unpriced: int = 0  # ours only: calls whose price nobody knows
@@ -48,7 +59,7 @@ class Usage:
 class Line:
     """One day and model, both sides, and why they differ."""
 
-    day: date
+    day: date | None
     model: str
     theirs: Usage
     ours: Usage
@@ -74,7 +85,7 @@ class Line:
         if self.theirs.calls and self.theirs.calls != ours.calls:
             reasons.append(f"they count {self.theirs.calls} calls, we {ours.calls}")
         if not ours.calls:
-            reasons.append("not ours: no call of it is on record")
+            reasons.append("not ours: no answered call of it is on record")
         elif not self.theirs.calls and not self.theirs.usd:
             reasons.append("not in the export")
         return "; ".join(reasons) or "another price: compare `hybrid costs prices`"
@@ -87,8 +98,8 @@ def read_export(text: str) -> dict[Key, Usage]:
     for count, row in enumerate(_rows(text), 1):
         named = {str(name).strip().lower(): value for name, value in row.items() if name}
         try:
-            day, model = _day(_pick(named, "day")), str(_pick(named, "model"))
-            usage = found[day, model]
+            day = _day(_pick(named, "day"))
+            usage = found[day, CLASS_OF_LINE.sub("", str(_pick(named, "model")))]
             usage.usd += Decimal(str(_pick(named, "usd")).replace("$", "").replace(",", ""))
         except (KeyError, ValueError, InvalidOperation) as error:
             what = error.args[0] if isinstance(error, KeyError) else f"a value ({error})"
@@ -108,18 +119,33 @@ def _rows(text: str) -> Iterable[Mapping[str, Any]]:
     if not stripped.startswith(("[", "{")):
         return list(csv.DictReader(io.StringIO(stripped)))
     try:
-        if stripped.startswith("["):
-            document = json.loads(stripped)
-        else:
-            lines = [json.loads(line) for line in stripped.splitlines() if line.strip()]
-            document = lines[0]["data"] if len(lines) == 1 and "data" in lines[0] else lines
+        document = _document(stripped)
     except ValueError as error:
         message = f"the export is neither CSV nor JSON: {error}"
         raise ExportError(message) from None
     if not all(isinstance(row, dict) for row in document):
         message = "the export must be a list of objects, one for a day and model"
         raise ExportError(message)
-    return list(document)
+    return [row for one in document for row in _flat(one)]
+
+
+def _document(text: str) -> list[Any]:
+    """Read one JSON document, or JSON Lines; a page of an API holds its rows in `data`."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = [json.loads(line) for line in text.splitlines() if line.strip()]
+    if isinstance(document, dict):
+        document = document.get("data", [document])
+    return document if isinstance(document, list) else [document]
+
+
+def _flat(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Give a bucket's results a row each: OpenAI's costs come so, `{start_time, results: […]}`."""
+    results = row.get("results")
+    if not isinstance(results, list):
+        return [row]
+    return [{**row, **one} for one in results if isinstance(one, dict)]
 
 
 def _pick(row: Mapping[str, Any], what: str) -> Any:  # noqa: ANN401 - whatever the export has
@@ -141,6 +167,8 @@ def _first(row: Mapping[str, Any], names: Iterable[str]) -> Any:  # noqa: ANN401
 def _day(value: object) -> date:
     if isinstance(value, int | float) or str(value).isdigit():
         return datetime.fromtimestamp(float(str(value)), UTC).date()
+    if found := AMERICAN.match(str(value)):
+        return date(int(found[3]), int(found[1]), int(found[2]))
     return date.fromisoformat(str(value)[:10])
 
 
@@ -152,7 +180,7 @@ def our_usage(
         f"""
         SELECT toDate(started_at) AS day,
             if(served_model = '', requested_model, served_model) AS model,
-            toString(sum(ifNull(a.cost_usd, 0))), count(),
+            toString(sum(ifNull(a.cost_usd, 0))), countIf(usage_source != 'none'),
             sum(toUInt64(uncached_input_tokens + cached_input_tokens + visible_output_tokens
                 + reasoning_tokens)),
             toString(sum({UNCERTAIN})),
@@ -172,9 +200,23 @@ def our_usage(
     }
 
 
-def compare(theirs: Mapping[Key, Usage], ours: Mapping[Key, Usage]) -> list[Line]:
+def compare(
+    theirs: Mapping[Key, Usage], ours: Mapping[Key, Usage], *, by: str = BY[0]
+) -> list[Line]:
     """Put both sides beside each other, in order of days and models."""
+    their, our = _merged(theirs, by), _merged(ours, by)
+    keys = sorted({*their, *our}, key=lambda key: (key[0] or date.min, key[1]))
     return [
-        Line(day, model, theirs.get((day, model), Usage()), ours.get((day, model), Usage()))
-        for day, model in sorted({*theirs, *ours})
+        Line(day, model, their.get((day, model), Usage()), our.get((day, model), Usage()))
+        for day, model in keys
     ]
+
+
+def _merged(usages: Mapping[Key, Usage], by: str) -> dict[Key, Usage]:
+    """Add up what is not told apart."""
+    found: dict[Key, Usage] = defaultdict(Usage)
+    for (day, model), usage in usages.items():
+        into = found[day if "day" in by else None, model if "model" in by else ""]
+        for name in Usage.__dataclass_fields__:
+            setattr(into, name, getattr(into, name) + getattr(usage, name))
+    return dict(found)

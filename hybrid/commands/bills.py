@@ -27,7 +27,7 @@ from schemas.base import format_usd
 from streams.clickhouse import ClickHouse
 from streams.costs import Table
 from streams.rebuild import rebuild as rebuild_record
-from streams.reconcile import ExportError, compare, our_usage, read_export
+from streams.reconcile import BY, ExportError, compare, our_usage, read_export
 
 __all__ = ["forecast", "rebuild", "reconcile"]
 
@@ -117,12 +117,16 @@ def _chart(trends: dict[str, _Trend], today: date) -> Chart:
 def reconcile(
     file: Annotated[Path, typer.Argument(help="a provider's usage export, CSV or JSON")],
     provider: Annotated[str | None, typer.Option(help="compare calls of this one only")] = None,
+    by: Annotated[str, typer.Option(help=f"one of {'; '.join(BY)}")] = BY[0],
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Compare a provider's usage export with our record, by day and model.
+    """Compare a provider's usage export with our record; by day where meters are no models.
 
     Example: `hybrid costs reconcile usage.csv --provider openai`
     """
+    if by not in BY:
+        message = f"--by {by}: choose one of {'; '.join(BY)}"
+        raise UsageError(message)
     try:
         theirs = read_export(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
@@ -131,17 +135,17 @@ def reconcile(
     except ExportError as error:
         message = f"{file}: {error}"
         raise HybridError(message) from None
-    days = [day for day, _ in theirs]
+    days = [day for day, _ in theirs if day is not None]
     store = ClickHouse(need_clickhouse(load_settings()))
     try:
         ours = our_usage(store, first=min(days), last=max(days), provider=provider)
     finally:
         store.close()
-    lines = compare(theirs, ours)
+    lines = compare(theirs, ours, by=by)
     rows = [
         (
-            str(line.day),
-            line.model,
+            None if line.day is None else str(line.day),
+            line.model or None,
             format_usd(line.theirs.usd),
             format_usd(line.ours.usd),
             format_usd(line.gap_usd),

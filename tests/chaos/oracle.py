@@ -150,7 +150,7 @@ def reconciled(settings: Settings, calls: Calls) -> list[reconcile.Line]:
         for entry in calls.entries
     ]
     theirs = reconcile.read_export(json.dumps(export))
-    days = [day for day, _ in theirs]
+    days = [day for day, _ in theirs if day is not None]
     store = ClickHouse(settings)
     try:
         ours = reconcile.our_usage(store, first=min(days), last=max(days), provider=None)

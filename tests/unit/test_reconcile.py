@@ -25,6 +25,41 @@ def test_exports_are_read_in_the_forms_they_come_in(text: str) -> None:
     assert read_export(text) == {(DAY, "m"): Usage(Decimal("1.5"), 2, 15)}
 
 
+#: The shape of GET /v1/organization/costs, grouped by line item, and of Azure's usage details.
+OPENAI_COSTS = """{
+  "object": "page",
+  "data": [
+    {"object": "bucket", "start_time": 1769817600, "end_time": 1769904000, "results": [
+      {"object": "organization.costs.result", "amount": {"value": 0.5, "currency": "usd"},
+       "line_item": "gpt-4o-2024-08-06, input", "project_id": null},
+      {"object": "organization.costs.result", "amount": {"value": 0.25, "currency": "usd"},
+       "line_item": "gpt-4o-2024-08-06, cached input", "project_id": null},
+      {"object": "organization.costs.result", "amount": {"value": 0.75, "currency": "usd"},
+       "line_item": "gpt-4o-2024-08-06, output", "project_id": null}]},
+    {"object": "bucket", "start_time": 1769904000, "end_time": 1769990400, "results": []}
+  ], "has_more": false
+}"""
+AZURE_DETAILS = (
+    "Date,MeterName,Quantity,CostInBillingCurrency,BillingCurrency\n"
+    "01/31/2026,gpt-4o-0806-Inp-glbl Tokens,200,0.50,USD\n"
+    "01/31/2026,gpt-4o-0806-Outp-glbl Tokens,75,0.75,USD\n"
+)
+
+
+def test_the_classes_of_a_model_are_one_line_of_openais_costs() -> None:
+    assert read_export(OPENAI_COSTS) == {(DAY, "gpt-4o-2024-08-06"): Usage(Decimal("1.50"))}
+
+
+def test_meters_that_are_no_models_are_compared_by_day() -> None:
+    theirs = read_export(AZURE_DETAILS)
+    assert len(theirs) == 2
+    ours = {(DAY, "gpt-4o-2024-08-06"): Usage(Decimal("1.20"), 3, 275, Decimal("0.1"))}
+    (line,) = compare(theirs, ours, by="day")
+    assert (line.day, line.model, line.gap_usd) == (DAY, "", Decimal("0.05"))
+    assert line.explanation == "calls without an answer, up to 0.1 USD"
+    assert [one.day for one in compare(theirs, ours, by="model")] == [None] * 3
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -52,7 +87,7 @@ def test_what_is_no_export_says_so(text: str, said: str) -> None:
         ),
         (Usage(Decimal(3), 2), Usage(Decimal(2), 1), "they count 2 calls, we 1"),
         (Usage(Decimal(3)), Usage(Decimal(2), 1, 0, Decimal(0), 4), "4 of our calls have no price"),
-        (Usage(Decimal(3)), Usage(), "not ours: no call of it is on record"),
+        (Usage(Decimal(3)), Usage(), "not ours: no answered call of it is on record"),
         (Usage(), Usage(Decimal(3), 1), "not in the export"),
         (Usage(Decimal(3)), Usage(Decimal(2), 1), "another price: compare `hybrid costs prices`"),
         (
