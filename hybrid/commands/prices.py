@@ -1,20 +1,23 @@
 """What models cost, and calls priced anew: `hybrid costs prices|reprice`."""
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated
+from functools import partial
+from typing import Annotated, get_args
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from agents.prices import PriceBook
+from agents.prices import Price, PriceBook, charge_of
 from agents.usage import Usage
 from hybrid.commands.common import Format, FormatOption, SinceOption, parse_moment, print_table
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
 from schemas.base import format_usd
+from schemas.pricing import Tier
 from schemas.settings import Settings
 from streams.clickhouse import ClickHouse
 from streams.migrations import Layout, migrate
@@ -22,8 +25,11 @@ from streams.repricing import Repricing, find_changes, undo
 
 __all__ = ["prices", "reprice"]
 
-#: Prices are told for so many tokens.
+#: Prices are told for so many tokens, and asked for so many, so that no prompt counts as long.
 TOLD_FOR = 1_000_000
+ASKED_FOR = 1_000
+MICRO_USD = Decimal("0.000001")
+CLASSES = ("input", "cached", "output", "reasoning")
 
 
 def prices(
@@ -31,35 +37,52 @@ def prices(
         list[str] | None, typer.Option(help="a model to look up; may be repeated")
     ] = None,
     at: Annotated[str | None, typer.Option(help="as it was at a moment")] = None,
+    tier: Annotated[str, typer.Option(help="standard, batch, flex or priority")] = "standard",
+    prompt_tokens: Annotated[
+        int, typer.Option(min=1, help="for prompts so long: some models charge more for them")
+    ] = ASKED_FOR,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Show what a million tokens of each class cost, and which price says so.
 
     Example: `hybrid costs prices --model gpt-4o-mini --at 2026-01-31`
     """
+    if tier not in get_args(Tier):
+        message = f"--tier {tier}: choose one of {', '.join(get_args(Tier))}"
+        raise UsageError(message)
     settings = load_settings()
-    book, moment = PriceBook(settings.prices), parse_moment(at, option="--at")
+    book = PriceBook(settings.prices)
+    moment = parse_moment(at, option="--at") or datetime.now(UTC)
     rows = []
     for spec in settings.provider_specs:
+        share = Decimal(str(spec.low_tier_price))
+        charge = charge_of(served=tier, asked=spec.low_tier, share=share)
         for name in model or [spec.deployment or spec.model]:
-            rows.append(_row(book, (spec.name, spec.kind), name, moment or datetime.now(UTC)))  # noqa: PERF401 - two loops read better
-    classes = ("input_usd", "cached_usd", "output_usd", "reasoning_usd")
-    columns = ("provider", "model", *classes, "price")
+            ask = partial(book.price, (spec.name, spec.kind), (name,), at=moment, charge=charge)
+            rows.append((spec.name, name, *_told(ask, prompt_tokens)))
+    columns = ("provider", "model", *(f"{name}_usd" for name in CLASSES), "price")
     print_table(columns, rows, form)
 
 
-def _row(
-    book: PriceBook, provider: tuple[str, str], model: str, at: datetime
-) -> tuple[str | None, ...]:
+def _told(ask: Callable[[Usage], Price], prompt: int) -> list[str | None]:
+    """Give a million tokens of each class, in dollars, and the price that says so."""
+    alone = ask(Usage(uncached_input=prompt))
     usages = (
-        Usage(uncached_input=TOLD_FOR),
-        Usage(cached_input=TOLD_FOR),
-        Usage(visible_output=TOLD_FOR),
-        Usage(reasoning=TOLD_FOR),
+        Usage(cached_input=prompt),
+        Usage(uncached_input=prompt, visible_output=ASKED_FOR),
+        Usage(uncached_input=prompt, reasoning=ASKED_FOR),
     )
-    told = [book.price(provider, (model,), usage, at=at) for usage in usages]
-    shown = [None if one.usd is None else format_usd(one.usd) for one in told]
-    return (provider[0], model, *shown, told[0].price_id or "not known: its calls cost NULL, not 0")
+    cached, visible, reasoning = (ask(usage).usd for usage in usages)
+    if alone.usd is None or cached is None or visible is None or reasoning is None:
+        return [None] * len(CLASSES) + ["not known: its calls cost NULL, not 0"]
+    told = (
+        (alone.usd, prompt),
+        (cached, prompt),
+        (visible - alone.usd, ASKED_FOR),
+        (reasoning - alone.usd, ASKED_FOR),
+    )
+    shown = [format_usd((usd * TOLD_FOR / tokens).quantize(MICRO_USD)) for usd, tokens in told]
+    return [*shown, alone.price_id]
 
 
 def reprice(

@@ -123,6 +123,34 @@ def test_prices_say_what_applies_and_why(priced: tuple[ClickHouse, dict[str, str
     assert "not known" in rows["azure", "x-1"]["price"]
 
 
+def test_prices_are_told_for_a_tier_and_for_long_prompts(
+    priced: tuple[ClickHouse, dict[str, str]],
+) -> None:
+    _, environment = priced
+    long = "above_tokens = 200000\nabove_input = 4\nabove_cached_input = 1\nabove_output = 12\n"
+    flex = (
+        '[[prices]]\nmodel = "house-*"\ntier = "flex"\ninput = 1\ncached_input = 0.5\noutput = 2\n'
+    )
+    file = Path(environment["HYBRID_CONFIG"])
+    file.write_text(f"{file.read_text()}{long}{flex}")
+
+    def told(*options: str) -> list[str | None]:
+        done = hybrid(
+            "costs", "prices", "--model", "house-model", *options, "--format", "json",
+            environment=environment,
+        )  # fmt: skip
+        row = json.loads(done.stdout)[0]
+        return [row[f"{name}_usd"] for name in ("input", "cached", "output", "reasoning")]
+
+    assert told() == ["2", "2", "4", "4"]
+    assert told("--prompt-tokens", "300000") == ["4", "1", "12", "12"]
+    assert told("--tier", "flex") == ["1", "0.5", "2", "2"]
+    assert told("--tier", "priority") == [None] * 4
+    refused = hybrid("costs", "prices", "--tier", "fast", environment=environment)
+    assert refused.returncode == 2
+    assert "--tier fast: choose one of standard, batch, flex, priority" in refused.stderr
+
+
 def test_an_export_is_held_against_the_record_and_a_month_is_forecast(
     priced: tuple[ClickHouse, dict[str, str]], tmp_path: Path
 ) -> None:
