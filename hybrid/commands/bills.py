@@ -1,12 +1,9 @@
 """The bill to come, that came, made anew: `hybrid costs forecast|reconcile|rebuild`."""
 
 import asyncio
-import calendar
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from statistics import linear_regression
 from typing import Annotated
 
 import typer
@@ -26,14 +23,11 @@ from hybrid.plots import Chart
 from schemas.base import format_usd
 from streams.clickhouse import ClickHouse
 from streams.costs import Table
+from streams.forecast import TREND_DAYS, Trend, trend_of
 from streams.rebuild import rebuild as rebuild_record
 from streams.reconcile import BY, ExportError, compare, our_usage, read_export
 
 __all__ = ["forecast", "rebuild", "reconcile"]
-
-#: Days that make the trend, today not among them.
-TREND_DAYS = 14
-FEWEST_DAYS = 3
 
 
 def forecast(
@@ -57,50 +51,21 @@ def forecast(
     by_provider: dict[str, dict[date, float]] = {}
     for provider, day, usd in rows:
         by_provider.setdefault(str(provider), {})[day] = float(usd)
-    trends = {name: _trend(days, today) for name, days in sorted(by_provider.items())}
+    trends = {name: trend_of(days, today) for name, days in sorted(by_provider.items())}
     table = Table(
         ["provider", "so_far_usd", "rest_usd", "month_usd", "trend_usd_a_day", "made_of"],
-        [(name, *trend.row(today)) for name, trend in trends.items()],
+        [_row(name, trend, today) for name, trend in trends.items()],
     )
     show(table, form, chart=_chart(trends, today), plot=plot, png=png)
 
 
-@dataclass(frozen=True, slots=True)
-class _Trend:
-    """The days of a provider that are known, and what those to come will cost."""
-
-    days: dict[date, float]
-    expected: dict[date, float]
-    slope: float
-    made_of: str
-
-    def row(self, today: date) -> tuple[str, str, str, str, str]:
-        so_far = sum(usd for day, usd in self.days.items() if day >= today.replace(day=1))
-        rest = sum(self.expected.values())
-        told = (so_far, rest, so_far + rest, self.slope)
-        shown = [format_usd(Decimal(str(round(one, 6)))) for one in told]
-        return (shown[0], shown[1], shown[2], shown[3], self.made_of)
+def _row(name: str, trend: Trend, today: date) -> tuple[str, ...]:
+    so_far, rest = trend.so_far(today), trend.rest(today)
+    told = (so_far, rest, so_far + rest, trend.slope)
+    return (name, *(format_usd(Decimal(str(round(one, 6)))) for one in told), trend.made_of)
 
 
-def _trend(days: dict[date, float], today: date) -> _Trend:
-    """Go on with the trend of the last days to the end of the month."""
-    begin = max(min(days), today - timedelta(days=TREND_DAYS))
-    known = [(number, days.get(begin + timedelta(days=number), 0.0))
-             for number in range((today - begin).days)]  # fmt: skip
-    length = calendar.monthrange(today.year, today.month)[1]
-    ahead = {today + timedelta(days=n): len(known) + n for n in range(1, length - today.day + 1)}
-    if len(known) < FEWEST_DAYS:
-        first = today.replace(day=1)
-        so_far = sum(usd for day, usd in days.items() if day >= first)
-        level = sum(usd for _, usd in known) / len(known) if known else so_far
-        made_of = f"the mean of {max(1, len(known))} days: too few for a trend"
-        return _Trend(days, dict.fromkeys(ahead, level), 0.0, made_of)
-    slope, base = linear_regression([x for x, _ in known], [y for _, y in known])
-    expected = {day: max(0.0, base + slope * x) for day, x in ahead.items()}
-    return _Trend(days, expected, slope, f"the trend of {len(known)} days")
-
-
-def _chart(trends: dict[str, _Trend], today: date) -> Chart:
+def _chart(trends: dict[str, Trend], today: date) -> Chart:
     """Draw the days that are known and, apart, those that are expected."""
     every = sorted({day for one in trends.values() for day in (*one.days, *one.expected)})
     if not every:
