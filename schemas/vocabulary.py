@@ -134,6 +134,7 @@ class AlertName(StrEnum):
     UNPRICED_MODEL = "unpriced_model"  # calls of a model whose price is not known
     ORPHANED_ATTEMPTS = "orphaned_attempts"  # calls whose worker died before the answer
     RECORDER_BEHIND = "recorder_behind"  # ClickHouse does not take rows
+    ROWS_SET_ASIDE = "rows_set_aside"  # records that are not in ClickHouse and will not come
 
 
 class LogEvent(StrEnum):

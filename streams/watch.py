@@ -27,6 +27,9 @@ from streams.rules import RULES, Rule
 __all__ = ["Recording", "Watch", "watch"]
 
 RETRY_S = 5.0
+HOUR_S = 3600.0
+#: Alerts about the recorder itself, which every recorder raises for itself.
+OF_RECORDER = frozenset({AlertName.RECORDER_BEHIND, AlertName.ROWS_SET_ASIDE})
 
 #: What a query found: subject, tenant, value, sentence.
 Found = tuple[str, str, float, str]
@@ -48,6 +51,11 @@ class Recording(Protocol):
     @property
     def held_up_by(self) -> str:
         """What ClickHouse said."""
+        ...
+
+    @property
+    def rows_set_aside(self) -> int:
+        """How many records were no rows, or were refused for themselves."""
         ...
 
 
@@ -76,6 +84,7 @@ class Watch:
         self._seen: dict[tuple[AlertName, str], float] = {}
         self._recalled = False
         self._led = False
+        self._set_aside = 0
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -142,6 +151,23 @@ class Watch:
             )
         elif held_up_s == 0:
             self._alerts.over(AlertName.RECORDER_BEHIND, self._name)
+        self._mind_rows(self._recording.rows_set_aside)
+
+    def _mind_rows(self, set_aside: int) -> None:
+        """Say that records are missing; over when for an hour none has been."""
+        now, key = self._clock.monotonic(), (AlertName.ROWS_SET_ASIDE, self._name)
+        if set_aside > self._set_aside:
+            self._set_aside = set_aside
+            self._seen[key] = now
+            self._alerts.raised(
+                *key,
+                f"{set_aside} records are not in ClickHouse: they are no rows, or were refused for "
+                "themselves; the recorder's log names them, Kafka has them, and "
+                "`hybrid costs rebuild` takes them once that is mended",
+            )
+        elif self._alerts.subjects(key[0]) and now - self._seen.setdefault(key, now) >= HOUR_S:
+            self._alerts.over(*key)
+            del self._seen[key]
 
     async def _recall(self) -> None:
         """Learn from the topic what is raised; raises BrokerUnavailableError."""
@@ -153,8 +179,8 @@ class Watch:
                 alert = Alert.model_validate_json(record.value or b"")
             except ValidationError:
                 continue  # somebody else's
-            behind = alert.name == AlertName.RECORDER_BEHIND and alert.subject == self._name
-            if behind or (self._recording.leads and alert.name in ours):
+            mine = alert.name in OF_RECORDER and alert.subject == self._name
+            if mine or (self._recording.leads and alert.name in ours):
                 self._alerts.recall(alert)
 
     def _close(self) -> None:

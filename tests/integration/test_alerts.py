@@ -46,6 +46,7 @@ class Recording:
     leads: bool = True
     held_up_s: float = 0.0
     held_up_by: str = ""
+    rows_set_aside: int = 0
 
 
 @dataclass
@@ -242,6 +243,17 @@ def test_rows_that_have_not_come_yet_end_no_alert_and_raise_one(watching: Watchi
     said = watching.look()
     assert ("recorder_behind", "recorder-7", True) in said
     assert ("unpriced_model", "openai/gpt-3.5-turbo", True) in said
+
+
+def test_records_that_are_missing_are_said_until_an_hour_without(watching: Watching) -> None:
+    assert watching.look() == []
+    watching.recording.rows_set_aside = 2
+    assert watching.look() == [("rows_set_aside", "recorder-7", False)]
+    assert watching.posted[0].message.startswith("2 records are not in ClickHouse")
+    watching.recording.rows_set_aside = 3
+    assert watching.look(after_s=3000) == []
+    assert watching.look(after_s=3599) == []
+    assert watching.look(after_s=1) == [("rows_set_aside", "recorder-7", True)]
 
 
 async def _alerts_of(settings: Settings) -> list[Alert]:
