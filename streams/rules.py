@@ -44,13 +44,22 @@ RULES = (
     Rule(
         AlertName.INTENT_COST,
         "An intent cost more than its limit",
-        """SELECT concat(tenant, '/', type) AS subject, tenant,
-    max(toFloat64(assumeNotNull(total_cost_usd))) AS value,
-    concat('intent ', argMax(intent_id, total_cost_usd), ' cost ',
-        toString(max(assumeNotNull(total_cost_usd))), ' USD; of tenant ', tenant,
-        ' and type ', type, ' ', toString(count()), ' cost too much in the last hour') AS detail
-FROM workflow_outcomes FINAL
-WHERE completed_at > now() - INTERVAL 1 HOUR AND toFloat64(total_cost_usd) > {limit:Float64}
+        # What has ended, and what is being paid for now: an intent may be tried for hours.
+        """SELECT concat(tenant, '/', type) AS subject, tenant, toFloat64(max(usd)) AS value,
+    concat('intent ', argMax(intent_id, usd), ' cost ', toString(max(usd)), ' USD; of tenant ',
+        tenant, ' and type ', type, ' ', toString(uniqExact(intent_id)),
+        ' cost too much in the last hour') AS detail
+FROM
+(
+    SELECT tenant, type, intent_id, toDecimal128(assumeNotNull(total_cost_usd), 12) AS usd
+    FROM workflow_outcomes FINAL
+    WHERE completed_at > now() - INTERVAL 1 HOUR AND toFloat64(total_cost_usd) > {limit:Float64}
+    UNION ALL
+    SELECT tenant, type, intent_id, sum(ifNull(a.cost_usd, toDecimal128(0, 12))) AS usd
+    FROM provider_attempts AS a FINAL
+    WHERE started_at > now() - INTERVAL 1 HOUR
+    GROUP BY tenant, type, intent_id HAVING toFloat64(usd) > {limit:Float64}
+)
 GROUP BY tenant, type""",
         lambda spec: float(spec.intent_usd) or None,
         hold_s=0,

@@ -177,9 +177,12 @@ def test_a_tenant_that_spends_a_multiple_of_its_usual_hour(watching: Watching) -
             )
         watching.calls(a_call(tenant=tenant, cost_usd=Decimal(now_usd)))
     watching.calls(a_call(tenant="new", cost_usd=Decimal(50)))  # nothing is usual yet
-    assert watching.look() == [("spend_rate", "wild", False)]
-    assert watching.posted[0].tenant == "wild"
-    assert "spent 3.1 USD in the last hour, 3.1 times" in watching.posted[0].message
+    assert [one for one in watching.look() if one[0] == "spend_rate"] == [
+        ("spend_rate", "wild", False)
+    ]
+    (said,) = [one for one in watching.posted if one.name == AlertName.SPEND_RATE]
+    assert said.tenant == "wild"
+    assert "spent 3.1 USD in the last hour, 3.1 times" in said.message
 
 
 def test_a_dear_intent_and_a_tenant_of_dead_letters(watching: Watching) -> None:
@@ -208,6 +211,13 @@ def test_a_dear_intent_and_a_tenant_of_dead_letters(watching: Watching) -> None:
     assert "2 cost too much" in watching.posted[0].message
     assert "25 % of 4 intents" in watching.posted[1].message
     assert "rejected" in watching.posted[1].message
+
+
+def test_an_intent_that_is_still_being_paid_for_is_dear_too(watching: Watching) -> None:
+    calls = [a_call(intent_id="burning", cost_usd=Decimal("0.4")) for _ in range(3)]
+    watching.calls(*calls, a_call(intent_id="calm", cost_usd=Decimal(1)))
+    assert watching.look() == [("intent_cost", "default/message_generation", False)]
+    assert "intent burning cost 1.2 USD" in watching.posted[0].message
 
 
 def test_a_rule_that_is_off_says_nothing(settings: Settings) -> None:
