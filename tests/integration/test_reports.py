@@ -182,7 +182,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
         (["wasted"], "retry openai"),
         (["forecast"], "USD a day"),
     ],
-    ids=" ".join,
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
 )
 def test_a_report_is_drawn_in_the_terminal_and_as_a_picture(
     question: list[str], drawn: str, store: ClickHouse, url: str, tmp_path: Path
