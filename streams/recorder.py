@@ -35,6 +35,8 @@ __all__ = ["Recorder", "rows_of"]
 BATCH_RECORDS = 5_000
 #: What names a row in the log.
 KEYS = ("attempt_id", "outcome_id", "event_id")
+#: A broker that does not answer within this leaves the lag as it was.
+BROKER_S = 5.0
 #: A batch waits this long for more rows.
 GATHER_S = 1.0
 
@@ -63,6 +65,7 @@ class Recorder:
         self._stopping = asyncio.Event()
         self._clickhouse: ClickHouse | None = None
         self._reader: AIOKafkaConsumer | None = None
+        self._stored: dict[TopicPartition, int] = {}
         self._held_up_since: float | None = None
         self.held_up_by = ""
         self.rows_written = 0
@@ -133,8 +136,8 @@ class Recorder:
             for tp, records in found.items():
                 batch.extend(records)
                 offsets[tp] = records[-1].offset + 1
-        await self._measure_lag(reader)
         if not batch:
+            await self._measure_lag(all_stored=True)
             return
         tables: dict[str, list[dict[str, Any]]] = {}
         for record in batch:
@@ -149,6 +152,8 @@ class Recorder:
             token = _token(table, offsets, batch)
             await self._until_stored(partial(self._insert, table=table, rows=rows, token=token))
         self._fail_points.reach("recorder_after_insert")
+        self._stored.update(offsets)
+        await self._measure_lag()
         try:
             await reader.commit(offsets)
         except (CommitFailedError, IllegalStateError):
@@ -182,12 +187,17 @@ class Recorder:
                 if self._clickhouse is None:
                     self._clickhouse = await asyncio.to_thread(ClickHouse, self._settings)
                 await asyncio.to_thread(action, self._clickhouse)
-            except ClickHouseUnavailableError as error:
+            except (ClickHouseUnavailableError, ClickHouseRefusedError) as error:
+                if first and isinstance(error, ClickHouseRefusedError):
+                    raise  # what is configured does not fit, and that is best said at once
+                if self._clickhouse is not None:
+                    self._clickhouse.close()
                 self._clickhouse = None
                 self.held_up_by = str(error)
                 if self._held_up_since is None:
                     self._held_up_since = self._clock.monotonic()
                 self._log(LogEvent.INSERT_DELAYED, level="warning", error=str(error))
+                await self._measure_lag()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), delay)
                 delay = min(delay * 2, 15)
@@ -198,14 +208,27 @@ class Recorder:
             # Stopping with rows that are not stored: nothing is committed, they come again.
             raise asyncio.CancelledError
 
-    async def _measure_lag(self, reader: AIOKafkaConsumer) -> None:
-        """Count the records that are known to be there and have not been read."""
-        lag = 0
-        for tp in reader.assignment():
-            end = reader.highwater(tp)
-            if end is not None:
-                lag += max(0, end - await reader.position(tp))
-        self.lag = lag
+    async def _measure_lag(self, *, all_stored: bool = False) -> None:
+        """Count the records that are not in ClickHouse; the broker knows where they end.
+
+        Where all that was read is stored, the reader's position counts: it is beyond the markers
+        of transactions, which are no records.
+        """
+        reader = self._reader
+        if reader is None:
+            return
+        owned = list(reader.assignment())
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(BROKER_S):
+                ends = await reader.end_offsets(owned)
+                begins = await reader.beginning_offsets(owned)
+                for tp in owned:
+                    if all_stored:
+                        self._stored[tp] = await reader.position(tp)
+                    elif tp not in self._stored:
+                        self._stored[tp] = await reader.committed(tp) or 0
+            self._stored = {tp: self._stored[tp] for tp in owned}
+            self.lag = sum(max(0, ends[tp] - max(begins[tp], self._stored[tp])) for tp in owned)
 
     def _set_aside(self, where: str, error: Exception) -> None:
         self.rows_set_aside += 1

@@ -41,6 +41,8 @@ class Trouble:
         default_factory=list
     )
     down: bool = False
+    refusing: Callable[[bytes], Awaitable[web.StreamResponse]] | None = None
+    refused: int = 0
     inserts: int = 0
     url: str = ""
 
@@ -48,6 +50,9 @@ class Trouble:
         body = await request.read()
         if self.down:
             raise ConnectionResetError
+        if self.refusing is not None:
+            self.refused += 1
+            return await self.refusing(body)
         if b"INSERT INTO" in body[:200] and b"schema_migrations" not in body[:200]:
             self.inserts += 1
             if self.script:
@@ -195,6 +200,39 @@ def test_a_server_in_trouble_delays_rows_and_loses_none(settings: Settings) -> N
     ]  # fmt: skip
 
 
+def test_a_password_that_is_changed_while_it_runs_delays_rows(settings: Settings) -> None:
+    """Every statement is refused then, also the one that opens a new connection."""
+
+    async def story() -> tuple[int, int]:
+        async with _proxy(settings) as trouble, _recording(settings, trouble.url) as watched:
+            await watched.until(lambda: watched.recorder.ready)
+            trouble.refusing = refuse(516, "AUTHENTICATION_FAILED")
+            await _say(settings, attempts(3))
+            await watched.until(lambda: trouble.refused >= 3)
+            trouble.refusing = None
+            await watched.until(lambda: watched.rows() == 3)
+            return watched.rows(), watched.recorder.rows_set_aside
+
+    assert asyncio.run(story()) == (3, 0)
+
+
+def test_a_transactions_marker_is_no_lag(settings: Settings) -> None:
+    async def story() -> int:
+        async with _proxy(settings) as trouble, _recording(settings, trouble.url) as watched:
+            for number in range(2):
+                async with producer(settings, transactional_id=f"t-{uuid.uuid4()}") as client:
+                    await client.begin_transaction()
+                    await client.send_and_wait(
+                        settings.topics.attempts, an_attempt().to_json(), partition=number
+                    )
+                    await client.commit_transaction()
+            await watched.until(lambda: watched.recorder.rows_written == 2)
+            await watched.until(lambda: watched.recorder.lag == 0)
+            return watched.rows()
+
+    assert asyncio.run(story()) == 2
+
+
 def test_an_answer_that_is_lost_after_the_insert_doubles_nothing(settings: Settings) -> None:
     async def story() -> tuple[int, int]:
         async with _proxy(settings) as trouble:
@@ -262,6 +300,7 @@ def test_while_clickhouse_is_away_the_lag_says_so_and_then_all_is_there(settings
             await watched.until(lambda: watched.recorder.held_up_s > 0)
             assert watched.recorder.held_up_by.startswith("ClickHouse at http://127.0.0.1")
             assert watched.rows() == 0
+            await watched.until(lambda: watched.recorder.lag == 1500)
             trouble.down = False
             await watched.until(lambda: watched.rows() == 1500)
             await watched.until(lambda: watched.recorder.lag == 0 == watched.recorder.held_up_s)
