@@ -37,6 +37,8 @@ TIERED = re.compile(
 )
 MILLION = 1_000_000
 
+#: Names of the standard tier, as providers have them; scale units are paid for apart.
+STANDARD_TIERS = ("", "default", "auto", "scale", "standard")
 #: Output tokens assumed for an upper bound when neither intent nor model says how many.
 DEFAULT_OUTPUT_TOKENS = 4096
 
@@ -47,10 +49,6 @@ class Price:
 
     usd: Decimal | None
     price_id: str
-
-
-#: Names of the standard tier, as providers have them; scale units are paid for apart.
-STANDARD_TIERS = ("", "default", "auto", "scale", "standard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +111,11 @@ class PriceBook:
         own = self._own(provider, models, usage, at=at, tier=charge.tier)
         if own is not None:
             return own
-        standard = self._own(provider, models, usage, at=at, tier="standard")
-        if standard is None:
-            standard = _public(provider[1], models, usage, at=at)
         if charge.tier == "standard":
-            return standard
+            return _public(provider[1], models, usage, at=at)
+        standard = self._own(provider, models, usage, at=at, tier="standard") or _public(
+            provider[1], models, usage, at=at
+        )
         if charge.share is None or standard.usd is None:
             return Price(None, f"unpriced:{charge.tier}")
         usd = (standard.usd * charge.share).quantize(USD_QUANTUM)

@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.latency import PRODUCTION, measure
+from schemas.settings import Settings
 from streams.clickhouse import ClickHouse
 from tests.chaos.oracle import read_calls
 from tests.chaos.running import running_stack
@@ -42,9 +43,9 @@ def main() -> None:
     print(f"rows complete {complete - back:.0f} s after it was back")
 
 
-def until_complete(settings: object, log: Path) -> float:
+def until_complete(settings: Settings, log: Path) -> float:
     """Wait until every call is in ClickHouse; gives when."""
-    store = ClickHouse(settings)  # type: ignore[arg-type]
+    store = ClickHouse(settings)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         calls = len(read_calls(log).entries)

@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from agents.clock import SystemDice, uuid7
+from bench.reports import bytes_a_row
 from schemas.attempt import ProviderAttempt
 from streams.clickhouse import ClickHouse
 from streams.kafka import producer
@@ -96,16 +97,13 @@ def main() -> None:
                 sys.exit(f"only {seen} of {count} rows were there after 300 s")
         seconds = time.monotonic() - begin
         store.command("OPTIMIZE TABLE provider_attempts FINAL")
-        _, rows = store.rows(
-            "SELECT sum(bytes_on_disk), sum(rows) FROM system.parts "
-            "WHERE active AND table = 'provider_attempts' AND database = currentDatabase()"
-        )
+        size = bytes_a_row(store)
         store.close()
     (first_at, first), (last_at, last) = times[0], times[-1]
     print(
         f"{count} attempts were in ClickHouse {seconds:.1f} s after the recorder woke up (it had to rejoin its "
         f"group); from its first batch on {(last - first) / max(0.25, last_at - first_at):.0f} rows/s; "
-        f"{int(rows[0][0]) / int(rows[0][1]):.0f} bytes a row on disk"
+        f"{size:.0f} bytes a row on disk"
     )
 
 

@@ -79,9 +79,7 @@ def main() -> None:
                 last=today,
                 provider=None,
             ),
-            "forecast": lambda: store.rows(
-                "SELECT provider, day, sum(c.cost_usd) FROM costs_daily AS c GROUP BY provider, day"
-            ),
+            "forecast": lambda: costs.daily(store, first=month),
         }
         spec = AlertSpec()
         questions |= {
@@ -93,12 +91,18 @@ def main() -> None:
             begin_s = time.monotonic()
             ask()
             print(f"  {name:<30} {time.monotonic() - begin_s:5.2f} s", flush=True)
-        _, rows = store.rows(
-            "SELECT sum(bytes_on_disk), sum(rows) FROM system.parts WHERE active "
-            "AND table = 'provider_attempts' AND database = currentDatabase()"
-        )
+        size = bytes_a_row(store)
         store.close()
-    print(f"{int(rows[0][0]) / int(rows[0][1]):.0f} bytes a row on disk")
+    print(f"{size:.0f} bytes a row on disk")
+
+
+def bytes_a_row(store: ClickHouse) -> float:
+    """Give what a call takes on disk."""
+    _, rows = store.rows(
+        "SELECT sum(bytes_on_disk), sum(rows) FROM system.parts WHERE active "
+        "AND table = 'provider_attempts' AND database = currentDatabase()"
+    )
+    return int(rows[0][0]) / int(rows[0][1])
 
 
 if __name__ == "__main__":

@@ -234,14 +234,6 @@ class Settings(BaseModel):
             raise ValueError(message)
         return value
 
-    @field_validator("hybrid_alert_webhook")
-    @classmethod
-    def _webhook_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.match(r"^https?://[^/\s]+", value.get_secret_value()):
-            message = "must be an http(s) URL"
-            raise ValueError(message)
-        return value
-
     @field_validator("hybrid_alert_secret")
     @classmethod
     def _signing_secret(cls, value: SecretStr | None) -> SecretStr | None:
@@ -253,10 +245,11 @@ class Settings(BaseModel):
                 raise ValueError(message) from None
         return value
 
-    @field_validator("azure_openai_endpoint", "openai_base_url")
+    @field_validator("azure_openai_endpoint", "openai_base_url", "hybrid_alert_webhook")
     @classmethod
-    def _endpoint_url(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"^https?://[^/\s]+", value):
+    def _endpoint_url(cls, value: SecretStr | str | None) -> SecretStr | str | None:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text is not None and not re.match(r"^https?://[^/\s]+", text):
             message = "must be an http(s) URL"
             raise ValueError(message)
         return value

@@ -116,6 +116,11 @@ class Topics:
             self.spend,
         )
 
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """The topics that the recorder moves into ClickHouse."""
+        return (self.attempts, self.results, self.dead_letters, self.events)
+
     def specs(self) -> tuple[TopicSpec, ...]:
         """Every topic with its retention, in the order of the contract."""
         week = 7 * DAY_MS

@@ -77,15 +77,11 @@ class ClickHouse:
         self, statement: str, parameters: dict[str, Any] | None = None
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Run a query; gives the column names and the rows."""
-        result = self._guarded(
-            lambda: self._client.query(statement, parameters=parameters, settings=self._settings())
-        )
-        return list(result.column_names), [tuple(row) for row in result.result_rows]
+        return self._query(statement, parameters, self._settings())
 
     def rows_outside(self, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Run a query in no database of ours, which may not be there yet."""
-        result = self._guarded(lambda: self._client.query(statement))
-        return list(result.column_names), [tuple(row) for row in result.result_rows]
+        return self._query(statement, None, {})
 
     def insert(self, table: str, rows: Iterable[dict[str, Any]], *, token: str | None) -> None:
         """Insert rows; a batch sent again with the same token is dropped by ClickHouse.
@@ -107,6 +103,14 @@ class ClickHouse:
     def close(self) -> None:
         """Give the connections back."""
         self._client.close()
+
+    def _query(
+        self, statement: str, parameters: dict[str, Any] | None, settings: dict[str, Any]
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        result = self._guarded(
+            lambda: self._client.query(statement, parameters=parameters, settings=settings)
+        )
+        return list(result.column_names), [tuple(row) for row in result.result_rows]
 
     def _settings(self) -> dict[str, Any]:
         return {"database": self.database}

@@ -1,17 +1,19 @@
 """The cost questions, as SQL over the tables of the contract."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from streams.clickhouse import ClickHouse
 
 __all__ = [
     "DIMENSIONS",
+    "FAILED",
     "PHASES",
     "TIMES",
     "UNCERTAIN",
     "Table",
+    "daily",
     "latency",
     "reliability",
     "report",
@@ -61,6 +63,7 @@ ZERO = "toDecimal128(0, 12)"
 #: What a call may have cost beyond what is on record: no answer was read, or its worker died.
 UNCERTAIN = f"""if(status = 'finished' OR deadline_at < now64(3),
     greatest(ifNull(a.cost_upper_usd, {ZERO}) - ifNull(a.cost_usd, {ZERO}), {ZERO}), {ZERO})"""
+#: Outcomes of calls that failed: not refused for limits (429), nor for what was asked (400).
 FAILED = "('timeout', 'connection', 'server_error', 'auth', 'unknown')"
 
 
@@ -147,6 +150,19 @@ def top(store: ClickHouse, *, since: datetime | None, limit: int) -> Table:
         LIMIT {{limit:UInt32}}
         """  # noqa: S608 - the condition is ours
     return _run(store, statement, {**parameters, "limit": limit})
+
+
+def daily(store: ClickHouse, *, first: date) -> dict[str, dict[date, float]]:
+    """What each day from the first on has cost, in dollars, by provider."""
+    _, rows = store.rows(
+        "SELECT provider, day, toString(sum(ifNull(c.cost_usd, 0))) FROM costs_daily AS c "
+        "WHERE day >= {first:Date} GROUP BY provider, day",
+        {"first": first},
+    )
+    found: dict[str, dict[date, float]] = {}
+    for provider, day, usd in rows:
+        found.setdefault(str(provider), {})[day] = float(usd)
+    return found
 
 
 def latency(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -> Table:

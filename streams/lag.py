@@ -11,12 +11,11 @@ async def recorder_lag(settings: Settings) -> int | None:
 
     A transaction's marker counts as one; raises BrokerUnavailableError.
     """
-    topics = settings.topics
     async with admin_client(settings) as admin:
         committed = await admin.list_consumer_group_offsets(settings.recorder_group)
     lag = 0
     async with started(consumer(settings)) as reader:
-        for topic in (topics.attempts, topics.results, topics.dead_letters, topics.events):
+        for topic in settings.topics.recorded:
             partitions = await partitions_of(reader, topic)
             ends = await reader.end_offsets(partitions)
             begins = await reader.beginning_offsets(partitions)

@@ -30,7 +30,7 @@ HEAD = re.compile(
     r"|CREATE OR REPLACE VIEW|ALTER TABLE|DROP TABLE IF EXISTS|DROP VIEW IF EXISTS)\s+(\w+)"
 )
 ENGINE = re.compile(r"\bENGINE = (?=ReplacingMergeTree\b)")
-#: Tables, the time that their rows are kept by, and which of the two retentions is theirs.
+#: Tables, and the time from which their rows are kept.
 KEPT_BY = {
     "provider_attempts": "started_at",
     "workflow_outcomes": "completed_at",

@@ -37,12 +37,11 @@ async def rebuild(
 
     Raises BrokerUnavailableError, ClickHouseUnavailableError: begin again, nothing counts twice.
     """
-    topics = settings.topics
     found = Rebuilt()
     store = await asyncio.to_thread(ClickHouse, settings)
     try:
         await asyncio.to_thread(migrate, store, Layout.of(settings))
-        for topic in (topics.attempts, topics.results, topics.dead_letters, topics.events):
+        for topic in settings.topics.recorded:
             batch: list[dict[str, Any]] = []
             table = ""
             async for record in read_topic(settings, topic, since=since):

@@ -92,7 +92,6 @@ class Recorder:
 
     async def run(self) -> None:
         """Record until stopped; raises BrokerUnavailableError at start."""
-        topics = self._settings.topics
         reader = consumer(
             self._settings,
             group_id=self._settings.recorder_group,
@@ -102,7 +101,7 @@ class Recorder:
             heartbeat_interval_ms=2_000,
             max_poll_interval_ms=24 * 60 * 60 * 1000,  # ClickHouse may be away for hours
         )
-        reader.subscribe([topics.attempts, topics.results, topics.dead_letters, topics.events])
+        reader.subscribe(self._settings.topics.recorded)
         try:
             await asyncio.wait_for(reader.start(), 30)
         except (KafkaError, TimeoutError, OSError) as error:

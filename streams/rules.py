@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from schemas.alerting import AlertSpec
 from schemas.vocabulary import AlertName
+from streams.costs import FAILED
 
 __all__ = ["RULES", "Rule"]
 
@@ -88,15 +89,15 @@ HAVING last > {floor:Float64} AND countIf(hours_ago > 0) >= 6 AND value > {limit
     Rule(
         AlertName.ERROR_RATE,
         "Too many of a provider's calls fail",
-        """SELECT provider AS subject, 'default' AS tenant,
-    countIf(outcome IN ('timeout', 'connection', 'server_error', 'auth', 'unknown')) / count()
+        f"""SELECT provider AS subject, 'default' AS tenant,
+    countIf(outcome IN {FAILED}) / count()
         AS value,
     concat(toString(round(value * 100, 1)), ' % of ', toString(count()), ' calls to ', provider,
         ' failed in the last ten minutes, most of them: ', topK(1)(if(outcome IN
-        ('timeout', 'connection', 'server_error', 'auth', 'unknown'), outcome, NULL))[1]) AS detail
+        {FAILED}, outcome, NULL))[1]) AS detail
 FROM provider_attempts FINAL
 WHERE started_at > now() - INTERVAL 10 MINUTE AND status = 'finished'
-GROUP BY provider HAVING count() >= {fewest:Float64} AND value > {limit:Float64}""",
+GROUP BY provider HAVING count() >= {{fewest:Float64}} AND value > {{limit:Float64}}""",  # noqa: S608
         lambda spec: spec.error_rate or None,
         hold_s=TEN_MINUTES_S,
         severity="critical",

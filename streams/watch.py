@@ -82,8 +82,8 @@ class Watch:
         self._log = log
         self._store: ClickHouse | None = None
         self._seen: dict[tuple[AlertName, str], float] = {}
-        self._recalled = False
-        self._led = False
+        #: Whether it led when it last looked; None before the first look.
+        self._led: bool | None = None
         self._set_aside = 0
 
     async def run(self) -> None:
@@ -106,15 +106,15 @@ class Watch:
     async def look(self) -> None:
         """Look once; raises what ClickHouse or the broker says when one is away."""
         leads = self._recording.leads
-        if not self._recalled or leads != self._led:
+        if leads != self._led:
             await self._recall()
-            self._recalled, self._led = True, leads
+            self._led = leads
         self._mind_recorder()
         if not leads or self._recording.held_up_s > 0:
             # Rows that have not come yet must not end an alert.
             return
         for rule, found in await asyncio.to_thread(self._ask):
-            self._compare(rule, found)
+            self._settle(rule.name, found, hold_s=rule.hold_s, severity=rule.severity)
 
     def _ask(self) -> list[tuple[Rule, list[Found]]]:
         if self._store is None:
@@ -127,18 +127,18 @@ class Watch:
             answers.append((rule, rows))
         return answers
 
-    def _compare(self, rule: Rule, found: list[Found]) -> None:
-        """Raise what is above the limit, and end what has not been for long enough."""
+    def _settle(self, name: AlertName, found: list[Found], *, hold_s: float, severity: str) -> None:
+        """Raise what was found, and end what has not been for long enough."""
         now = self._clock.monotonic()
         for subject, tenant, _value, message in found:
-            self._seen[rule.name, subject] = now
-            self._alerts.raised(rule.name, subject, message, tenant=tenant, severity=rule.severity)
+            self._seen[name, subject] = now
+            self._alerts.raised(name, subject, message, tenant=tenant, severity=severity)
         above = {subject for subject, *_ in found}
-        for subject in self._alerts.subjects(rule.name):
-            last = self._seen.setdefault((rule.name, subject), now)
-            if subject not in above and now - last >= rule.hold_s:
-                self._alerts.over(rule.name, subject)
-                del self._seen[rule.name, subject]
+        for subject in self._alerts.subjects(name):
+            last = self._seen.setdefault((name, subject), now)
+            if subject not in above and now - last >= hold_s:
+                self._alerts.over(name, subject)
+                del self._seen[name, subject]
 
     def _mind_recorder(self) -> None:
         held_up_s = self._recording.held_up_s
@@ -155,19 +155,16 @@ class Watch:
 
     def _mind_rows(self, set_aside: int) -> None:
         """Say that records are missing; over when for an hour none has been."""
-        now, key = self._clock.monotonic(), (AlertName.ROWS_SET_ASIDE, self._name)
+        found: list[Found] = []
         if set_aside > self._set_aside:
             self._set_aside = set_aside
-            self._seen[key] = now
-            self._alerts.raised(
-                *key,
+            message = (
                 f"{set_aside} records are not in ClickHouse: they are no rows, or were refused for "
                 "themselves; the recorder's log names them, Kafka has them, and "
-                "`hybrid costs rebuild` takes them once that is mended",
+                "`hybrid costs rebuild` takes them once that is mended"
             )
-        elif self._alerts.subjects(key[0]) and now - self._seen.setdefault(key, now) >= HOUR_S:
-            self._alerts.over(*key)
-            del self._seen[key]
+            found = [(self._name, "default", float(set_aside), message)]
+        self._settle(AlertName.ROWS_SET_ASIDE, found, hold_s=HOUR_S, severity="critical")
 
     async def _recall(self) -> None:
         """Learn from the topic what is raised; raises BrokerUnavailableError."""

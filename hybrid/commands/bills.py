@@ -14,6 +14,7 @@ from hybrid.commands.common import (
     FormatOption,
     SinceOption,
     console,
+    open_clickhouse,
     parse_moment,
     print_table,
 )
@@ -21,8 +22,7 @@ from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.errors import HybridError, UsageError
 from hybrid.plots import Chart
 from schemas.base import format_usd
-from streams.clickhouse import ClickHouse
-from streams.costs import Table
+from streams.costs import Table, daily
 from streams.forecast import TREND_DAYS, Trend, trend_of
 from streams.rebuild import rebuild as rebuild_record
 from streams.reconcile import BY, ExportError, compare, our_usage, read_export
@@ -39,18 +39,8 @@ def forecast(
     """
     today = datetime.now(UTC).date()
     first = min(today.replace(day=1), today - timedelta(days=TREND_DAYS))
-    store = ClickHouse(need_clickhouse(load_settings()))
-    try:
-        _, rows = store.rows(
-            "SELECT provider, day, toString(sum(ifNull(c.cost_usd, 0))) FROM costs_daily AS c "
-            "WHERE day >= {first:Date} GROUP BY provider, day",
-            {"first": first},
-        )
-    finally:
-        store.close()
-    by_provider: dict[str, dict[date, float]] = {}
-    for provider, day, usd in rows:
-        by_provider.setdefault(str(provider), {})[day] = float(usd)
+    with open_clickhouse() as store:
+        by_provider = daily(store, first=first)
     trends = {name: trend_of(days, today) for name, days in sorted(by_provider.items())}
     table = Table(
         ["provider", "so_far_usd", "rest_usd", "month_usd", "trend_usd_a_day", "made_of"],
@@ -101,11 +91,8 @@ def reconcile(
         message = f"{file}: {error}"
         raise HybridError(message) from None
     days = [day for day, _ in theirs if day is not None]
-    store = ClickHouse(need_clickhouse(load_settings()))
-    try:
+    with open_clickhouse() as store:
         ours = our_usage(store, first=min(days), last=max(days), provider=provider)
-    finally:
-        store.close()
     lines = compare(theirs, ours, by=by)
     rows = [
         (

@@ -21,7 +21,7 @@ PngOption = Annotated[
 MOST_BARS = 24
 
 
-def show(table: Table, form: Format, *, chart: Chart | None, plot: bool, png: Path | None) -> None:
+def show(table: Table, form: Format, *, chart: Chart, plot: bool, png: Path | None) -> None:
     """Print a report, and draw it where that is asked for; raises UsageError, HybridError."""
     if plot and form is not Format.TABLE:
         message = f"--plot draws beside the table: leave out --format {form.value}, or write --png"
@@ -29,7 +29,7 @@ def show(table: Table, form: Format, *, chart: Chart | None, plot: bool, png: Pa
     print_table(table.columns, table.rows, form)
     if not (plot or png):
         return
-    if chart is None or not chart.places:
+    if not chart.places:
         console.print("nothing to draw", highlight=False)
         return
     if plot:

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -14,9 +15,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
+from streams.clickhouse import ClickHouse
 
-__all__ = ["Format", "FormatOption", "SinceOption", "console", "parse_moment", "print_table"]
+__all__ = [
+    "Format",
+    "FormatOption",
+    "SinceOption",
+    "confirm",
+    "console",
+    "open_clickhouse",
+    "parse_moment",
+    "print_table",
+]
 
 #: Into a pipe or a file a table is never cut; on a terminal it fits.
 console = Console(width=None if sys.stdout.isatty() else 200)
@@ -51,6 +63,21 @@ def parse_moment(text: str | None, *, option: str = "--since") -> datetime | Non
         message = f"{option} {text}: write a moment like 2026-01-31T09:00:00Z or an age like 24h"
         raise UsageError(message) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def open_clickhouse() -> AbstractContextManager[ClickHouse]:
+    """Open the configured ClickHouse, else the local stack's, until the block ends."""
+    return closing(ClickHouse(need_clickhouse(load_settings())))
+
+
+def confirm(question: str, *, yes: bool, otherwise: str) -> None:
+    """Ask, unless `--yes` was said; raises UsageError where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        message = f"{otherwise}: say --yes where nobody can be asked"
+        raise UsageError(message)
+    typer.confirm(question, abort=True)
 
 
 def print_table(

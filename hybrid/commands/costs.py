@@ -1,19 +1,22 @@
 """The cost questions: `hybrid costs report|top|latency|reliability|wasted`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from hybrid.commands.bills import forecast, rebuild, reconcile
 from hybrid.commands.charts import PlotOption, PngOption, chart_of, show
-from hybrid.commands.common import Format, FormatOption, SinceOption, console, parse_moment
+from hybrid.commands.common import (
+    Format,
+    FormatOption,
+    SinceOption,
+    console,
+    open_clickhouse,
+    parse_moment,
+)
 from hybrid.commands.prices import prices, reprice
-from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
 from streams import costs as questions
-from streams.clickhouse import ClickHouse
 
 __all__ = ["register"]
 
@@ -51,7 +54,7 @@ def report(
     Example: `hybrid costs report --by tenant,day --since 7d --plot`
     """
     moment, dimensions = parse_moment(since), _dimensions(by)
-    with _store() as store:
+    with open_clickhouse() as store:
         table = questions.report(store, by=dimensions, since=moment)
         whole = questions.total(store, since=moment)
         priceless = questions.unpriced(store, since=moment)
@@ -90,7 +93,7 @@ def top(
     Example: `hybrid costs top --limit 20`
     """
     moment = parse_moment(since)
-    with _store() as store:
+    with open_clickhouse() as store:
         table = questions.top(store, since=moment, limit=limit)
     chart = chart_of(table, "USD by intent", keys=("intent_id",), values=("cost_usd",))
     show(table, form, chart=chart, plot=plot, png=png)
@@ -108,7 +111,7 @@ def latency(
     Example: `hybrid costs latency --by provider --since 24h`
     """
     moment, dimensions = parse_moment(since), _dimensions(by)
-    with _store() as store:
+    with open_clickhouse() as store:
         table = questions.latency(store, by=dimensions, since=moment)
     percentiles = [name for name in table.columns if name.endswith("_ms")]
     times = any(name in questions.TIMES for name in dimensions)
@@ -135,7 +138,7 @@ def reliability(
     Example: `hybrid costs reliability --by provider,hour --since 24h --plot`
     """
     moment, dimensions = parse_moment(since), _dimensions(by)
-    with _store() as store:
+    with open_clickhouse() as store:
         table = questions.reliability(store, by=dimensions, since=moment)
     shares = ("error_share", "share_429", "after_retry_share", "fallback_share")
     chart = chart_of(table, f"shares by {by}", keys=dimensions, values=shares)
@@ -153,7 +156,7 @@ def wasted(
     Example: `hybrid costs wasted --since 24h`
     """
     moment = parse_moment(since)
-    with _store() as store:
+    with open_clickhouse() as store:
         table = questions.wasted(store, since=moment)
     chart = chart_of(
         table,
@@ -162,15 +165,6 @@ def wasted(
         values=("cost_usd", "upper_usd"),
     )
     show(table, form, chart=chart, plot=plot, png=png)
-
-
-@contextmanager
-def _store() -> Iterator[ClickHouse]:
-    store = ClickHouse(need_clickhouse(load_settings()))
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _dimensions(by: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from hybrid.commands.common import (
     Format,
     FormatOption,
     SinceOption,
+    confirm,
     parse_moment,
     print_table,
 )
@@ -201,11 +202,7 @@ def dlq_replay(
     typer.echo(f"{cost.count} dead letters, about {cost.tokens} input tokens, {usd}")
     if dry_run or not letters:
         return
-    if not yes:
-        if not sys.stdin.isatty():
-            message = "nothing was replayed: say --yes where nobody can be asked"
-            raise UsageError(message)
-        typer.confirm("Replay them?", abort=True)
+    confirm("Replay them?", yes=yes, otherwise="nothing was replayed")
     with Progress(console=_stderr(), transient=True) as progress:
         task = progress.add_task("replaying", total=len(letters))
         count = asyncio.run(

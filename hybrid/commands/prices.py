@@ -1,7 +1,7 @@
 """What models cost, and calls priced anew: `hybrid costs prices|reprice`."""
 
-import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -13,7 +13,14 @@ from rich.progress import Progress
 
 from agents.prices import Price, PriceBook, charge_of
 from agents.usage import Usage
-from hybrid.commands.common import Format, FormatOption, SinceOption, parse_moment, print_table
+from hybrid.commands.common import (
+    Format,
+    FormatOption,
+    SinceOption,
+    confirm,
+    parse_moment,
+    print_table,
+)
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
 from schemas.base import format_usd
@@ -28,6 +35,7 @@ __all__ = ["prices", "reprice"]
 #: Prices are told for so many tokens, and asked for so many, so that no prompt counts as long.
 TOLD_FOR = 1_000_000
 ASKED_FOR = 1_000
+UNCHANGED = "nothing was changed"
 MICRO_USD = Decimal("0.000001")
 CLASSES = ("input", "cached", "output", "reasoning")
 
@@ -97,11 +105,10 @@ def reprice(
     Example: `hybrid costs reprice --since 30d --dry-run`, and `--undo` to go back
     """
     moment, settings = parse_moment(since), need_clickhouse(load_settings())
-    store = ClickHouse(settings)
-    try:
+    with closing(ClickHouse(settings)) as store:
         migrate(store, Layout.of(settings))
         if undo_:
-            _confirm("Give calls their first price again?", yes=yes)
+            confirm("Give calls their first price again?", yes=yes, otherwise=UNCHANGED)
             typer.echo(f"{undo(store, since=moment)} calls have their first price again")
             return
         with Repricing(store) as repricing:
@@ -109,11 +116,9 @@ def reprice(
             _show(repricing, form)
             if dry_run or not repricing.calls:
                 return
-            _confirm("Store the new prices?", yes=yes)
+            confirm("Store the new prices?", yes=yes, otherwise=UNCHANGED)
             repricing.apply()
         typer.echo(f"{repricing.calls} calls priced anew; undo with --undo")
-    finally:
-        store.close()
 
 
 def _find(
@@ -143,12 +148,3 @@ def _show(repricing: Repricing, form: Format) -> None:
         rows.append((provider, model, found.calls, *shown))
     columns = ("provider", "model", "calls", "before_usd", "after_usd", "difference_usd")
     print_table(columns, rows, form)
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        message = "nothing was changed: say --yes where nobody can be asked"
-        raise UsageError(message)
-    typer.confirm(question, abort=True)

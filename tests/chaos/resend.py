@@ -39,9 +39,8 @@ class Resent:
 
 async def resend(settings: Settings, *, seed: int) -> Resent:
     """Insert the rows of every record of the recorder's topics again, shuffled."""
-    topics = settings.topics
     tables: dict[str, list[dict[str, Any]]] = {}
-    for topic in (topics.attempts, topics.results, topics.dead_letters, topics.events):
+    for topic in settings.topics.recorded:
         async for record in read_topic(settings, topic):
             table, row = rows_of(settings, record)
             tables.setdefault(table, []).append(row)
