@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.latency import PRODUCTION, measure
 from schemas.settings import Settings
-from streams.clickhouse import ClickHouse
+from streams.store.clickhouse import ClickHouse
 from tests.chaos.oracle import read_calls
 from tests.chaos.running import running_stack
 

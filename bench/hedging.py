@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hybrid.stack.process import free_port
-from streams.publish import open_producer
+from streams.publishing.intents import open_producer
 from tests.chaos.oracle import read_calls, read_outcomes
 from tests.chaos.running import RunningStack, running_stack
 from tests.chaos.traffic import intent

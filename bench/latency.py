@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from streams.publish import open_producer
-from streams.reading import read_topic
+from streams.kafka.reading import read_topic
+from streams.publishing.intents import open_producer
 from tests.chaos.running import RunningStack, running_stack
 from tests.chaos.traffic import intent
 

@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from schemas.events import LedgerRecord
 from schemas.settings import Settings
-from streams.kafka import producer
-from streams.ledger import Ledger
-from streams.records import OutRecord, start_record
+from streams.kafka.clients import producer
+from streams.lanes.ledger import Ledger
+from streams.messages.records import OutRecord, start_record
 from tests.chaos.running import RunningStack, running_stack
 
 SENT_AT_ONCE = 5_000

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from streams.kafka import producer
+from streams.kafka.clients import producer
 from tests.chaos.oracle import read_calls
 from tests.chaos.running import RunningStack, running_stack
 from tests.chaos.traffic import intent

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from agents.clock import SystemDice, uuid7
 from bench.reports import bytes_a_row
 from schemas.attempt import ProviderAttempt
-from streams.clickhouse import ClickHouse
-from streams.kafka import producer
+from streams.kafka.clients import producer
+from streams.store.clickhouse import ClickHouse
 from tests.chaos.running import RunningStack, running_stack
 
 SENT_AT_ONCE = 5_000

@@ -13,10 +13,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from schemas.alerting import AlertSpec
-from streams import costs
-from streams.clickhouse import ClickHouse
-from streams.reconcile import our_usage
-from streams.rules import RULES
+from streams.alerts.rules import RULES
+from streams.bill import costs
+from streams.bill.reconcile import our_usage
+from streams.store.clickhouse import ClickHouse
 from tests.chaos.running import running_stack
 
 FILL = """

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench.soak import resident_mb
 from schemas.events import DeferralState
 from schemas.outcome import RecordSource
-from streams.kafka import producer
-from streams.records import DEFERRAL_HEADER
+from streams.kafka.clients import producer
+from streams.messages.records import DEFERRAL_HEADER
 from tests.chaos.oracle import read_calls
 from tests.chaos.running import RunningStack, running_stack
 from tests.chaos.traffic import intent

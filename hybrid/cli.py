@@ -8,10 +8,10 @@ from rich.console import Console
 
 from hybrid.commands import costs, data, operate, stack
 from hybrid.errors import HybridError
-from streams.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
-from streams.kafka import BrokerUnavailableError
-from streams.migrations import MigrationError
-from streams.topics import TopicsError
+from streams.kafka.clients import BrokerUnavailableError
+from streams.kafka.topics import TopicsError
+from streams.store.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
+from streams.store.migrations import MigrationError
 
 __all__ = ["app", "main"]
 

@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from agents.overrides import overrides_of
+from agents.deciding.overrides import overrides_of
 from hybrid.errors import UsageError
 from hybrid.stack.state import running_stack
 from schemas.settings import Settings
-from streams.clickhouse import database_of
+from streams.store.clickhouse import database_of
 
 __all__ = ["load_settings", "need_clickhouse", "need_kafka"]
 

@@ -18,10 +18,10 @@ from hybrid.errors import HybridError
 from hybrid.stack.local import LocalStack, StackOptions
 from schemas.base import format_usd
 from schemas.settings import Settings
-from streams import costs
-from streams.clickhouse import ClickHouse
-from streams.publish import open_producer
-from streams.reading import read_topic
+from streams.bill import costs
+from streams.kafka.reading import read_topic
+from streams.publishing.intents import open_producer
+from streams.store.clickhouse import ClickHouse
 
 __all__ = ["run", "sample_intents"]
 

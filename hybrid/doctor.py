@@ -10,17 +10,17 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from agents.clock import SystemClock
-from agents.prices import PriceBook
-from agents.usage import NO_USAGE
+from agents.pricing.prices import PriceBook
+from agents.pricing.usage import NO_USAGE
 from hybrid.config import need_clickhouse, need_kafka
 from hybrid.errors import HybridError
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
-from streams.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
-from streams.kafka import BrokerUnavailableError, admin_client
-from streams.lag import recorder_lag
-from streams.migrations import load_migrations, pending
-from streams.topics import TopicsError, check_topics
+from streams.kafka.clients import BrokerUnavailableError, admin_client
+from streams.kafka.topics import TopicsError, check_topics
+from streams.recording.lag import recorder_lag
+from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
+from streams.store.migrations import load_migrations, pending
 
 __all__ = ["Check", "examine"]
 

@@ -7,11 +7,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from agents.health import HealthState
+from agents.capacity.breaker import HealthState
 from hybrid.errors import UsageError
-from streams.lane import LaneState
-from streams.recorder import Recorder
-from streams.worker import Worker
+from streams.lanes.lane import LaneState
+from streams.recording.recorder import Recorder
+from streams.worker.worker import Worker
 
 __all__ = ["RecorderMetrics", "WorkerMetrics", "serve_metrics"]
 

@@ -10,23 +10,23 @@ from decimal import Decimal
 from pathlib import Path
 
 from agents.clock import Clock, SystemClock, SystemDice
+from agents.executing.prompts import load_prompts
 from agents.log import Log
-from agents.prompts import load_prompts
-from agents.providers import Provider, Transport, azure_provider, openai_provider
+from agents.providers.adapters import Provider, Transport, azure_provider, openai_provider
 from hybrid.errors import HybridError, UsageError
 from hybrid.logs import build_log
 from hybrid.metrics import RecorderMetrics, WorkerMetrics, serve_metrics
 from hybrid.stack import clickhouse_gateway, simulator
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
-from streams.clickhouse import ClickHouseRefusedError
-from streams.instance import InstanceTakenError
-from streams.kafka import BrokerUnavailableError
-from streams.recorder import Recorder
-from streams.topics import TopicsError
-from streams.watch import watch
-from streams.webhook import Webhook
-from streams.worker import Worker, WorkerEndedError
+from streams.alerts.watch import watch
+from streams.alerts.webhook import Webhook
+from streams.kafka.clients import BrokerUnavailableError
+from streams.kafka.topics import TopicsError
+from streams.membership.single_instance import InstanceTakenError
+from streams.recording.recorder import Recorder
+from streams.store.clickhouse import ClickHouseRefusedError
+from streams.worker.worker import Worker, WorkerEndedError
 
 __all__ = ["build_providers", "run_clickhouse", "run_recorder", "run_simulator", "run_worker"]
 

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from agents.work import Task
+from agents.task import Task
 from schemas.attempt import ProviderAttempt
 from schemas.intent import WorkflowIntent
 from schemas.outcome import CostInfo, RecordSource, ResultMetadata, Timings, WorkflowResult
-from streams.records import Incoming
+from streams.messages.records import Incoming
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)

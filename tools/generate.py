@@ -10,8 +10,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from agents.failures import FACETS, Failure
-from agents.policy import (
+from agents.deciding.failures import FACETS, Failure
+from agents.deciding.policy import (
     Defer,
     Fallback,
     GiveUp,
@@ -96,7 +96,7 @@ def failures() -> str:
     lines = [
         "# What follows a failed call",
         "",
-        "Each cell is what `agents.policy.decide` answers with the default delays (retries 1, 2, 5 s;",
+        "Each cell is what `agents.deciding.policy.decide` answers with the default delays (retries 1, 2, 5 s;",
         "deferrals 10, 60, 600 s) and no jitter; up to 10 % jitter is added to a retry's wait.",
         "",
         "| failure | class | 1st call | 2nd | 3rd | 4th | no provider left | deferred 3 times already |",

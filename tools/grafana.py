@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.alerting import AlertSpec
-from streams.costs import UNCERTAIN
-from streams.rules import RULES
+from streams.alerts.rules import RULES
+from streams.bill.costs import UNCERTAIN
 
 __all__ = ["alert_rules", "dashboards"]
 

@@ -31,14 +31,14 @@ class Bug:
 BUGS = (
     Bug(
         "acknowledged out of order",
-        "streams/positions.py",
+        "streams/messages/offset_tracker.py",
         "offset = self._heap[0] if self._heap else self._next",
         "offset = self._next",
         "tests/unit/test_lanes.py",
     ),
     Bug(
         "ledger read before the producer starts",
-        "streams/committer.py",
+        "streams/lanes/committer.py",
         """        self._producer = await self._parts.broker.open_producer(self._lane)
         self._parts.spending.forget(self._lane)
         return await self._parts.broker.read_ledger(self._lane, self._ledger)
@@ -51,49 +51,49 @@ BUGS = (
     ),
     Bug(
         "transactional id of the worker, not the lane",
-        "streams/lane_broker.py",
+        "streams/lanes/broker.py",
         '{self._settings.hybrid_topic_prefix}.lane.{lane}"',
         '{self._settings.hybrid_topic_prefix}.worker"',
         "tests/integration/test_lane_broker.py",
     ),
     Bug(
         "started anew after fencing",
-        "streams/committer.py",
+        "streams/lanes/committer.py",
         "            except ProducerFenced:\n",
         "            except ZeroDivisionError:\n",
         "tests/model",
     ),
     Bug(
         "deferred and upstream records read uncommitted",
-        "streams/faust_app.py",
+        "streams/membership/faust_app.py",
         'isolation_level="read_committed"',
         'isolation_level="read_uncommitted"',
         "tests/integration/test_transactions.py",
     ),
     Bug(
         "sent again what was committed",
-        "streams/committer.py",
+        "streams/lanes/committer.py",
         "return [job for job in batch if job not in done]",
         "return batch",
         "tests/model",
     ),
     Bug(
         "a redelivery does not join what runs",
-        "streams/lane.py",
+        "streams/lanes/lane.py",
         "running = self._jobs.get(who.key)",
         "running = None",
         "tests/model",
     ),
     Bug(
         "a commit without markers is left hanging",
-        "streams/lane_broker.py",
+        "streams/lanes/broker.py",
         "            await client.begin_transaction()\n            for topic",
         "            return\n            for topic",
         "tests/integration/test_lane_broker.py",
     ),
     Bug(
         "starts are not counted",
-        "streams/lane.py",
+        "streams/lanes/lane.py",
         "        if starts >= MAX_STARTS:",
         "        if starts >= MAX_STARTS + 100:",
         "tests/faults/test_faults.py -k circulation",

@@ -22,10 +22,10 @@ from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.errors import HybridError, UsageError
 from hybrid.plots import Chart
 from schemas.base import format_usd
-from streams.costs import Table, daily
-from streams.forecast import TREND_DAYS, Trend, trend_of
-from streams.rebuild import rebuild as rebuild_record
-from streams.reconcile import BY, ExportError, compare, our_usage, read_export
+from streams.bill.costs import Table, daily
+from streams.bill.forecast import TREND_DAYS, Trend, trend_of
+from streams.bill.reconcile import BY, ExportError, compare, our_usage, read_export
+from streams.recording.rebuild import rebuild as rebuild_record
 
 __all__ = ["forecast", "rebuild", "reconcile"]
 

@@ -9,7 +9,7 @@ import typer
 from hybrid.commands.common import Format, console, print_table
 from hybrid.errors import UsageError
 from hybrid.plots import Chart, draw, write_png
-from streams.costs import TIMES, Table
+from streams.bill.costs import TIMES, Table
 
 __all__ = ["PlotOption", "PngOption", "chart_of", "show"]
 

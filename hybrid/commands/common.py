@@ -17,7 +17,7 @@ from rich.table import Table
 
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
-from streams.clickhouse import ClickHouse
+from streams.store.clickhouse import ClickHouse
 
 __all__ = [
     "Format",

@@ -16,7 +16,7 @@ from hybrid.commands.common import (
 )
 from hybrid.commands.prices import prices, reprice
 from hybrid.errors import UsageError
-from streams import costs as questions
+from streams.bill import costs as questions
 
 __all__ = ["register"]
 

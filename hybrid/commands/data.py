@@ -26,10 +26,10 @@ from schemas.base import format_usd
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
 from schemas.vocabulary import DeadLetterReason, ErrorClass
-from streams.publish import BadLine, publish_lines
-from streams.reading import read_topic
-from streams.replay import Selection, dead_letters, estimate
-from streams.replay import replay as replay_letters
+from streams.kafka.reading import read_topic
+from streams.publishing.dead_letters import Selection, dead_letters, estimate
+from streams.publishing.dead_letters import replay as replay_letters
+from streams.publishing.intents import BadLine, publish_lines
 
 __all__ = ["register"]
 

@@ -10,10 +10,10 @@ from hybrid.commands.common import Format, FormatOption, console, print_table
 from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
 from schemas.export import write_all
-from streams.clickhouse import ClickHouse
-from streams.migrations import Layout, load_migrations, placed
-from streams.migrations import migrate as apply_migrations
-from streams.topics import ensure_topics
+from streams.kafka.topics import ensure_topics
+from streams.store.clickhouse import ClickHouse
+from streams.store.migrations import Layout, load_migrations, placed
+from streams.store.migrations import migrate as apply_migrations
 
 __all__ = ["register"]
 

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from agents.prices import Price, PriceBook, charge_of
-from agents.usage import Usage
+from agents.pricing.prices import Price, PriceBook, charge_of
+from agents.pricing.usage import Usage
 from hybrid.commands.common import (
     Format,
     FormatOption,
@@ -26,9 +26,9 @@ from hybrid.errors import UsageError
 from schemas.base import format_usd
 from schemas.pricing import Tier
 from schemas.settings import Settings
-from streams.clickhouse import ClickHouse
-from streams.migrations import Layout, migrate
-from streams.repricing import Repricing, find_changes, undo
+from streams.bill.repricing import Repricing, find_changes, undo
+from streams.store.clickhouse import ClickHouse
+from streams.store.migrations import Layout, migrate
 
 __all__ = ["prices", "reprice"]
 

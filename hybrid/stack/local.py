@@ -23,9 +23,9 @@ from hybrid.errors import HybridError, UsageError
 from hybrid.stack import state
 from hybrid.stack.kafka import EmbeddedKafka
 from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
-from streams.clickhouse import ClickHouse
-from streams.migrations import Layout, migrate
-from streams.topics import ensure_topics
+from streams.kafka.topics import ensure_topics
+from streams.store.clickhouse import ClickHouse
+from streams.store.migrations import Layout, migrate
 
 __all__ = ["LocalStack", "StackOptions"]
 

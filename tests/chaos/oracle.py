@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from schemas.settings import Settings
-from streams import reconcile
-from streams.clickhouse import ClickHouse
-from streams.kafka import admin_client, consumer, partitions_of, started
-from streams.reading import read_topic
+from streams.bill import reconcile
+from streams.kafka.clients import admin_client, consumer, partitions_of, started
+from streams.kafka.reading import read_topic
+from streams.store.clickhouse import ClickHouse
 
 __all__ = [
     "Calls",

@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.settings import Settings
-from streams.publish import open_producer
-from streams.reading import read_topic
+from streams.kafka.reading import read_topic
+from streams.publishing.intents import open_producer
 from tests.chaos.oracle import Outcomes, read_calls, read_outcomes, settled_lag
 from tests.chaos.running import RunningStack, running_stack
 from tests.chaos.traffic import intent

@@ -5,7 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
 
-from streams.reconcile import Line
+from streams.bill.reconcile import Line
 from tests.chaos.injector import Fault
 from tests.chaos.oracle import Calls, Outcomes, Recorded
 from tests.chaos.resend import Resent

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.settings import Settings
-from streams.clickhouse import ClickHouse
-from streams.reading import read_topic
-from streams.recorder import rows_of
+from streams.kafka.reading import read_topic
+from streams.recording.recorder import rows_of
+from streams.store.clickhouse import ClickHouse
 
 __all__ = ["Resent", "resend"]
 

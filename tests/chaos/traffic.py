@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas.settings import Settings
-from streams.kafka import producer
-from streams.publish import open_producer
+from streams.kafka.clients import producer
+from streams.publishing.intents import open_producer
 
 __all__ = ["Published", "TrafficPlan", "intent", "publish"]
 

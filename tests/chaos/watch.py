@@ -10,7 +10,7 @@ from itertools import pairwise
 from aiokafka.partitioner import DefaultPartitioner
 
 from schemas.settings import Settings
-from streams.reading import read_topic
+from streams.kafka.reading import read_topic
 
 __all__ = ["OutcomeWatch"]
 

@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 
 from agents.clock import SystemClock
-from agents.prices import PriceBook
-from agents.providers import ChatRequest, Transport, azure_provider, openai_provider
-from agents.replies import ChatReply
-from agents.usage import Usage
+from agents.pricing.prices import PriceBook
+from agents.pricing.usage import Usage
+from agents.providers.adapters import ChatRequest, Transport, azure_provider, openai_provider
+from agents.providers.replies import ChatReply
 from schemas.vocabulary import UsageSource
 from tests.builders import NOW
 

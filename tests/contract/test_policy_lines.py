@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from agents.budgets import Spending
-from agents.cache import AnswerCache
-from agents.capacity import Capacity
+from agents.capacity.breaker import HealthPolicy
+from agents.capacity.limiter import ProviderLimits
+from agents.capacity.turns import Capacity
 from agents.clock import ManualClock, SystemDice
-from agents.executor import Executor
-from agents.health import HealthPolicy
-from agents.hedging import HedgePolicy
-from agents.limits import ProviderLimits
+from agents.deciding.budgets import Spending
+from agents.deciding.cache import AnswerCache
+from agents.deciding.hedging import HedgePolicy
+from agents.deciding.policy import Override, RetryPolicy
+from agents.deciding.routes import Router
+from agents.executing.executor import Executor
+from agents.executing.prompts import load_prompts
 from agents.log import silent
-from agents.policy import Override, RetryPolicy
-from agents.prices import PriceBook
-from agents.prompts import load_prompts
-from agents.providers import azure_provider, openai_provider
-from agents.routes import Router
-from agents.work import Completed, Deferred, Failed, Outcome
+from agents.pricing.prices import PriceBook
+from agents.providers.adapters import azure_provider, openai_provider
+from agents.task import Completed, Deferred, Failed, Outcome
 from hybrid.stack import simulator
 from hybrid.stack.process import free_port
 from schemas.attempt import ProviderAttempt

@@ -6,22 +6,22 @@ from decimal import Decimal
 import pytest
 
 from agents.clock import SystemClock
-from agents.errors import (
-    AzureExecutionError,
-    AzureExecutionTimeoutError,
-    ExecutionError,
-    OpenAIExecutionError,
-    OpenAIExecutionTimeoutError,
-)
-from agents.prices import PriceBook
-from agents.providers import (
+from agents.pricing.prices import PriceBook
+from agents.providers.adapters import (
     ChatRequest,
     SdkProvider,
     Transport,
     azure_provider,
     openai_provider,
 )
-from agents.replies import ChatReply
+from agents.providers.errors import (
+    AzureExecutionError,
+    AzureExecutionTimeoutError,
+    ExecutionError,
+    OpenAIExecutionError,
+    OpenAIExecutionTimeoutError,
+)
+from agents.providers.replies import ChatReply
 from hybrid.stack import simulator
 from hybrid.stack.process import free_port
 from schemas.intent import TraceContext

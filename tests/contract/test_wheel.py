@@ -23,7 +23,7 @@ def test_the_wheel_holds_prompts_migrations_and_locks(tmp_path: Path) -> None:
         "agents/templates/default.txt",
         "schemas/migrations/0001_tables.up.sql",
         "hybrid/stack/kafka-jars.lock",
-        "streams/lane.py",
+        "streams/lanes/lane.py",
     ):
         assert wanted in names
     assert not any(name.startswith("tests/") for name in names)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from streams.publish import open_producer
-from streams.reading import read_topic
+from streams.kafka.reading import read_topic
+from streams.publishing.intents import open_producer
 from tests.chaos.harness import Plan, run
 from tests.chaos.oracle import read_calls, read_outcomes
 from tests.chaos.running import RunningStack, running_stack

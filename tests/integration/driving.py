@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from streams.publish import open_producer
+from streams.publishing.intents import open_producer
 from tests.chaos.oracle import Outcomes, read_calls, read_outcomes
 from tests.chaos.running import RunningStack
 

@@ -23,15 +23,15 @@ from schemas.events import Alert
 from schemas.rows import attempt_row, result_row
 from schemas.settings import Settings
 from schemas.vocabulary import AlertName, AttemptOutcome, AttemptStatus, UsageSource
-from streams.alerts import Alerts
-from streams.clickhouse import ClickHouse
-from streams.kafka import producer
-from streams.migrations import migrate
-from streams.reading import read_topic
-from streams.records import OutRecord
-from streams.topics import ensure_topics
-from streams.watch import Watch, watch
-from streams.webhook import Webhook, signature
+from streams.alerts.raising import Alerts
+from streams.alerts.watch import Watch, watch
+from streams.alerts.webhook import Webhook, signature
+from streams.kafka.clients import producer
+from streams.kafka.reading import read_topic
+from streams.kafka.topics import ensure_topics
+from streams.messages.records import OutRecord
+from streams.store.clickhouse import ClickHouse
+from streams.store.migrations import migrate
 from tests.builders import NOW, a_result, a_task
 from tests.chaos.running import RunningStack
 from tests.integration.test_rows import an_attempt

@@ -7,8 +7,8 @@ import pytest
 
 from schemas.rows import attempt_row
 from schemas.vocabulary import AttemptStatus
-from streams.clickhouse import ClickHouse, ClickHouseRefusedError
-from streams.migrations import (
+from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError
+from streams.store.migrations import (
     Layout,
     MigrationError,
     load_migrations,

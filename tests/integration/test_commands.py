@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from hybrid.cli import app
 from hybrid.stack.process import free_port
-from streams.topics import check_topics
+from streams.kafka.topics import check_topics
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hybrid.stack.process import free_port
-from streams.reading import read_topic
+from streams.kafka.reading import read_topic
 from tests.chaos.running import RunningStack, running_stack
 from tests.integration.driving import Case, eventually
 

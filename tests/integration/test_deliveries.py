@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from streams.reading import read_topic
+from streams.kafka.reading import read_topic
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
 

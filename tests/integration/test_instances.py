@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hybrid.stack.process import hybrid_command
-from streams.instance import this_process
+from streams.membership.single_instance import this_process
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
 

@@ -9,9 +9,9 @@ from aiokafka.errors import ProducerFenced
 
 from schemas.events import LedgerRecord
 from schemas.settings import Settings
-from streams.lane_broker import KafkaLaneBroker, LaneProducer
-from streams.ledger import Ledger
-from streams.topics import ensure_topics
+from streams.kafka.topics import ensure_topics
+from streams.lanes.broker import KafkaLaneBroker, LaneProducer
+from streams.lanes.ledger import Ledger
 from tests.chaos.running import RunningStack
 
 pytestmark = pytest.mark.integration

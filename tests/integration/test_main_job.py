@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.export import json_schema
-from streams.clickhouse import ClickHouse
+from streams.store.clickhouse import ClickHouse
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
 
@@ -215,7 +215,7 @@ def test_poison_becomes_a_dead_letter_with_the_exact_bytes(case: Case, name: str
 def _letter_of(case: Case, key: str) -> dict[str, Any] | None:
     import asyncio
 
-    from streams.reading import read_topic
+    from streams.kafka.reading import read_topic
 
     async def find() -> dict[str, Any] | None:
         settings = case.stack.settings

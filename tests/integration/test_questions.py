@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from schemas.events import WorkflowEvent
 from schemas.rows import attempt_row, event_row, result_row
 from schemas.vocabulary import AttemptOutcome, EventName, UsageSource
-from streams.clickhouse import ClickHouse
-from streams.migrations import migrate
+from streams.store.clickhouse import ClickHouse
+from streams.store.migrations import migrate
 from tests.builders import a_result, a_task
 from tests.chaos.running import RunningStack
 from tests.integration.test_rows import an_attempt

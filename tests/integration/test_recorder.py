@@ -20,11 +20,11 @@ from agents.clock import SystemClock
 from schemas.attempt import ProviderAttempt
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
-from streams.clickhouse import ClickHouse
-from streams.kafka import producer
-from streams.migrations import migrate
-from streams.recorder import Recorder
-from streams.topics import ensure_topics
+from streams.kafka.clients import producer
+from streams.kafka.topics import ensure_topics
+from streams.recording.recorder import Recorder
+from streams.store.clickhouse import ClickHouse
+from streams.store.migrations import migrate
 from tests.chaos.running import RunningStack
 from tests.integration.test_commands import hybrid
 from tests.integration.test_rows import an_attempt

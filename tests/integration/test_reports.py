@@ -14,9 +14,9 @@ from pydantic import SecretStr
 from schemas.attempt import ProviderAttempt
 from schemas.rows import attempt_row, result_row
 from schemas.vocabulary import AttemptOutcome, AttemptStatus
-from streams import costs
-from streams.clickhouse import ClickHouse
-from streams.migrations import migrate
+from streams.bill import costs
+from streams.store.clickhouse import ClickHouse
+from streams.store.migrations import migrate
 from tests.builders import NOW, a_result, a_task
 from tests.chaos.running import RunningStack
 from tests.integration.test_commands import hybrid

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from schemas.attempt import ProviderAttempt
 from schemas.rows import attempt_row
-from streams.clickhouse import ClickHouse
-from streams.migrations import migrate
+from streams.store.clickhouse import ClickHouse
+from streams.store.migrations import migrate
 from tests.builders import NOW
 from tests.chaos.running import RunningStack
 from tests.integration.test_commands import hybrid

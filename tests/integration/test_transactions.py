@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from streams.kafka import producer
+from streams.kafka.clients import producer
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from streams.publish import open_producer
+from streams.publishing.intents import open_producer
 from tests.chaos.oracle import read_lag
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually

@@ -17,18 +17,18 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from agents.budgets import Spending
 from agents.clock import ManualClock, SystemDice
+from agents.deciding.budgets import Spending
 from agents.log import silent
-from agents.work import Completed, Task
+from agents.task import Completed, Task
 from schemas.attempt import ProviderAttempt
 from schemas.settings import Settings
 from streams.failpoints import FailPoints
-from streams.jobs import Delivery, LaneParts
-from streams.lane import Lane, LaneState
-from streams.ledger import Ledger
-from streams.positions import Position
-from streams.records import OutRecord
+from streams.lanes.job import Delivery, LaneParts
+from streams.lanes.lane import Lane, LaneState
+from streams.lanes.ledger import Ledger
+from streams.messages.offset_tracker import Position
+from streams.messages.records import OutRecord
 from tests.builders import NOW, NOW_MS, a_result, an_attempt, an_incoming
 
 SETTINGS = Settings()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.budgets import Spending
-from agents.cache import AnswerCache, request_key, time_to_live_s
+from agents.deciding.budgets import Spending
+from agents.deciding.cache import AnswerCache, request_key, time_to_live_s
 from schemas.budgets import BudgetSpec, SpendRecord
 from schemas.events import CachedAnswer
 from tests.builders import an_intent

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from agents.capacity import Capacity, HealthChange
+from agents.capacity.breaker import Health, HealthPolicy, HealthState
+from agents.capacity.limiter import Limiter, ProviderLimits, rest_asked_for
+from agents.capacity.turns import Capacity, HealthChange
 from agents.clock import ManualClock
-from agents.failures import Failure
-from agents.health import Health, HealthPolicy, HealthState
-from agents.limits import Limiter, ProviderLimits, rest_asked_for
-from agents.work import Completed, Failed
+from agents.deciding.failures import Failure
+from agents.task import Completed, Failed
 from schemas.vocabulary import DeadLetterReason, ErrorClass, FailureKind
-from streams.halt import DeadLetterBreaker
-from streams.lineup import Lineup
+from streams.worker.dead_letter_breaker import DeadLetterBreaker
+from streams.worker.fair_queue import Lineup
 from tests.builders import NOW, a_result, a_task, an_attempt
 
 POLICY = HealthPolicy()

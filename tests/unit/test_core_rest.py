@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from agents.failures import Failure, parse_retry_after
-from agents.health import Health, HealthPolicy, HealthState
-from agents.hedging import HedgePolicy, Hedger
-from agents.overrides import overrides_of
-from agents.policy import (
+from agents.capacity.breaker import Health, HealthPolicy, HealthState
+from agents.deciding.failures import Failure, parse_retry_after
+from agents.deciding.hedging import HedgePolicy, Hedger
+from agents.deciding.overrides import overrides_of
+from agents.deciding.policy import (
     Defer,
     Fallback,
     GiveUp,
@@ -22,11 +22,11 @@ from agents.policy import (
     choose,
     decide,
 )
-from agents.prices import DEFAULT_OUTPUT_TOKENS, PriceBook
-from agents.routes import Router
-from agents.structured import AnswerError, check_schema, parse_answer
-from agents.usage import Usage
-from agents.work import Completed
+from agents.deciding.routes import Router
+from agents.deciding.structured import AnswerError, check_schema, parse_answer
+from agents.pricing.prices import DEFAULT_OUTPUT_TOKENS, PriceBook
+from agents.pricing.usage import Usage
+from agents.task import Completed
 from schemas.budgets import SpendRecord
 from schemas.events import CachedAnswer, DeferralState
 from schemas.outcome import RecordSource
@@ -34,10 +34,10 @@ from schemas.providers import RouteSpec
 from schemas.settings import Settings
 from schemas.topics import Topics
 from schemas.vocabulary import DeadLetterReason, FailureKind, Priority
-from streams.halt import DeadLetterBreaker
-from streams.identify import NO_OUTLINE, deferral_of, outline
-from streams.lineup import Lineup
-from streams.records import DEFERRAL_HEADER, header, outcome_records, spend_record
+from streams.messages.identity import NO_OUTLINE, deferral_of, outline
+from streams.messages.records import DEFERRAL_HEADER, header, outcome_records, spend_record
+from streams.worker.dead_letter_breaker import DeadLetterBreaker
+from streams.worker.fair_queue import Lineup
 from tests.builders import NOW, NOW_MS, a_result, a_task, an_attempt, an_incoming, an_intent
 from tests.unit.test_capacity import Item, a_failed, end
 from tests.unit.test_policy import a_situation
@@ -260,7 +260,7 @@ def test_what_is_no_intent_has_no_outline_and_raises_nothing(value: bytes | None
 
 
 def test_a_result_that_is_to_be_delivered_and_cached_says_so() -> None:
-    from streams.identify import identify
+    from streams.messages.identity import identify
 
     intent = an_intent(intent_id="i-1", send_to_onlyfans=True, recipient_id="r-1")
     incoming = an_incoming(intent.to_json())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.failures import (
+from agents.deciding.failures import (
     FACETS,
     MAX_RETRY_AFTER_MS,
     HttpAnswer,

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from streams.forecast import trend_of
+from streams.bill.forecast import trend_of
 
 TODAY = date(2026, 1, 28)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from streams.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
-from streams.inserting import ENOUGH, insert_rows
+from streams.store.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
+from streams.store.inserting import ENOUGH, insert_rows
 
 PARSE, NEW, PARTS = 27, 3_999, 252
 

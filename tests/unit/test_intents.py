@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.prompts import load_prompts, render
-from agents.routes import Router
+from agents.deciding.routes import Router
+from agents.executing.prompts import load_prompts, render
 from schemas.codec import InvalidIntentError, PoisonError, decode_intent, derive_intent_id
 from schemas.intent import WorkflowIntent
-from streams.identify import identify
+from streams.messages.identity import identify
 from tests.builders import an_incoming, an_intent
 
 BOTH = Router({"openai": "openai", "azure": "azure"})

@@ -7,10 +7,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from schemas.events import LedgerRecord
 from schemas.topics import Topics
 from schemas.vocabulary import WorkflowStatus
-from streams.assignor import share_out
-from streams.ledger import Ledger
-from streams.positions import Position
-from streams.records import start_record
+from streams.lanes.ledger import Ledger
+from streams.membership.lane_assignor import share_out
+from streams.messages.offset_tracker import Position
+from streams.messages.records import start_record
 
 
 class PositionMachine(RuleBasedStateMachine):

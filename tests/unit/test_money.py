@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from agents.attempts import prompt_bytes
-from agents.prices import NO_TIER, Charge, Price, PriceBook, charge_of, recalled_charge
-from agents.tokens import count_messages, counter_of
-from agents.usage import Usage, estimated_usage, read_usage
+from agents.executing.attempts import prompt_bytes
+from agents.pricing.prices import NO_TIER, Charge, Price, PriceBook, charge_of, recalled_charge
+from agents.pricing.tokens import count_messages, counter_of
+from agents.pricing.usage import Usage, estimated_usage, read_usage
 from schemas.base import format_usd
 from schemas.pricing import PriceSpec
 from schemas.vocabulary import UsageSource

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.pacing import Pace, PacedQueue
+from streams.deliveries.pacing import Pace, PacedQueue
 
 PACE = Pace(spacing_s=45, per_minute=3, per_hour=20)
 

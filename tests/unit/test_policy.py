@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.failures import Failure
-from agents.policy import (
+from agents.deciding.failures import Failure
+from agents.deciding.policy import (
     Defer,
     Fallback,
     GiveUp,

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from streams.reconcile import ExportError, Line, Usage, compare, read_export
+from streams.bill.reconcile import ExportError, Line, Usage, compare, read_export
 
 DAY = date(2026, 1, 31)
 CSV = "date,model,num_model_requests,input_tokens,output_tokens,cost\n2026-01-31,m,2,10,5,$1.50\n"

@@ -4,13 +4,13 @@ import base64
 import json
 from typing import Any
 
-from agents.work import Deferred, Failed
+from agents.task import Deferred, Failed
 from schemas.events import DeferralState
 from schemas.settings import Settings
 from schemas.topics import Topics
 from schemas.vocabulary import DeadLetterReason, ErrorClass
-from streams.identify import deferral_of, identify
-from streams.records import Decided, Incoming, outcome_records
+from streams.messages.identity import deferral_of, identify
+from streams.messages.records import Decided, Incoming, outcome_records
 from tests.builders import NOW, NOW_MS, an_incoming, an_intent
 
 TOPICS = Topics("workflow", (10.0, 60.0), 86_400)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from schemas.settings import Settings
-from streams.topics import TopicReport, TopicsError, require_usable
+from streams.kafka.topics import TopicReport, TopicsError, require_usable
 
 SETTINGS = Settings()
 TOPICS = SETTINGS.topics

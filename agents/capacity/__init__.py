@@ -1,0 +1,1 @@
+"""What providers can take now: breakers, limits, turns; pure."""

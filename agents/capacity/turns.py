@@ -1,0 +1,123 @@
+"""What each provider can take now: its health and its pace, as one worker sees them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from agents.capacity.breaker import Health, HealthPolicy, HealthState
+from agents.capacity.limiter import Limiter, ProviderLimits
+from agents.clock import Clock
+from agents.deciding.failures import Failure
+from schemas.vocabulary import FailureKind
+
+__all__ = ["Capacity", "HealthChange", "Turn"]
+
+#: A provider with all its calls in flight is looked at again after this long.
+FULL_WAIT_S = 0.1
+#: Jobs for a provider beyond what it can take soon wait in the intake, not in a slot.
+SOON_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChange:
+    """A provider's breaker has moved."""
+
+    provider: str
+    before: HealthState
+    after: HealthState
+    cause: FailureKind | None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The right to one call."""
+
+    provider: str
+    tokens: int
+    probe: bool
+
+
+class Capacity:
+    """One for each worker, asked by the executor before a call and by the intake before a job."""
+
+    def __init__(
+        self,
+        limits: Mapping[str, ProviderLimits],
+        policy: HealthPolicy,
+        *,
+        clock: Clock,
+        on_change: Callable[[HealthChange], None] = lambda _change: None,
+    ) -> None:
+        """Begin with every provider healthy and the whole of its limits."""
+        self._health = {name: Health(policy) for name in limits}
+        self._limiters = {name: Limiter(limit) for name, limit in limits.items()}
+        self._clock = clock
+        self._on_change = on_change
+
+    def set_share(self, share: float) -> None:
+        """Take this part of all limits from now on (lanes owned / lanes)."""
+        for limiter in self._limiters.values():
+            limiter.set_share(max(share, 1e-6))
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self._health)
+
+    def state(self, name: str) -> HealthState:
+        """Where a provider's breaker stands."""
+        return self._health[name].state
+
+    def in_flight(self, name: str) -> int:
+        """Count a provider's calls in flight."""
+        return self._limiters[name].in_flight
+
+    def wait_s(self, name: str, *, urgent: bool = False) -> float:
+        """Seconds until a provider may be called, as far as is known; 0 = now."""
+        now, limiter = self._clock.monotonic(), self._limiters[name]
+        full = FULL_WAIT_S if limiter.full(urgent=urgent) else 0.0
+        return max(self._health[name].wait_s(now), limiter.wait_s(now), full)
+
+    def room(self, name: str) -> float:
+        """How many jobs that begin with a provider make sense at the same time."""
+        if not self._health[name].available:
+            return 1
+        limiter = self._limiters[name]
+        soon = limiter.calls_within(SOON_S)
+        return max(1.0, min(limiter.capacity * 1.5, soon + limiter.in_flight))
+
+    def take(self, name: str, tokens: int) -> Turn:
+        """Start a call of about so many tokens; its end must be told by `end` or `cancel`."""
+        now = self._clock.monotonic()
+        before = self._health[name].state
+        probe = self._health[name].begin(now)
+        self._limiters[name].reserve(now, tokens)
+        self._tell(name, before)
+        return Turn(name, tokens, probe)
+
+    def end(self, turn: Turn, failure: Failure | None, *, tokens: int, rest_s: float = 0.0) -> None:
+        """Note how a call ended, what it used, and how long the provider asked to be left alone."""
+        now = self._clock.monotonic()
+        health, limiter = self._health[turn.provider], self._limiters[turn.provider]
+        before, kind = health.state, failure.kind if failure else None
+        asked = failure.retry_after_ms if failure else None
+        health.end(
+            now, kind, probe=turn.probe, retry_after_s=None if asked is None else asked / 1000
+        )
+        limiter.settle(turn.tokens, tokens)
+        if rest_s:
+            health.rest(now, rest_s)
+        if kind is FailureKind.RATE_LIMIT:
+            limiter.throttled(now)
+        elif kind is None:
+            limiter.answered(now)
+        self._tell(turn.provider, before)
+
+    def cancel(self, turn: Turn) -> None:
+        """Note a call that was not made, or cancelled."""
+        self._health[turn.provider].cancel(probe=turn.probe)
+        self._limiters[turn.provider].settle(turn.tokens, 0)
+
+    def _tell(self, name: str, before: HealthState) -> None:
+        health = self._health[name]
+        if health.state is not before:
+            self._on_change(HealthChange(name, before, health.state, health.cause))

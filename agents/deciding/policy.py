@@ -1,0 +1,313 @@
+"""Which call comes next, and what follows a failed one; pure: time and chance are arguments.
+
+The table of this policy is generated into `docs/failures.md` from `decide` itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import assert_never
+
+from agents.deciding.failures import Failure
+from schemas.vocabulary import DeadLetterReason, FailureKind
+
+__all__ = [
+    "Decision",
+    "Defer",
+    "Fallback",
+    "GiveUp",
+    "Go",
+    "Limits",
+    "Override",
+    "Retry",
+    "RetryPolicy",
+    "Situation",
+    "Step",
+    "Wait",
+    "choose",
+    "decide",
+    "may_call",
+    "rung",
+]
+
+#: Failures that pass by themselves or by an operator's hand: an intent never dies of them.
+PATIENT = frozenset(
+    {
+        FailureKind.RATE_LIMIT,
+        FailureKind.QUOTA,
+        FailureKind.AUTH,
+        FailureKind.DEPLOYMENT_NOT_FOUND,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A user's own line of the table: another provider, or a deferral."""
+
+    provider: str | None = None
+    defer_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """The numbers of the policy; delays in seconds."""
+
+    retry_delays: tuple[float, ...] = (1.0, 2.0, 5.0)
+    defer_delays: tuple[float, ...] = (10.0, 60.0, 600.0)
+    jitter: float = 0.10
+    #: A provider's Retry-After up to this is waited for in the process.
+    inline_wait_s: float = 5.0
+    #: Tries of one provider after an answer that was not what was asked for.
+    repair_tries: int = 1
+    #: Refusals of the request itself after which another provider may still be asked.
+    fallback_on: frozenset[FailureKind] = frozenset()
+    #: (provider, failure) → what follows at once, in place of the table.
+    overrides: Mapping[tuple[str, FailureKind], Override] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the intent itself allows."""
+
+    deadline_at_ms: int | None = None
+    max_cost_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where an execution stands after a failed call."""
+
+    providers: tuple[str, ...]
+    position: int
+    calls_here: int
+    now_ms: int
+    limits: Limits
+    spent_usd: Decimal
+    deferrals: int = 0
+    repairs_here: int = 0
+    earlier: tuple[FailureKind, ...] = ()
+    #: Seconds until each provider can be called (breaker, rest, pace); empty = all of them now.
+    waits_s: tuple[float, ...] = ()
+    #: Which providers do not answer anybody, in this worker's eyes; empty = none.
+    out: tuple[bool, ...] = ()
+    #: Seconds already waited for this provider's turn.
+    waited_s: float = 0.0
+
+    def wait_s(self, position: int) -> float:
+        """Seconds until a provider can be called."""
+        return self.waits_s[position] if self.waits_s else 0.0
+
+    def is_out(self, position: int) -> bool:
+        """Whether a provider does not answer anybody."""
+        return bool(self.out) and self.out[position]
+
+    @property
+    def outage(self) -> bool:
+        """Whether a provider that was tried does not answer others either."""
+        return any(self.out[: self.position + 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Call the same provider again after a wait."""
+
+    delay_s: float
+    repair: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Go on to the next provider at once."""
+
+    position: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Put the intent aside on a delayed-retry topic."""
+
+    topic_index: int
+    delay_s: float
+    not_before_ms: int
+    reason: str
+    #: Whether providers had their chance; waiting for one that is away does not use up an intent.
+    counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Call the provider now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Look again after a short wait for the provider's turn."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """End the intent with a dead letter."""
+
+    reason: DeadLetterReason
+
+
+Decision = Retry | Fallback | Defer | GiveUp
+Step = Go | Wait | Fallback | Defer | GiveUp
+
+
+def may_call(limits: Limits, *, now_ms: int, spent_usd: Decimal) -> GiveUp | None:
+    """Say whether the intent's own limits still allow a call."""
+    if limits.deadline_at_ms is not None and now_ms >= limits.deadline_at_ms:
+        return GiveUp(DeadLetterReason.DEADLINE)
+    if limits.max_cost_usd is not None and spent_usd >= limits.max_cost_usd:
+        return GiveUp(DeadLetterReason.BUDGET)
+    return None
+
+
+def choose(policy: RetryPolicy, situation: Situation) -> Step:
+    """Decide before a call: go, wait a little, turn to a provider that is free, or come again."""
+    refused = may_call(situation.limits, now_ms=situation.now_ms, spent_usd=situation.spent_usd)
+    if refused is not None:
+        return refused
+    wait = situation.wait_s(situation.position)
+    if wait <= 0:
+        return Go()
+    later = _first_free(situation, within_s=0.0)
+    if later is not None and situation.is_out(situation.position):
+        return Fallback(later, "unavailable")
+    if wait <= policy.inline_wait_s - situation.waited_s or (
+        later is None and wait <= policy.inline_wait_s
+    ):
+        return Wait(wait)
+    if later is None:
+        later = _first_free(situation, within_s=policy.inline_wait_s)
+    if later is not None:
+        return Fallback(later, "unavailable")
+    # For the shortest time there is: the intake holds it back until a provider can be called.
+    return _defer(policy, situation, policy.defer_delays[0], reason="unavailable", counted=False)
+
+
+def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice: float) -> Decision:
+    """Decide what follows a failed call; `dice` is a fraction in [0, 1) for the jitter."""
+    refused = may_call(situation.limits, now_ms=situation.now_ms, spent_usd=situation.spent_usd)
+    if refused is not None:
+        return refused
+    wanted = _overridden(policy, situation, failure)
+    if wanted is not None:
+        return wanted
+    match failure.kind:
+        case FailureKind.BAD_REQUEST | FailureKind.CONTEXT_LENGTH | FailureKind.CONTENT_FILTER:
+            later = _first_free(situation, within_s=policy.inline_wait_s)
+            if failure.kind in policy.fallback_on and later is not None:
+                return Fallback(later, failure.kind.value)
+            return GiveUp(DeadLetterReason.REJECTED)
+        case FailureKind.BAD_OUTPUT:
+            if situation.repairs_here < policy.repair_tries:
+                return Retry(0.0, repair=True)
+        case FailureKind.TIMEOUT | FailureKind.CONNECTION | FailureKind.SERVER_ERROR:
+            retry = _retry(policy, situation, failure, dice)
+            if retry is not None:
+                return retry
+        case FailureKind.RATE_LIMIT:
+            retry = _retry(policy, situation, failure, dice)
+            if retry is not None:
+                return retry
+        case FailureKind.QUOTA | FailureKind.AUTH | FailureKind.DEPLOYMENT_NOT_FOUND:
+            pass
+        case _:
+            assert_never(failure.kind)
+    return _next(policy, situation, failure)
+
+
+def _overridden(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decision | None:
+    """Apply the user's own line of the table; None where there is none, or it cannot be done."""
+    override = policy.overrides.get((situation.providers[situation.position], failure.kind))
+    if override is None:
+        return None
+    if override.defer_s is not None:
+        wanted = max(override.defer_s, (failure.retry_after_ms or 0) / 1000)
+        return _defer(policy, situation, wanted, reason=failure.kind.value)
+    for position in range(situation.position + 1, len(situation.providers)):
+        free = situation.wait_s(position) <= policy.inline_wait_s
+        if situation.providers[position] == override.provider and free:
+            return Fallback(position, failure.kind.value)
+    return None
+
+
+def _retry(
+    policy: RetryPolicy, situation: Situation, failure: Failure, dice: float
+) -> Retry | None:
+    """Give the wait before the next call on the same provider, or None when there is none."""
+    retries_made = situation.calls_here - 1
+    if retries_made >= len(policy.retry_delays):
+        return None
+    wait = policy.retry_delays[retries_made]
+    if failure.retry_after_ms is not None:
+        asked = failure.retry_after_ms / 1000
+        if asked > policy.inline_wait_s:
+            return None
+        # The provider's word replaces our guess for a rate limit; for the rest it is a minimum.
+        wait = asked if failure.kind is FailureKind.RATE_LIMIT else max(wait, asked)
+    wait *= 1 + policy.jitter * dice
+    if situation.wait_s(situation.position) > max(wait, policy.inline_wait_s):
+        return None  # its breaker has opened, or it asked for a longer rest, in another call
+    deadline = situation.limits.deadline_at_ms
+    if deadline is not None and situation.now_ms + wait * 1000 >= deadline:
+        return None
+    return Retry(wait)
+
+
+def _next(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decision:
+    """Leave this provider: to the next one, to later, or to the end."""
+    later = _first_free(situation, within_s=policy.inline_wait_s)
+    if later is not None:
+        return Fallback(later, failure.kind.value)
+    kinds = {*situation.earlier, failure.kind}
+    patient = bool(kinds & PATIENT) or situation.outage
+    if kinds <= {FailureKind.BAD_OUTPUT}:
+        return GiveUp(DeadLetterReason.EXHAUSTED)
+    if not patient and situation.deferrals >= len(policy.defer_delays):
+        return GiveUp(DeadLetterReason.EXHAUSTED)
+    ladder = policy.defer_delays[min(situation.deferrals, len(policy.defer_delays) - 1)]
+    wanted = max(ladder, (failure.retry_after_ms or 0) / 1000)
+    if situation.outage:
+        # The intake holds it back until a provider answers; a long ladder would only delay it.
+        wanted = max(policy.defer_delays[0], (failure.retry_after_ms or 0) / 1000)
+    return _defer(policy, situation, wanted, reason=failure.kind.value)
+
+
+def _first_free(situation: Situation, *, within_s: float) -> int | None:
+    """Give the next provider, in order, that can be called within a time; None = none."""
+    for position in range(situation.position + 1, len(situation.providers)):
+        if situation.wait_s(position) <= within_s:
+            return position
+    return None
+
+
+def _defer(
+    policy: RetryPolicy,
+    situation: Situation,
+    wanted_s: float,
+    *,
+    reason: str,
+    counted: bool = True,
+) -> Defer | GiveUp:
+    """Put aside for at least so long, unless the intent's deadline comes before."""
+    index, delay = rung(policy, wanted_s)
+    deadline = situation.limits.deadline_at_ms
+    if deadline is not None and situation.now_ms + wanted_s * 1000 >= deadline:
+        return GiveUp(DeadLetterReason.DEADLINE)
+    not_before = situation.now_ms + int(wanted_s * 1000)
+    return Defer(index, delay, not_before, reason, counted=counted)
+
+
+def rung(policy: RetryPolicy, wanted_s: float) -> tuple[int, float]:
+    """Choose the deferred topic for a wait: the shortest that is long enough, else the longest."""
+    for index, delay in enumerate(policy.defer_delays):
+        if delay >= wanted_s:
+            return index, delay
+    return len(policy.defer_delays) - 1, policy.defer_delays[-1]

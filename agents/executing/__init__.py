@@ -1,0 +1,1 @@
+"""Bringing one intent to its outcome."""

@@ -1,0 +1,322 @@
+"""The running account of one execution: where it stands, what it spent, where its time went."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from agents.deciding.failures import Failure
+from agents.deciding.policy import Limits, Situation
+from agents.pricing.usage import Usage
+from agents.providers.replies import ChatReply
+from agents.task import Task
+from schemas.attempt import ProviderAttempt
+from schemas.events import CachedAnswer, DeferralState
+from schemas.outcome import (
+    AttemptSummary,
+    AzureExecutionResult,
+    CostInfo,
+    FallbackStep,
+    OpenAIExecutionResult,
+    ResultMetadata,
+    Timings,
+    WorkflowResult,
+)
+from schemas.vocabulary import AttemptOutcome, FailureKind, UsageSource
+
+__all__ = ["Execution"]
+
+#: A dead letter lists this many calls at most; ClickHouse holds them all.
+MAX_SUMMARIES = 20
+
+RESULT_CLASSES: dict[str, type[WorkflowResult]] = {
+    "openai": OpenAIExecutionResult,
+    "azure": AzureExecutionResult,
+}
+
+
+@dataclass
+class Execution:
+    """Mutable while it runs; everything that leaves it is a frozen message."""
+
+    task: Task
+    began: datetime
+    position: int = 0
+    calls: int = 0
+    calls_here: int = 0
+    repairs: int = 0
+    spent: Decimal = Decimal(0)
+    #: Of it, what this execution's own calls cost.
+    paid: Decimal = Decimal(0)
+    unpriced: bool = False
+    #: What calls may have cost of which no answer was read.
+    at_risk: Decimal = Decimal(0)
+    limiter_ms: int = 0
+    backoff_ms: int = 0
+    provider_ms: int = 0
+    fallbacks: list[FallbackStep] = field(default_factory=list)
+    summaries: list[AttemptSummary] = field(default_factory=list)
+    _pending_backoff_ms: int = 0
+    _pending_limiter_ms: int = 0
+    _waited_here_s: float = 0.0
+    _earlier: list[FailureKind] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Take over what a deferral brought along."""
+        before = self.task.deferral
+        if before is not None:
+            self.summaries = list(before.attempts)
+            self.fallbacks = list(before.fallback_history)
+            self.limiter_ms = before.limiter_ms
+            self.backoff_ms = before.backoff_ms
+            self.provider_ms = before.provider_ms
+            if before.spent_usd is None:
+                self.unpriced = True
+            else:
+                self.spent = before.spent_usd
+
+    @property
+    def limits(self) -> Limits:
+        """What the intent itself allows."""
+        intent = self.task.intent
+        deadline = None
+        if intent.deadline_ms is not None:
+            deadline = int(self.task.source.timestamp.timestamp() * 1000) + intent.deadline_ms
+        return Limits(deadline, intent.max_cost_usd)
+
+    @property
+    def queue_ms(self) -> int:
+        """Milliseconds from the record's timestamp to the begin of this execution."""
+        return max(0, round((self.began - self.task.source.timestamp).total_seconds() * 1000))
+
+    @property
+    def exposure(self) -> Decimal:
+        """What was spent, and what may have been, in dollars."""
+        return self.spent + self.at_risk
+
+    def left_s(self, now_ms: int) -> float | None:
+        """Seconds until the intent's deadline; None when it has none."""
+        deadline = self.limits.deadline_at_ms
+        return None if deadline is None else max(0.001, (deadline - now_ms) / 1000)
+
+    def situation(
+        self,
+        providers: tuple[str, ...],
+        now_ms: int,
+        *,
+        waits_s: tuple[float, ...],
+        out: tuple[bool, ...],
+    ) -> Situation:
+        """Describe the state for the policy."""
+        return Situation(
+            providers=providers,
+            position=self.position,
+            calls_here=self.calls_here,
+            now_ms=now_ms,
+            limits=self.limits,
+            spent_usd=self.exposure,
+            waits_s=waits_s,
+            out=out,
+            waited_s=self._waited_here_s,
+            deferrals=self.task.deferral.count if self.task.deferral else 0,
+            repairs_here=self.repairs,
+            earlier=tuple(self._earlier),
+        )
+
+    def begin_call(self, *, hedge: bool = False) -> None:
+        """Count a call; one beside another is none of the provider's at hand."""
+        self.calls += 1
+        self.calls_here += not hedge
+
+    def risk(self, bound: Decimal | None) -> None:
+        """Book what a call may have cost of which no answer was read."""
+        self.at_risk += bound or 0
+
+    def end_call(self, attempt: ProviderAttempt, failure: Failure | None) -> None:
+        """Book a finished call."""
+        self.provider_ms += attempt.call_ms
+        if attempt.cost_usd is None:
+            self.unpriced = True
+        else:
+            self.spent += attempt.cost_usd
+            self.paid += attempt.cost_usd
+        if not attempt.cost_usd:
+            self.risk(attempt.cost_upper_usd)
+        self._waited_here_s = 0.0
+        self.summaries.append(
+            AttemptSummary(
+                attempt_id=attempt.attempt_id,
+                provider=attempt.provider,
+                attempt=attempt.attempt,
+                error_class=failure.error_class if failure else None,
+                http_status=attempt.http_status,
+                duration_ms=attempt.call_ms,
+                cost_usd=attempt.cost_usd,
+            )
+        )
+        del self.summaries[:-MAX_SUMMARIES]
+
+    def add_backoff_ms(self, waited: int) -> None:
+        """Book a wait between calls; it is shown on the attempt that follows."""
+        self.backoff_ms += waited
+        self._pending_backoff_ms += waited
+
+    def add_limiter_s(self, waited: float) -> None:
+        """Book a wait for a provider's turn; it is shown on the attempt that follows."""
+        self.limiter_ms += round(waited * 1000)
+        self._pending_limiter_ms += round(waited * 1000)
+        self._waited_here_s += waited
+
+    def take_limiter_ms(self) -> int:
+        """Give the wait for its turn of the attempt that is about to start."""
+        waited, self._pending_limiter_ms = self._pending_limiter_ms, 0
+        return waited
+
+    def take_backoff_ms(self) -> int:
+        """Give the wait before the attempt that is about to start."""
+        waited, self._pending_backoff_ms = self._pending_backoff_ms, 0
+        return waited
+
+    def move_to(self, position: int, step: FallbackStep, kind: FailureKind | None) -> None:
+        """Go on to another provider, after a failure or because this one cannot be called."""
+        self.position = position
+        self.calls_here = 0
+        self.repairs = 0
+        self._waited_here_s = 0.0
+        self.fallbacks.append(step)
+        if kind is not None:
+            self._earlier.append(kind)
+
+    def known_spend(self) -> Decimal | None:
+        """Give the sum of all calls' costs; None when one of them has no known price."""
+        return None if self.unpriced else self.spent
+
+    def log_fields(self) -> dict[str, object]:
+        """Identify the execution in a log line."""
+        trace = self.task.intent.trace_context
+        traceparent = (self.task.traceparent or "").split("-")
+        from_header = traceparent if len(traceparent) == 4 else None  # noqa: PLR2004 - W3C format
+        return {
+            "intent_id": self.task.intent_id,
+            "trace_id": (trace and trace.trace_id) or (from_header and from_header[1]) or None,
+            "span_id": (trace and trace.span_id) or (from_header and from_header[2]) or None,
+        }
+
+    def timings(self, now: datetime) -> Timings:
+        """Split the time since the record's timestamp; the parts add up to the total."""
+        total = max(0, round((now - self.task.source.timestamp).total_seconds() * 1000))
+        return Timings(
+            queued_ms=max(0, total - self.limiter_ms - self.backoff_ms - self.provider_ms),
+            limiter_ms=self.limiter_ms,
+            backoff_ms=self.backoff_ms,
+            provider_ms=self.provider_ms,
+            total_ms=total,
+        )
+
+    def deferral(
+        self, *, due_at_ms: int, not_before_ms: int, reason: str, counted: bool
+    ) -> DeferralState:
+        """Write down what the next execution must know."""
+        before = self.task.deferral
+        return DeferralState(
+            due_at_ms=due_at_ms,
+            not_before_ms=not_before_ms,
+            count=(before.count if before else 0) + counted,
+            hop=(before.hop if before else 0) + 1,
+            reason=reason,
+            intent_id=self.task.intent_id,
+            source=self.task.source,
+            limiter_ms=self.limiter_ms,
+            backoff_ms=self.backoff_ms,
+            provider_ms=self.provider_ms,
+            attempts=self.summaries,
+            fallback_history=self.fallbacks,
+            spent_usd=self.known_spend(),
+        )
+
+    def cached_result(
+        self, answer: CachedAnswer, structured: object, *, result_id: str, now: datetime
+    ) -> WorkflowResult:
+        """Build the result of a request whose answer was there already."""
+        return self._result(
+            answer,
+            structured,
+            cost_info=CostInfo(cost_usd=Decimal(0)),
+            metadata=ResultMetadata(attempt=0, total_retries=0, cached=True),
+            result_id=result_id,
+            now=now,
+        )
+
+    def result(
+        self,
+        attempt: ProviderAttempt,
+        reply: ChatReply,
+        usage: Usage,
+        structured: object,
+        *,
+        result_id: str,
+        now: datetime,
+    ) -> WorkflowResult:
+        """Build the result of a call that succeeded."""
+        if attempt.outcome is not AttemptOutcome.SUCCESS:
+            message = "a result needs a successful attempt"
+            raise AssertionError(message)
+        return self._result(
+            CachedAnswer(
+                provider=attempt.provider,
+                served_model=reply.served_model or attempt.requested_model,
+                content=reply.content,
+                finish_reason=reply.finish_reason,
+                stored_at_ms=int(now.timestamp() * 1000),
+            ),
+            structured,
+            cost_info=CostInfo(
+                tokens=usage.total,
+                input_tokens=usage.input,
+                cached_input_tokens=usage.cached_input,
+                output_tokens=usage.output,
+                reasoning_tokens=usage.reasoning,
+                cost_usd=attempt.cost_usd,
+                estimated=usage.source is UsageSource.ESTIMATED,
+                duration_ms=attempt.call_ms,
+            ),
+            metadata=ResultMetadata(
+                attempt=attempt.attempt,
+                total_retries=attempt.attempt - 1,
+                fallback=bool(self.fallbacks),
+            ),
+            result_id=result_id,
+            now=now,
+        )
+
+    def _result(
+        self,
+        answer: CachedAnswer,
+        structured: object,
+        *,
+        cost_info: CostInfo,
+        metadata: ResultMetadata,
+        result_id: str,
+        now: datetime,
+    ) -> WorkflowResult:
+        intent = self.task.intent
+        return RESULT_CLASSES.get(answer.provider, WorkflowResult)(
+            result_id=result_id,
+            intent_id=self.task.intent_id,
+            deduplication_id=intent.deduplication_id,
+            type=intent.type,
+            tenant=intent.tenant,
+            user_id=intent.user_id,
+            provider=answer.provider,
+            model=answer.served_model,
+            content=answer.content,
+            structured=structured,
+            finish_reason=answer.finish_reason or None,
+            cost_info=cost_info,
+            total_cost_usd=self.known_spend(),
+            metadata=metadata,
+            fallback_history=self.fallbacks,
+            timings=self.timings(now),
+            trace_context=intent.trace_context,
+            request_metadata=intent.metadata,
+            completed_at=now,
+        )

@@ -1,0 +1,226 @@
+"""The attempts of an execution: what goes on record before a call, and after it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from agents.clock import Clock, Dice, uuid7
+from agents.deciding.failures import Failure
+from agents.deciding.structured import AnswerError, parse_answer
+from agents.executing.account import Execution
+from agents.pricing.prices import PriceBook
+from agents.pricing.tokens import count_messages, counter_of, text_in
+from agents.pricing.usage import NO_USAGE, Usage, estimated_usage
+from agents.providers.adapters import Provider
+from agents.providers.replies import ChatReply
+from schemas.attempt import ProviderAttempt
+from schemas.vocabulary import AttemptOutcome, AttemptStatus, FailureKind
+
+__all__ = ["Answer", "Attempts", "characters", "prompt_bytes"]
+
+#: Beyond its time limit a call is given this long before it counts as orphaned.
+ORPHAN_GRACE_S = 30
+#: The provider may have served the call.
+UNREAD = frozenset({FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_OUTPUT})
+#: Azure charges for what it has processed, whatever the status: its page on managing costs names
+#: 400 for a content filter or an input limit, and 408. OpenAI charges for none of them.
+CHARGED_BY_AZURE = frozenset({FailureKind.CONTENT_FILTER, FailureKind.CONTEXT_LENGTH})
+TIMED_OUT = 408
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished call: the attempt as recorded, with the reply or the failure."""
+
+    attempt: ProviderAttempt
+    reply: ChatReply | None = None
+    usage: Usage = NO_USAGE
+    structured: object = None
+    failure: Failure | None = None
+
+
+class Attempts:
+    """Makes attempts; each is a frozen message, a later one of the same call replaces it."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        dice: Dice,
+        worker: str,
+        kinds: Mapping[str, str],
+        prices: PriceBook,
+    ) -> None:
+        """Keep time, chance, the worker's name, the prices, and each provider's kind."""
+        self._prices = prices
+        self._kinds = kinds
+        self._clock = clock
+        self._dice = dice
+        self._worker = worker
+
+    def started(
+        self,
+        run: Execution,
+        provider: Provider,
+        *,
+        most_tokens: int,
+        max_output: int | None,
+        hedge_at: int | None = None,
+    ) -> ProviderAttempt:
+        """Make the record that goes out before a call whose prompt has at most so many tokens.
+
+        `hedge_at` is the place in the route of a provider that is asked beside the first.
+        """
+        hedge = hedge_at is not None
+        intent, now = run.task.intent, self._clock.now()
+        model = intent.model or provider.model
+        return ProviderAttempt(
+            attempt_id=uuid7(self._clock.now_ms(), self._dice),
+            execution_id=run.task.execution_id,
+            intent_id=run.task.intent_id,
+            status=AttemptStatus.STARTED,
+            tenant=intent.tenant,
+            type=intent.type,
+            user_id=intent.user_id,
+            priority=intent.priority.value,
+            provider=provider.name,
+            deployment=provider.deployment,
+            requested_model=model,
+            attempt=1 if hedge else run.calls_here + 1,
+            provider_sequence=run.position if hedge_at is None else hedge_at,
+            hedge=hedge,
+            replay_count=run.task.replay_count,
+            cost_upper_usd=self._prices.upper_bound(
+                (provider.name, provider.kind),
+                (model, provider.model),
+                # No token is shorter than a byte: whatever the tokenizer, it cannot be more.
+                prompt_tokens=most_tokens,
+                max_output_tokens=max_output,
+                at=now,
+            ),
+            queue_ms=run.queue_ms if not run.calls else 0,
+            limiter_ms=run.take_limiter_ms(),
+            backoff_ms=run.take_backoff_ms(),
+            worker=self._worker,
+            started_at=now,
+            deadline_at=now + timedelta(seconds=provider.timeout_s + ORPHAN_GRACE_S),
+        )
+
+    def answered(
+        self,
+        run: Execution,
+        started: ProviderAttempt,
+        reply: ChatReply,
+        messages: list[dict[str, Any]],
+        call_ms: int,
+    ) -> Answer:
+        """Make the record of a call that was answered with 200."""
+        models = (started.requested_model, reply.served_model, started.deployment)
+        usage = reply.usage or _counted(models, messages, reply.content)
+        price = self._prices.price(
+            (started.provider, self._kinds[started.provider]),
+            models,
+            usage,
+            at=started.started_at,
+            charge=reply.charge,
+        )
+        attempt = started.model_copy(
+            update={
+                "status": AttemptStatus.FINISHED,
+                "outcome": AttemptOutcome.SUCCESS,
+                "http_status": reply.http_status,
+                "served_model": reply.served_model,
+                "finish_reason": reply.finish_reason,
+                "uncached_input_tokens": usage.uncached_input,
+                "cached_input_tokens": usage.cached_input,
+                "visible_output_tokens": usage.visible_output,
+                "reasoning_tokens": usage.reasoning,
+                "usage_source": usage.source,
+                "cost_usd": price.usd,
+                "cost_upper_usd": price.usd,
+                "price_id": price.price_id,
+                "call_ms": call_ms,
+                "provider_request_id": reply.request_id,
+                "finished_at": self._clock.now(),
+            }
+        )
+        failure, structured = self._inspect(run, reply)
+        if failure is not None:
+            attempt = attempt.model_copy(
+                update={"outcome": failure.outcome, "error_code": failure.code}
+            )
+            return Answer(attempt, reply, usage, None, failure)
+        return Answer(attempt.model_copy(update={"used_result": True}), reply, usage, structured)
+
+    @staticmethod
+    def _inspect(run: Execution, reply: ChatReply) -> tuple[Failure | None, object]:
+        """Look whether a 200 holds what was asked for."""
+        if reply.finish_reason == "content_filter":
+            message = "the provider cut the answer off by its content filter"
+            return Failure(FailureKind.CONTENT_FILTER, "content_filter", message, 200), None
+        schema = run.task.intent.response_schema
+        if schema is None:
+            return None, None
+        try:
+            return None, parse_answer(reply.content, schema)
+        except AnswerError as error:
+            return Failure(FailureKind.BAD_OUTPUT, "schema_mismatch", str(error), 200), None
+
+    def failed(self, started: ProviderAttempt, failure: Failure, call_ms: int) -> Answer:
+        """Make the record of a call that failed."""
+        # A call that may be charged although no answer was read keeps its upper bound.
+        unknown_bill = failure.kind in UNREAD or (
+            self._kinds[started.provider] == "azure"
+            and (failure.kind in CHARGED_BY_AZURE or failure.http_status == TIMED_OUT)
+        )
+        attempt = started.model_copy(
+            update={
+                "status": AttemptStatus.FINISHED,
+                "outcome": failure.outcome,
+                "http_status": failure.http_status,
+                "error_code": failure.code,
+                "retry_after_ms": failure.retry_after_ms,
+                "cost_usd": Decimal(0),
+                "cost_upper_usd": started.cost_upper_usd if unknown_bill else Decimal(0),
+                "call_ms": call_ms,
+                "provider_request_id": failure.request_id,
+                "finished_at": self._clock.now(),
+            }
+        )
+        return Answer(attempt, failure=failure)
+
+    def cancelled(
+        self, started: ProviderAttempt, call_ms: int, *, code: str = "", **bounds: Decimal
+    ) -> ProviderAttempt:
+        """Make the record of a call that was cancelled; `bounds` replaces its upper bound."""
+        return started.model_copy(
+            update={
+                **bounds,
+                "error_code": code,
+                "status": AttemptStatus.FINISHED,
+                "outcome": AttemptOutcome.CANCELLED,
+                "cost_usd": Decimal(0),
+                "call_ms": call_ms,
+                "finished_at": self._clock.now(),
+            }
+        )
+
+
+def _counted(models: tuple[str, ...], messages: list[dict[str, Any]], content: str) -> Usage:
+    count = counter_of(models)
+    return estimated_usage(
+        prompt_tokens=count_messages(count, messages), content_tokens=count(content)
+    )
+
+
+def characters(messages: list[dict[str, Any]]) -> int:
+    """Count the characters of all message contents."""
+    return sum(len(text_in(message)) for message in messages)
+
+
+def prompt_bytes(messages: list[dict[str, Any]]) -> int:
+    """Count the bytes of all messages, framing included: a bound for their tokens."""
+    return len(json.dumps(messages, ensure_ascii=False).encode("utf-8", "replace"))

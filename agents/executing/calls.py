@@ -1,0 +1,259 @@
+"""One provider call: on record before and after it, and known to its provider's capacity.
+
+Before a call a `started` attempt is journalled; whatever happens then, the call is on record.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Protocol
+
+from agents.capacity.turns import Capacity, Turn
+from agents.clock import Clock
+from agents.deciding.failures import Failure
+from agents.deciding.hedging import Hedger
+from agents.executing.account import Execution
+from agents.executing.attempts import Answer, Attempts
+from agents.log import Log
+from agents.pricing.prices import PriceBook
+from agents.providers.adapters import ChatRequest, Provider
+from agents.providers.errors import ExecutionError, LaneLostError
+from schemas.attempt import ProviderAttempt
+from schemas.intent import WorkflowIntent
+from schemas.vocabulary import FailureKind, LogEvent, Priority
+
+__all__ = ["Call", "Caller", "Journal", "Permit"]
+
+#: Output tokens counted against a provider's limit before the answer is there.
+ASSUMED_OUTPUT_TOKENS = 256
+#: Error code of a call that was cancelled because its rival answered first.
+HEDGE_LOST = "hedge_lost"
+
+
+class Journal(Protocol):
+    """Puts attempts on record outside the lane's transactions."""
+
+    async def write(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
+        """Write and wait until the broker has it."""
+        ...
+
+    def post(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
+        """Write without waiting."""
+        ...
+
+
+class Permit(Protocol):
+    """Whether paid calls may start; both raise LaneLostError when none may any more."""
+
+    async def wait(self) -> None:
+        """Wait until a new paid call may start."""
+        ...
+
+    async def confirm(self) -> None:
+        """Ask once more, at the last moment before a call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What one call is about."""
+
+    provider: Provider
+    messages: list[dict[str, Any]]
+    prompt_tokens: int
+    max_output: int | None
+    #: What the prompt's tokens cannot exceed.
+    most_tokens: int = 0
+    #: Place in the route, for a call beside the first one.
+    hedge_at: int | None = None
+
+
+class Caller:
+    """Makes the calls of one worker."""
+
+    def __init__(
+        self,
+        *,
+        capacity: Capacity,
+        attempts: Attempts,
+        prices: PriceBook,
+        hedger: Hedger,
+        journal: Journal,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """Keep the parts."""
+        self._prices = prices
+        self._hedger = hedger
+        self._capacity = capacity
+        self._attempts = attempts
+        self._journal = journal
+        self._clock = clock
+        self._log = log
+
+    async def call(
+        self, run: Execution, call: Call, permit: Permit, *, rival: Call | None = None
+    ) -> Answer:
+        """Make one call; a rival runs beside one that takes long, the first good answer wins."""
+        self._hedger.count_call()
+        delay_s = None
+        if rival is not None:
+            delay_s = self._hedger.delay_s(run.task.intent, call.provider.name)
+        if rival is None or delay_s is None:
+            return await self._one(run, call, permit)
+        loop = asyncio.get_running_loop()
+        calls = {loop.create_task(self._one(run, call, permit))}
+        waiting = loop.create_task(self._clock.sleep(delay_s))
+        try:
+            await asyncio.wait({*calls, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if not any(one.done() for one in calls) and self._may_hedge(run, rival):
+                calls.add(loop.create_task(self._one(run, rival, permit)))
+            return await self._first_good(run, calls)
+        finally:
+            waiting.cancel()
+            left = [one for one in calls if not one.done()]
+            for one in left:
+                one.cancel(HEDGE_LOST)
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def _first_good(self, run: Execution, calls: set[asyncio.Task[Answer]]) -> Answer:
+        """Wait for the first answer without a failure, else for all; the rest goes on record."""
+        pending, ended = set(calls), list[Answer]()
+        while pending and not any(answer.failure is None for answer in ended):
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            ended += [one.result() for one in done]
+        chosen = min(ended, key=lambda one: (one.failure is not None, one.attempt.hedge))
+        for answer in ended:
+            if answer is not chosen:
+                unused = answer.attempt.model_copy(update={"used_result": False})
+                self._journal.post(unused, run.task.traceparent)
+        return chosen
+
+    def _may_hedge(self, run: Execution, rival: Call) -> bool:
+        """Whether the rival is free and the caps allow it; says so in the log."""
+        if self._capacity.wait_s(rival.provider.name) > 0:
+            return False
+        bound = self._prices.upper_bound(
+            (rival.provider.name, rival.provider.kind),
+            (run.task.intent.model or rival.provider.model, rival.provider.model),
+            prompt_tokens=rival.most_tokens,
+            max_output_tokens=rival.max_output,
+            at=self._clock.now(),
+        )
+        if not self._hedger.allow(self._clock.monotonic(), bound):
+            return False
+        self._say(LogEvent.HEDGE_STARTED, run, provider=rival.provider.name)
+        return True
+
+    async def _one(self, run: Execution, call: Call, permit: Permit) -> Answer:
+        """Make one call, on record before and after it, and known to its provider's capacity."""
+        expected = call.prompt_tokens + (call.max_output or ASSUMED_OUTPUT_TOKENS)
+        turn = self._capacity.take(call.provider.name, expected)
+        try:
+            started = await self._on_record(run, call, permit)
+            answer = await self._send(run, call, started)
+        except BaseException:
+            self._capacity.cancel(turn)
+            raise
+        self._end(turn, answer)
+        run.end_call(answer.attempt, answer.failure)
+        self._log_end(run, call.provider, answer)
+        return answer
+
+    async def _on_record(self, run: Execution, call: Call, permit: Permit) -> ProviderAttempt:
+        """Journal that a call is about to be made; raises LaneLostError when it must not be."""
+        await permit.wait()
+        started = self._attempts.started(
+            run,
+            call.provider,
+            most_tokens=call.most_tokens,
+            max_output=call.max_output,
+            hedge_at=call.hedge_at,
+        )
+        await self._journal.write(started, run.task.traceparent)
+        try:
+            await permit.confirm()
+        except LaneLostError:
+            # Lost while the journal was written: on record as never sent, at no cost.
+            self._journal.post(
+                self._attempts.cancelled(started, 0, cost_upper_usd=Decimal(0)),
+                run.task.traceparent,
+            )
+            raise
+        return started
+
+    async def _send(self, run: Execution, call: Call, started: ProviderAttempt) -> Answer:
+        intent = run.task.intent
+        run.begin_call(hedge=call.hedge_at is not None)
+        self._say(
+            LogEvent(f"{call.provider.kind}_execution_started"),
+            run,
+            attempt_id=started.attempt_id,
+            attempt=started.attempt,
+        )
+        request = ChatRequest(
+            messages=call.messages,
+            attempt_id=started.attempt_id,
+            attempt=started.attempt,
+            model=intent.model,
+            max_output_tokens=call.max_output,
+            temperature=intent.temperature,
+            response_schema=intent.response_schema,
+            traceparent=run.task.traceparent,
+            trace=intent.trace_context,
+            within_s=run.left_s(self._clock.now_ms()),
+            low_priority=intent.priority is Priority.LOW,
+        )
+        since = self._clock.monotonic()
+        try:
+            reply = await call.provider.complete(request)
+        except ExecutionError as error:
+            failure = _blame(error.failure, intent)
+            return self._attempts.failed(started, failure, self._since(since))
+        except asyncio.CancelledError as error:
+            lost = HEDGE_LOST if error.args == (HEDGE_LOST,) else ""
+            if lost:
+                # At least so long: left out, slow calls would vanish from the p95 they make.
+                self._hedger.note(call.provider.name, self._clock.monotonic() - since)
+            cancelled = self._attempts.cancelled(started, self._since(since), code=lost)
+            run.risk(cancelled.cost_upper_usd)
+            self._journal.post(cancelled, run.task.traceparent)
+            raise
+        return self._attempts.answered(run, started, reply, call.messages, self._since(since))
+
+    def _end(self, turn: Turn, answer: Answer) -> None:
+        used = answer.usage.total if answer.reply is not None else turn.tokens
+        rest_s = answer.reply.rest_s if answer.reply is not None else 0.0
+        self._capacity.end(turn, answer.failure, tokens=used, rest_s=rest_s)
+        if answer.failure is None:
+            self._hedger.note(turn.provider, answer.attempt.call_ms / 1000)
+
+    def _log_end(self, run: Execution, provider: Provider, answer: Answer) -> None:
+        attempt = answer.attempt
+        fields: dict[str, object] = {
+            "attempt_id": attempt.attempt_id,
+            "attempt": attempt.attempt,
+            "call_ms": attempt.call_ms,
+            "http_status": attempt.http_status,
+        }
+        name, level = "completed", "info"
+        if answer.failure is not None:
+            name, level = "error", "warning"
+            fields["error_class"] = answer.failure.error_class.value
+            fields["error_code"] = answer.failure.code
+        self._say(LogEvent(f"{provider.kind}_execution_{name}"), run, level=level, **fields)
+
+    def _say(
+        self, event: LogEvent, run: Execution, *, level: str = "info", **fields: object
+    ) -> None:
+        self._log(event, level=level, **run.log_fields(), **fields)
+
+    def _since(self, moment: float) -> int:
+        return round((self._clock.monotonic() - moment) * 1000)
+
+
+def _blame(failure: Failure, intent: WorkflowIntent) -> Failure:
+    """A model that the intent itself named and nobody serves is the intent's mistake."""
+    if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND and intent.model is not None:
+        return replace(failure, kind=FailureKind.BAD_REQUEST)
+    return failure

@@ -1,0 +1,1 @@
+"""What a call cost: usage, tokens, prices; pure."""

@@ -1,0 +1,1 @@
+"""Speaking to providers: requests out, answers read, errors classified."""

@@ -1,0 +1,291 @@
+"""Provider adapters: one chat completion over the openai SDK, classified when it fails."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Protocol
+
+import openai
+from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
+
+from agents.capacity.limiter import rest_asked_for
+from agents.clock import Clock
+from agents.deciding.failures import Failure, HttpAnswer, classify_http
+from agents.pricing.prices import charge_of
+from agents.providers.errors import execution_error
+from agents.providers.replies import (
+    ChatReply,
+    StalledError,
+    UnreadableReplyError,
+    read_reply,
+    read_stream,
+)
+from schemas.intent import TraceContext
+from schemas.vocabulary import FailureKind
+
+__all__ = [
+    "ChatReply",
+    "ChatRequest",
+    "Provider",
+    "SdkProvider",
+    "Transport",
+    "azure_provider",
+    "openai_provider",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One call: messages and parameters, with the identity it is sent under."""
+
+    messages: list[dict[str, Any]]
+    attempt_id: str
+    attempt: int = 1
+    model: str | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    response_schema: dict[str, Any] | None = None
+    traceparent: str | None = None
+    trace: TraceContext | None = None
+    #: Seconds that are left for it; None = the provider's own time limit.
+    within_s: float | None = None
+    low_priority: bool = False
+
+
+class Provider(Protocol):
+    """One place that serves chat completions."""
+
+    @property
+    def name(self) -> str:
+        """What attempts, results and routes call it."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """`openai` or `azure`: how it is spoken to."""
+        ...
+
+    @property
+    def deployment(self) -> str:
+        """The Azure deployment; empty elsewhere."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The model (deployment) used when the intent names none."""
+        ...
+
+    @property
+    def timeout_s(self) -> float:
+        """The time limit of one call."""
+        ...
+
+    async def complete(self, request: ChatRequest) -> ChatReply:
+        """Make one call; raises ExecutionError."""
+        ...
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """How answers travel, and which tier they are asked from; times in seconds."""
+
+    stream: bool = False
+    first_token_s: float = 10.0
+    idle_s: float = 5.0
+    low_tier: str = ""
+    low_tier_price: Decimal = Decimal("0.5")
+
+
+STANDARD = Transport()
+
+
+class SdkProvider:
+    """A provider behind the openai SDK; the SDK's own retries are off (one retry owner)."""
+
+    def __init__(
+        self,
+        name: str,
+        client: AsyncOpenAI,
+        *,
+        kind: str,
+        model: str,
+        deployment: str,
+        timeout_s: float,
+        clock: Clock,
+        transport: Transport,
+    ) -> None:
+        """Keep one client, whose connections all calls of the worker share."""
+        self.name = name
+        self.kind = kind
+        self.model = model
+        self.deployment = deployment
+        self.timeout_s = timeout_s
+        self._client = client
+        self._clock = clock
+        self._transport = transport
+
+    async def complete(self, request: ChatRequest) -> ChatReply:
+        """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
+        limit = self.timeout_s
+        if request.within_s is not None:
+            limit = min(limit, request.within_s)
+        try:
+            async with asyncio.timeout(limit):
+                reply = await self._reply(request)
+            asked, share = self._tier(request), self._transport.low_tier_price
+            return replace(reply, charge=charge_of(served=reply.tier, asked=asked, share=share))
+        except StalledError as error:
+            failure = Failure(FailureKind.TIMEOUT, error.code, str(error))
+        except TimeoutError:
+            failure = Failure(FailureKind.TIMEOUT, "timeout", f"no answer within {limit:g} s")
+        except openai.APIStatusError as error:
+            failure = classify_http(_answer_of(error), now=self._clock.now())
+        except openai.APIConnectionError as error:
+            # The SDK's own time limit is off, so its APITimeoutError is a lost connection too: its
+            # aiohttp transport calls a reset that (measured).
+            cause = type(error.__cause__ or error).__name__
+            failure = Failure(FailureKind.CONNECTION, "connection", f"no connection ({cause})")
+        except (openai.APIError, UnreadableReplyError, OSError) as error:
+            failure = Failure(
+                FailureKind.BAD_OUTPUT,
+                "unreadable_reply",
+                f"the answer cannot be read ({type(error).__name__})",
+                http_status=200,
+            )
+        raise execution_error(self.kind, failure, attempt=request.attempt, trace=request.trace)
+
+    async def close(self) -> None:
+        """Close the shared connections."""
+        await self._client.close()
+
+    async def _reply(self, request: ChatRequest) -> ChatReply:
+        """Send, and read the answer whole or as it comes."""
+        completions = self._client.chat.completions
+        arguments = self._arguments(request)
+        if not self._transport.stream:
+            answer = await completions.with_raw_response.create(**arguments)
+            reply = read_reply(answer.content, answer.headers.get("x-request-id", ""))
+            return replace(reply, rest_s=rest_asked_for(answer.headers))
+        opening = completions.create(
+            **arguments, stream=True, stream_options={"include_usage": True}
+        )
+        return await read_stream(
+            opening, first_s=self._transport.first_token_s, idle_s=self._transport.idle_s
+        )
+
+    def _tier(self, request: ChatRequest) -> str:
+        """Give the service tier to ask for; empty for the standard one."""
+        return self._transport.low_tier if request.low_priority else ""
+
+    def _arguments(self, request: ChatRequest) -> dict[str, Any]:
+        headers = {"X-Client-Request-Id": request.attempt_id}
+        if request.traceparent:
+            headers["traceparent"] = request.traceparent
+        arguments: dict[str, Any] = {
+            "model": request.model or self.model,
+            "messages": request.messages,
+            "extra_headers": headers,
+        }
+        if self._tier(request):
+            arguments["service_tier"] = self._tier(request)
+        if request.max_output_tokens is not None:
+            arguments["max_completion_tokens"] = request.max_output_tokens
+        if request.temperature is not None:
+            arguments["temperature"] = request.temperature
+        if request.response_schema is not None:
+            arguments["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": request.response_schema},
+            }
+        return arguments
+
+
+def _answer_of(error: openai.APIStatusError) -> HttpAnswer:
+    code = error.code or ""
+    inner = error.body.get("innererror") if isinstance(error.body, dict) else None
+    if isinstance(inner, dict) and inner.get("code") == "ResponsibleAIPolicyViolation":
+        code = "content_filter"
+    return HttpAnswer(
+        status=error.status_code,
+        headers={name.lower(): value for name, value in error.response.headers.items()},
+        code=code,
+        type=error.type or "",
+    )
+
+
+def openai_provider(
+    name: str,
+    *,
+    api_key: str,
+    base_url: str | None,
+    model: str,
+    timeout_s: float,
+    concurrency: int,
+    clock: Clock,
+    transport: Transport = STANDARD,
+) -> SdkProvider:
+    """Build a provider that speaks as OpenAI does; without `base_url` the SDK's own default."""
+    client = AsyncOpenAI(
+        api_key=api_key,
+        base_url=base_url,
+        max_retries=0,
+        timeout=None,  # one owner of the time limit: `SdkProvider.complete`
+        http_client=_shared_connections(concurrency),
+    )
+    return SdkProvider(
+        name,
+        client,
+        kind="openai",
+        model=model,
+        deployment="",
+        timeout_s=timeout_s,
+        clock=clock,
+        transport=transport,
+    )
+
+
+def azure_provider(
+    name: str,
+    *,
+    api_key: str,
+    endpoint: str,
+    api_version: str,
+    deployment: str,
+    timeout_s: float,
+    concurrency: int,
+    clock: Clock,
+    transport: Transport = STANDARD,
+) -> SdkProvider:
+    """Build a provider on Azure; the deployment's name stands in for the model's."""
+    client = AsyncAzureOpenAI(
+        api_key=api_key,
+        azure_endpoint=endpoint,
+        api_version=api_version,
+        max_retries=0,
+        timeout=None,  # one owner of the time limit: `SdkProvider.complete`
+        http_client=_shared_connections(concurrency),
+    )
+    return SdkProvider(
+        name,
+        client,
+        kind="azure",
+        model=deployment,
+        deployment=deployment,
+        timeout_s=timeout_s,
+        clock=clock,
+        transport=transport,
+    )
+
+
+def _shared_connections(concurrency: int) -> Any:  # noqa: ANN401 - the SDK's own private type
+    """One connection pool per provider, kept alive and as wide as the worker's concurrency."""
+    import httpx2  # noqa: PLC0415 - the SDK's HTTP library, named only here
+
+    limits = httpx2.Limits(
+        max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=60
+    )
+    return DefaultAioHttpClient(limits=limits)

@@ -1,0 +1,1 @@
+"""What is worth an alert, raised once, ended when it is over, and sent on."""

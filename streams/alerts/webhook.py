@@ -1,0 +1,155 @@
+"""The webhook: passes `workflow.alerts` on to an HTTP endpoint, every change of a cause once.
+
+It has a consumer group of its own and commits after the endpoint has answered: an endpoint that is
+away gets its alerts later, in order. Posts are signed as Standard Webhooks asks
+(https://www.standardwebhooks.com): `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from pydantic import ValidationError
+
+from agents.clock import Clock
+from agents.log import Log
+from schemas.events import Alert
+from schemas.settings import Settings
+from schemas.vocabulary import LogEvent
+from streams.kafka.clients import consumer, started
+
+__all__ = ["Webhook", "signature"]
+
+PREFIX = "whsec_"
+TIMEOUT_S = 15.0
+LONGEST_WAIT_S = 60.0
+#: Causes that are remembered, before those that are over are forgotten.
+MOST_CAUSES = 10_000
+#: Answers that ask for another try; all other 4xx say that the post itself is wrong.
+TRY_AGAIN = frozenset({408, 425, 429})
+
+
+def signature(secret: str, *, identifier: str, timestamp_s: int, body: bytes) -> str:
+    """Sign a post; a secret that begins with `whsec_` is base64, any other is taken as it is."""
+    coded = secret.startswith(PREFIX)
+    key = base64.b64decode(secret.removeprefix(PREFIX)) if coded else secret.encode()
+    signed = f"{identifier}.{timestamp_s}.".encode() + body
+    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+
+
+class Webhook:
+    """Reads alerts and posts them until cancelled."""
+
+    def __init__(self, settings: Settings, *, url: str, clock: Clock, log: Log) -> None:
+        """Keep the parts; `run` connects."""
+        self._settings = settings
+        self._url = url
+        secret = settings.hybrid_alert_secret
+        self._secret = secret.get_secret_value() if secret else None
+        self._clock = clock
+        self._log = log
+        #: Whether each cause is raised, as the endpoint knows it: two workers that see the same
+        #: thing say it twice.
+        self._told: dict[tuple[str, str], bool] = {}
+
+    async def run(self) -> None:
+        """Post alerts until cancelled, whatever is away for a while."""
+        while True:
+            try:
+                await self._pass_on()
+            except (KafkaError, TimeoutError, OSError) as error:
+                self._log(LogEvent.ALERT_DELAYED, level="warning", error=type(error).__name__)
+                await self._clock.sleep(5)
+
+    async def _pass_on(self) -> None:
+        reader = consumer(
+            self._settings,
+            group_id=f"{self._settings.hybrid_topic_prefix}.alerts",
+            max_poll_interval_ms=24 * 60 * 60 * 1000,  # the endpoint may be away for hours
+        )
+        reader.subscribe([self._settings.topics.alerts], listener=_FromNowOn(reader))
+        timeout = ClientTimeout(total=TIMEOUT_S)
+        async with started(reader), ClientSession(timeout=timeout) as session:
+            while True:
+                for tp, records in (await reader.getmany(timeout_ms=1000)).items():
+                    for record in records:
+                        await self._deliver(session, record)
+                        try:
+                            await reader.commit({tp: record.offset + 1})
+                        except (CommitFailedError, IllegalStateError):
+                            break  # a rebalance took the partition; who has it now goes on
+
+    async def _deliver(self, session: ClientSession, record: ConsumerRecord) -> None:
+        """Post one alert, unless its endpoint knows; waits while the endpoint is away."""
+        try:
+            alert = Alert.model_validate_json(record.value or b"")
+        except ValidationError:
+            return  # somebody else's
+        cause, raised = (alert.name, alert.subject), not alert.resolved
+        if self._told.get(cause) == raised:
+            return
+        delay = 1.0
+        while (problem := await self._post(session, alert)) is not None:
+            self._log(LogEvent.ALERT_DELAYED, level="warning", alert=alert.name, error=problem)
+            await self._clock.sleep(delay)
+            delay = min(delay * 2, LONGEST_WAIT_S)
+        if len(self._told) >= MOST_CAUSES:
+            self._told = {known: state for known, state in self._told.items() if state}
+        self._told[cause] = raised
+
+    async def _post(self, session: ClientSession, alert: Alert) -> str | None:
+        """Post once; gives what stands against it, None when there is nothing left to do."""
+        body = alert.to_json()
+        state = "over" if alert.resolved else "raised"
+        # The same for every try, and one for each time that a cause was raised; a subject may hold
+        # characters that a header may not.
+        change = f"{alert.alert_id}/{alert.raised_at.isoformat()}/{state}"
+        identifier = f"msg_{hashlib.sha256(change.encode()).hexdigest()[:32]}"
+        now_s = self._clock.now_ms() // 1000
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": identifier,
+            "webhook-timestamp": str(now_s),
+        }
+        if self._secret is not None:
+            headers["webhook-signature"] = signature(
+                self._secret, identifier=identifier, timestamp_s=now_s, body=body
+            )
+        try:
+            async with session.post(
+                self._url, data=body, headers=headers, allow_redirects=False
+            ) as answer:
+                status = answer.status
+        except (ClientError, TimeoutError, OSError) as error:
+            return type(error).__name__
+        if 400 <= status < 500 and status not in TRY_AGAIN:  # noqa: PLR2004 - HTTP's own classes
+            self._log(LogEvent.ALERT_REFUSED, level="error", alert=alert.name, http_status=status)
+            return None
+        if status >= 300:  # noqa: PLR2004
+            return f"HTTP {status}"
+        self._log(LogEvent.ALERT_POSTED, alert=alert.name, state=state)
+        return None
+
+
+class _FromNowOn(ConsumerRebalanceListener):  # type: ignore[misc]
+    """A webhook that is new begins with the next alert, not with those of the last month."""
+
+    def __init__(self, reader: AIOKafkaConsumer) -> None:
+        self._reader = reader
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Keep nothing: each alert is committed by itself."""
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Say where reading begins, so that an alert raised during a restart is not skipped."""
+        new = [tp for tp in assigned if await self._reader.committed(tp) is None]
+        if not new:
+            return
+        ends = await self._reader.end_offsets(new)
+        for tp in new:
+            self._reader.seek(tp, ends[tp])
+        await self._reader.commit(ends)

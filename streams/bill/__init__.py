@@ -1,0 +1,1 @@
+"""Questions about money and time, answered from ClickHouse."""

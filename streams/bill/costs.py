@@ -1,0 +1,250 @@
+"""The cost questions, as SQL over the tables of the contract."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from streams.store.clickhouse import ClickHouse
+
+__all__ = [
+    "DIMENSIONS",
+    "FAILED",
+    "PHASES",
+    "TIMES",
+    "UNCERTAIN",
+    "Table",
+    "daily",
+    "latency",
+    "reliability",
+    "report",
+    "top",
+    "total",
+    "unpriced",
+    "wasted",
+]
+
+#: What `--by` may name, and the expression behind it.
+DIMENSIONS = {
+    "provider": "provider",
+    "deployment": "deployment",
+    "model": "if(served_model = '', requested_model, served_model)",
+    "tenant": "tenant",
+    "user": "user_id",
+    "type": "type",
+    "priority": "priority",
+    "outcome": "outcome",
+    "day": "toDate(started_at)",
+    "hour": "toStartOfHour(started_at)",
+}
+
+#: Those of them that are times: what is asked by them is a trend.
+TIMES = ("day", "hour")
+#: Those that an outcome knows too.
+OF_OUTCOMES = {
+    "provider": "provider",
+    "model": "model",
+    "tenant": "tenant",
+    "user": "user_id",
+    "type": "type",
+    "day": "toDate(completed_at)",
+    "hour": "toStartOfHour(completed_at)",
+}
+#: Where the time goes, and the calls that know it: a first call has waited in the queue, a later
+#: one has not.
+PHASES = {
+    "queue": ("queue_ms", "attempt = 1 AND provider_sequence = 0 AND NOT hedge"),
+    "limiter": ("limiter_ms", "1"),
+    "backoff": ("backoff_ms", "1"),
+    "provider": ("call_ms", "1"),
+}
+LEVELS = (0.5, 0.95, 0.99)
+QUANTILES = ", ".join(map(str, LEVELS))
+ZERO = "toDecimal128(0, 12)"
+#: What a call may have cost beyond what is on record: no answer was read, or its worker died.
+UNCERTAIN = f"""if(status = 'finished' OR deadline_at < now64(3),
+    greatest(ifNull(a.cost_upper_usd, {ZERO}) - ifNull(a.cost_usd, {ZERO}), {ZERO}), {ZERO})"""
+#: Outcomes of calls that failed: not refused for limits (429), nor for what was asked (400).
+FAILED = "('timeout', 'connection', 'server_error', 'auth', 'unknown')"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Column names and rows, in the order of the question."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+def _run(store: ClickHouse, statement: str, parameters: dict[str, Any]) -> Table:
+    return Table(*store.rows(statement, parameters))
+
+
+def _since(since: datetime | None) -> tuple[str, dict[str, Any]]:
+    if since is None:
+        return "1", {}
+    return "started_at >= fromUnixTimestamp64Milli({since:Int64})", {
+        "since": int(since.timestamp() * 1000)
+    }
+
+
+def _dimensions(by: tuple[str, ...], known: dict[str, str] = DIMENSIONS) -> tuple[str, str]:
+    """Give what is selected, and what it is grouped by."""
+    names = ", ".join(f"{known[name]} AS `{name}`" for name in by)
+    return names, ", ".join(f"`{name}`" for name in by)
+
+
+def report(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -> Table:
+    """Spend by the chosen dimensions; the sum of its rows is the sum of all attempts."""
+    condition, parameters = _since(since)
+    names, keys = _dimensions(by)
+    statement = f"""
+        SELECT {names},
+            count() AS calls,
+            countIf(outcome = 'success') AS successes,
+            sum(toUInt64(uncached_input_tokens + cached_input_tokens)) AS input_tokens,
+            sum(toUInt64(visible_output_tokens + reasoning_tokens)) AS output_tokens,
+            toString(sum(a.cost_usd)) AS cost_usd,
+            toString(sumIf(ifNull(a.cost_usd, {ZERO}), NOT used_result)) AS wasted_usd,
+            toString(sum({UNCERTAIN})) AS uncertain_usd,
+            countIf(status = 'finished' AND a.cost_usd IS NULL) AS unpriced
+        FROM provider_attempts AS a FINAL WHERE {condition}
+        GROUP BY {keys} ORDER BY sum(a.cost_usd) DESC NULLS LAST, {keys}
+        """  # noqa: S608 - dimensions come from a fixed table
+    return _run(store, statement, parameters)
+
+
+def total(store: ClickHouse, *, since: datetime | None) -> Table:
+    """The sum of everything: calls, dollars, unpriced calls, orphans and their upper bound."""
+    condition, parameters = _since(since)
+    statement = f"""
+        SELECT count() AS calls,
+            toString(sum(a.cost_usd)) AS cost_usd,
+            countIf(status = 'finished' AND a.cost_usd IS NULL) AS unpriced,
+            countIf(status = 'started' AND deadline_at < now64(3)) AS orphaned,
+            toString(sum({UNCERTAIN})) AS uncertain_usd
+        FROM provider_attempts AS a FINAL WHERE {condition}
+        """  # noqa: S608 - the condition is ours
+    return _run(store, statement, parameters)
+
+
+def unpriced(store: ClickHouse, *, since: datetime | None) -> Table:
+    """Name the models whose calls are in no sum, because no price is known."""
+    condition, parameters = _since(since)
+    statement = f"""
+        SELECT {DIMENSIONS["model"]} AS model, provider, count() AS calls
+        FROM provider_attempts AS a FINAL
+        WHERE {condition} AND status = 'finished' AND a.cost_usd IS NULL
+        GROUP BY model, provider ORDER BY calls DESC, model, provider
+        """  # noqa: S608 - the condition is ours
+    return _run(store, statement, parameters)
+
+
+def top(store: ClickHouse, *, since: datetime | None, limit: int) -> Table:
+    """The dearest intents."""
+    condition, parameters = _since(since)
+    statement = f"""
+        SELECT intent_id, any(a.tenant) AS tenant, any(a.type) AS type, count() AS calls,
+            toString(sum(a.cost_usd)) AS cost_usd
+        FROM provider_attempts AS a FINAL WHERE {condition}
+        GROUP BY intent_id ORDER BY sum(a.cost_usd) DESC NULLS LAST, intent_id
+        LIMIT {{limit:UInt32}}
+        """  # noqa: S608 - the condition is ours
+    return _run(store, statement, {**parameters, "limit": limit})
+
+
+def daily(store: ClickHouse, *, first: date) -> dict[str, dict[date, float]]:
+    """What each day from the first on has cost, in dollars, by provider."""
+    _, rows = store.rows(
+        "SELECT provider, day, toString(sum(ifNull(c.cost_usd, 0))) FROM costs_daily AS c "
+        "WHERE day >= {first:Date} GROUP BY provider, day",
+        {"first": first},
+    )
+    found: dict[str, dict[date, float]] = {}
+    for provider, day, usd in rows:
+        found.setdefault(str(provider), {})[day] = float(usd)
+    return found
+
+
+def latency(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -> Table:
+    """Where the time goes, in milliseconds: a row for each phase of the calls, and the whole.
+
+    `total` is of completed intents, from the record's timestamp to the result; it is left out where
+    a dimension is not one of an intent's.
+    """
+    condition, parameters = _since(since)
+    names, keys = _dimensions(by)
+    phases = ",\n".join(
+        f"countIf({which}), quantilesExactIf({QUANTILES})({column}, {which})"
+        for column, which in PHASES.values()
+    )
+    statement = f"""
+        SELECT {names}, {phases}
+        FROM provider_attempts AS a FINAL WHERE {condition} AND status = 'finished'
+        GROUP BY {keys} ORDER BY {keys}
+        """  # noqa: S608 - dimensions come from a fixed table
+    calls = _run(store, statement, parameters)
+    totals = _totals(store, by, since) if set(by) <= set(OF_OUTCOMES) else {}
+    rows: list[tuple[Any, ...]] = []
+    for row in calls.rows:
+        key = row[: len(by)]
+        found = dict(zip(PHASES, zip(row[len(by) :: 2], row[len(by) + 1 :: 2], strict=True),
+                         strict=True))  # fmt: skip
+        rows += [
+            (*key, phase, count, *quantiles) for phase, (count, quantiles) in found.items() if count
+        ]
+        if key in totals:
+            rows.append((*key, "total", *totals[key]))
+    columns = [*by, "phase", "count", *(f"p{level * 100:g}_ms" for level in LEVELS)]
+    return Table(columns, rows)
+
+
+def _totals(
+    store: ClickHouse, by: tuple[str, ...], since: datetime | None
+) -> dict[tuple[Any, ...], tuple[int, ...]]:
+    condition, parameters = _since(since)
+    names, keys = _dimensions(by, OF_OUTCOMES)
+    statement = f"""
+        SELECT {names}, count(), quantilesExact({QUANTILES})(total_ms)
+        FROM workflow_outcomes AS o FINAL
+        WHERE {condition.replace("started_at", "completed_at")} AND status = 'completed'
+        GROUP BY {keys}
+        """  # noqa: S608 - dimensions come from a fixed table
+    found = _run(store, statement, parameters)
+    return {row[: len(by)]: (row[-2], *row[-1]) for row in found.rows}
+
+
+def reliability(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -> Table:
+    """How calls end, as shares from 0 to 1.
+
+    Of all calls: answered, refused for limits (429), failed (time limit, connection, 5xx, key). Of
+    the answers that became results: those after a retry, and those of a provider that was not the
+    first.
+    """
+    condition, parameters = _since(since)
+    names, keys = _dimensions(by)
+    served = "greatest(countIf(used_result), 1)"
+    statement = f"""
+        SELECT {names}, count() AS calls,
+            round(countIf(outcome = 'success') / calls, 4) AS success_share,
+            round(countIf(http_status = 429) / calls, 4) AS share_429,
+            round(countIf(outcome IN {FAILED}) / calls, 4) AS error_share,
+            countIf(used_result) AS results,
+            round(countIf(used_result AND attempt > 1) / {served}, 4) AS after_retry_share,
+            round(countIf(used_result AND provider_sequence > 0 AND NOT hedge) / {served}, 4)
+                AS fallback_share
+        FROM provider_attempts AS a FINAL WHERE {condition} AND status = 'finished'
+        GROUP BY {keys} ORDER BY {keys}
+        """  # noqa: S608 - dimensions come from a fixed table
+    return _run(store, statement, parameters)
+
+
+def wasted(store: ClickHouse, *, since: datetime | None) -> Table:
+    """Spend that served nobody, by its cause."""
+    condition, parameters = _since(since)
+    statement = f"""
+        SELECT cause, provider, count() AS calls, toString(sum(w.cost_usd)) AS cost_usd,
+            toString(sum(w.cost_upper_usd)) AS upper_usd
+        FROM wasted_spend AS w WHERE {condition}
+        GROUP BY cause, provider ORDER BY sum(w.cost_usd) DESC NULLS LAST, cause, provider
+        """  # noqa: S608 - the condition is ours
+    return _run(store, statement, parameters)

@@ -1,0 +1,1 @@
+"""Content that is due to a recipient, paced."""

@@ -1,0 +1,250 @@
+"""Paced deliveries: results that go to a recipient, one by one, on `workflow.deliveries`.
+
+One pacer runs at a time, at the worker that has lane 0; starting its transactional producer fences
+an earlier one. It reads the results, keeps those with a delivery header in line, and writes each
+when its turn has come: delivery, event and the read positions in one transaction. What it must
+remember (who got something when, and what went out) it reads back from the deliveries themselves.
+"""
+
+import asyncio
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
+from pydantic import ValidationError
+
+from agents.clock import Clock, Dice, uuid7
+from agents.log import Log
+from schemas.events import Delivery, WorkflowEvent
+from schemas.outcome import WorkflowResult
+from schemas.settings import Settings
+from schemas.vocabulary import EventName, LogEvent
+from streams.deliveries.pacing import Pace, PacedQueue
+from streams.kafka.clients import consumer, partitions_of, producer, started
+from streams.messages.offset_tracker import Position
+from streams.messages.records import DELIVERY_HEADER, header
+
+__all__ = ["DeliveryPacer"]
+
+#: What waits in memory; beyond it no more is read.
+MOST_WAITING = 1_000
+STEP_LIMIT_S = 20
+#: Read positions are committed this often where no delivery takes them along.
+COMMIT_EVERY_S = 5.0
+RETRY_S = 2.0
+#: The wall clock is looked at again after this long at the latest.
+LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Due:
+    """A delivery in line, and where its result was read."""
+
+    delivery: Delivery
+    tp: TopicPartition
+    offset: int
+
+
+class DeliveryPacer:
+    """Runs until cancelled; an error starts it anew, another pacer ends it."""
+
+    def __init__(
+        self, settings: Settings, *, clock: Clock, dice: Dice, worker: str, log: Log
+    ) -> None:
+        """Keep the parts."""
+        self._settings = settings
+        self._clock = clock
+        self._dice = dice
+        self._worker = worker
+        self._log = log
+        self._group = f"{settings.hybrid_topic_prefix}.deliveries"
+
+    async def run(self) -> None:
+        """Pace deliveries until cancelled or fenced."""
+        while True:
+            try:
+                await self._run_once()
+            except ProducerFenced:
+                self._log(LogEvent.DELIVERIES_FENCED, level="warning")
+                return
+            except Exception as error:  # noqa: BLE001 - deliveries must not end in silence
+                self._log(LogEvent.DELIVERIES_DELAYED, level="warning", error=type(error).__name__)
+                await self._clock.sleep(RETRY_S)
+
+    async def _run_once(self) -> None:
+        client = producer(
+            self._settings, transactional_id=self._group, transaction_timeout_ms=60_000
+        )
+        try:
+            async with asyncio.timeout(STEP_LIMIT_S):
+                await client.start()
+            queue, out = await self._remember()
+            async with started(consumer(self._settings, group_id=self._group)) as reader:
+                await self._pace(client, reader, queue, out)
+        finally:
+            with suppress(Exception):  # it is thrown away whatever it says
+                await asyncio.wait_for(client.stop(), 3)
+
+    # ── what it knows at its start ──────────────────────────────────────────────────────────
+
+    async def _remember(self) -> tuple[PacedQueue[_Due], set[str]]:
+        """Read back what went out, and when.
+
+        When that fails, nothing goes out; or, where HYBRID_DELIVERY_FAIL_OPEN says so, everything
+        does as if nothing had gone out before, with a warning.
+        """
+        pace = Pace(
+            self._settings.hybrid_delivery_spacing,
+            self._settings.hybrid_delivery_per_minute,
+            self._settings.hybrid_delivery_per_hour,
+        )
+        queue: PacedQueue[_Due] = PacedQueue(pace, user_of=lambda due: due.delivery.user_id)
+        out: set[str] = set()
+        try:
+            async with started(consumer(self._settings)) as reader:
+                await self._read_back(reader, queue, out)
+        except (KafkaError, TimeoutError, OSError) as error:
+            if not self._settings.hybrid_delivery_fail_open:
+                raise
+            self._log(LogEvent.DELIVERIES_UNPACED, level="warning", error=type(error).__name__)
+        return queue, out
+
+    async def _read_back(
+        self, reader: AIOKafkaConsumer, queue: PacedQueue[_Due], out: set[str]
+    ) -> None:
+        tps = await partitions_of(reader, self._settings.topics.deliveries)
+        reader.assign(tps)
+        ends = await reader.end_offsets(tps)
+        await reader.seek_to_beginning(*tps)
+        begun = self._clock.monotonic()
+        while [tp for tp in tps if await reader.position(tp) < ends[tp]]:
+            if self._clock.monotonic() - begun > STEP_LIMIT_S:
+                raise TimeoutError
+            for records in (await reader.getmany(timeout_ms=200)).values():
+                for record in records:
+                    with suppress(ValidationError):
+                        delivery = Delivery.model_validate_json(record.value or b"")
+                        out.add(delivery.delivery_id)
+                        queue.sent(delivery.user_id, delivery.due_at.timestamp())
+
+    # ── while it runs ───────────────────────────────────────────────────────────────────────
+
+    async def _pace(
+        self,
+        client: AIOKafkaProducer,
+        reader: AIOKafkaConsumer,
+        queue: PacedQueue[_Due],
+        out: set[str],
+    ) -> None:
+        tps = await partitions_of(reader, self._settings.topics.results)
+        reader.assign(tps)
+        for tp in tps:
+            if await reader.committed(tp) is None:
+                await reader.seek_to_beginning(tp)
+        positions = {tp: Position() for tp in tps}
+        committed_at = self._clock.monotonic()
+        while True:
+            wait = queue.wait_s(self._now())
+            within = LOOK_S if wait is None else min(wait, LOOK_S)
+            await self._read(reader, queue, out, positions, within_s=within)
+            now_ms = self._clock.now_ms()
+            due = queue.take(now_ms / 1000)
+            idle = self._clock.monotonic() - committed_at > COMMIT_EVERY_S
+            if due is None and not idle:
+                continue
+            if due is not None:
+                out.add(due.delivery.delivery_id)
+                positions[due.tp].done(due.offset)
+            # An error ends this run: the next one remembers what was committed.
+            await self._write(client, due, positions, now_ms=now_ms)
+            committed_at = self._clock.monotonic()
+
+    async def _read(
+        self,
+        reader: AIOKafkaConsumer,
+        queue: PacedQueue[_Due],
+        out: set[str],
+        positions: dict[TopicPartition, Position],
+        *,
+        within_s: float,
+    ) -> None:
+        if len(queue) >= MOST_WAITING:
+            await self._clock.sleep(within_s)
+            return
+        found = await reader.getmany(timeout_ms=max(1, int(within_s * 1000)), max_records=500)
+        for tp, records in found.items():
+            for record in records:
+                positions[tp].deliver(record.offset)
+                delivery = self._delivery_of(record)
+                if delivery is None or delivery.delivery_id in out:
+                    positions[tp].done(record.offset)
+                else:
+                    order = (record.timestamp, tp.partition, record.offset)
+                    queue.add(_Due(delivery, tp, record.offset), order=order)
+
+    def _delivery_of(self, record: Any) -> Delivery | None:  # noqa: ANN401 - aiokafka's, untyped
+        raw = header(record.headers, DELIVERY_HEADER)
+        if raw is None:
+            return None
+        try:
+            result = WorkflowResult.model_validate_json(record.value or b"")
+            wanted = json.loads(raw)
+            return Delivery(
+                delivery_id=result.result_id,
+                intent_id=result.intent_id,
+                user_id=result.user_id,
+                recipient_id=wanted.get("recipient_id"),
+                platforms=wanted.get("platforms") or [],
+                content=result.content,
+                due_at=self._clock.now(),
+            )
+        except (ValidationError, ValueError, AttributeError):
+            return None
+
+    async def _write(
+        self,
+        client: AIOKafkaProducer,
+        due: _Due | None,
+        positions: dict[TopicPartition, Position],
+        *,
+        now_ms: int,
+    ) -> None:
+        """Write a delivery, where there is one, and the read positions, in one transaction."""
+        topics = self._settings.topics
+        offsets = {
+            tp: offset
+            for tp, position in positions.items()
+            if (offset := position.committable()) is not None
+        }
+        if due is None and not offsets:
+            return
+        async with asyncio.timeout(STEP_LIMIT_S):
+            await client.begin_transaction()
+            if due is not None:
+                user = due.delivery.user_id.encode()
+                now = datetime.fromtimestamp(now_ms / 1000, UTC)
+                delivery = due.delivery.model_copy(update={"due_at": now})
+                await client.send(topics.deliveries, delivery.to_json(), user)
+                event = WorkflowEvent(
+                    event_id=uuid7(now_ms, self._dice),
+                    name=EventName.ONLYFANS_MESSAGE_SCHEDULED,
+                    intent_id=delivery.intent_id,
+                    worker=self._worker,
+                    details={"delivery_id": delivery.delivery_id, "user_id": delivery.user_id},
+                    occurred_at=now,
+                )
+                await client.send(topics.events, event.to_json(), delivery.intent_id.encode())
+            if offsets:
+                await client.send_offsets_to_transaction(offsets, self._group)
+            await client.commit_transaction()
+        for tp, offset in offsets.items():
+            positions[tp].committed(offset)
+        if due is not None:
+            self._log(LogEvent.DELIVERY_WRITTEN, intent_id=due.delivery.intent_id)
+
+    def _now(self) -> float:
+        return self._clock.now_ms() / 1000

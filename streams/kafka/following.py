@@ -1,0 +1,42 @@
+"""Following a small topic from its beginning on, all of it, in every worker."""
+
+import asyncio
+from collections.abc import Callable
+
+from aiokafka import ConsumerRecord
+from aiokafka.errors import KafkaError
+
+from agents.clock import Clock
+from agents.log import Log
+from schemas.settings import Settings
+from schemas.vocabulary import LogEvent
+from streams.kafka.clients import consumer, partitions_of, started
+
+__all__ = ["follow"]
+
+RETRY_S = 2.0
+
+
+async def follow(
+    settings: Settings,
+    topic: str,
+    take: Callable[[ConsumerRecord], None],
+    *,
+    clock: Clock,
+    log: Log,
+) -> None:
+    """Give every record of a topic, old and new, to `take`; goes on until cancelled."""
+    while True:
+        try:
+            async with started(consumer(settings)) as reader:
+                tps = await partitions_of(reader, topic)
+                reader.assign(tps)
+                await reader.seek_to_beginning(*tps)
+                while True:
+                    for records in (await reader.getmany(timeout_ms=1000)).values():
+                        for record in records:
+                            take(record)
+                    await asyncio.sleep(0)  # noqa: TID251 - lets others run, waits for nothing
+        except (KafkaError, TimeoutError, OSError) as error:
+            log(LogEvent.FOLLOW_DELAYED, level="warning", topic=topic, error=type(error).__name__)
+            await clock.sleep(RETRY_S)

@@ -1,0 +1,98 @@
+"""The attempt journal: attempts outside the lanes' transactions, by a plain idempotent producer."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from agents.clock import Clock
+from agents.log import Log
+from schemas.attempt import ProviderAttempt
+from schemas.settings import Settings
+from schemas.vocabulary import AttemptStatus, LogEvent
+from streams.failpoints import FailPoints
+from streams.kafka.clients import producer
+from streams.messages.records import OutRecord
+
+__all__ = ["AttemptJournal"]
+
+
+class AttemptJournal:
+    """Writes attempts to `workflow.attempts`; no call is made before its start is on record."""
+
+    def __init__(
+        self, settings: Settings, *, clock: Clock, log: Log, fail_points: FailPoints
+    ) -> None:
+        """Keep the parts; `start` connects."""
+        self._topic = settings.topics.attempts
+        self._producer: AIOKafkaProducer = producer(settings, linger_ms=0)
+        self._clock = clock
+        self._log = log
+        self._fail_points = fail_points
+        self._posted: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Connect; raises KafkaError."""
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Write what was posted, within bounds, and disconnect."""
+        if self._posted:
+            await asyncio.wait(self._posted, timeout=5)
+        with suppress(TimeoutError, KafkaError):
+            await asyncio.wait_for(self._producer.stop(), 5)
+
+    async def write(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
+        """Write and wait until the broker has it; while the broker is away this waits for it."""
+        await self._send(
+            OutRecord(
+                self._topic,
+                attempt.intent_id.encode(),
+                attempt.to_json(),
+                (("traceparent", traceparent.encode()),) if traceparent else (),
+            )
+        )
+        if attempt.status is AttemptStatus.STARTED:
+            self._fail_points.reach("after_started_journalled")
+
+    async def write_record(self, record: OutRecord) -> None:
+        """Write any record and wait until the broker has it; waits for a broker that is away."""
+        await self._send(record)
+
+    def post(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
+        """Write without waiting; `stop` waits for what is left."""
+        self._spawn(self.write(attempt, traceparent))
+
+    def post_record(self, record: OutRecord) -> None:
+        """Write any record without waiting."""
+        self._spawn(self.write_record(record))
+
+    def _spawn(self, writing: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(writing)
+        self._posted.add(task)
+        task.add_done_callback(self._posted.discard)
+
+    async def _send(self, record: OutRecord) -> None:
+        delay = 0.2
+        while True:
+            try:
+                await self._producer.send_and_wait(
+                    record.topic,
+                    record.value,
+                    key=record.key,
+                    partition=record.partition,
+                    headers=list(record.headers),
+                )
+            except KafkaError as error:
+                self._log(
+                    LogEvent.JOURNAL_DELAYED,
+                    level="warning",
+                    topic=record.topic,
+                    error=type(error).__name__,
+                )
+                await self._clock.sleep(delay)
+                delay = min(delay * 2, 5)
+                continue
+            return

@@ -1,0 +1,182 @@
+"""Creating and checking the topics; never shrinks, never deletes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from schemas.settings import Settings
+from schemas.topics import TopicSpec
+from streams.kafka.clients import admin_client
+
+__all__ = ["TopicReport", "TopicsError", "check_topics", "ensure_topics", "require_usable"]
+
+#: A deferred topic must keep records for so much longer than they wait: workers may be away.
+DEFERRED_GRACE_S = 3600
+#: A compacted topic is cut into so many segments over its retention.
+SEGMENTS = 24
+HOUR_MS = 3_600_000
+
+SOURCE_HINT = "run `hybrid topics ensure` first"
+
+
+class TopicsError(Exception):
+    """Raised when topics are missing or are not what the lanes need."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    """One topic as it was found: `created`, `ok` or `differs`."""
+
+    name: str
+    partitions: int
+    state: str
+    detail: str = ""
+    config: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def retention_ms(self) -> float:
+        """How long records are kept; infinite for a topic that keeps them for ever."""
+        kept = float(self.config.get("retention.ms", "-1"))
+        return kept if kept >= 0 else float("inf")
+
+
+def _config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
+    """Give the topic's configuration; sizes leave room for what is larger than the limit."""
+    limit = settings.max_record_bytes if not spec.name.endswith(".alerts") else 1_048_576
+    if spec.name in settings.topics.sources[:2]:  # the deferred ones carry more in their headers
+        limit = settings.max_topic_intent_bytes
+    config = {
+        "cleanup.policy": "compact,delete" if spec.compact else "delete",
+        "retention.ms": str(spec.retention_ms),
+        "max.message.bytes": str(limit),
+    }
+    if spec.compact:
+        # The newest segment is neither compacted nor deleted. With Kafka's default of a week a
+        # worker would read seven days of decisions at its start, three records for each.
+        config["segment.ms"] = str(max(HOUR_MS, spec.retention_ms // SEGMENTS))
+    return config
+
+
+async def ensure_topics(settings: Settings) -> list[TopicReport]:
+    """Create what is missing, report what differs; raises BrokerUnavailableError, TopicsError."""
+    async with admin_client(settings) as admin:
+        existing = set(await admin.list_topics())
+        missing = [spec for spec in settings.topics.specs() if spec.name not in existing]
+        if missing:
+            response = await admin.create_topics(
+                [
+                    NewTopic(
+                        name=spec.name,
+                        num_partitions=settings.hybrid_partitions,
+                        replication_factor=settings.hybrid_replication_factor,
+                        topic_configs=_config(spec, settings),
+                    )
+                    for spec in missing
+                ]
+            )
+            for name, code, *rest in response.topic_errors:
+                if code and for_code(code) is not TopicAlreadyExistsError:
+                    why = rest[0] if rest and rest[0] else for_code(code).__name__
+                    message = f"topic {name} cannot be created: {why}"
+                    raise TopicsError(message)
+        created = {spec.name for spec in missing}
+    reports = await check_topics(settings)
+    return [
+        replace(report, state="created")
+        if report.name in created and report.state == "ok"
+        else report
+        for report in reports
+    ]
+
+
+async def check_topics(settings: Settings) -> list[TopicReport]:
+    """Compare every topic with the contract; raises BrokerUnavailableError."""
+    specs = settings.topics.specs()
+    async with admin_client(settings) as admin:
+        existing = set(await admin.list_topics())
+        present = [spec.name for spec in specs if spec.name in existing]
+        described = {
+            topic["topic"]: len(topic["partitions"])
+            for topic in (await admin.describe_topics(present) if present else [])
+        }
+        configs: dict[str, dict[str, str]] = {}
+        if present:
+            resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in present]
+            for response in await admin.describe_configs(resources):
+                for resource in response.resources:
+                    _code, _message, _kind, name, entries = resource[:5]
+                    configs[name] = {entry[0]: entry[1] for entry in entries}
+    reports = []
+    for spec in specs:
+        if spec.name not in described:
+            reports.append(TopicReport(spec.name, 0, "missing", SOURCE_HINT))
+            continue
+        wrong = [
+            f"{key} is {configs.get(spec.name, {}).get(key)}, wanted {value}"
+            for key, value in _config(spec, settings).items()
+            if not _same(configs.get(spec.name, {}).get(key), value)
+        ]
+        partitions = described[spec.name]
+        if partitions != settings.hybrid_partitions:
+            wrong.append(f"{partitions} partitions, wanted {settings.hybrid_partitions}")
+        reports.append(
+            TopicReport(
+                spec.name,
+                partitions,
+                "differs" if wrong else "ok",
+                "; ".join(wrong),
+                configs.get(spec.name, {}),
+            )
+        )
+    return reports
+
+
+def _same(found: str | None, wanted: str) -> bool:
+    return found is not None and set(found.split(",")) == set(wanted.split(","))
+
+
+def _require_ledger(settings: Settings, ledger: TopicReport) -> None:
+    """Refuse a ledger topic that forgets decisions inside the deduplication window."""
+    window = settings.hybrid_deduplication_window
+    if "compact" not in ledger.config.get("cleanup.policy", "").split(","):
+        message = f"topic {ledger.name} must be compacted (cleanup.policy=compact,delete)"
+        raise TopicsError(message)
+    if ledger.retention_ms < window * 1000:
+        message = (
+            f"topic {ledger.name} keeps decisions for {ledger.retention_ms / 1000:g} s, less than "
+            f"HYBRID_DEDUPLICATION_WINDOW = {window}: repeats would run again; raise its "
+            "retention.ms"
+        )
+        raise TopicsError(message)
+
+
+def require_usable(settings: Settings, reports: list[TopicReport]) -> int:
+    """Give the common number of partitions of the source topics; raises TopicsError.
+
+    A missing source topic makes Faust consume nothing, for ever, in silence; unequal partition
+    counts break the lanes; a ledger or a deferred topic that forgets too soon breaks the promise:
+    all of them are refused at start.
+    """
+    lanes = {*settings.topics.sources, settings.topics.ledger}
+    missing = [report.name for report in reports if report.state == "missing"]
+    if missing:
+        message = f"topics are missing: {', '.join(missing)}; {SOURCE_HINT}"
+        raise TopicsError(message)
+    counts = {report.name: report.partitions for report in reports if report.name in lanes}
+    if len(set(counts.values())) != 1:
+        listed = ", ".join(f"{name} has {count}" for name, count in sorted(counts.items()))
+        message = f"all intent topics need the same number of partitions: {listed}"
+        raise TopicsError(message)
+    by_name = {report.name: report for report in reports}
+    _require_ledger(settings, by_name[settings.topics.ledger])
+    for name, delay in zip(settings.topics.deferred, settings.hybrid_defer_delays, strict=True):
+        if by_name[name].retention_ms < (delay + DEFERRED_GRACE_S) * 1000:
+            message = (
+                f"topic {name} keeps records for {by_name[name].retention_ms / 1000:g} s: intents "
+                f"that wait there for {delay:g} s would be lost; raise its retention.ms"
+            )
+            raise TopicsError(message)
+    return next(iter(counts.values()))

@@ -1,0 +1,1 @@
+"""A lane: one partition number, its ledger, its jobs, and one transaction after the other."""

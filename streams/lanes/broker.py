@@ -1,0 +1,149 @@
+"""What a lane needs of the broker; the real one, and the shape that a model of it must have."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Sequence
+from functools import partial
+from typing import Protocol
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from agents.clock import Clock, SystemClock
+from agents.deciding.budgets import Spending
+from agents.log import Log, silent
+from schemas.settings import Settings
+from schemas.vocabulary import LogEvent
+from streams.kafka.clients import consumer, producer, started
+from streams.lanes.ledger import Ledger, read_ledger, read_spend
+
+__all__ = ["KafkaLaneBroker", "LaneBroker", "LaneProducer"]
+
+START_LIMIT_S = 30
+TRANSACTION_TIMEOUT_MS = 60_000
+#: How often, and how many seconds apart, a ledger whose end is not stable is looked at.
+HANGING_LOOKS = 4
+HANGING_PAUSE_S = 0.25
+PROGRESS_EVERY_S = 1.0
+
+
+class LaneProducer(Protocol):
+    """A transactional producer that has been started."""
+
+    async def begin_transaction(self) -> None:
+        """Begin; raises ProducerFenced, KafkaError."""
+        ...
+
+    async def send(
+        self,
+        topic: str,
+        *,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int | None,
+        headers: Sequence[tuple[str, bytes]],
+    ) -> Awaitable[object]:
+        """Queue a record; the awaitable ends when the broker has it."""
+        ...
+
+    async def commit_transaction(self) -> None:
+        """Commit; raises ProducerFenced, KafkaError."""
+        ...
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        ...
+
+
+class LaneBroker(Protocol):
+    """The broker, as one lane sees it."""
+
+    async def open_producer(self, lane: int) -> LaneProducer:
+        """Start the lane's producer, which fences any earlier owner; raises KafkaError."""
+        ...
+
+    async def read_ledger(self, lane: int, ledger: Ledger) -> int:
+        """Read the ledger on from where it stands to its end; gives the records read."""
+        ...
+
+
+class KafkaLaneBroker:
+    """The real one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        log: Log = silent,
+        spending: Spending | None = None,
+    ) -> None:
+        """Keep the parts."""
+        self._spending = spending
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._log = log
+        self._said_at = -math.inf
+
+    async def open_producer(self, lane: int) -> LaneProducer:
+        """Start a producer under the lane's own transactional id (not the worker's)."""
+        client = producer(
+            self._settings,
+            transactional_id=f"{self._settings.hybrid_topic_prefix}.lane.{lane}",
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            linger_ms=0,
+        )
+        try:
+            async with asyncio.timeout(START_LIMIT_S):
+                await client.start()
+            if not await self._is_stable(lane):
+                await self.end_hanging(client)
+        except BaseException:
+            await client.stop()
+            raise
+        lane_producer: LaneProducer = client
+        return lane_producer
+
+    async def read_ledger(self, lane: int, ledger: Ledger) -> int:
+        """Read the ledger topic, and what the lane has spent; raises KafkaError, TimeoutError."""
+        progress = partial(self._say_progress, lane)
+        if self._spending is not None and self._settings.budgets:
+            await read_spend(self._settings, lane, self._spending.learn)
+        return await read_ledger(self._settings, lane, ledger, on_progress=progress)
+
+    def _say_progress(self, lane: int, offset: int, end: int) -> None:
+        """Log how far a long read is, for whichever lane's turn it is."""
+        now = self._clock.monotonic()
+        if now - self._said_at >= PROGRESS_EVERY_S and offset + 1 < end:
+            self._said_at = now
+            self._log(LogEvent.LEDGER_LOADING, lane=lane, offset=offset, end=end)
+
+    async def end_hanging(self, client: AIOKafkaProducer) -> None:
+        """End what a broker left hanging when it crashed between a commit and its markers.
+
+        Seen with Kafka 4.3.1: killed after PrepareCommit, it wrote CompleteCommit when it came
+        back, but no markers. The outcome is decided and stays invisible, its partitions cannot be
+        read past it, and the ledger looks as if it were not (docs/adr/0006). A transaction that
+        adds every partition a lane writes to, and writes nothing, brings the markers.
+        """
+        transaction = client._txn_manager  # noqa: SLF001 - partitions can be added in no other way
+        async with asyncio.timeout(START_LIMIT_S):
+            await client.begin_transaction()
+            for topic in self._settings.topics.written_by_lanes:
+                for number in await client.partitions_for(topic):
+                    transaction.maybe_add_partition_to_txn(TopicPartition(topic, number))
+            await client.commit_transaction()
+
+    async def _is_stable(self, lane: int) -> bool:
+        """Whether no transaction is pending on the ledger partition, which only this lane has."""
+        tp = TopicPartition(self._settings.topics.ledger, lane)
+        async with (
+            started(consumer(self._settings, isolation_level="read_uncommitted")) as loose,
+            started(consumer(self._settings)) as strict,
+        ):
+            for _ in range(HANGING_LOOKS):
+                # In this order: what is appended in between makes the stable end the larger one.
+                high = (await loose.end_offsets([tp]))[tp]
+                if (await strict.end_offsets([tp]))[tp] >= high:
+                    return True
+                await asyncio.sleep(HANGING_PAUSE_S)  # noqa: TID251 - markers may be on their way
+        return False

@@ -1,0 +1,191 @@
+"""The committer of a lane: finished jobs in, one transaction after the other out.
+
+No wait when idle; while one transaction commits, the next batch gathers. After an indefinite error
+the producer is started anew with the same id, and the ledger's tail says what was committed:
+answers stay in memory, no call is repeated.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from schemas.vocabulary import LogEvent
+from streams.lanes.broker import LaneProducer
+from streams.lanes.job import Job, LaneParts
+from streams.lanes.ledger import Ledger
+
+__all__ = ["Committer"]
+
+#: One step of a transaction may take this long; well below the transaction timeout.
+STEP_LIMIT_S = 20
+#: One transaction holds at most this many outcomes and bytes.
+BATCH_OUTCOMES = 200
+BATCH_BYTES = 8 * 1024 * 1024
+
+
+class Committer:
+    """Owns the transactional producer of one lane."""
+
+    def __init__(
+        self,
+        lane: int,
+        parts: LaneParts,
+        ledger: Ledger,
+        *,
+        on_committed: Callable[[Job], None],
+        on_fenced: Callable[[], None],
+    ) -> None:
+        """Keep the parts; `open` fences the earlier owner."""
+        self._lane = lane
+        self._parts = parts
+        self._ledger = ledger
+        self._on_committed = on_committed
+        self._on_fenced = on_fenced
+        self._producer: LaneProducer | None = None
+        self._ready: list[Job] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def open(self) -> int:
+        """Start the producer, then read the ledger; gives the entries read; raises KafkaError."""
+        # In this order: once the producer is started nobody else can write, so the end is the end.
+        self._producer = await self._parts.broker.open_producer(self._lane)
+        self._parts.spending.forget(self._lane)
+        return await self._parts.broker.read_ledger(self._lane, self._ledger)
+
+    def start(self) -> None:
+        """Begin to commit."""
+        self._task = asyncio.get_running_loop().create_task(self._commit_forever())
+
+    def submit(self, job: Job) -> None:
+        """Take a decided job."""
+        if self._closed:
+            self._journal_unused([job])
+            return
+        self._ready.append(job)
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """Commit nothing more; paid answers that were waiting go on record as unused."""
+        self._closed = True
+        self._journal_unused(self._ready)
+        self._ready.clear()
+
+    async def close(self) -> None:
+        """Abandon, and end task and producer."""
+        self.abandon()
+        if self._task is not None:
+            self._task.cancel()
+        await self._stop_producer()
+
+    async def _commit_forever(self) -> None:
+        while not self._closed:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._ready and not self._closed:
+                await self._commit(self._take_batch())
+
+    def _take_batch(self) -> list[Job]:
+        """Take what has finished, bounded in number and bytes; at least one."""
+        size, count = 0, 0
+        for job in self._ready[:BATCH_OUTCOMES]:
+            size += job.size
+            if count and size > BATCH_BYTES:
+                break
+            count += 1
+        batch, self._ready = self._ready[:count], self._ready[count:]
+        return batch
+
+    async def _commit(self, batch: list[Job]) -> None:
+        """Write a batch in one transaction, however often it takes."""
+        while batch and not self._closed:
+            try:
+                await self._transact(batch)
+            except ProducerFenced:
+                # Another worker has the lane: drop it, never re-initialise.
+                self._parts.log(LogEvent.LANE_FENCED, level="warning", lane=self._lane)
+                self._journal_unused(batch)
+                self.abandon()
+                self._on_fenced()
+                return
+            except Exception as error:  # noqa: BLE001 - no error may end the committer in silence
+                batch = await self._reopen(batch, error)
+                continue
+            self._committed(batch)
+            return
+        self._journal_unused(batch)
+
+    async def _transact(self, batch: list[Job]) -> None:
+        client, reach = self._producer, self._parts.fail_points.reach
+        if client is None:
+            message = "an open lane has a producer"
+            raise AssertionError(message)
+        async with asyncio.timeout(STEP_LIMIT_S):
+            await client.begin_transaction()
+        reach("after_begin")
+        for job in batch:
+            job.extra_sent = len(job.extra)
+        async with asyncio.timeout(STEP_LIMIT_S):
+            sent = [
+                await client.send(
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    partition=record.partition,
+                    headers=list(record.headers),
+                )
+                for job in batch
+                for record in job.records
+            ]
+            reach("after_send")
+            await asyncio.gather(*sent)
+        reach("before_commit")
+        async with asyncio.timeout(STEP_LIMIT_S):
+            await client.commit_transaction()
+        reach("after_commit")
+
+    def _committed(self, batch: list[Job]) -> None:
+        for job in batch:
+            if job.decided is not None:
+                self._ledger.put(job.who.key, job.decided.ledger)
+                self._ledger.forget_starts(job.who.key)
+            self._on_committed(job)
+
+    async def _reopen(self, batch: list[Job], error: BaseException) -> list[Job]:
+        """Start the producer anew under the same id; gives what is still to be written."""
+        parts, delay = self._parts, 0.2
+        parts.log(
+            LogEvent.LANE_REOPENED, level="warning", lane=self._lane, error=type(error).__name__
+        )
+        while not self._closed:
+            await self._stop_producer()
+            # Without a lease the lane may be somebody else's: do not fence them.
+            if parts.lease_holds():
+                with suppress(KafkaError, TimeoutError, OSError):
+                    await self.open()
+                    break
+            await parts.clock.sleep(delay)
+            delay = min(delay * 2, 5)
+        done = [job for job in batch if self._is_committed(job)]
+        self._committed(done)
+        return [job for job in batch if job not in done]
+
+    def _is_committed(self, job: Job) -> bool:
+        return job.decided is not None and self._ledger.holds(job.who.key, job.decided.outcome_id)
+
+    def _journal_unused(self, jobs: Iterable[Job]) -> None:
+        """Put paid answers that cannot be used on record as what they are."""
+        for job in jobs:
+            attempt = job.outcome.last_attempt if job.outcome else None
+            if attempt is not None:
+                unused = attempt.model_copy(update={"used_result": False})
+                self._parts.journal.post(unused, job.incoming.traceparent)
+
+    async def _stop_producer(self) -> None:
+        client, self._producer = self._producer, None
+        if client is not None:
+            with suppress(Exception):  # it is thrown away whatever it says
+                await asyncio.wait_for(client.stop(), 3)

@@ -1,0 +1,98 @@
+"""The work of a lane: deliveries, jobs, and what all lanes of a worker share."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agents.clock import Clock, Dice
+from agents.deciding.budgets import Crossing, Spending
+from agents.executing.executor import Executor
+from agents.log import Log
+from agents.task import Outcome
+from schemas.settings import Settings
+from streams.failpoints import FailPoints
+from streams.kafka.journal import AttemptJournal
+from streams.lanes.broker import LaneBroker
+from streams.messages.identity import NO_OUTLINE, Outline
+from streams.messages.offset_tracker import Position
+from streams.messages.records import Decided, Identity, Incoming, OutRecord
+
+__all__ = ["Delivery", "Job", "LaneParts"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """One record as Faust handed it over, with the position that waits for it."""
+
+    incoming: Incoming
+    position: Position
+    outline: Outline = NO_OUTLINE
+    #: When it must be due by, on the monotonic clock, whatever the wall clocks say.
+    due_by: float | None = None
+
+    @property
+    def tenant(self) -> str:
+        """For whom it is."""
+        return self.outline.tenant
+
+    @property
+    def line(self) -> object:
+        """Records of one partition for the same providers stay in order."""
+        return (self.incoming.topic, self.incoming.partition, self.outline.route)
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes, about."""
+        return len(self.incoming.value or b"")
+
+    def done(self) -> None:
+        """Let the offset be committed."""
+        self.position.done(self.incoming.offset)
+
+
+@dataclass(eq=False)
+class Job:
+    """One piece of work in flight, and everyone who waits for it."""
+
+    who: Identity
+    incoming: Incoming
+    deliveries: list[Delivery]
+    finished: Callable[[], None]
+    extra: list[OutRecord] = field(default_factory=list)
+    #: How many of `extra` the running transaction holds; a delivery may join while it commits.
+    extra_sent: int = 0
+    slot: str = ""
+    task: asyncio.Task[None] | None = None
+    decided: Decided | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def records(self) -> tuple[OutRecord, ...]:
+        """Everything that the job's transaction writes."""
+        return (*(self.decided.records if self.decided else ()), *self.extra[: self.extra_sent])
+
+    @property
+    def size(self) -> int:
+        """Bytes of its outcome, for bounding a batch."""
+        return self.decided.size if self.decided else 0
+
+
+@dataclass(frozen=True, slots=True)
+class LaneParts:
+    """What all lanes of a worker share."""
+
+    settings: Settings
+    executor: Executor
+    journal: AttemptJournal
+    clock: Clock
+    dice: Dice
+    worker: str
+    group: str
+    log: Log
+    fail_points: FailPoints
+    lease_holds: Callable[[], bool]
+    broker: LaneBroker
+    spending: Spending
+    on_outcome: Callable[[Outcome], None] = lambda _outcome: None
+    on_fenced: Callable[[int], None] = lambda _lane: None
+    on_crossing: Callable[[Crossing], None] = lambda _crossing: None

@@ -1,0 +1,201 @@
+"""What has been decided about each deduplication id of one partition number.
+
+Beside the decisions, it counts how often an intent was started without an end: one that kills its
+worker again and again is taken out of circulation. Starts are kept under keys of their own, so that
+a late one of a worker that lost its lane can never hide a decision.
+
+Read from `workflow.ledger` to its end, read_committed, after the lane's producer has started (so
+that no earlier owner can still write) and before any intent of the lane runs.
+"""
+
+import asyncio
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas.budgets import SpendRecord
+from schemas.events import LedgerRecord, StartRecord
+from schemas.settings import Settings
+from schemas.vocabulary import WorkflowStatus
+from streams.kafka.clients import consumer, started
+from streams.messages.records import START_PREFIX
+
+__all__ = ["Entry", "Ledger", "read_ledger", "read_spend"]
+
+_STATUSES = tuple(WorkflowStatus)
+_LAYOUT = struct.Struct(">BBBHqq16s")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One decision."""
+
+    status: WorkflowStatus
+    replay_count: int
+    deferrals: int
+    topic_index: int
+    offset: int
+    decided_at_ms: int
+    outcome_digest: bytes
+
+
+def digest(text: str) -> bytes:
+    """Shorten an id of any length to 16 bytes (collisions: 2^-64 at billions of entries)."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class Ledger:
+    """Decisions by deduplication id, packed: two short byte strings an entry."""
+
+    def __init__(self, *, sources: tuple[str, ...], window_ms: int) -> None:
+        """Begin empty; entries older than `window_ms` do not count."""
+        self._entries: dict[bytes, bytes] = {}
+        self._starts: dict[bytes, int] = {}
+        self._sources = sources
+        self._window_ms = window_ms
+        self.next_offset = 0
+
+    def __len__(self) -> int:
+        """Count the entries kept in memory."""
+        return len(self._entries)
+
+    def get(self, key: str, *, now_ms: int) -> Entry | None:
+        """Find the decision about a deduplication id inside the window."""
+        packed = self._entries.get(digest(key))
+        if packed is None:
+            return None
+        status, replays, deferrals, topic, offset, decided, outcome = _LAYOUT.unpack(packed)
+        if now_ms - decided >= self._window_ms and _STATUSES[status] is not WorkflowStatus.DEFERRED:
+            del self._entries[digest(key)]
+            return None
+        return Entry(_STATUSES[status], replays, deferrals, topic, offset, decided, outcome)
+
+    def put(self, key: str, record: LedgerRecord) -> None:
+        """Keep a committed decision."""
+        topic = self._sources.index(record.topic) if record.topic in self._sources else 255
+        self._entries[digest(key)] = _LAYOUT.pack(
+            _STATUSES.index(record.status),
+            min(record.replay_count, 255),
+            min(record.deferrals, 255),
+            topic,
+            record.offset,
+            record.decided_at_ms,
+            digest(record.outcome_id),
+        )
+
+    def holds(self, key: str, outcome_id: str) -> bool:
+        """Whether exactly this outcome has been committed."""
+        packed = self._entries.get(digest(key))
+        return packed is not None and packed.endswith(digest(outcome_id))
+
+    def note_start(self, key: str, count: int) -> None:
+        """Keep that an intent was started for the `count`-th time without an end."""
+        self._starts[digest(key)] = count
+
+    def forget_starts(self, key: str) -> None:
+        """Forget the starts of an intent that has been decided."""
+        self._starts.pop(digest(key), None)
+
+    def starts(self, key: str) -> int:
+        """Give how often an intent was started without an end."""
+        return self._starts.get(digest(key), 0)
+
+    def load(self, raw_key: bytes, value: bytes | None) -> None:
+        """Take in a record of the ledger topic."""
+        key = raw_key.decode("utf-8", "surrogatepass")
+        if key.startswith(START_PREFIX):
+            intent_key = key.removeprefix(START_PREFIX)
+            if value is None:
+                self.forget_starts(intent_key)
+            else:
+                self.note_start(intent_key, StartRecord.model_validate_json(value).count)
+        elif value is not None:
+            self.put(key, LedgerRecord.model_validate_json(value))
+
+    def prune(self, *, now_ms: int) -> int:
+        """Forget what has left the window; gives how many entries went."""
+        old = [key for key, packed in self._items() if self._expired(packed, now_ms)]
+        for key in old:
+            del self._entries[key]
+        return len(old)
+
+    def _items(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self._entries.items())
+
+    def _expired(self, packed: bytes, now_ms: int) -> bool:
+        status, decided = packed[0], _LAYOUT.unpack(packed)[5]
+        deferred = _STATUSES[status] is WorkflowStatus.DEFERRED
+        return not deferred and now_ms - decided >= self._window_ms
+
+
+async def read_ledger(
+    settings: Settings,
+    partition: int,
+    ledger: Ledger,
+    *,
+    on_progress: Callable[[int, int], None] = lambda _offset, _end: None,
+    idle_limit_s: float = 30,
+) -> int:
+    """Read a partition of the ledger topic from `ledger.next_offset` to its end.
+
+    Gives the number of records read; raises KafkaError, TimeoutError when the end stays away.
+    `on_progress` is told the offset reached and the end, after each batch.
+    """
+    async with started(consumer(settings)) as reader:
+        return await _read_to_end(
+            reader,
+            TopicPartition(settings.topics.ledger, partition),
+            ledger,
+            on_progress=on_progress,
+            idle_limit_s=idle_limit_s,
+        )
+
+
+async def read_spend(
+    settings: Settings, partition: int, learn: Callable[[SpendRecord], None]
+) -> None:
+    """Read what a lane has spent, to the end; raises KafkaError, TimeoutError."""
+    tp = TopicPartition(settings.topics.spend, partition)
+    async with started(consumer(settings)) as reader:
+        reader.assign([tp])
+        end = (await reader.end_offsets([tp]))[tp]
+        await reader.seek_to_beginning(tp)
+        async with asyncio.timeout(30):
+            while await reader.position(tp) < end:
+                for record in (await reader.getmany(tp, timeout_ms=200)).get(tp, []):
+                    learn(SpendRecord.model_validate_json(record.value or b""))
+
+
+async def _read_to_end(
+    reader: AIOKafkaConsumer,
+    tp: TopicPartition,
+    ledger: Ledger,
+    *,
+    on_progress: Callable[[int, int], None],
+    idle_limit_s: float,
+) -> int:
+    reader.assign([tp])
+    # Our own open transaction was ended by starting the producer: the end is a stable end.
+    end = (await reader.end_offsets([tp]))[tp]
+    begin = (await reader.beginning_offsets([tp]))[tp]
+    reader.seek(tp, max(begin, ledger.next_offset))
+    count, idle_ms = 0, 0
+    while await reader.position(tp) < end:
+        batches = await reader.getmany(tp, timeout_ms=200, max_records=10_000)
+        records = batches.get(tp, [])
+        idle_ms = 0 if records else idle_ms + 200
+        if idle_ms > idle_limit_s * 1000:
+            message = f"the ledger of partition {tp.partition} cannot be read to its end"
+            raise TimeoutError(message)
+        for record in records:
+            if record.key is not None:
+                ledger.load(record.key, record.value)
+                count += 1
+        if records:
+            on_progress(records[-1].offset, end)
+        await asyncio.sleep(0)  # noqa: TID251 - lets others run, waits for nothing
+    ledger.next_offset = end
+    return count

@@ -1,0 +1,127 @@
+"""From a record to whose work it is: decoding, ids, replay and deferral headers; pure."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from agents.deciding.routes import Router, Sketch
+from agents.task import Failed
+from schemas.base import to_camel
+from schemas.codec import MAX_DEPTH, IntentError, decode_intent, derive_intent_id
+from schemas.events import DeferralState
+from schemas.vocabulary import ErrorClass, Priority
+from streams.messages.records import (
+    DEFERRAL_HEADER,
+    INTENT_ID_HEADER,
+    REPLAY_COUNT_HEADER,
+    REPLAYED_HEADER,
+    Identity,
+    Incoming,
+    header,
+)
+
+__all__ = ["NO_OUTLINE", "Identified", "Outline", "deferral_of", "identify", "outline"]
+
+#: Digits of a replay count that are believed; the ledger keeps counts up to 255.
+MAX_REPLAYS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """Who it is and, where it cannot be run, the failure it ends with."""
+
+    who: Identity
+    failed: Failed | None = None
+
+
+def identify(incoming: Incoming, *, max_bytes: int) -> Identified:
+    """Read a record; never raises."""
+    deferral = deferral_of(incoming)
+    replays = _replay_count(incoming)
+    replayed_id = None
+    if header(incoming.headers, REPLAYED_HEADER) is not None:
+        replayed_id = (header(incoming.headers, INTENT_ID_HEADER) or b"").decode("utf-8", "replace")
+    derived = derive_intent_id(incoming.topic, incoming.partition, incoming.offset)
+    known = (deferral.intent_id if deferral else None) or replayed_id or None
+    source = deferral.source if deferral else incoming.source
+    try:
+        intent = decode_intent(incoming.value, max_bytes=max_bytes)
+    except IntentError as error:
+        intent_id = known or error.intent_id or derived
+        failed = Failed(
+            reason=error.reason,
+            error_class=ErrorClass.VALIDATION,
+            code=error.code,
+            message=error.message,
+            retriable=False,
+            suggested_action="correct the producer, then publish the intent anew",
+        )
+        # Decided under the record's own id: the same intent, corrected, must be able to run.
+        return Identified(Identity(derived, intent_id, replays, None, deferral, source), failed)
+    intent_id = intent.intent_id or known or derived
+    key = intent.deduplication_id or intent_id
+    return Identified(Identity(key, intent_id, replays, intent, deferral, source))
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What the order of work depends on, read without the rest of an intent."""
+
+    tenant: str = ""
+    route: tuple[str, ...] = ()
+    deadline_at_ms: int | None = None
+
+    def is_late(self, now_ms: int) -> bool:
+        """Whether the intent's own deadline has passed."""
+        return self.deadline_at_ms is not None and now_ms >= self.deadline_at_ms
+
+
+NO_OUTLINE = Outline()
+
+
+def outline(incoming: Incoming, router: Router, *, max_bytes: int) -> Outline:
+    """Read tenant, route and deadline; an empty outline for what is no intent. Never raises."""
+    value = incoming.value
+    if not value or len(value) > max_bytes or value.count(b"[") + value.count(b"{") > MAX_DEPTH:
+        return NO_OUTLINE
+    try:
+        document = json.loads(value)
+        sketch = Sketch(
+            type=str(document.get("type")),
+            priority=Priority(document.get("priority", Priority.MEDIUM)),
+            requires_multi_platform=bool(_either(document, "requires_multi_platform")),
+            force_provider=_either(document, "force_provider"),
+        )
+        within = _either(document, "deadline_ms")
+        deferral = deferral_of(incoming) if within else None
+        begun = deferral.source.timestamp.timestamp() * 1000 if deferral else incoming.timestamp_ms
+        return Outline(
+            tenant=str(document.get("tenant", "default")),
+            route=router.route(sketch),
+            deadline_at_ms=int(begun + within) if within else None,
+        )
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return NO_OUTLINE
+
+
+def _either(document: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - checked where it is used
+    """Read a field in snake_case or camelCase."""
+    return document.get(name, document.get(to_camel(name)))
+
+
+def deferral_of(incoming: Incoming) -> DeferralState | None:
+    """Read what a deferred intent carries; None where there is nothing readable."""
+    raw = header(incoming.headers, DEFERRAL_HEADER)
+    if raw is None:
+        return None
+    try:
+        return DeferralState.model_validate_json(raw)
+    except ValidationError:
+        return None
+
+
+def _replay_count(incoming: Incoming) -> int:
+    raw = header(incoming.headers, REPLAY_COUNT_HEADER) or b"0"
+    return min(int(raw), MAX_REPLAYS) if raw.isdigit() and len(raw) < 9 else 0  # noqa: PLR2004

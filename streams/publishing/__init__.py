@@ -1,0 +1,1 @@
+"""Writing intents: new ones from a file, and dead letters again."""

@@ -1,0 +1,150 @@
+"""Dead letters: listing, and replaying them as the intents they were."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from pydantic import ValidationError
+
+from agents.deciding.routes import Router
+from agents.executing.prompts import load_prompts, render
+from agents.pricing.prices import PriceBook
+from agents.pricing.usage import estimate_tokens
+from schemas.codec import IntentError, decode_intent
+from schemas.outcome import DeadLetter
+from schemas.settings import Settings
+from streams.kafka.reading import read_topic
+from streams.messages.records import INTENT_ID_HEADER, REPLAY_COUNT_HEADER, REPLAYED_HEADER
+from streams.publishing.intents import open_producer
+
+__all__ = ["Estimate", "Selection", "dead_letters", "estimate", "replay"]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which dead letters; None = any."""
+
+    reason: str | None = None
+    error_class: str | None = None
+    type: str | None = None
+    tenant: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    id: str | None = None
+    limit: int | None = None
+
+    def takes(self, letter: DeadLetter) -> bool:
+        """Whether a dead letter is meant."""
+        return (
+            (self.reason is None or letter.reason.value == self.reason)
+            and (self.error_class is None or letter.error_class.value == self.error_class)
+            and (self.type is None or letter.type == self.type)
+            and (self.tenant is None or letter.tenant == self.tenant)
+            and (self.id is None or self.id in {letter.dead_letter_id, letter.intent_id})
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a replay may cost; `usd` None when a price is not known."""
+
+    count: int
+    tokens: int
+    usd: Decimal | None
+
+
+async def dead_letters(settings: Settings, selection: Selection) -> AsyncIterator[DeadLetter]:
+    """Give the chosen dead letters; records that are none are passed over."""
+    count = 0
+    records = read_topic(
+        settings, settings.topics.dead_letters, since=selection.since, until=selection.until
+    )
+    async for record in records:
+        if selection.limit is not None and count >= selection.limit:
+            return
+        try:
+            letter = DeadLetter.model_validate_json(record.value or b"")
+        except ValidationError:
+            continue
+        if selection.takes(letter):
+            count += 1
+            yield letter
+
+
+def estimate(settings: Settings, letters: list[DeadLetter]) -> Estimate:
+    """Bound what replaying costs: the prompts, and the longest answers, at the first provider."""
+    prompts, tokens, usd = load_prompts(), 0, Decimal(0)
+    known = True
+    specs = {spec.name: spec for spec in settings.provider_specs}
+    prices = PriceBook(settings.prices)
+    router = Router({name: spec.kind for name, spec in specs.items()}, settings.routes)
+    for letter in letters:
+        try:
+            intent = decode_intent(_value(letter), max_bytes=settings.hybrid_max_intent_bytes)
+        except IntentError:
+            continue
+        route = router.route(intent)
+        if not route:
+            continue
+        spec = specs[route[0]]
+        text = "".join(str(message.get("content")) for message in render(intent, prompts))
+        prompt_tokens = estimate_tokens(len(text))
+        tokens += prompt_tokens
+        bound = prices.upper_bound(
+            (spec.name, spec.kind),
+            (intent.model or spec.model or spec.deployment,),
+            prompt_tokens=prompt_tokens,
+            max_output_tokens=intent.max_output_tokens,
+            at=datetime.now(UTC),
+        )
+        known = known and bound is not None
+        usd += bound or Decimal(0)
+    return Estimate(len(letters), tokens, usd if known else None)
+
+
+async def replay(
+    settings: Settings,
+    letters: list[DeadLetter],
+    *,
+    rate: float | None,
+    on_replayed: Callable[[DeadLetter], None],
+) -> int:
+    """Publish the original records again, with their ids and a replay count; gives how many.
+
+    `rate` is records a second. A dead letter replayed twice runs once: the ledger keeps the count.
+    """
+    sources = settings.topics.sources
+    async with open_producer(settings) as client:
+        for letter in letters:
+            topic = letter.source.topic if letter.source.topic in sources[:2] else sources[0]
+            own = {REPLAY_COUNT_HEADER, REPLAYED_HEADER, INTENT_ID_HEADER}
+            headers = [
+                (name, base64.b64decode(value))
+                for name, value in letter.original.headers
+                if name not in own
+            ]
+            headers += [
+                (REPLAY_COUNT_HEADER, str(letter.replay_count + 1).encode()),
+                (REPLAYED_HEADER, letter.dead_letter_id.encode()),
+                (INTENT_ID_HEADER, letter.intent_id.encode()),
+            ]
+            key = None if letter.original.key is None else base64.b64decode(letter.original.key)
+            # The same partition as before: the lane whose ledger knows the intent.
+            await client.send_and_wait(
+                topic,
+                value=_value(letter),
+                key=key,
+                partition=letter.source.partition,
+                headers=headers,
+            )
+            on_replayed(letter)
+            if rate:
+                await asyncio.sleep(1 / rate)
+    return len(letters)
+
+
+def _value(letter: DeadLetter) -> bytes | None:
+    return None if letter.original.value is None else base64.b64decode(letter.original.value)

@@ -1,0 +1,98 @@
+"""Publishing intents: each line checked, keyed and routed as upstream systems should."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from schemas.codec import IntentError, decode_intent
+from schemas.settings import Settings
+from schemas.vocabulary import Priority
+from streams.kafka.clients import BrokerUnavailableError, producer
+
+__all__ = ["BadLine", "Publication", "open_producer", "publish_lines"]
+
+#: Records on their way at once; bounds memory when the input is faster than the broker.
+WINDOW = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that was not published, by its number (1-based)."""
+
+    number: int
+    problem: str
+
+
+@dataclass(slots=True)
+class Publication:
+    """What happened."""
+
+    published: int = 0
+    bad: int = 0
+
+
+@asynccontextmanager
+async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    """Open a producer; raises BrokerUnavailableError."""
+    client = producer(settings, linger_ms=5)
+    try:
+        await asyncio.wait_for(client.start(), 20)
+    except (KafkaError, TimeoutError, OSError) as error:
+        await client.stop()
+        raise BrokerUnavailableError(settings, error) from error
+    try:
+        yield client
+    finally:
+        await client.stop()
+
+
+async def publish_lines(
+    settings: Settings,
+    lines: Iterable[bytes],
+    *,
+    on_bad: Callable[[BadLine], None],
+    on_progress: Callable[[int], None],
+) -> Publication:
+    """Publish JSON Lines; a bad line is reported and stops nothing else.
+
+    Raises BrokerUnavailableError; KafkaError when the broker goes away for good meanwhile.
+    """
+    done = Publication()
+    pending: set[asyncio.Future[object]] = set()
+    async with open_producer(settings) as client:
+        for number, raw in enumerate(lines, start=1):
+            on_progress(len(raw))
+            line = raw.strip()
+            if not line:
+                continue
+            try:
+                topic, key = _route(settings, line)
+            except IntentError as error:
+                done.bad += 1
+                on_bad(BadLine(number, error.message))
+                continue
+            pending.add(await client.send(topic, value=line, key=key))
+            if len(pending) >= WINDOW:
+                finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                done.published += _count(finished)
+        if pending:
+            done.published += _count((await asyncio.wait(pending))[0])
+    return done
+
+
+def _count(finished: Iterable[asyncio.Future[object]]) -> int:
+    """Count what the broker has; raises the error of the first that failed."""
+    return sum(1 for future in finished if future.result() is not None)
+
+
+def _route(settings: Settings, line: bytes) -> tuple[str, bytes | None]:
+    """Choose topic and key; raises IntentError for a line that is no intent."""
+    intent = decode_intent(line, max_bytes=settings.hybrid_max_intent_bytes)
+    urgent = intent.priority in {Priority.HIGH, Priority.CRITICAL}
+    key = intent.deduplication_id or intent.intent_id
+    topic = settings.topics.urgent if urgent else settings.topics.intents
+    return topic, key.encode() if key else None

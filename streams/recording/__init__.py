@@ -1,0 +1,1 @@
+"""From Kafka into ClickHouse: the recorder, its lag, and the record made anew."""

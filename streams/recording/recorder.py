@@ -1,0 +1,249 @@
+"""The recorder: attempts, outcomes and events from Kafka into ClickHouse.
+
+ClickHouse down means lag on its own consumer group and nothing else. A batch sent twice (killed
+between insert and commit) collapses in the tables. A row that ClickHouse refuses is found by
+bisection and set aside in the log, not its batch.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from pydantic import ValidationError
+
+from agents.clock import Clock
+from agents.log import Log
+from schemas.attempt import ProviderAttempt
+from schemas.events import WorkflowEvent
+from schemas.outcome import DeadLetter, WorkflowResult
+from schemas.rows import Row, attempt_row, dead_letter_row, event_row, result_row
+from schemas.settings import Settings
+from schemas.vocabulary import LogEvent
+from streams.failpoints import FailPoints
+from streams.kafka.clients import BrokerUnavailableError, consumer
+from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
+from streams.store.inserting import insert_rows
+from streams.store.migrations import Layout, migrate
+
+__all__ = ["Recorder", "rows_of"]
+
+BATCH_RECORDS = 5_000
+#: What names a row in the log.
+KEYS = ("attempt_id", "outcome_id", "event_id")
+#: A broker that does not answer within this leaves the lag as it was.
+BROKER_S = 5.0
+#: A batch waits this long for more rows.
+GATHER_S = 1.0
+
+
+def rows_of(settings: Settings, record: ConsumerRecord) -> Row:
+    """Give the row of a record; raises ValidationError, KeyError for one that is none of ours."""
+    topics = settings.topics
+    builders: dict[str, Callable[[bytes], Row]] = {
+        topics.attempts: lambda raw: attempt_row(ProviderAttempt.model_validate_json(raw)),
+        topics.results: lambda raw: result_row(WorkflowResult.model_validate_json(raw)),
+        topics.dead_letters: lambda raw: dead_letter_row(DeadLetter.model_validate_json(raw)),
+        topics.events: lambda raw: event_row(WorkflowEvent.model_validate_json(raw)),
+    }
+    return builders[record.topic](record.value or b"")
+
+
+class Recorder:
+    """Moves records in batches until stopped."""
+
+    def __init__(self, settings: Settings, *, clock: Clock, log: Log) -> None:
+        """Keep the parts; `run` connects."""
+        self._settings = settings
+        self._clock = clock
+        self._log = log
+        self._fail_points = FailPoints(settings.hybrid_fail_point)
+        self._stopping = asyncio.Event()
+        self._clickhouse: ClickHouse | None = None
+        self._reader: AIOKafkaConsumer | None = None
+        self._stored: dict[TopicPartition, int] = {}
+        self._held_up_since: float | None = None
+        self.held_up_by = ""
+        self.rows_written = 0
+        self.rows_set_aside = 0
+        self.lag = 0
+        self.ready = False
+
+    def stop(self) -> None:
+        """Ask for a clean stop after the batch at hand."""
+        self._stopping.set()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this recorder has the first partition of the attempts: one of several has."""
+        if self._reader is None:
+            return False
+        return TopicPartition(self._settings.topics.attempts, 0) in self._reader.assignment()
+
+    @property
+    def held_up_s(self) -> float:
+        """Seconds for which ClickHouse has not taken what there is; 0 = it takes it."""
+        since = self._held_up_since
+        return 0.0 if since is None else max(0.001, self._clock.monotonic() - since)
+
+    async def run(self) -> None:
+        """Record until stopped; raises BrokerUnavailableError at start."""
+        reader = consumer(
+            self._settings,
+            group_id=self._settings.recorder_group,
+            # Static membership: started again, it need not wait for itself to expire.
+            group_instance_id=self._settings.hybrid_instance_id,
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=2_000,
+            max_poll_interval_ms=24 * 60 * 60 * 1000,  # ClickHouse may be away for hours
+        )
+        reader.subscribe(self._settings.topics.recorded)
+        try:
+            await asyncio.wait_for(reader.start(), 30)
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise BrokerUnavailableError(self._settings, error) from error
+        self._reader = reader
+        self._log(LogEvent.RECORDER_STARTED)
+        try:
+            layout = Layout.of(self._settings)
+            await self._until_stored(partial(migrate, layout=layout), first=True)
+            self.ready = True
+            while not self._stopping.is_set():
+                await self._record_batch(reader)
+        finally:
+            with suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(reader.stop(), 10)
+            if self._clickhouse is not None:
+                self._clickhouse.close()
+            self._log(LogEvent.RECORDER_STOPPED, rows=self.rows_written)
+
+    async def _record_batch(self, reader: AIOKafkaConsumer) -> None:
+        batch: list[ConsumerRecord] = []
+        offsets: dict[TopicPartition, int] = {}
+        deadline = self._clock.monotonic() + GATHER_S
+        while len(batch) < BATCH_RECORDS and not self._stopping.is_set():
+            wait_ms = int((deadline - self._clock.monotonic()) * 1000)
+            if wait_ms <= 0:
+                break
+            found = await reader.getmany(
+                timeout_ms=min(wait_ms, 250), max_records=BATCH_RECORDS - len(batch)
+            )
+            for tp, records in found.items():
+                batch.extend(records)
+                offsets[tp] = records[-1].offset + 1
+        if not batch:
+            await self._measure_lag(all_stored=True)
+            return
+        tables: dict[str, list[dict[str, Any]]] = {}
+        for record in batch:
+            try:
+                table, row = rows_of(self._settings, record)
+            except (ValidationError, KeyError) as error:
+                self._set_aside(f"{record.topic}/{record.partition}/{record.offset}", error)
+                continue
+            tables.setdefault(table, []).append(row)
+        self._fail_points.reach("recorder_before_insert")
+        for table, rows in tables.items():
+            token = _token(table, offsets, batch)
+            await self._until_stored(partial(self._insert, table=table, rows=rows, token=token))
+        self._fail_points.reach("recorder_after_insert")
+        self._stored.update(offsets)
+        await self._measure_lag()
+        try:
+            await reader.commit(offsets)
+        except (CommitFailedError, IllegalStateError):
+            # A rebalance took partitions away; who has them now writes the same rows again.
+            return
+        except KafkaError as error:
+            self._log(LogEvent.INSERT_DELAYED, level="warning", error=type(error).__name__)
+        self.rows_written += sum(len(rows) for rows in tables.values())
+        self._log(
+            LogEvent.BATCH_INSERTED,
+            level="debug",
+            rows={table: len(rows) for table, rows in tables.items()},
+            lag=self.lag,
+        )
+
+    def _insert(
+        self, store: ClickHouse, table: str, rows: list[dict[str, Any]], token: str
+    ) -> None:
+        """Insert rows; those that are refused for themselves are set aside."""
+        for one in insert_rows(store, table, rows, token=token):
+            key = next((one.row[name] for name in KEYS if one.row.get(name)), "?")
+            self._set_aside(f"{table}/{key}", one.error)
+
+    async def _until_stored(
+        self, action: Callable[[ClickHouse], object], *, first: bool = False
+    ) -> None:
+        """Do something with ClickHouse, however long it is away."""
+        delay = 0.5
+        while not self._stopping.is_set():
+            try:
+                if self._clickhouse is None:
+                    self._clickhouse = await asyncio.to_thread(ClickHouse, self._settings)
+                await asyncio.to_thread(action, self._clickhouse)
+            except (ClickHouseUnavailableError, ClickHouseRefusedError) as error:
+                if first and isinstance(error, ClickHouseRefusedError):
+                    raise  # what is configured does not fit, and that is best said at once
+                if self._clickhouse is not None:
+                    self._clickhouse.close()
+                self._clickhouse = None
+                self.held_up_by = str(error)
+                if self._held_up_since is None:
+                    self._held_up_since = self._clock.monotonic()
+                self._log(LogEvent.INSERT_DELAYED, level="warning", error=str(error))
+                await self._measure_lag()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), delay)
+                delay = min(delay * 2, 15)
+                continue
+            self._held_up_since = None
+            return
+        if not first:
+            # Stopping with rows that are not stored: nothing is committed, they come again.
+            raise asyncio.CancelledError
+
+    async def _measure_lag(self, *, all_stored: bool = False) -> None:
+        """Count the records that are not in ClickHouse; the broker knows where they end.
+
+        Where all that was read is stored, the reader's position counts: it is beyond the markers
+        of transactions, which are no records.
+        """
+        reader = self._reader
+        if reader is None:
+            return
+        owned = list(reader.assignment())
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(BROKER_S):
+                ends = await reader.end_offsets(owned)
+                begins = await reader.beginning_offsets(owned)
+                for tp in owned:
+                    if all_stored:
+                        self._stored[tp] = await reader.position(tp)
+                    elif tp not in self._stored:
+                        self._stored[tp] = await reader.committed(tp) or 0
+            self._stored = {tp: self._stored[tp] for tp in owned}
+            self.lag = sum(max(0, ends[tp] - max(begins[tp], self._stored[tp])) for tp in owned)
+
+    def _set_aside(self, where: str, error: Exception) -> None:
+        self.rows_set_aside += 1
+        said = f"code {error.code}" if isinstance(error, ClickHouseRefusedError) else None
+        self._log(
+            LogEvent.ROW_REFUSED, level="error", record=where, error=said or type(error).__name__
+        )
+
+
+def _token(table: str, offsets: dict[TopicPartition, int], batch: list[ConsumerRecord]) -> str:
+    """Name a batch by what it holds: the same records give the same token."""
+    firsts: dict[tuple[str, int], int] = {}
+    for record in batch:
+        firsts.setdefault((record.topic, record.partition), record.offset)
+    parts = sorted(
+        f"{tp.topic}/{tp.partition}/{firsts[tp.topic, tp.partition]}-{end}"
+        for tp, end in offsets.items()
+    )
+    return hashlib.sha256(f"{table}:{','.join(parts)}".encode()).hexdigest()

@@ -1,0 +1,65 @@
+"""From settings to the parts of the decision core, as a worker uses them."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from agents.capacity.breaker import HealthPolicy
+from agents.capacity.limiter import ProviderLimits
+from agents.capacity.turns import Capacity, HealthChange
+from agents.clock import Clock
+from agents.deciding.hedging import HedgePolicy
+from agents.deciding.overrides import overrides_of
+from agents.deciding.policy import RetryPolicy
+from agents.deciding.routes import Router
+from agents.providers.adapters import Provider
+from schemas.settings import Settings
+
+__all__ = ["capacity_of", "hedging_of", "policy_of", "router_of"]
+
+
+def router_of(settings: Settings, providers: Mapping[str, Provider]) -> Router:
+    """Build the router over the providers that can be called (their keys are set)."""
+    cut = [
+        route.model_copy(
+            update={"providers": tuple(name for name in route.providers if name in providers)}
+        )
+        for route in settings.routes
+    ]
+    kinds = {name: provider.kind for name, provider in providers.items()}
+    return Router(kinds, [route for route in cut if route.providers])
+
+
+def capacity_of(
+    settings: Settings,
+    providers: Mapping[str, Provider],
+    *,
+    clock: Clock,
+    on_change: Callable[[HealthChange], None],
+) -> Capacity:
+    """Build what knows how much each provider can take."""
+    limits = {
+        spec.name: ProviderLimits(spec.requests_per_minute, spec.tokens_per_minute, spec.in_flight)
+        for spec in settings.provider_specs
+        if spec.name in providers
+    }
+    health = HealthPolicy(calls=settings.hybrid_breaker_calls, open_s=settings.hybrid_breaker_open)
+    return Capacity(limits, health, clock=clock, on_change=on_change)
+
+
+def policy_of(settings: Settings) -> RetryPolicy:
+    """Build the policy with the user's own lines."""
+    return RetryPolicy(
+        retry_delays=settings.hybrid_retry_delays,
+        defer_delays=settings.hybrid_defer_delays,
+        fallback_on=frozenset(settings.hybrid_fallback_on),
+        overrides=overrides_of(settings),
+    )
+
+
+def hedging_of(settings: Settings) -> HedgePolicy:
+    """Build who is hedged, and how much at most."""
+    return HedgePolicy(
+        who=frozenset(settings.hybrid_hedge),
+        most_share=settings.hybrid_hedge_share,
+        most_usd_an_hour=Decimal(str(settings.hybrid_hedge_usd_per_hour)),
+    )
