@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from agents.capacity.breaker import HealthState
+from agents.capacity.breaker import BreakerState
 from hybrid.errors import UsageError
 from streams.lanes.lane import LaneState
 from streams.recording.recorder import Recorder
@@ -35,9 +35,9 @@ class WorkerMetrics(Collector):
         gauges = {
             "hybrid_in_flight": (
                 "Intents that run or wait for their commit",
-                worker.intake.running,
+                worker.dispatcher.running,
             ),
-            "hybrid_waiting": ("Records fetched that have not begun", worker.intake.waiting),
+            "hybrid_waiting": ("Records fetched that have not begun", worker.dispatcher.waiting),
             "hybrid_lanes": ("Lanes of this worker", len(worker.lanes)),
             "hybrid_ledger_entries": (
                 "Decisions kept in memory",
@@ -60,7 +60,7 @@ class WorkerMetrics(Collector):
             "hybrid_provider_in_flight", "Calls in flight", labels=["provider"]
         )
         for name in worker.capacity.providers:
-            states.add_metric([name], int(worker.capacity.state(name) is HealthState.CLOSED))
+            states.add_metric([name], int(worker.capacity.state(name) is BreakerState.CLOSED))
             calls.add_metric([name], worker.capacity.in_flight(name))
         yield states
         yield calls

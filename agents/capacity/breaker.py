@@ -15,7 +15,7 @@ from enum import Enum
 
 from schemas.vocabulary import FailureKind
 
-__all__ = ["Health", "HealthPolicy", "HealthState"]
+__all__ = ["BreakerPolicy", "BreakerState", "CircuitBreaker"]
 
 #: Failures of the provider, not of the request.
 FAILURES = frozenset({FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.SERVER_ERROR})
@@ -26,7 +26,7 @@ PROBE_OUT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class HealthPolicy:
+class BreakerPolicy:
     """The numbers of the breaker; times in seconds."""
 
     calls: int = 20
@@ -36,7 +36,7 @@ class HealthPolicy:
     probes: int = 2
 
 
-class HealthState(Enum):
+class BreakerState(Enum):
     """Where a provider stands."""
 
     CLOSED = "closed"  # called
@@ -45,10 +45,10 @@ class HealthState(Enum):
     HALF_OPEN = "half_open"  # asked again, one call at a time
 
 
-class Health:
+class CircuitBreaker:
     """One provider as one worker sees it; every `now` is seconds on one monotonic clock."""
 
-    def __init__(self, policy: HealthPolicy) -> None:
+    def __init__(self, policy: BreakerPolicy) -> None:
         """Begin closed."""
         self._policy = policy
         self._recent: deque[tuple[float, bool]] = deque()
@@ -57,17 +57,17 @@ class Health:
         self._opens_at = 0.0  # when an open breaker lets a probe through
         self._probes_out = 0
         self._probes_good = 0
-        self.state = HealthState.CLOSED
+        self.state = BreakerState.CLOSED
         self.cause: FailureKind | None = None
 
     @property
     def available(self) -> bool:
         """Whether it is called without probing."""
-        return self.state is HealthState.CLOSED
+        return self.state is BreakerState.CLOSED
 
     def wait_s(self, now: float) -> float:
         """Seconds until a call may start, as far as is known; 0 = now."""
-        if self.state is HealthState.CLOSED:
+        if self.state is BreakerState.CLOSED:
             return max(0.0, self._rests_until - now)
         if now < self._opens_at:
             return self._opens_at - now
@@ -75,9 +75,9 @@ class Health:
 
     def begin(self, now: float) -> bool:
         """Note a call that starts; gives whether it is a probe."""
-        if self.state is HealthState.CLOSED or now < self._opens_at:
+        if self.state is BreakerState.CLOSED or now < self._opens_at:
             return False
-        self.state = HealthState.HALF_OPEN
+        self.state = BreakerState.HALF_OPEN
         self._probes_out += 1
         return True
 
@@ -95,8 +95,8 @@ class Health:
         """Note how a call ended; `kind` None is an answer that was asked for."""
         self._probes_out -= probe
         if kind in REFUSALS:
-            if self.state is HealthState.CLOSED or probe:
-                self._open(now, HealthState.DOWN, kind)
+            if self.state is BreakerState.CLOSED or probe:
+                self._open(now, BreakerState.DOWN, kind)
             return
         if kind is FailureKind.RATE_LIMIT:
             self.rest(now, retry_after_s or 0.0)
@@ -105,18 +105,18 @@ class Health:
             return
         if probe:
             self._probed(now, kind)
-        elif self.state is HealthState.CLOSED:
+        elif self.state is BreakerState.CLOSED:
             self._count(now, kind)
 
     def _probed(self, now: float, kind: FailureKind | None) -> None:
         if kind in FAILURES:
-            self._open(now, HealthState.OPEN, kind)
+            self._open(now, BreakerState.OPEN, kind)
             return
         self._probes_good += 1
         if self._probes_good >= self._policy.probes:
             self._recent.clear()
             self._failed = 0
-            self.state, self.cause = HealthState.CLOSED, None
+            self.state, self.cause = BreakerState.CLOSED, None
 
     def _count(self, now: float, kind: FailureKind | None) -> None:
         failed = kind in FAILURES
@@ -129,9 +129,9 @@ class Health:
             self._failed -= self._recent.popleft()[1]
         enough = len(self._recent) >= self._policy.calls
         if failed and enough and self._failed >= len(self._recent) * self._policy.failed_share:
-            self._open(now, HealthState.OPEN, kind)
+            self._open(now, BreakerState.OPEN, kind)
 
-    def _open(self, now: float, state: HealthState, kind: FailureKind | None) -> None:
+    def _open(self, now: float, state: BreakerState, kind: FailureKind | None) -> None:
         self.state, self.cause = state, kind
         self._opens_at = now + self._policy.open_s
         self._probes_good = 0

@@ -3,27 +3,27 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from agents.capacity.breaker import Health, HealthPolicy, HealthState
+from agents.capacity.breaker import BreakerPolicy, BreakerState, CircuitBreaker
 from agents.capacity.limiter import Limiter, ProviderLimits
 from agents.clock import Clock
 from agents.deciding.failures import Failure
 from schemas.vocabulary import FailureKind
 
-__all__ = ["Capacity", "HealthChange", "Turn"]
+__all__ = ["BreakerChange", "Capacity", "Turn"]
 
 #: A provider with all its calls in flight is looked at again after this long.
 FULL_WAIT_S = 0.1
-#: Jobs for a provider beyond what it can take soon wait in the intake, not in a slot.
+#: Jobs for a provider beyond what it can take soon wait in the dispatcher, not in a slot.
 SOON_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class HealthChange:
+class BreakerChange:
     """A provider's breaker has moved."""
 
     provider: str
-    before: HealthState
-    after: HealthState
+    before: BreakerState
+    after: BreakerState
     cause: FailureKind | None
 
 
@@ -37,18 +37,18 @@ class Turn:
 
 
 class Capacity:
-    """One for each worker, asked by the executor before a call and by the intake before a job."""
+    """One a worker: the executor asks before a call, the dispatcher before a job."""
 
     def __init__(
         self,
         limits: Mapping[str, ProviderLimits],
-        policy: HealthPolicy,
+        policy: BreakerPolicy,
         *,
         clock: Clock,
-        on_change: Callable[[HealthChange], None] = lambda _change: None,
+        on_change: Callable[[BreakerChange], None] = lambda _change: None,
     ) -> None:
         """Begin with every provider healthy and the whole of its limits."""
-        self._health = {name: Health(policy) for name in limits}
+        self._health = {name: CircuitBreaker(policy) for name in limits}
         self._limiters = {name: Limiter(limit) for name, limit in limits.items()}
         self._clock = clock
         self._on_change = on_change
@@ -63,7 +63,7 @@ class Capacity:
         """Their names."""
         return tuple(self._health)
 
-    def state(self, name: str) -> HealthState:
+    def state(self, name: str) -> BreakerState:
         """Where a provider's breaker stands."""
         return self._health[name].state
 
@@ -117,7 +117,7 @@ class Capacity:
         self._health[turn.provider].cancel(probe=turn.probe)
         self._limiters[turn.provider].settle(turn.tokens, 0)
 
-    def _tell(self, name: str, before: HealthState) -> None:
+    def _tell(self, name: str, before: BreakerState) -> None:
         health = self._health[name]
         if health.state is not before:
-            self._on_change(HealthChange(name, before, health.state, health.cause))
+            self._on_change(BreakerChange(name, before, health.state, health.cause))

@@ -187,7 +187,7 @@ def choose(policy: RetryPolicy, situation: Situation) -> Step:
         later = _first_free(situation, within_s=policy.inline_wait_s)
     if later is not None:
         return Fallback(later, "unavailable")
-    # For the shortest time there is: the intake holds it back until a provider can be called.
+    # For the shortest time there is: the dispatcher holds it back until a provider can be called.
     return _defer(policy, situation, policy.defer_delays[0], reason="unavailable", counted=False)
 
 
@@ -275,7 +275,7 @@ def _next(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decisi
     ladder = policy.defer_delays[min(situation.deferrals, len(policy.defer_delays) - 1)]
     wanted = max(ladder, (failure.retry_after_ms or 0) / 1000)
     if situation.outage:
-        # The intake holds it back until a provider answers; a long ladder would only delay it.
+        # The dispatcher holds it back until a provider answers; a long ladder would only delay it.
         wanted = max(policy.defer_delays[0], (failure.retry_after_ms or 0) / 1000)
     return _defer(policy, situation, wanted, reason=failure.kind.value)
 

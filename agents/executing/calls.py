@@ -6,7 +6,7 @@ Before a call a `started` attempt is journalled; whatever happens then, the call
 import asyncio
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 from agents.capacity.turns import Capacity, Turn
 from agents.clock import Clock
@@ -14,44 +14,21 @@ from agents.deciding.failures import Failure
 from agents.deciding.hedging import Hedger
 from agents.executing.account import Execution
 from agents.executing.attempts import Answer, Attempts
+from agents.executing.ports import Journal, LaneLostError, Permit
 from agents.log import Log
 from agents.pricing.prices import PriceBook
 from agents.providers.adapters import ChatRequest, Provider
-from agents.providers.errors import ExecutionError, LaneLostError
+from agents.providers.errors import ExecutionError
 from schemas.attempt import ProviderAttempt
 from schemas.intent import WorkflowIntent
 from schemas.vocabulary import FailureKind, LogEvent, Priority
 
-__all__ = ["Call", "Caller", "Journal", "Permit"]
+__all__ = ["Call", "Caller"]
 
 #: Output tokens counted against a provider's limit before the answer is there.
 ASSUMED_OUTPUT_TOKENS = 256
 #: Error code of a call that was cancelled because its rival answered first.
 HEDGE_LOST = "hedge_lost"
-
-
-class Journal(Protocol):
-    """Puts attempts on record outside the lane's transactions."""
-
-    async def write(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
-        """Write and wait until the broker has it."""
-        ...
-
-    def post(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
-        """Write without waiting."""
-        ...
-
-
-class Permit(Protocol):
-    """Whether paid calls may start; both raise LaneLostError when none may any more."""
-
-    async def wait(self) -> None:
-        """Wait until a new paid call may start."""
-        ...
-
-    async def confirm(self) -> None:
-        """Ask once more, at the last moment before a call."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, assert_never
 
-from agents.capacity.breaker import HealthState
+from agents.capacity.breaker import BreakerState
 from agents.capacity.turns import Capacity
 from agents.clock import Clock, Dice, uuid7
 from agents.deciding.budgets import Spending
@@ -32,8 +32,9 @@ from agents.deciding.routes import Router
 from agents.deciding.structured import check_schema, parse_answer
 from agents.executing.account import Execution
 from agents.executing.attempts import Answer, Attempts, characters, prompt_bytes
-from agents.executing.calls import Call, Caller, Journal, Permit
+from agents.executing.calls import Call, Caller
 from agents.executing.endings import given_up, limit_reached, refused
+from agents.executing.ports import Journal, Permit
 from agents.executing.prompts import render
 from agents.executing.single_flight import SingleFlight
 from agents.log import Log
@@ -269,7 +270,7 @@ class Executor:
             providers,
             self._clock.now_ms(),
             waits_s=tuple(self._capacity.wait_s(name, urgent=urgent) for name in providers),
-            out=tuple(self._capacity.state(name) is not HealthState.CLOSED for name in providers),
+            out=tuple(self._capacity.state(name) is not BreakerState.CLOSED for name in providers),
         )
 
     def _plan(

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import openai
 from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 
-from agents.capacity.limiter import rest_asked_for
 from agents.clock import Clock
 from agents.deciding.failures import Failure, HttpAnswer, classify_http
 from agents.pricing.prices import charge_of
 from agents.providers.errors import execution_error
+from agents.providers.rate_headers import rest_asked_for
 from agents.providers.replies import (
     ChatReply,
     StalledError,

@@ -6,7 +6,6 @@ ExecutionError
 ├── AzureExecutionError
 │   └── AzureExecutionTimeoutError   (also ExecutionTimeoutError)
 └── ExecutionTimeoutError            (also TimeoutError)
-LaneLostError                        not an execution error: the work is somebody else's now
 """
 
 from agents.deciding.failures import Failure
@@ -18,7 +17,6 @@ __all__ = [
     "AzureExecutionTimeoutError",
     "ExecutionError",
     "ExecutionTimeoutError",
-    "LaneLostError",
     "OpenAIExecutionError",
     "OpenAIExecutionTimeoutError",
     "execution_error",
@@ -69,10 +67,6 @@ class OpenAIExecutionTimeoutError(OpenAIExecutionError, ExecutionTimeoutError):
 
 class AzureExecutionTimeoutError(AzureExecutionError, ExecutionTimeoutError):
     """Raised when a call to provider `azure` ran past its time limit."""
-
-
-class LaneLostError(Exception):
-    """Raised before a call when the lane that ordered it belongs to another worker now."""
 
 
 def execution_error(

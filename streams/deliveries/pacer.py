@@ -25,7 +25,7 @@ from schemas.settings import Settings
 from schemas.vocabulary import EventName, LogEvent
 from streams.deliveries.pacing import Pace, PacedQueue
 from streams.kafka.clients import consumer, partitions_of, producer, started
-from streams.messages.offset_tracker import Position
+from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import DELIVERY_HEADER, header
 
 __all__ = ["DeliveryPacer"]
@@ -145,7 +145,7 @@ class DeliveryPacer:
         for tp in tps:
             if await reader.committed(tp) is None:
                 await reader.seek_to_beginning(tp)
-        positions = {tp: Position() for tp in tps}
+        positions = {tp: OffsetTracker() for tp in tps}
         committed_at = self._clock.monotonic()
         while True:
             wait = queue.wait_s(self._now())
@@ -168,7 +168,7 @@ class DeliveryPacer:
         reader: AIOKafkaConsumer,
         queue: PacedQueue[_Due],
         out: set[str],
-        positions: dict[TopicPartition, Position],
+        positions: dict[TopicPartition, OffsetTracker],
         *,
         within_s: float,
     ) -> None:
@@ -209,7 +209,7 @@ class DeliveryPacer:
         self,
         client: AIOKafkaProducer,
         due: _Due | None,
-        positions: dict[TopicPartition, Position],
+        positions: dict[TopicPartition, OffsetTracker],
         *,
         now_ms: int,
     ) -> None:

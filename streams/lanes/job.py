@@ -14,7 +14,7 @@ from streams.failpoints import FailPoints
 from streams.kafka.journal import AttemptJournal
 from streams.lanes.broker import LaneBroker
 from streams.messages.identity import NO_OUTLINE, Outline
-from streams.messages.offset_tracker import Position
+from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import Decided, Identity, Incoming, OutRecord
 
 __all__ = ["Delivery", "Job", "LaneParts"]
@@ -25,7 +25,7 @@ class Delivery:
     """One record as Faust handed it over, with the position that waits for it."""
 
     incoming: Incoming
-    position: Position
+    position: OffsetTracker
     outline: Outline = NO_OUTLINE
     #: When it must be due by, on the monotonic clock, whatever the wall clocks say.
     due_by: float | None = None

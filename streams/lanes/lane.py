@@ -16,19 +16,19 @@ from enum import Enum
 from aiokafka.errors import KafkaError
 
 from agents.clock import uuid7
-from agents.providers.errors import LaneLostError
+from agents.executing.ports import LaneLostError
 from agents.task import Completed, Failed, Outcome, Task
 from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent, WorkflowStatus
 from streams.lanes.committer import Committer
 from streams.lanes.job import Delivery, Job, LaneParts
 from streams.lanes.ledger import Entry, Ledger
+from streams.lanes.outcome_records import outcome_records
 from streams.messages.identity import Identified, identify
 from streams.messages.records import (
     Decided,
     Identity,
     Incoming,
     duplicate_records,
-    outcome_records,
     spend_record,
     start_record,
 )

@@ -1,7 +1,7 @@
 """The Faust app: agents that hand records on, and the transport as the lanes need it.
 
 Faust moves records; it decides nothing. The agents read `noack()` events and only put them into
-the intake, so nothing in them can raise, wait or acknowledge.
+the dispatcher, so nothing in them can raise, wait or acknowledge.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,7 +19,7 @@ from streams.membership.lane_assignor import LaneAssignor
 from streams.membership.single_instance import this_process
 from streams.messages.records import Incoming
 
-__all__ = ["build_app"]
+__all__ = ["TP", "Offsets", "build_app"]
 
 #: Faust's commit rhythm; the ledger, not the offset, decides what is done.
 COMMIT_INTERVAL_S = 1.0

@@ -8,10 +8,10 @@ later record slipped in before.
 
 import heapq
 
-__all__ = ["Position"]
+__all__ = ["OffsetTracker"]
 
 
-class Position:
+class OffsetTracker:
     """One partition: which offsets were delivered and which of them are done."""
 
     def __init__(self) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
-from agents.capacity.breaker import HealthPolicy
+from agents.capacity.breaker import BreakerPolicy
 from agents.capacity.limiter import ProviderLimits
-from agents.capacity.turns import Capacity, HealthChange
+from agents.capacity.turns import BreakerChange, Capacity
 from agents.clock import Clock
 from agents.deciding.hedging import HedgePolicy
 from agents.deciding.overrides import overrides_of
@@ -34,7 +34,7 @@ def capacity_of(
     providers: Mapping[str, Provider],
     *,
     clock: Clock,
-    on_change: Callable[[HealthChange], None],
+    on_change: Callable[[BreakerChange], None],
 ) -> Capacity:
     """Build what knows how much each provider can take."""
     limits = {
@@ -42,7 +42,7 @@ def capacity_of(
         for spec in settings.provider_specs
         if spec.name in providers
     }
-    health = HealthPolicy(calls=settings.hybrid_breaker_calls, open_s=settings.hybrid_breaker_open)
+    health = BreakerPolicy(calls=settings.hybrid_breaker_calls, open_s=settings.hybrid_breaker_open)
     return Capacity(limits, health, clock=clock, on_change=on_change)
 
 

@@ -17,11 +17,11 @@ from schemas.topics import Topics
 from streams.lanes.job import Delivery
 from streams.lanes.lane import Lane, LaneState
 from streams.messages.identity import Outline, deferral_of
-from streams.messages.offset_tracker import Position
+from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import Incoming
-from streams.worker.fair_queue import Lineup
+from streams.worker.fair_queue import FairQueue
 
-__all__ = ["FlowControl", "Gate", "Intake", "reserved_slots"]
+__all__ = ["Dispatcher", "FlowControl", "Gate", "reserved_slots"]
 
 #: A partition of a deferred topic is paused at this many waiting records, resumed at that many.
 HIGH_WATER = 64
@@ -68,7 +68,7 @@ class Gate(Protocol):
 
 @dataclass(eq=False)
 class _Partition:
-    position: Position = field(default_factory=Position)
+    position: OffsetTracker = field(default_factory=OffsetTracker)
     waiting: int = 0
     paused: bool = False
 
@@ -78,7 +78,7 @@ def reserved_slots(concurrency: int) -> int:
     return min(RESERVE_MOST, max(1, concurrency // RESERVE_SHARE)) if concurrency > 1 else 0
 
 
-class Intake:
+class Dispatcher:
     """Holds what was delivered and gives it to the lanes when its turn has come."""
 
     def __init__(
@@ -101,8 +101,8 @@ class Intake:
         self._gate = gate
         self._outline = outline
         self._partitions: dict[TopicPartitionKey, _Partition] = {}
-        self._lineups: dict[str, Lineup[Delivery]] = {
-            name: Lineup(weights) for name in ("urgent", "deferred", "ordinary")
+        self._queues: dict[str, FairQueue[Delivery]] = {
+            name: FairQueue(weights) for name in ("urgent", "deferred", "ordinary")
         }
         self._lanes: dict[int, Lane] = {}
         self._wake = asyncio.Event()
@@ -131,7 +131,7 @@ class Intake:
         delivery = Delivery(
             incoming, partition.position, self._outline(incoming), self._due_by(incoming)
         )
-        self._lineups[self._class_of(incoming.topic)].add(delivery)
+        self._queues[self._class_of(incoming.topic)].add(delivery)
         partition.waiting += 1
         self._ahead_bytes += delivery.size
         if not partition.paused and self._enough(incoming.topic, partition):
@@ -155,8 +155,8 @@ class Intake:
         self._suspended = True
         self._partitions.clear()
         self._ahead_bytes = 0
-        for lineup in self._lineups.values():
-            lineup.clear()
+        for queue in self._queues.values():
+            queue.clear()
 
     def resume(self, lanes: dict[int, Lane]) -> None:
         """Go on with the lanes that are here now."""
@@ -171,11 +171,11 @@ class Intake:
     @property
     def waiting(self) -> int:
         """Records that are here and have not begun."""
-        return sum(len(lineup) for lineup in self._lineups.values())
+        return sum(len(queue) for queue in self._queues.values())
 
     def ready_to_run(self) -> int:
         """Waiting records that could begin now, but for slots and providers."""
-        return len(self._lineups["urgent"]) + len(self._lineups["ordinary"])
+        return len(self._queues["urgent"]) + len(self._queues["ordinary"])
 
     def committable(self) -> dict[TopicPartitionKey, int]:
         """Give the offsets to commit."""
@@ -236,12 +236,12 @@ class Intake:
         free = self._concurrency - self.running
         if free <= 0:
             return None
-        delivery = self._lineups["urgent"].take(look.may_run)
+        delivery = self._queues["urgent"].take(look.may_run)
         if delivery is None and free > self._reserve:
             # In turns: neither a flood of new work nor one of returning work holds up the other.
             self._deferred_turn = not self._deferred_turn
             order = ("deferred", "ordinary") if self._deferred_turn else ("ordinary", "deferred")
-            delivery = self._lineups[order[0]].take(look.may_run) or self._lineups[order[1]].take(
+            delivery = self._queues[order[0]].take(look.may_run) or self._queues[order[1]].take(
                 look.may_run
             )
         return delivery
@@ -302,7 +302,7 @@ class Intake:
 class _Look:
     """One look at everything that waits: what providers can take is asked once for each."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Dispatcher) -> None:
         self._intake = intake
         self._waits: dict[tuple[str, bool], float] = {}
         self._rooms: dict[str, float] = {}

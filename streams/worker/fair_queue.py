@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Lineup", "Queued"]
+__all__ = ["FairQueue", "Queued"]
 
 
 class Queued(Protocol):
@@ -30,7 +30,7 @@ class Queued(Protocol):
 Item = TypeVar("Item", bound=Queued)
 
 
-class Lineup(Generic[Item]):
+class FairQueue(Generic[Item]):
     """Items that wait for their turn."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:

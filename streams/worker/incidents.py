@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol, assert_never
 
-from agents.capacity.breaker import HealthState
-from agents.capacity.turns import HealthChange
+from agents.capacity.breaker import BreakerState
+from agents.capacity.turns import BreakerChange
 from agents.clock import Clock, Dice, uuid7
 from agents.deciding.budgets import Crossing
 from agents.log import Log
@@ -18,7 +18,7 @@ from streams.kafka.journal import AttemptJournal
 from streams.messages.records import OutRecord
 from streams.worker.dead_letter_breaker import DeadLetterBreaker
 
-__all__ = ["Trouble", "WorkFlow"]
+__all__ = ["Incidents", "WorkFlow"]
 
 #: A worker that mostly writes dead letters takes nothing for this long.
 HALT_S = 60.0
@@ -36,7 +36,7 @@ class WorkFlow(Protocol):
         ...
 
 
-class Trouble:
+class Incidents:
     """Turns changes of health, and outcomes, into log lines, events, alerts and halts."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Trouble:
         self._breaker = DeadLetterBreaker()
         self._halted = False
 
-    def health_changed(self, change: HealthChange) -> None:
+    def health_changed(self, change: BreakerChange) -> None:
         """Say that a provider's breaker has moved, and have what waits for it looked at again."""
         cause = change.cause.value if change.cause else None
         moved = {
@@ -84,24 +84,24 @@ class Trouble:
             OutRecord(self._topics.events, change.provider.encode(), event.to_json())
         )
         match change.after:
-            case HealthState.DOWN:
+            case BreakerState.DOWN:
                 self._alerts.raised(
                     AlertName.PROVIDER_DOWN,
                     change.provider,
                     f"provider {change.provider} refuses all calls ({cause}): work waits, or goes "
                     "to another provider, until it answers again",
                 )
-            case HealthState.OPEN:
+            case BreakerState.OPEN:
                 self._alerts.raised(
                     AlertName.PROVIDER_FAILING,
                     change.provider,
                     f"calls to provider {change.provider} fail ({cause}): none are made until a "
                     "probe succeeds",
                 )
-            case HealthState.CLOSED:
+            case BreakerState.CLOSED:
                 self._alerts.over(AlertName.PROVIDER_DOWN, change.provider)
                 self._alerts.over(AlertName.PROVIDER_FAILING, change.provider)
-            case HealthState.HALF_OPEN:
+            case BreakerState.HALF_OPEN:
                 pass
             case _:
                 assert_never(change.after)
@@ -125,7 +125,7 @@ class Trouble:
         )
 
     def note(self, outcome: Outcome) -> None:
-        """Note an outcome; stops the intake when nearly all are dead letters."""
+        """Note an outcome; stops the dispatcher when nearly all are dead letters."""
         if self._halted:
             return  # what was in flight when it stopped
         if isinstance(outcome, Completed):

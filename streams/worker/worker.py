@@ -11,7 +11,6 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
-from faust.types import TP
 from pydantic import ValidationError
 
 from agents.clock import Clock, Dice
@@ -35,13 +34,13 @@ from streams.kafka.topics import check_topics, require_usable
 from streams.lanes.broker import KafkaLaneBroker
 from streams.lanes.job import LaneParts
 from streams.lanes.lane import Lane, LaneState
-from streams.membership.faust_app import Offsets, build_app
+from streams.membership.faust_app import TP, Offsets, build_app
 from streams.membership.lease import Lease
 from streams.membership.single_instance import require_free_instance
 from streams.messages.identity import outline
 from streams.worker.assembly import capacity_of, hedging_of, policy_of, router_of
-from streams.worker.dispatcher import Intake
-from streams.worker.incidents import Trouble
+from streams.worker.dispatcher import Dispatcher
+from streams.worker.incidents import Incidents
 
 __all__ = ["Worker", "WorkerEndedError"]
 
@@ -81,7 +80,7 @@ class Worker:
         fail_points = FailPoints(settings.hybrid_fail_point)
         self._lease = Lease(session_timeout_s=settings.hybrid_session_timeout, clock=clock, log=log)
         self._journal = AttemptJournal(settings, clock=clock, log=log, fail_points=fail_points)
-        self._trouble = Trouble(
+        self._incidents = Incidents(
             settings.topics,
             flow=self,
             journal=self._journal,
@@ -92,9 +91,9 @@ class Worker:
         )
         router = router_of(settings, providers)
         self.capacity = capacity_of(
-            settings, providers, clock=clock, on_change=self._trouble.health_changed
+            settings, providers, clock=clock, on_change=self._incidents.health_changed
         )
-        self.intake = Intake(
+        self.dispatcher = Dispatcher(
             settings.topics,
             concurrency=settings.hybrid_concurrency,
             clock=clock,
@@ -139,16 +138,16 @@ class Worker:
             lease_holds=self._lease.holds,
             broker=KafkaLaneBroker(settings, clock=clock, log=log, spending=self._spending),
             spending=self._spending,
-            on_crossing=self._trouble.crossed,
+            on_crossing=self._incidents.crossed,
             on_outcome=self._count,
             on_fenced=self._after_fencing,
         )
         self._app = build_app(
             settings,
-            put=self.intake.put,
+            put=self.dispatcher.put,
             heard=self._lease.heard,
             committable=self._committable,
-            committed=self.intake.committed,
+            committed=self.dispatcher.committed,
         )
         self._app.on_partitions_assigned.connect(self._assigned)
         self._app.on_partitions_revoked.connect(self._revoked)
@@ -170,7 +169,7 @@ class Worker:
         self._log(LogEvent.WORKER_STARTED, worker=self._name, pid=os.getpid())
         self._lease.begin()
         self._spawn(self._lease.tick_forever())
-        self._spawn(self.intake.dispatch_forever())
+        self._spawn(self.dispatcher.dispatch_forever())
         self._spawn(self._watch_stalls())
         self._spawn(self._prune_ledgers())
         self._follow(self._settings.topics.cache, self._cached)
@@ -195,7 +194,7 @@ class Worker:
         """Whether every lane that is ours is open, and work is taken."""
         return (
             self._assigned_once
-            and not self.intake.halted
+            and not self.dispatcher.halted
             and all(lane.state is LaneState.OPEN for lane in self.lanes.values())
         )
 
@@ -206,11 +205,11 @@ class Worker:
         watchdog = threading.Timer(budget + STOP_GRACE_S, os._exit, args=(0,))
         watchdog.daemon = True
         watchdog.start()
-        self.intake.hold()
+        self.dispatcher.hold()
         await self._drain(budget)
         with suppress(Exception):  # the ledger makes a missed offset commit harmless
             await asyncio.wait_for(self._app.consumer.commit(), 3)
-        self.intake.suspend()
+        self.dispatcher.suspend()
         await asyncio.gather(*(lane.close() for lane in self.lanes.values()))
         app.cancel()
         with suppress(Exception, asyncio.CancelledError):
@@ -245,11 +244,11 @@ class Worker:
         if not self.lanes:
             return
         self._log(LogEvent.PARTITIONS_REVOKED, lanes=sorted({tp.partition for tp in revoked}))
-        self.intake.hold()
+        self.dispatcher.hold()
         await self._drain(self._settings.hybrid_drain_budget)
         with suppress(Exception):  # the ledger makes a missed offset commit harmless
             await asyncio.wait_for(self._app.consumer.commit(), 2)
-        self.intake.suspend()
+        self.dispatcher.suspend()
         for lane in self.lanes.values():
             lane.suspend()
 
@@ -277,7 +276,7 @@ class Worker:
             self._open_lane(number)
         self.capacity.set_share(len(numbers) / self._partitions)
         self._log(LogEvent.PARTITIONS_ASSIGNED, lanes=sorted(numbers))
-        self.intake.resume(self.lanes)
+        self.dispatcher.resume(self.lanes)
 
     def _pace_deliveries(self, *, wanted: bool) -> None:
         """Run the pacer where lane 0 is, and nowhere else."""
@@ -294,7 +293,7 @@ class Worker:
 
     async def _open(self, lane: Lane) -> None:
         await lane.open()
-        self.intake.poke()
+        self.dispatcher.poke()
         if self.ready:
             self._log(LogEvent.WORKER_READY, worker=self._name, lanes=len(self.lanes))
 
@@ -337,20 +336,20 @@ class Worker:
 
     def look_again(self) -> None:
         """See what waits in a new light: a provider's breaker has moved."""
-        self.intake.poke()
+        self.dispatcher.poke()
 
     def halt_for(self, seconds: float, *, then: Callable[[], None]) -> None:
         """Take no work for a while."""
         self._spawn(self._halted(seconds, then))
 
     async def _halted(self, seconds: float, then: Callable[[], None]) -> None:
-        self.intake.halt(halted=True)
+        self.dispatcher.halt(halted=True)
         await self._clock.sleep(seconds)
         then()
-        self.intake.halt(halted=False)
+        self.dispatcher.halt(halted=False)
 
     def _committable(self) -> Offsets:
-        return self.intake.committable()
+        return self.dispatcher.committable()
 
     def _in_flight(self) -> int:
         return sum(lane.in_flight for lane in self.lanes.values())
@@ -363,7 +362,7 @@ class Worker:
                 self.outcomes["failed"] += 1
             case Deferred():
                 self.outcomes["deferred"] += 1
-        self._trouble.note(outcome)
+        self._incidents.note(outcome)
 
     # ── what other workers say ──────────────────────────────────────────────────────────────
 
@@ -385,13 +384,13 @@ class Worker:
         """End the process when work waits, slots are free and nothing moves."""
         while True:
             await self._clock.sleep(5)
-            idle_s = self._clock.monotonic() - self.intake.last_progress
-            stuck = self.intake.ready_to_run() > 0 and self.intake.running == 0
+            idle_s = self._clock.monotonic() - self.dispatcher.last_progress
+            stuck = self.dispatcher.ready_to_run() > 0 and self.dispatcher.running == 0
             if stuck and idle_s > STALL_LIMIT_S:
                 self._log(
                     LogEvent.WORKER_STALLED,
                     level="error",
-                    waiting=self.intake.waiting,
+                    waiting=self.dispatcher.waiting,
                     idle_ms=int(idle_s * 1000),
                 )
                 os._exit(STALLED_STATUS)

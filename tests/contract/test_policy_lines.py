@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agents.capacity.breaker import HealthPolicy
+from agents.capacity.breaker import BreakerPolicy
 from agents.capacity.limiter import ProviderLimits
 from agents.capacity.turns import Capacity
 from agents.clock import ManualClock, SystemDice
@@ -131,7 +131,7 @@ class World:
                 router=Router({name: one.kind for name, one in providers.items()}),
                 capacity=Capacity(
                     {name: ProviderLimits() for name in providers},
-                    HealthPolicy(calls=self.breaker_calls),
+                    BreakerPolicy(calls=self.breaker_calls),
                     clock=self.clock,
                 ),
                 policy=RetryPolicy(**self.policy),

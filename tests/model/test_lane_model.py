@@ -27,7 +27,7 @@ from streams.failpoints import FailPoints
 from streams.lanes.job import Delivery, LaneParts
 from streams.lanes.lane import Lane, LaneState
 from streams.lanes.ledger import Ledger
-from streams.messages.offset_tracker import Position
+from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import OutRecord
 from tests.builders import NOW, NOW_MS, a_result, an_attempt, an_incoming
 
@@ -143,7 +143,7 @@ class ModelWorker:
         self.executor = ModelExecutor()
         self.holds = True
         self.fenced = False
-        self.position = Position()
+        self.position = OffsetTracker()
         self.next = start
         parts = LaneParts(
             settings=SETTINGS,
@@ -247,7 +247,7 @@ class LaneMachine(RuleBasedStateMachine):
         """The lane comes back: what runs goes on, and is delivered again from the committed offset."""
         self.worker.lane.suspend()
         self._settle()
-        self.worker.position = Position()
+        self.worker.position = OffsetTracker()
         self.worker.next = self.committed
         self.worker.lane.resume()
         self._settle()

@@ -8,69 +8,72 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from agents.capacity.breaker import Health, HealthPolicy, HealthState
-from agents.capacity.limiter import Limiter, ProviderLimits, rest_asked_for
-from agents.capacity.turns import Capacity, HealthChange
+from agents.capacity.breaker import BreakerPolicy, BreakerState, CircuitBreaker
+from agents.capacity.limiter import Limiter, ProviderLimits
+from agents.capacity.turns import BreakerChange, Capacity
 from agents.clock import ManualClock
 from agents.deciding.failures import Failure
+from agents.providers.rate_headers import rest_asked_for
 from agents.task import Completed, Failed
 from schemas.vocabulary import DeadLetterReason, ErrorClass, FailureKind
 from streams.worker.dead_letter_breaker import DeadLetterBreaker
-from streams.worker.fair_queue import Lineup
+from streams.worker.fair_queue import FairQueue
 from tests.builders import NOW, a_result, a_task, an_attempt
 
-POLICY = HealthPolicy()
+POLICY = BreakerPolicy()
 
 
-def end(health: Health, now: float, kind: FailureKind | None, wait_s: float | None = None) -> None:
+def end(
+    health: CircuitBreaker, now: float, kind: FailureKind | None, wait_s: float | None = None
+) -> None:
     probe = health.begin(now)
     health.end(now, kind, probe=probe, retry_after_s=wait_s)
 
 
-def opened(kind: FailureKind = FailureKind.SERVER_ERROR) -> Health:
-    health = Health(POLICY)
+def opened(kind: FailureKind = FailureKind.SERVER_ERROR) -> CircuitBreaker:
+    health = CircuitBreaker(POLICY)
     for _ in range(POLICY.calls):
         end(health, 0.0, kind)
     return health
 
 
 def test_twenty_calls_can_open_the_breaker_and_nineteen_cannot() -> None:
-    health = Health(POLICY)
+    health = CircuitBreaker(POLICY)
     for number in range(19):
         end(health, number, FailureKind.SERVER_ERROR)
-    assert health.state is HealthState.CLOSED
+    assert health.state is BreakerState.CLOSED
     end(health, 19, FailureKind.TIMEOUT)
-    assert (health.state, health.wait_s(19)) == (HealthState.OPEN, 30.0)
+    assert (health.state, health.wait_s(19)) == (BreakerState.OPEN, 30.0)
 
 
 def test_an_outage_is_seen_after_ten_failures_however_busy_the_minute_was() -> None:
-    health = Health(POLICY)
+    health = CircuitBreaker(POLICY)
     for number in range(1_200):
         end(health, number / 20, None)
     for number in range(9):
         end(health, 60 + number / 20, FailureKind.SERVER_ERROR)
-    assert health.state is HealthState.CLOSED
+    assert health.state is BreakerState.CLOSED
     end(health, 60.5, FailureKind.SERVER_ERROR)
-    assert health.state is HealthState.OPEN
+    assert health.state is BreakerState.OPEN
 
 
 def test_failures_older_than_a_minute_do_not_count() -> None:
-    health = Health(POLICY)
+    health = CircuitBreaker(POLICY)
     for number in range(100):
         end(health, number * 10.0, FailureKind.SERVER_ERROR)
-    assert health.state is HealthState.CLOSED
+    assert health.state is BreakerState.CLOSED
 
 
 def test_fewer_than_half_failing_leave_it_closed() -> None:
-    health = Health(POLICY)
+    health = CircuitBreaker(POLICY)
     for number in range(200):
         end(health, number / 10, FailureKind.CONNECTION if number % 5 < 2 else None)
-    assert health.state is HealthState.CLOSED
+    assert health.state is BreakerState.CLOSED
 
 
 @pytest.mark.parametrize("kind", [FailureKind.BAD_REQUEST, FailureKind.RATE_LIMIT, None])
 def test_what_is_not_the_providers_failure_never_opens_it(kind: FailureKind | None) -> None:
-    assert opened(kind).state is HealthState.CLOSED  # type: ignore[arg-type]
+    assert opened(kind).state is BreakerState.CLOSED  # type: ignore[arg-type]
 
 
 def test_after_its_time_one_probe_at_a_time_and_two_good_ones_close_it() -> None:
@@ -78,30 +81,30 @@ def test_after_its_time_one_probe_at_a_time_and_two_good_ones_close_it() -> None
     assert health.begin(30.0)
     assert health.wait_s(30.0) > 0, "the second waits for the first"
     health.end(30.1, None, probe=True, retry_after_s=None)
-    assert health.state is HealthState.HALF_OPEN
+    assert health.state is BreakerState.HALF_OPEN
     assert health.wait_s(30.1) == 0
     end(health, 30.2, None)
-    assert health.state is HealthState.CLOSED
+    assert health.state is BreakerState.CLOSED
 
 
 def test_a_failed_probe_opens_it_for_the_whole_time_again() -> None:
     health = opened()
     end(health, 30.0, FailureKind.TIMEOUT)
-    assert (health.state, health.wait_s(30.0)) == (HealthState.OPEN, 30.0)
+    assert (health.state, health.wait_s(30.0)) == (BreakerState.OPEN, 30.0)
 
 
 @pytest.mark.parametrize(
     "kind", [FailureKind.AUTH, FailureKind.QUOTA, FailureKind.DEPLOYMENT_NOT_FOUND]
 )
 def test_one_refusal_takes_a_provider_down_until_a_probe_is_answered(kind: FailureKind) -> None:
-    health = Health(POLICY)
+    health = CircuitBreaker(POLICY)
     end(health, 0.0, kind)
-    assert (health.state, health.cause, health.wait_s(0.0)) == (HealthState.DOWN, kind, 30.0)
+    assert (health.state, health.cause, health.wait_s(0.0)) == (BreakerState.DOWN, kind, 30.0)
     end(health, 30.0, kind)
     assert health.wait_s(30.0) == 30.0
     end(health, 60.0, None)
     end(health, 60.0, None)
-    assert health.state is HealthState.CLOSED
+    assert health.state is BreakerState.CLOSED
 
 
 @pytest.mark.parametrize("kind", [FailureKind.AUTH, FailureKind.TIMEOUT, None])
@@ -111,16 +114,16 @@ def test_an_answer_that_comes_late_changes_nothing_about_an_open_breaker(
     """It was on its way when the breaker opened; only a probe says how things are now."""
     health = opened()
     health.end(10.0, kind, probe=False, retry_after_s=None)
-    assert (health.state, health.wait_s(10.0)) == (HealthState.OPEN, 20.0)
+    assert (health.state, health.wait_s(10.0)) == (BreakerState.OPEN, 20.0)
 
 
 def test_a_rate_limit_makes_it_rest_as_long_as_the_newest_answer_says() -> None:
-    health = Health(POLICY)
+    health = CircuitBreaker(POLICY)
     end(health, 0.0, FailureKind.RATE_LIMIT, 7.0)
     assert health.wait_s(1.0) == 6.0
     end(health, 1.0, FailureKind.RATE_LIMIT, 20.0)
     assert health.wait_s(1.0) == 20.0
-    assert health.state is HealthState.CLOSED
+    assert health.state is BreakerState.CLOSED
 
 
 class HealthMachine(RuleBasedStateMachine):
@@ -128,7 +131,7 @@ class HealthMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.health = Health(POLICY)
+        self.health = CircuitBreaker(POLICY)
         self.now = 0.0
         self.out: list[bool] = []
         self.probes: list[float] = []
@@ -161,7 +164,7 @@ class HealthMachine(RuleBasedStateMachine):
 
     @invariant()
     def failing_probes_are_half_a_minute_apart(self) -> None:
-        if self.health.state is HealthState.OPEN and len(self.probes) > 2:
+        if self.health.state is BreakerState.OPEN and len(self.probes) > 2:
             assert self.probes[-1] - self.probes[-3] >= POLICY.open_s or not any(self.out)
 
     def teardown(self) -> None:
@@ -171,7 +174,7 @@ class HealthMachine(RuleBasedStateMachine):
         for _ in range(4):
             self.now += 100
             end(self.health, self.now, None)
-        assert self.health.state is HealthState.CLOSED
+        assert self.health.state is BreakerState.CLOSED
         assert self.health.wait_s(self.now) == 0
 
 
@@ -259,7 +262,7 @@ def test_an_urgent_call_has_a_place_that_ordinary_ones_do_not_take() -> None:
 
 
 def test_a_full_provider_waits_and_a_change_of_health_is_told_once() -> None:
-    changes: list[HealthChange] = []
+    changes: list[BreakerChange] = []
     clock = ManualClock(NOW)
     capacity = Capacity(
         {"azure": ProviderLimits(in_flight=1)}, POLICY, clock=clock, on_change=changes.append
@@ -267,12 +270,14 @@ def test_a_full_provider_waits_and_a_change_of_health_is_told_once() -> None:
     turn = capacity.take("azure", 10)
     assert capacity.wait_s("azure") > 0
     capacity.end(turn, Failure(FailureKind.AUTH, "c", "m"), tokens=0)
-    assert [(one.before, one.after) for one in changes] == [(HealthState.CLOSED, HealthState.DOWN)]
+    assert [(one.before, one.after) for one in changes] == [
+        (BreakerState.CLOSED, BreakerState.DOWN)
+    ]
     assert capacity.room("azure") == 1
     clock.advance(31)
     for _ in range(2):
         capacity.end(capacity.take("azure", 10), None, tokens=10)
-    assert [one.after for one in changes][1:] == [HealthState.HALF_OPEN, HealthState.CLOSED]
+    assert [one.after for one in changes][1:] == [BreakerState.HALF_OPEN, BreakerState.CLOSED]
 
 
 @pytest.mark.parametrize(
@@ -317,23 +322,23 @@ class Item:
 
 
 def test_ten_of_one_tenant_do_not_wait_behind_a_hundred_thousand_of_another() -> None:
-    lineup: Lineup[Item] = Lineup({})
+    queue: FairQueue[Item] = FairQueue({})
     for number in range(100_000):
-        lineup.add(Item("loud", number % 12, number))
+        queue.add(Item("loud", number % 12, number))
     for _ in range(50):
-        lineup.take(lambda _item: True)
+        queue.take(lambda _item: True)
     for number in range(10):
-        lineup.add(Item("quiet", 0, number))
-    taken = [lineup.take(lambda _item: True) for _ in range(21)]
+        queue.add(Item("quiet", 0, number))
+    taken = [queue.take(lambda _item: True) for _ in range(21)]
     assert Counter(item.tenant for item in taken if item)["quiet"] == 10
 
 
 def test_weights_share_the_turns() -> None:
-    lineup: Lineup[Item] = Lineup({"big": 3.0})
+    queue: FairQueue[Item] = FairQueue({"big": 3.0})
     for number in range(400):
-        lineup.add(Item("big", 0, number))
-        lineup.add(Item("small", 0, number))
-    taken = Counter(item.tenant for _ in range(200) if (item := lineup.take(lambda _item: True)))
+        queue.add(Item("big", 0, number))
+        queue.add(Item("small", 0, number))
+    taken = Counter(item.tenant for _ in range(200) if (item := queue.take(lambda _item: True)))
     assert taken["big"] == pytest.approx(150, abs=2)
 
 
@@ -344,15 +349,15 @@ def test_weights_share_the_turns() -> None:
 def test_everything_that_may_run_comes_once_and_in_order_of_its_line(
     items: list[tuple[str, int]], blocked: set[int]
 ) -> None:
-    lineup: Lineup[Item] = Lineup({})
+    queue: FairQueue[Item] = FairQueue({})
     for number, (tenant, line) in enumerate(items):
-        lineup.add(Item(tenant, line, number))
+        queue.add(Item(tenant, line, number))
     taken = []
-    while (item := lineup.take(lambda one: one.line not in blocked)) is not None:
+    while (item := queue.take(lambda one: one.line not in blocked)) is not None:
         taken.append(item)
     free = [(tenant, line) for tenant, line in items if line not in blocked]
     assert len(taken) == len(free)
-    assert len(lineup) == len(items) - len(free)
+    assert len(queue) == len(items) - len(free)
     for key in set(free):
         numbers = [one.number for one in taken if (one.tenant, one.line) == key]
         assert numbers == sorted(numbers)

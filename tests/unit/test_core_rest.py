@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agents.capacity.breaker import Health, HealthPolicy, HealthState
+from agents.capacity.breaker import BreakerPolicy, BreakerState, CircuitBreaker
 from agents.deciding.failures import Failure, parse_retry_after
 from agents.deciding.hedging import HedgePolicy, Hedger
 from agents.deciding.overrides import overrides_of
@@ -34,10 +34,11 @@ from schemas.providers import RouteSpec
 from schemas.settings import Settings
 from schemas.topics import Topics
 from schemas.vocabulary import DeadLetterReason, FailureKind, Priority
+from streams.lanes.outcome_records import outcome_records
 from streams.messages.identity import NO_OUTLINE, deferral_of, outline
-from streams.messages.records import DEFERRAL_HEADER, header, outcome_records, spend_record
+from streams.messages.records import DEFERRAL_HEADER, header, spend_record
 from streams.worker.dead_letter_breaker import DeadLetterBreaker
-from streams.worker.fair_queue import Lineup
+from streams.worker.fair_queue import FairQueue
 from tests.builders import NOW, NOW_MS, a_result, a_task, an_attempt, an_incoming, an_intent
 from tests.unit.test_capacity import Item, a_failed, end
 from tests.unit.test_policy import a_situation
@@ -140,10 +141,10 @@ def test_the_first_route_that_fits_is_taken_and_a_kind_stands_for_its_providers(
 
 
 def test_a_probe_that_is_told_to_wait_does_not_fail_and_moves_the_next_one() -> None:
-    health = Health(HealthPolicy())
+    health = CircuitBreaker(BreakerPolicy())
     end(health, 0.0, FailureKind.AUTH)
     end(health, 30.0, FailureKind.RATE_LIMIT, 10.0)
-    assert (health.state, health.wait_s(30.0)) == (HealthState.HALF_OPEN, 10.0)
+    assert (health.state, health.wait_s(30.0)) == (BreakerState.HALF_OPEN, 10.0)
 
 
 def test_what_a_hedge_cost_is_forgotten_after_an_hour() -> None:
@@ -166,10 +167,10 @@ def test_without_experience_nothing_is_hedged() -> None:
 
 
 def test_a_lineup_and_a_breaker_can_begin_anew() -> None:
-    lineup: Lineup[Item] = Lineup({})
-    lineup.add(Item("a", 0, 1))
-    lineup.clear()
-    assert (len(lineup), lineup.take(lambda _item: True)) == (0, None)
+    queue: FairQueue[Item] = FairQueue({})
+    queue.add(Item("a", 0, 1))
+    queue.clear()
+    assert (len(queue), queue.take(lambda _item: True)) == (0, None)
     breaker = DeadLetterBreaker()
     for _ in range(99):
         breaker.note(a_failed(DeadLetterReason.EXHAUSTED))

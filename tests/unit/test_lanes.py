@@ -9,7 +9,7 @@ from schemas.topics import Topics
 from schemas.vocabulary import WorkflowStatus
 from streams.lanes.ledger import Ledger
 from streams.membership.lane_assignor import share_out
-from streams.messages.offset_tracker import Position
+from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import start_record
 
 
@@ -20,7 +20,7 @@ class PositionMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.position = Position()
+        self.position = OffsetTracker()
         self.undone: set[int] = set()
         self.committed = -1
         self.last = -1
@@ -62,7 +62,7 @@ TestPositions = PositionMachine.TestCase
 
 def test_a_record_that_slipped_in_before_earlier_ones_does_not_lose_them() -> None:
     """Seen under a rolling restart: 50 came before 40 was read again."""
-    position = Position()
+    position = OffsetTracker()
     assert position.deliver(50)
     assert position.deliver(40)
     position.done(50)

@@ -9,8 +9,9 @@ from schemas.events import DeferralState
 from schemas.settings import Settings
 from schemas.topics import Topics
 from schemas.vocabulary import DeadLetterReason, ErrorClass
+from streams.lanes.outcome_records import outcome_records
 from streams.messages.identity import deferral_of, identify
-from streams.messages.records import Decided, Incoming, outcome_records
+from streams.messages.records import Decided, Incoming
 from tests.builders import NOW, NOW_MS, an_incoming, an_intent
 
 TOPICS = Topics("workflow", (10.0, 60.0), 86_400)

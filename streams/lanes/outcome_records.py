@@ -1,0 +1,241 @@
+"""From an outcome to the records of one transaction; pure."""
+
+import base64
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from agents.task import Completed, Deferred, Failed, Outcome
+from schemas.attempt import ProviderAttempt
+from schemas.base import Message
+from schemas.events import HybridWorkflowState, LedgerRecord, WorkflowEvent
+from schemas.intent import WorkflowIntent
+from schemas.outcome import DeadLetter, OriginalRecord
+from schemas.topics import Topics
+from schemas.vocabulary import EventName, WorkflowStatus
+from streams.messages.records import (
+    DEFERRAL_HEADER,
+    DELIVERY_HEADER,
+    INTENT_ID_HEADER,
+    OWN_HEADERS,
+    Decided,
+    Identity,
+    Incoming,
+    OutRecord,
+    header,
+    start_record,
+)
+
+__all__ = ["outcome_records"]
+
+#: Headers larger than this together are not repeated on a dead letter.
+MAX_PASSED_BYTES = 32_768
+
+
+def outcome_records(
+    topics: Topics,
+    incoming: Incoming,
+    who: Identity,
+    outcome: Outcome,
+    *,
+    lane: int,
+    outcome_id: str,
+    worker: str,
+    group: str,
+    now: datetime,
+) -> Decided:
+    """Build result, dead letter or deferral with its attempts, state, events and ledger entry."""
+    intent = who.intent
+    tenant = intent.tenant if intent else "default"
+    kind = intent.type if intent else None
+    key = who.intent_id.encode()
+    records: list[OutRecord] = []
+    provider: str | None = None
+    deferred_until: datetime | None = None
+    match outcome:
+        case Completed(result=result):
+            status, name = WorkflowStatus.COMPLETED, EventName.WORKFLOW_COMPLETED
+            provider = result.provider
+            headers = (*_public_headers(incoming, who), *_delivery_headers(intent))
+            records.append(OutRecord(topics.results, key, result.to_json(), headers))
+            if outcome.cached is not None:
+                name_of_request, answer = outcome.cached
+                records.append(OutRecord(topics.cache, name_of_request.encode(), answer.to_json()))
+            details: dict[str, object] = {"provider": provider, "result_id": result.result_id}
+        case Failed():
+            status, name = WorkflowStatus.FAILED, EventName.WORKFLOW_FAILED
+            letter = dead_letter(incoming, who, outcome, dead_letter_id=outcome_id, now=now)
+            records.append(
+                OutRecord(
+                    topics.dead_letters,
+                    key if intent else (incoming.key or key),
+                    letter.to_json(),
+                    _dead_letter_headers(incoming, who, letter, group),
+                )
+            )
+            details = {"reason": outcome.reason.value, "dead_letter_id": outcome_id}
+        case _:
+            state = outcome.state
+            status, name = WorkflowStatus.DEFERRED, EventName.WORKFLOW_DEFERRED
+            deferred_until = datetime.fromtimestamp(state.due_at_ms / 1000, UTC)
+            records.append(_deferred_record(topics, incoming, outcome, lane))
+            details = {"reason": state.reason, "count": state.count}
+    records += _attempt_records(topics, outcome.last_attempt, key)
+    happened: list[tuple[EventName, dict[str, object]]] = [(name, details)]
+    if not isinstance(outcome, Deferred):
+        moves: list[tuple[EventName, dict[str, object]]] = [
+            (EventName.FALLBACK_STARTED, {"from": step.from_, "to": step.to, "reason": step.reason})
+            for step in outcome.fallbacks
+        ]
+        happened = [*moves, *happened]
+    for number, (event_name, event_details) in enumerate(happened):
+        event = WorkflowEvent(
+            event_id=f"{outcome_id}/{number}",
+            name=event_name,
+            intent_id=who.intent_id,
+            tenant=tenant,
+            type=kind,
+            worker=worker,
+            details=dict(event_details),
+            trace_context=intent.trace_context if intent else None,
+            occurred_at=now,
+        )
+        records.append(OutRecord(topics.events, key, event.to_json()))
+    state_record = HybridWorkflowState(
+        intent_id=who.intent_id,
+        status=status,
+        tenant=tenant,
+        type=kind,
+        outcome_id=outcome_id,
+        provider=provider,
+        deferred_until=deferred_until,
+        replay_count=who.replay_count,
+        updated_at=now,
+    )
+    records.append(OutRecord(topics.state, key, state_record.to_json()))
+    ledger = LedgerRecord(
+        outcome_id=outcome_id,
+        status=status,
+        replay_count=who.replay_count,
+        deferrals=outcome.state.hop if isinstance(outcome, Deferred) else 0,
+        topic=incoming.topic,
+        offset=incoming.offset,
+        decided_at_ms=int(now.timestamp() * 1000),
+    )
+    records.append(_keyed(topics.ledger, who.key, ledger, lane))
+    if intent is not None:
+        records.append(start_record(topics, who.key, None, lane=lane))
+    return Decided(outcome_id, ledger, tuple(_traced(one, incoming) for one in records))
+
+
+def dead_letter(
+    incoming: Incoming, who: Identity, failed: Failed, *, dead_letter_id: str, now: datetime
+) -> DeadLetter:
+    """Build the dead letter, with the exact bytes that came."""
+    intent = who.intent
+    return DeadLetter(
+        dead_letter_id=dead_letter_id,
+        intent_id=who.intent_id,
+        reason=failed.reason,
+        error_class=failed.error_class,
+        error_code=failed.code,
+        error_message=failed.message,
+        retriable=failed.retriable,
+        suggested_action=failed.suggested_action,
+        attempts=list(failed.attempts),
+        fallback_history=list(failed.fallbacks),
+        spent_usd=failed.spent_usd,
+        replay_count=who.replay_count,
+        source=who.source,
+        original=OriginalRecord(
+            key=_base64(incoming.key),
+            value=_base64(incoming.value),
+            headers=[
+                (name, base64.b64encode(value).decode())
+                for name, value in incoming.headers
+                if name not in OWN_HEADERS
+            ],
+        ),
+        tenant=intent.tenant if intent else "default",
+        type=intent.type if intent else None,
+        trace_context=intent.trace_context if intent else None,
+        failed_at=now,
+    )
+
+
+def _deferred_record(topics: Topics, incoming: Incoming, outcome: Deferred, lane: int) -> OutRecord:
+    passed = tuple(pair for pair in incoming.headers if pair[0] not in OWN_HEADERS)
+    return OutRecord(
+        topics.deferred[outcome.topic_index],
+        incoming.key,
+        incoming.value or b"",
+        (*passed, (DEFERRAL_HEADER, outcome.state.to_json())),
+        partition=lane,
+    )
+
+
+def _attempt_records(
+    topics: Topics, attempt: ProviderAttempt | None, key: bytes
+) -> list[OutRecord]:
+    return [] if attempt is None else [OutRecord(topics.attempts, key, attempt.to_json())]
+
+
+def _traced(record: OutRecord, incoming: Incoming) -> OutRecord:
+    """Pass the caller's trace on, where the record does not carry it already."""
+    raw = header(incoming.headers, "traceparent")
+    if raw is None or header(record.headers, "traceparent") is not None:
+        return record
+    return replace(record, headers=(*record.headers, ("traceparent", raw)))
+
+
+def _keyed(topic: str, key: str, message: Message, lane: int) -> OutRecord:
+    return OutRecord(topic, key.encode("utf-8", "surrogatepass"), message.to_json(), partition=lane)
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()
+
+
+def _public_headers(incoming: Incoming, who: Identity) -> tuple[tuple[str, bytes], ...]:
+    """Pass the intent's headers on, and say in headers what consumers route by."""
+    own = {INTENT_ID_HEADER, "intent-type", "tenant", *OWN_HEADERS}
+    passed = tuple(pair for pair in incoming.headers if pair[0] not in own)
+    intent = who.intent
+    described = [(INTENT_ID_HEADER, who.intent_id.encode())]
+    if intent is not None:
+        described += [("intent-type", intent.type.encode()), ("tenant", intent.tenant.encode())]
+    return (*passed, *described)
+
+
+def _delivery_headers(intent: WorkflowIntent | None) -> tuple[tuple[str, bytes], ...]:
+    """Say on a result that it is to be delivered, and to whom."""
+    if intent is None or not intent.send_to_onlyfans:
+        return ()
+    wanted = {"recipient_id": intent.recipient_id, "platforms": intent.platforms}
+    return ((DELIVERY_HEADER, json.dumps(wanted).encode()),)
+
+
+def _dead_letter_headers(
+    incoming: Incoming, who: Identity, letter: DeadLetter, group: str
+) -> tuple[tuple[str, bytes], ...]:
+    """Add the names of KIP-1191, and ours in the same family."""
+    values = {
+        "topic": who.source.topic,
+        "partition": str(who.source.partition),
+        "offset": str(who.source.offset),
+        "group": group,
+        "message": letter.error_message,
+        "delivery.count": str(len(letter.attempts)),
+        "timestamp": str(int(who.source.timestamp.timestamp() * 1000)),
+        "reason": letter.reason.value,
+        "class": letter.error_class.value,
+        "replay.count": str(letter.replay_count),
+    }
+    family = tuple((f"__dlq.errors.{name}", value.encode()) for name, value in values.items())
+    passed = tuple(
+        pair for pair in _public_headers(incoming, who) if not pair[0].startswith("__dlq.errors.")
+    )
+    if sum(len(name) + len(value) for name, value in passed) > MAX_PASSED_BYTES:
+        # They are in `original` too; twice they would not fit into the record.
+        passed = tuple(pair for pair in passed if pair not in incoming.headers)
+    return (*passed, *family)
