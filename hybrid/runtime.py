@@ -26,7 +26,8 @@ from streams.kafka.topics import TopicsError
 from streams.membership.single_instance import InstanceTakenError
 from streams.recording.recorder import Recorder
 from streams.store.clickhouse import ClickHouseRefusedError
-from streams.worker.worker import Worker, WorkerEndedError
+from streams.worker.build import build_worker
+from streams.worker.supervisor import WorkerEndedError
 
 __all__ = ["build_providers", "run_clickhouse", "run_recorder", "run_simulator", "run_worker"]
 
@@ -99,7 +100,7 @@ async def _worker(settings: Settings) -> None:
     providers = build_providers(settings, clock)
     folder = Path(settings.hybrid_prompts_dir) if settings.hybrid_prompts_dir else None
     try:
-        worker = Worker(
+        worker = build_worker(
             settings,
             name=name,
             providers=providers,

@@ -19,7 +19,7 @@ from streams.membership.lane_assignor import LaneAssignor
 from streams.membership.single_instance import this_process
 from streams.messages.records import Incoming
 
-__all__ = ["TP", "Offsets", "build_app"]
+__all__ = ["TP", "App", "Offsets", "build_app"]
 
 #: Faust's commit rhythm; the ledger, not the offset, decides what is done.
 COMMIT_INTERVAL_S = 1.0
@@ -27,6 +27,7 @@ COMMIT_INTERVAL_S = 1.0
 MAX_POLL_RECORDS = 500
 
 Offsets = dict[tuple[str, int], int]
+App = faust.App
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):

@@ -1,0 +1,189 @@
+"""The rooms of a worker: what is read ahead, what runs unheard (nothing), what a stop means."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agents.clock import ManualClock
+from agents.log import silent
+from schemas.topics import Topics
+from streams.lanes.lane import LaneState
+from streams.messages.identity import Outline
+from streams.worker.dispatcher import Dispatcher
+from streams.worker.stall_watch import STALL_LIMIT_S, StallWatch
+from streams.worker.supervisor import Supervisor
+from tests.builders import NOW, an_incoming
+
+TOPICS = Topics("workflow", (10, 60, 600), 86_400)
+MIB = 1024 * 1024
+
+
+class Flow:
+    """Remembers which partitions are paused."""
+
+    def __init__(self) -> None:
+        self.paused: set[tuple[str, int]] = set()
+
+    def pause(self, topic: str, partition: int) -> None:
+        self.paused.add((topic, partition))
+
+    def resume(self, topic: str, partition: int) -> None:
+        self.paused.discard((topic, partition))
+
+
+class Gate:
+    """Providers that are out are out for an hour; the others are free."""
+
+    def __init__(self, *out: str) -> None:
+        self.out = set(out)
+
+    def wait_s(self, name: str, *, urgent: bool = False) -> float:  # noqa: ARG002
+        return 3600.0 if name in self.out else 0.0
+
+    def room(self, name: str) -> float:  # noqa: ARG002
+        return float("inf")
+
+
+def a_lane(state: LaneState = LaneState.OPEN) -> Any:
+    """A lane that takes what it is given, and never ends it."""
+    taken: list[Any] = []
+    return SimpleNamespace(
+        state=state, taken=taken, offer=lambda delivery, _finished: taken.append(delivery)
+    )
+
+
+def a_dispatcher(flow: Flow, gate: Gate, clock: ManualClock) -> Dispatcher:
+    return Dispatcher(
+        TOPICS,
+        concurrency=256,
+        clock=clock,
+        flow=flow,
+        gate=gate,
+        # The key names the provider that an intent is routed to.
+        outline=lambda one: Outline(tenant="t", route=((one.key or b"").decode(),)),
+        weights={},
+    )
+
+
+def deliver(
+    dispatcher: Dispatcher, flow: Flow, count: int, *, topic: str, to: str, size: int = 2
+) -> None:
+    """Deliver as a consumer does: a partition that is paused delivers no more."""
+    for offset in range(count):
+        for partition in range(12):
+            if (topic, partition) not in flow.paused:
+                dispatcher.put(
+                    an_incoming(
+                        b"x" * size,
+                        topic=topic,
+                        partition=partition,
+                        offset=offset,
+                        key=to.encode(),
+                    )
+                )
+
+
+def test_urgent_work_of_a_healthy_provider_is_read_on_behind_a_flood_for_one_that_is_out() -> None:
+    flow, clock = Flow(), ManualClock(NOW)
+    dispatcher = a_dispatcher(flow, Gate("azure"), clock)
+    lanes = {number: a_lane() for number in range(12)}
+    dispatcher.resume(lanes)
+    deliver(dispatcher, flow, 3_000, topic=TOPICS.intents, to="azure")
+    deliver(dispatcher, flow, 500, topic=TOPICS.urgent, to="openai")
+    dispatcher._dispatch()
+    assert not any(topic == TOPICS.urgent for topic, _ in flow.paused)
+    assert dispatcher.running == 256
+    assert dispatcher.waiting < 3_000 * 12
+
+
+def test_records_of_a_mebibyte_are_bounded_in_bytes_and_not_by_their_number_alone() -> None:
+    flow = Flow()
+    dispatcher = a_dispatcher(flow, Gate("openai"), ManualClock(NOW))
+    dispatcher.resume({number: a_lane() for number in range(12)})
+    deliver(dispatcher, flow, 200, topic=TOPICS.intents, to="openai", size=MIB)
+    assert len(flow.paused) == 12
+    assert dispatcher.waiting <= 64 + 12
+
+
+def test_a_partition_that_was_paused_is_read_on_when_its_records_have_gone() -> None:
+    flow, gate = Flow(), Gate("openai")
+    dispatcher = a_dispatcher(flow, gate, ManualClock(NOW))
+    dispatcher.resume({number: a_lane() for number in range(12)})
+    deliver(dispatcher, flow, 200, topic=TOPICS.intents, to="openai", size=MIB)
+    gate.out.clear()
+    dispatcher._dispatch()
+    assert (dispatcher.waiting, flow.paused) == (0, set())
+
+
+def test_a_stopping_worker_takes_nothing_new_whatever_a_rebalance_says() -> None:
+    flow = Flow()
+    dispatcher = a_dispatcher(flow, Gate(), ManualClock(NOW))
+    lanes = {0: a_lane()}
+    dispatcher.resume(lanes)
+    dispatcher.stop()
+    dispatcher.resume(lanes)  # a rebalance comes during the drain
+    dispatcher.put(an_incoming(partition=0, key=b"openai"))
+    dispatcher._dispatch()
+    assert lanes[0].taken == []
+
+
+def test_opening_lanes_are_no_stall_and_the_clock_begins_with_the_first_work() -> None:
+    clock = ManualClock(NOW)
+    dispatcher = a_dispatcher(Flow(), Gate(), clock)
+    watch = StallWatch(dispatcher, clock=clock, log=silent)
+    lanes = {0: a_lane(LaneState.OPENING)}
+    dispatcher.resume(lanes)
+    clock.advance(10 * STALL_LIMIT_S)  # idle for long, then work comes while the ledger is read
+    dispatcher.put(an_incoming(partition=0, key=b"openai"))
+    clock.advance(10 * STALL_LIMIT_S)
+    assert not watch.stalled()
+    lanes[0].state = LaneState.OPEN
+    dispatcher.lane_opened()
+    assert not watch.stalled()
+    clock.advance(STALL_LIMIT_S + 1)  # open, work is there, and nobody begins it
+    assert watch.stalled()
+
+
+def supervised(begin: Any) -> Supervisor:
+    supervisor = Supervisor(log=silent)
+
+    async def run() -> None:
+        begin(supervisor)
+        async with asyncio.timeout(5):
+            await supervisor.until_stopped()
+
+    asyncio.run(run())
+    return supervisor
+
+
+async def _raises() -> None:
+    raise ZeroDivisionError
+
+
+async def _returns() -> None:
+    return
+
+
+@pytest.mark.parametrize("task", [_raises, _returns])
+def test_a_task_that_must_not_end_ends_the_worker_with_its_name(task: Any) -> None:
+    supervisor = supervised(lambda one: one.keep("the dispatcher", task()))
+    assert str(supervisor.failure).startswith("the dispatcher ended unexpectedly")
+
+
+def test_a_task_that_may_end_ends_the_worker_only_by_an_error() -> None:
+    def begin(supervisor: Supervisor) -> None:
+        supervisor.once("opening lane 1", _returns())
+        supervisor.once("opening lane 2", _raises())
+
+    supervisor = supervised(begin)
+    assert "opening lane 2 ended unexpectedly (ZeroDivisionError)" in str(supervisor.failure)
+
+
+def test_the_first_failure_is_the_one_that_is_told() -> None:
+    def begin(supervisor: Supervisor) -> None:
+        supervisor.end("first")
+        supervisor.end("second")
+
+    assert str(supervised(begin).failure) == "first"
