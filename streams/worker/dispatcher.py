@@ -31,6 +31,10 @@ __all__ = ["Dispatcher", "reserved_slots"]
 #: At most this share of the slots, and this many, are kept for urgent work.
 RESERVE_SHARE = 8
 RESERVE_MOST = 16
+#: What is late while no provider can take it is looked for this often, in seconds, …
+THOROUGH_EVERY_S = 1.0
+#: … and not more often than once in so many times the time that a look takes.
+THOROUGH_SHARE = 20.0
 
 
 def reserved_slots(concurrency: int) -> int:
@@ -72,6 +76,7 @@ class Dispatcher:
         self._stopped = False
         self.halted = False
         self._deferred_turn = False
+        self._thorough_at = 0.0
         #: Jobs in slots, by the provider that they are expected to call first.
         self._expected: Counter[str] = Counter()
         self.running = 0
@@ -166,12 +171,15 @@ class Dispatcher:
 
     def _dispatch(self) -> float | None:
         """Start all that may start; gives the seconds until it is worth looking again."""
+        began = self._clock.monotonic()
+        thorough = began >= self._thorough_at
         look = Look(
             self._topics,
             lanes=self._lanes,
             gate=self._gate,
             expected=self._expected,
             clock=self._clock,
+            thorough=thorough,
         )
         while not (self._suspended or self._held or self._stopped or self.halted):
             delivery = self._next(look)
@@ -183,6 +191,9 @@ class Dispatcher:
             self._progress()
             self._ahead.went(delivery)
             self._lanes[delivery.incoming.partition].offer(delivery, self._slot_release(provider))
+        if thorough:
+            took_s = self._clock.monotonic() - began
+            self._thorough_at = began + max(THOROUGH_EVERY_S, THOROUGH_SHARE * took_s)
         if look.awaits_provider:
             self._progress()  # no stall: there is nothing to call
         return look.again_in_s
@@ -205,16 +216,18 @@ class Dispatcher:
         free = self._concurrency - self.running
         if free <= 0:
             return None
-        delivery = self._queues["urgent"].take(look.may_run)
+        delivery = self._take("urgent", look)
         if delivery is None and free > self._reserve:
             # In turns: neither a flood of new work nor one of returning work holds up the other.
             self._deferred_turn = not self._deferred_turn
             order: tuple[WorkClass, WorkClass] = ("ordinary", "deferred")
             if self._deferred_turn:
                 order = ("deferred", "ordinary")
-            first, second = (self._queues[one] for one in order)
-            delivery = first.take(look.may_run) or second.take(look.may_run)
+            delivery = self._take(order[0], look) or self._take(order[1], look)
         return delivery
+
+    def _take(self, kind: WorkClass, look: Look) -> Delivery | None:
+        return self._queues[kind].take(look.may_run, is_blocked=look.is_blocked)
 
     def _progress(self) -> None:
         self.last_progress = self._clock.monotonic()

@@ -3,11 +3,16 @@
 Stride scheduling (Waldspurger and Weihl, 1995): each tenant has a position that moves on by
 1 / weight with each turn, and the one that is furthest back is next. A tenant that comes anew
 begins where the others are, so that neither 100,000 waiting intents nor a long absence buy turns.
+
+What stands together in one line (a partition, and the providers that may serve it) can usually run,
+or not, together. So each line has its own order of tenants, and a line that cannot run costs one
+look, however many tenants wait in it.
 """
 
 import heapq
-from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 __all__ = ["FairQueue", "Queued"]
@@ -22,12 +27,21 @@ class Queued(Protocol):
         ...
 
     @property
-    def line(self) -> object:
-        """Those of one line stay in order; one that cannot run holds up its line only."""
+    def line(self) -> Hashable:
+        """A tenant's items of one line stay in order, and hold up no other line."""
         ...
 
 
 Item = TypeVar("Item", bound=Queued)
+
+#: A tenant's turn in a line: position, when it came, tenant.
+_Turn = tuple[float, int, str]
+
+
+@dataclass(eq=False)
+class _Line(Generic[Item]):
+    items: dict[str, deque[Item]] = field(default_factory=dict)
+    turns: list[_Turn] = field(default_factory=list)
 
 
 class FairQueue(Generic[Item]):
@@ -36,8 +50,9 @@ class FairQueue(Generic[Item]):
     def __init__(self, weights: Mapping[str, float]) -> None:
         """Begin empty; a tenant without a weight has 1."""
         self._weights = weights
-        self._tenants: dict[str, OrderedDict[object, deque[Item]]] = {}
-        self._turns: list[tuple[float, int, str]] = []  # position, when it came, tenant
+        self._lines: dict[Hashable, _Line[Item]] = {}
+        self._positions: dict[str, float] = {}
+        self._waiting: dict[str, int] = {}  # items of each tenant
         self._arrivals = 0
         self._now = 0.0
         self._count = 0
@@ -48,54 +63,76 @@ class FairQueue(Generic[Item]):
 
     def add(self, item: Item) -> None:
         """Put an item at the end of its line."""
-        lines = self._tenants.get(item.tenant)
-        if lines is None:
-            lines = self._tenants[item.tenant] = OrderedDict()
-            self._arrivals += 1
-            heapq.heappush(self._turns, (self._now, self._arrivals, item.tenant))
-        lines.setdefault(item.line, deque()).append(item)
+        tenant = item.tenant
+        line = self._lines.setdefault(item.line, _Line())
+        if tenant not in self._waiting:
+            self._waiting[tenant] = 0
+            self._positions[tenant] = self._now
+        if tenant not in line.items:
+            line.items[tenant] = deque()
+            self._queue_up(line, tenant)
+        line.items[tenant].append(item)
+        self._waiting[tenant] += 1
         self._count += 1
 
-    def take(self, may_run: Callable[[Item], bool]) -> Item | None:
-        """Take the next item that may run; None when there is none."""
-        passed_over: list[tuple[float, int, str]] = []
+    def take(
+        self,
+        may_run: Callable[[Item], bool],
+        *,
+        is_blocked: Callable[[Hashable], bool] = lambda _line: False,
+    ) -> Item | None:
+        """Take the next item that may run; None when there is none.
+
+        `is_blocked` is asked once for each line; nothing of a blocked line is looked at.
+        """
+        passed_over: list[tuple[_Line[Item], _Turn]] = []
+        open_lines = [line for key, line in self._lines.items() if not is_blocked(key)]
         taken: Item | None = None
-        while self._turns and taken is None:
-            turn = heapq.heappop(self._turns)
-            position, _, tenant = turn
-            taken = self._take_of(tenant, may_run)
-            if taken is None:
-                passed_over.append(turn)
+        while taken is None:
+            line = min((one for one in open_lines if one.turns), key=_first, default=None)
+            if line is None:
+                break
+            turn = heapq.heappop(line.turns)
+            tenant = turn[2]
+            if turn[0] < self._positions[tenant]:  # it has had a turn in another line since
+                self._queue_up(line, tenant)
+            elif may_run(line.items[tenant][0]):
+                taken = self._take(line, tenant)
             else:
-                self._now = max(self._now, position)
-                self._move_on(tenant, position)
-        for turn in passed_over:
-            heapq.heappush(self._turns, turn)
+                passed_over.append((line, turn))
+        for line, turn in passed_over:
+            heapq.heappush(line.turns, turn)
         return taken
 
     def clear(self) -> None:
         """Forget everything."""
-        self._tenants.clear()
-        self._turns.clear()
+        self._lines.clear()
+        self._positions.clear()
+        self._waiting.clear()
         self._count = 0
 
-    def _take_of(self, tenant: str, may_run: Callable[[Item], bool]) -> Item | None:
-        lines = self._tenants[tenant]
-        for line, items in lines.items():
-            if may_run(items[0]):
-                self._count -= 1
-                item = items.popleft()
-                if items:
-                    lines.move_to_end(line)
-                else:
-                    del lines[line]
-                return item
-        return None
+    def _take(self, line: _Line[Item], tenant: str) -> Item:
+        items = line.items[tenant]
+        item = items.popleft()
+        self._count -= 1
+        self._waiting[tenant] -= 1
+        position = self._positions[tenant]
+        self._now = max(self._now, position)
+        self._positions[tenant] = position + 1 / self._weights.get(tenant, 1.0)
+        if items:
+            self._queue_up(line, tenant)
+        else:
+            del line.items[tenant]
+            if not line.items:
+                del self._lines[item.line]
+        if not self._waiting[tenant]:
+            del self._waiting[tenant], self._positions[tenant]
+        return item
 
-    def _move_on(self, tenant: str, position: float) -> None:
-        if not self._tenants[tenant]:
-            del self._tenants[tenant]
-            return
+    def _queue_up(self, line: _Line[Item], tenant: str) -> None:
         self._arrivals += 1
-        step = 1 / self._weights.get(tenant, 1.0)
-        heapq.heappush(self._turns, (position + step, self._arrivals, tenant))
+        heapq.heappush(line.turns, (self._positions[tenant], self._arrivals, tenant))
+
+
+def _first(line: _Line[Item]) -> _Turn:
+    return line.turns[0]

@@ -1,7 +1,7 @@
 """One look at everything that waits: which delivery may start now, and when to look again."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Protocol
 
 from agents.clock import Clock
@@ -43,8 +43,13 @@ class Look:
         gate: Gate,
         expected: Counter[str],
         clock: Clock,
+        thorough: bool = True,
     ) -> None:
-        """`expected` counts the jobs in slots by the provider that they are to call first."""
+        """`expected` counts the jobs in slots by the provider that they are to call first.
+
+        A thorough look finds what is late while no provider can take it; it reads every head.
+        """
+        self._thorough = thorough
         self._topics = topics
         self._lanes = lanes
         self._gate = gate
@@ -56,6 +61,17 @@ class Look:
         self.again_in_s: float | None = None
         #: Whether something waits for a provider, and for nothing else.
         self.awaits_provider = False
+
+    def is_blocked(self, line: Hashable) -> bool:
+        """Whether nothing of a line (topic, partition, route) can start now."""
+        match line:
+            case (str() as topic, int() as partition, tuple() as route):
+                lane = self._lanes.get(partition)
+                if lane is None or lane.state is not LaneState.OPEN:
+                    return True
+                return bool(route) and not self._thorough and self._awaits(route, topic)
+            case _:
+                return False
 
     def may_run(self, delivery: Delivery) -> bool:
         """Whether a delivery can start now; remembers when it could."""
@@ -69,21 +85,23 @@ class Look:
         outline = delivery.outline
         if not outline.route or outline.is_late(self._clock.now_ms()):
             return True
-        urgent = self._is_urgent(delivery)
-        if self._free(outline.route, urgent=urgent) is not None:
-            return True
-        self.awaits_provider = True
-        waits = (self._wait(name, urgent=urgent) for name in outline.route)
-        self._again(min(GATE_LOOK_S, *waits) or GATE_LOOK_S)
-        return False
+        return not self._awaits(outline.route, delivery.incoming.topic)
 
     def provider_of(self, delivery: Delivery) -> str:
         """Give the provider that a delivery is expected to call; empty when it calls none."""
         route = delivery.outline.route
-        return (self._free(route, urgent=self._is_urgent(delivery)) or route[0]) if route else ""
+        urgent = delivery.incoming.topic == self._topics.urgent
+        return (self._free(route, urgent=urgent) or route[0]) if route else ""
 
-    def _is_urgent(self, delivery: Delivery) -> bool:
-        return delivery.incoming.topic == self._topics.urgent
+    def _awaits(self, route: tuple[str, ...], topic: str) -> bool:
+        """Whether no provider of a route can take more; remembers when that may change."""
+        urgent = topic == self._topics.urgent
+        if self._free(route, urgent=urgent) is not None:
+            return False
+        self.awaits_provider = True
+        waits = (self._wait(name, urgent=urgent) for name in route)
+        self._again(min(GATE_LOOK_S, *waits) or GATE_LOOK_S)
+        return True
 
     def _due_in_s(self, delivery: Delivery) -> float:
         if delivery.due_by is None:

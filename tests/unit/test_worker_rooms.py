@@ -1,6 +1,7 @@
 """The rooms of a worker: what is read ahead, what runs unheard (nothing), what a stop means."""
 
 import asyncio
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from schemas.topics import Topics
 from streams.lanes.lane import LaneState
 from streams.messages.identity import Outline
 from streams.worker.dispatcher import Dispatcher
+from streams.worker.fair_queue import FairQueue
 from streams.worker.stall_watch import STALL_LIMIT_S, StallWatch
 from streams.worker.supervisor import Supervisor
 from tests.builders import NOW, an_incoming
@@ -44,6 +46,12 @@ class Gate:
 
     def room(self, name: str) -> float:  # noqa: ARG002
         return float("inf")
+
+
+@dataclass
+class Waiting:
+    tenant: str
+    line: Any
 
 
 def a_lane(state: LaneState = LaneState.OPEN) -> Any:
@@ -144,6 +152,45 @@ def test_opening_lanes_are_no_stall_and_the_clock_begins_with_the_first_work() -
     assert not watch.stalled()
     clock.advance(STALL_LIMIT_S + 1)  # open, work is there, and nobody begins it
     assert watch.stalled()
+
+
+def test_a_look_does_not_grow_with_the_tenants_that_wait_for_a_provider_that_is_out() -> None:
+    looked: list[str] = []
+    queue: FairQueue[Waiting] = FairQueue({})
+    for number in range(25_000):
+        queue.add(Waiting(f"tenant-{number}", ("workflow.intents", number % 12, ("azure",))))
+    queue.add(Waiting("healthy", ("workflow.intents", 3, ("openai",))))
+
+    def may_run(one: Waiting) -> bool:
+        looked.append(one.tenant)
+        return one.line[2] == ("openai",)
+
+    taken = queue.take(may_run, is_blocked=lambda line: line[2] == ("azure",))
+    assert taken is not None
+    assert looked == ["healthy"]
+
+
+def test_what_is_late_ends_although_its_provider_is_out() -> None:
+    clock, flow = ManualClock(NOW), Flow()
+    lanes = {0: a_lane()}
+    dispatcher = Dispatcher(
+        TOPICS,
+        concurrency=4,
+        clock=clock,
+        flow=flow,
+        gate=Gate("azure"),
+        outline=lambda _one: Outline(
+            tenant="t", route=("azure",), deadline_at_ms=clock.now_ms() + 5_000
+        ),
+        weights={},
+    )
+    dispatcher.resume(lanes)
+    dispatcher.put(an_incoming(partition=0))
+    assert dispatcher._dispatch() == pytest.approx(1.0)
+    assert lanes[0].taken == []
+    clock.advance(6)
+    dispatcher._dispatch()
+    assert len(lanes[0].taken) == 1
 
 
 def supervised(begin: Any) -> Supervisor:
