@@ -1,5 +1,6 @@
 """The command `hybrid`: one sentence and the right exit status for whatever goes wrong."""
 
+import logging
 import sys
 
 import typer
@@ -39,6 +40,8 @@ STATUSES: dict[type[Exception], int] = {
 
 def main() -> None:
     """Run the command; every expected failure becomes one sentence on standard error."""
+    # What the client library complains about is said by us, once; workers log it as JSON.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app(standalone_mode=True)
     except HybridError as error:

@@ -13,6 +13,7 @@ from agents.deciding.overrides import overrides_of
 from hybrid.errors import UsageError
 from hybrid.stack.state import running_stack
 from schemas.settings import Settings
+from streams.kafka.security import SecurityError, check_security
 from streams.store.clickhouse import database_of
 
 __all__ = ["load_settings", "need_clickhouse", "need_kafka"]
@@ -140,13 +141,6 @@ def _check_providers(settings: Settings) -> None:
     if doubled:
         message = f"[[providers]]: the name {doubled[0]} is used twice"
         raise UsageError(message)
-    for spec in settings.providers:
-        if spec.key_variable and settings.key_of(spec) is None:
-            message = (
-                f"provider {spec.name}: its key variable {spec.key_variable} is not set in the "
-                "environment"
-            )
-            raise UsageError(message)
     known = {spec.name for spec in settings.provider_specs}
     for route in settings.routes:
         unknown = sorted(set(route.providers) - known)
@@ -170,12 +164,6 @@ def _check_together(settings: Settings) -> None:
     """Refuse settings that do not fit each other."""
     _check_providers(settings)
     _check_policy(settings)
-    if settings.azure_openai_api_key and not settings.azure_openai_endpoint:
-        message = "AZURE_OPENAI_API_KEY is set: AZURE_OPENAI_ENDPOINT is needed too"
-        raise UsageError(message)
-    if settings.kafka_sasl_mechanism and not settings.kafka_sasl_username:
-        message = "KAFKA_SASL_MECHANISM is set: KAFKA_SASL_USERNAME is needed too"
-        raise UsageError(message)
     if settings.hybrid_alert_secret and not settings.hybrid_alert_webhook:
         message = "HYBRID_ALERT_SECRET is set: HYBRID_ALERT_WEBHOOK is needed too"
         raise UsageError(message)
@@ -188,6 +176,10 @@ def _check_together(settings: Settings) -> None:
         if path and not Path(path).is_file():
             message = f"{name.upper()} = {path}: there is no such file"
             raise UsageError(message)
+    try:
+        check_security(settings)
+    except SecurityError as error:
+        raise UsageError(str(error)) from None
     if settings.hybrid_prompts_dir and not Path(settings.hybrid_prompts_dir).is_dir():
         message = f"HYBRID_PROMPTS_DIR = {settings.hybrid_prompts_dir}: there is no such folder"
         raise UsageError(message)

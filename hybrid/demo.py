@@ -15,7 +15,8 @@ from rich.progress import Progress
 from hybrid.commands.common import Format, console, print_table
 from hybrid.config import load_settings
 from hybrid.errors import HybridError
-from hybrid.stack.local import LocalStack, StackOptions
+from hybrid.stack.environment import StackOptions
+from hybrid.stack.local import LocalStack
 from schemas.base import format_usd
 from schemas.settings import Settings
 from streams.bill import costs

@@ -68,6 +68,7 @@ def build_log(settings: Settings, *, process: str, clock: Clock) -> Log:
     root = logging.getLogger()
     root.handlers = [_LibraryHandler(log)]
     root.setLevel(logging.WARNING)
+    logging.getLogger("aiokafka").setLevel(logging.NOTSET)  # a command may have silenced it
     return log
 
 

@@ -16,7 +16,6 @@ from agents.providers.adapters import Provider, Transport, azure_provider, opena
 from hybrid.errors import HybridError, UsageError
 from hybrid.logs import build_log
 from hybrid.metrics import RecorderMetrics, WorkerMetrics, serve_metrics
-from hybrid.stack import clickhouse_gateway, simulator
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.alerts.watch import watch
@@ -33,7 +32,11 @@ __all__ = ["build_providers", "run_clickhouse", "run_recorder", "run_simulator",
 
 
 def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
-    """Build every provider whose key is set; raises UsageError when there is none."""
+    """Build every provider whose key is set.
+
+    Raises UsageError when there is none, or when one that hybrid.toml names lacks its key.
+    """
+    _require_keys(settings)
     found = {
         spec.name: _provider(settings, spec, clock)
         for spec in settings.provider_specs
@@ -48,7 +51,26 @@ def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
     return found
 
 
+def _require_keys(settings: Settings) -> None:
+    """Refuse to run without what was asked for; commands that call nobody do not ask."""
+    if settings.hybrid_simulator:
+        return
+    for spec in settings.providers:
+        if spec.key_variable and settings.key_of(spec) is None:
+            message = (
+                f"provider {spec.name}: its key variable {spec.key_variable} is not set in the "
+                "environment"
+            )
+            raise UsageError(message)
+    azure = settings.azure_openai_api_key and not settings.azure_openai_endpoint
+    if azure and not settings.providers:
+        message = "AZURE_OPENAI_API_KEY is set: AZURE_OPENAI_ENDPOINT is needed too"
+        raise UsageError(message)
+
+
 def _can_be_called(settings: Settings, spec: ProviderSpec) -> bool:
+    if settings.hybrid_simulator:
+        return True
     if spec.kind == "azure" and not spec.endpoint:
         return False
     return not spec.key_variable or settings.key_of(spec) is not None
@@ -57,6 +79,10 @@ def _can_be_called(settings: Settings, spec: ProviderSpec) -> bool:
 def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
     key = settings.key_of(spec)
     api_key = key.get_secret_value() if key else "none"
+    endpoint, base_url = spec.endpoint or "", spec.base_url
+    if settings.hybrid_simulator:
+        api_key, endpoint = "simulated", settings.hybrid_simulator
+        base_url = f"{settings.hybrid_simulator}/v1"
     transport = Transport(
         stream=spec.stream,
         first_token_s=spec.first_token_timeout,
@@ -68,7 +94,7 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
         return azure_provider(
             spec.name,
             api_key=api_key,
-            endpoint=spec.endpoint or "",
+            endpoint=endpoint,
             api_version=spec.api_version,
             deployment=spec.deployment,
             timeout_s=spec.timeout,
@@ -79,7 +105,7 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
     return openai_provider(
         spec.name,
         api_key=api_key,
-        base_url=spec.base_url,
+        base_url=base_url,
         model=spec.model,
         timeout_s=spec.timeout,
         concurrency=settings.hybrid_concurrency,
@@ -191,6 +217,7 @@ def run_simulator(
     *, port: int, seed: int, log_file: Path | None, ready: Callable[[], None]
 ) -> None:
     """Run the simulated providers until SIGTERM or SIGINT."""
+    from hybrid.stack import simulator  # noqa: PLC0415 - production does without the local stack
 
     async def serve() -> None:
         runner = await simulator.serve(simulator.Simulator(seed=seed, log_file=log_file), port=port)
@@ -202,6 +229,7 @@ def run_simulator(
 
 def run_clickhouse(*, folder: Path, port: int) -> None:
     """Run the ClickHouse engine behind its HTTP interface until SIGTERM or SIGINT."""
+    from hybrid.stack import clickhouse_gateway  # noqa: PLC0415 - needs the extra [local]
 
     async def serve() -> None:
         runner = await clickhouse_gateway.serve(folder, port=port)

@@ -7,10 +7,11 @@ import binascii
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator
 
 from schemas.alerting import AlertSpec
 from schemas.budgets import BudgetSpec
+from schemas.connections import ConnectionSettings
 from schemas.pricing import PriceSpec
 from schemas.providers import ProviderSpec, RouteSpec
 from schemas.topics import Topics
@@ -26,37 +27,9 @@ class SettingsError(Exception):
     """Raised when a setting has a wrong value: names it, shows it, says what is allowed."""
 
 
-class Settings(BaseModel):
+class Settings(ConnectionSettings):
     """All configuration, validated once at start. Times in seconds unless named `_ms`."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
-
-    kafka_bootstrap_servers: str | None = None
-    """Brokers, comma separated; without it the running local stack."""
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """How brokers are spoken to."""
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    """SASL mechanism, with SASL_PLAINTEXT or SASL_SSL."""
-    kafka_sasl_username: str | None = None
-    """SASL user."""
-    kafka_sasl_password: SecretStr | None = None
-    """SASL password."""
-    kafka_ssl_cafile: str | None = None
-    """File with the certificates of the authorities to trust."""
-    kafka_ssl_certfile: str | None = None
-    """File with the client's certificate."""
-    kafka_ssl_keyfile: str | None = None
-    """File with the client's key."""
-    clickhouse_url: SecretStr | None = None
-    """http(s)://user:password@host:8123/database; without it the running local stack."""
-    hybrid_clickhouse_cluster: (
-        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None
-    ) = None
-    """Replicated cluster on which `hybrid migrate` creates the tables; without it one server."""
-    hybrid_retention_days: int = Field(default=400, ge=1, le=36_500)
-    """Days for which ClickHouse keeps calls and outcomes."""
-    hybrid_events_retention_days: int = Field(default=90, ge=1, le=36_500)
-    """Days for which ClickHouse keeps events."""
     openai_api_key: SecretStr | None = None
     """Key of provider `openai`; without it that provider is not configured."""
     openai_base_url: str | None = None
@@ -67,6 +40,8 @@ class Settings(BaseModel):
     """Endpoint of provider `azure`."""
     openai_api_version: str = "2024-10-21"
     """API version of provider `azure`."""
+    hybrid_simulator: str | None = None
+    """Address of a simulator that plays every provider, whatever keys are set; nothing is spent."""
     hybrid_openai_limits: tuple[float, ...] = ()
     """Provider `openai`, over all workers: requests a minute, tokens a minute, calls in flight."""
     hybrid_azure_limits: tuple[float, ...] = ()
@@ -226,14 +201,6 @@ class Settings(BaseModel):
             raise ValueError(message)
         return value
 
-    @field_validator("clickhouse_url")
-    @classmethod
-    def _http_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.match(r"^https?://[^/\s]+", value.get_secret_value()):
-            message = "must look like http(s)://user:password@host:8123/database"
-            raise ValueError(message)
-        return value
-
     @field_validator("hybrid_alert_secret")
     @classmethod
     def _signing_secret(cls, value: SecretStr | None) -> SecretStr | None:
@@ -245,7 +212,9 @@ class Settings(BaseModel):
                 raise ValueError(message) from None
         return value
 
-    @field_validator("azure_openai_endpoint", "openai_base_url", "hybrid_alert_webhook")
+    @field_validator(
+        "azure_openai_endpoint", "openai_base_url", "hybrid_alert_webhook", "hybrid_simulator"
+    )
     @classmethod
     def _endpoint_url(cls, value: SecretStr | str | None) -> SecretStr | str | None:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value

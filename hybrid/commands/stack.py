@@ -12,7 +12,8 @@ import typer
 
 from hybrid.commands.common import console
 from hybrid.config import load_settings, need_clickhouse, need_kafka
-from hybrid.stack.local import LocalStack, StackOptions
+from hybrid.stack.environment import StackOptions
+from hybrid.stack.local import LocalStack
 
 __all__ = ["register"]
 
@@ -53,6 +54,9 @@ def up(
     simulator_port: Port = None,
     metrics_port: Port = None,
     seed: Annotated[int, typer.Option(help="of the simulator's chance")] = 0,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="play all providers, whatever keys are set")
+    ] = False,
 ) -> None:
     """Run the local stack in the foreground until Ctrl-C.
 
@@ -69,6 +73,7 @@ def up(
         metrics_port=metrics_port,
         seed=seed,
         announced=True,
+        real_providers=not simulate,
     )
     stopping = False
 
@@ -90,6 +95,8 @@ def up(
             for name in ("kafka", "clickhouse", "simulator", "metrics"):
                 console.print(f"  {name:<11}{stack.addresses()[name]}", highlight=False)
             console.print(f"  {'logs':<11}{stack.folder / 'logs'}", highlight=False)
+            for name, where in stack.providers():
+                console.print(f"  provider {name}: {where}", highlight=False, markup=False)
         while not stopping:
             stack.supervise()
             time.sleep(0.2)

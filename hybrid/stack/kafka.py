@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hybrid.errors import HybridError, UsageError
@@ -81,8 +81,18 @@ def new_cluster_id(draw: Callable[[], uuid.UUID] = uuid.uuid4) -> str:
 class EmbeddedKafka:
     """The broker process of the local stack."""
 
-    def __init__(self, folder: Path, *, port: int, controller_port: int) -> None:
-        """Keep its data under `folder`, which survives restarts."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int,
+        controller_port: int,
+        properties: str = "",
+        format_arguments: Sequence[str] = (),
+    ) -> None:
+        """Keep its data under `folder`, which survives restarts; `properties` win over ours."""
+        self._properties = properties
+        self._format_arguments = format_arguments
         self.folder = folder
         self.port = port
         self._controller_port = controller_port
@@ -108,6 +118,7 @@ class EmbeddedKafka:
             PROPERTIES.format(
                 port=self.port, controller=self._controller_port, data=self.folder / "data"
             )
+            + self._properties
         )
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(java, class_path, properties)
@@ -167,6 +178,7 @@ class EmbeddedKafka:
                 "-c",
                 str(properties),
                 "--standalone",
+                *self._format_arguments,
             ],
             capture_output=True,
             text=True,

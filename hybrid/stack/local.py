@@ -5,24 +5,36 @@ dies (Linux), so that nothing is left behind even after kill -9.
 """
 
 import asyncio
-import fcntl
-import http.client
 import os
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from hybrid.config import load_settings
-from hybrid.errors import HybridError, UsageError
+from hybrid.errors import HybridError
 from hybrid.stack import state
+from hybrid.stack.environment import (
+    StackOptions,
+    callers_environment,
+    stack_environment,
+    where_of,
+)
+from hybrid.stack.ground import (
+    answers,
+    lock_folder,
+    remember_ports,
+    remembered_ports,
+    usable_port,
+)
 from hybrid.stack.kafka import EmbeddedKafka
+from hybrid.stack.parts import WORKER_STOP_S, Part, Report, stop_in_order
 from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
+from schemas.settings import Settings
 from streams.kafka.topics import ensure_topics
 from streams.store.clickhouse import ClickHouse
 from streams.store.migrations import Layout, migrate
@@ -30,43 +42,6 @@ from streams.store.migrations import Layout, migrate
 __all__ = ["LocalStack", "StackOptions"]
 
 READY_LIMIT_S = 60
-WORKER_STOP_S = 40
-#: A part that keeps ending is started again after at most this long.
-MAX_RESTART_DELAY_S = 5.0
-#: Running this long counts as healthy: the next restart is immediate again.
-HEALTHY_AFTER_S = 30.0
-
-Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class StackOptions:
-    """What `hybrid up` and the tests ask for."""
-
-    workers: int = 1
-    data_dir: Path | None = None
-    ready_file: Path | None = None
-    kafka_port: int | None = None
-    clickhouse_port: int | None = None
-    simulator_port: int | None = None
-    metrics_port: int | None = None
-    seed: int = 0
-    #: Whether commands in other terminals find this stack without configuration.
-    announced: bool = False
-    #: Whether a provider whose key is set is the real one (it costs money).
-    real_providers: bool = True
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class _Part:
-    """A supervised child and how to start it again."""
-
-    child: Child
-    start: Callable[[], Child]
-    started_at: float
-    delay: float = 0.0
-    restart_at: float | None = None
 
 
 class LocalStack:
@@ -78,20 +53,22 @@ class LocalStack:
         self._report = report
         self._temporary = options.data_dir is None
         self.folder = options.data_dir or Path(tempfile.mkdtemp(prefix="hybrid-"))
-        self._lock = self._lock_folder()
+        self._lock = lock_folder(self.folder)
+        before = remembered_ports(self.folder)
         self.ports = {
-            "kafka": _usable(options.kafka_port, "--kafka-port"),
-            "clickhouse": _usable(options.clickhouse_port, "--clickhouse-port"),
-            "simulator": _usable(options.simulator_port, "--simulator-port"),
+            name: usable_port(getattr(options, f"{name}_port"), f"--{name}-port", before.get(name))
+            for name in ("kafka", "clickhouse", "simulator")
         }
         self.metrics_ports = [
-            _usable(options.metrics_port + number, "--metrics-port")
-            if options.metrics_port
-            else free_port()
+            usable_port(
+                options.metrics_port + number if options.metrics_port else None,
+                "--metrics-port",
+                before.get(f"metrics-{number}"),
+            )
             for number in range(options.workers)
         ]
         self._kafka: EmbeddedKafka | None = None
-        self._parts: dict[str, _Part] = {}
+        self._parts: dict[str, Part] = {}
         self.restarts = 0
         self._changes = threading.RLock()  # `supervise` may run on a thread of its own
 
@@ -118,26 +95,22 @@ class LocalStack:
         return self.folder / "simulator-calls.jsonl"
 
     def environment(self) -> dict[str, str]:
-        """Give the configuration of a process that uses this stack."""
-        environment = {
-            "KAFKA_BOOTSTRAP_SERVERS": self.kafka,
-            "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
-            "CLICKHOUSE_URL": self.clickhouse,
-            "HYBRID_REPLICATION_FACTOR": "1",
-            "HYBRID_LOG_FORMAT": "json",
-        }
-        real = self.options.real_providers
-        if not (real and os.environ.get("OPENAI_API_KEY")):
-            environment |= {
-                "OPENAI_API_KEY": "simulated",
-                "OPENAI_BASE_URL": f"{self.simulator}/v1",
-            }
-        if not (real and os.environ.get("AZURE_OPENAI_API_KEY")):
-            environment |= {
-                "AZURE_OPENAI_API_KEY": "simulated",
-                "AZURE_OPENAI_ENDPOINT": self.simulator,
-            }
-        return {**environment, **self.options.environment}
+        """Give the configuration of a process that uses this stack, beside the caller's own."""
+        return stack_environment(
+            self.options, kafka=self.kafka, clickhouse=self.clickhouse, simulator=self.simulator
+        )
+
+    def settings(self) -> Settings:
+        """Read the settings as the stack's own processes do: the caller's, at our addresses."""
+        return load_settings(environment={**callers_environment(), **self.environment()})
+
+    def providers(self) -> list[tuple[str, str]]:
+        """Say for each provider that can be called where it is, and whether it is simulated."""
+        settings = self.settings()
+        return [
+            (spec.name, where_of(settings, spec, simulator=self.simulator))
+            for spec in settings.provider_specs
+        ]
 
     def addresses(self) -> dict[str, Any]:
         """Give what the ready file says."""
@@ -179,16 +152,18 @@ class LocalStack:
 
     def _start_servers(self) -> None:
         # Engine and simulator come up while Kafka does.
+        metrics = {f"metrics-{number}": port for number, port in enumerate(self.metrics_ports)}
+        remember_ports(self.folder, {**self.ports, **metrics})
         self._supervise("clickhouse", self._start_clickhouse)
         self._supervise("simulator", self._start_simulator)
         self._start_kafka()
         self._report("creating topics")
-        asyncio.run(ensure_topics(load_settings(environment=self.environment())))
+        asyncio.run(ensure_topics(self.settings()))
         self._wait_http("clickhouse", self.ports["clickhouse"], "/ping")
         self._wait_http("simulator", self.ports["simulator"], "/_sim/calls")
 
     def _start_recording(self) -> None:
-        settings = load_settings(environment=self.environment())
+        settings = self.settings()
         store = ClickHouse(settings)
         try:
             migrate(store, Layout.of(settings))
@@ -224,7 +199,7 @@ class LocalStack:
         self._kafka.start(on_progress)
         child = self._kafka.child
         if child is not None:
-            self._parts["kafka"] = _Part(child, self._kafka.launch, time.monotonic())
+            self._parts["kafka"] = Part(child, self._kafka.launch, time.monotonic())
 
     def _start_clickhouse(self) -> Child:
         return self._child(
@@ -268,16 +243,16 @@ class LocalStack:
             name,
             hybrid_command(*arguments),
             log_file=logs / f"{name}.log",
-            environment={**self.environment(), **environment},
+            environment={**callers_environment(), **self.environment(), **environment},
         )
 
     def _supervise(self, name: str, start: Callable[[], Child]) -> None:
-        self._parts[name] = _Part(start(), start, time.monotonic())
+        self._parts[name] = Part(start(), start, time.monotonic())
 
     def _wait_http(self, name: str, port: int, path: str) -> None:
         child = self._parts[name].child
         ready = wait_until(
-            lambda: child.exit_status() is not None or _answers(port, path),
+            lambda: child.exit_status() is not None or answers(port, path),
             within_s=READY_LIMIT_S,
         )
         if not ready or child.exit_status() is not None:
@@ -290,21 +265,9 @@ class LocalStack:
         """Look once at every part, and start those again that have ended."""
         with self._changes:
             for name, part in self._parts.items():
-                self._keep_up(name, part, time.monotonic())
-
-    def _keep_up(self, name: str, part: _Part, now: float) -> None:
-        status = part.child.exit_status()
-        if status is None:
-            return
-        if part.restart_at is None:
-            healthy = now - part.started_at > HEALTHY_AFTER_S
-            part.delay = 0.0 if healthy else min(part.delay * 2 + 0.1, MAX_RESTART_DELAY_S)
-            part.restart_at = now + part.delay
-            self._report(f"{name} ended with status {status}; starting it again")
-        if now >= part.restart_at:
-            part.child, part.restart_at, part.started_at = part.start(), None, now
-            self.restarts += 1
-            self._announce()
+                if part.keep_up(name, time.monotonic(), report=self._report):
+                    self.restarts += 1
+                    self._announce()
 
     def scale(self, workers: int) -> None:
         """Run this many workers from now on; those that go finish their calls first."""
@@ -331,20 +294,7 @@ class LocalStack:
     def stop(self) -> None:
         """End every part: first those that use the others; remove a temporary folder."""
         state.withdraw()
-        users = [
-            part.child
-            for name, part in self._parts.items()
-            if name.startswith(("worker", "recorder"))
-        ]
-        for child in users:
-            child.ask_to_stop()
-        for child in users:
-            child.stop(within_s=WORKER_STOP_S)
-        others = [part.child for part in self._parts.values() if part.child not in users]
-        for child in others:
-            child.ask_to_stop()
-        for child in others:
-            child.stop(within_s=20)
+        stop_in_order(self._parts)
         if self._kafka is not None:
             self._kafka.stop()
         self._parts.clear()
@@ -353,48 +303,3 @@ class LocalStack:
         self._lock.close()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _lock_folder(self) -> IO[str]:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "lock").open("w")
-        except OSError as error:
-            message = f"--data-dir {self.folder} cannot be used: {error.strerror}"
-            raise UsageError(message) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            message = (
-                f"--data-dir {self.folder} is in use by another `hybrid up`; stop that one, or "
-                "choose another folder"
-            )
-            raise UsageError(message) from error
-        return lock
-
-
-def _usable(port: int | None, option: str) -> int:
-    """Give a free port, or the given one if it is; raises UsageError."""
-    import socket  # noqa: PLC0415 - only here
-
-    if port is None:
-        return free_port()
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            message = f"{option} {port}: the port cannot be used ({error.strerror}); choose another"
-            raise UsageError(message) from error
-    return port
-
-
-def _answers(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

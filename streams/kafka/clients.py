@@ -1,7 +1,6 @@
 """Kafka clients as the settings want them: security, limits, isolation."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from schemas.settings import Settings
+from streams.kafka.diagnosis import BrokerUnavailableError, unavailable
+from streams.kafka.security import security_options
 
 __all__ = [
     "BrokerUnavailableError",
@@ -19,7 +20,6 @@ __all__ = [
     "consumer",
     "partitions_of",
     "producer",
-    "ssl_context",
     "started",
 ]
 
@@ -27,40 +27,9 @@ __all__ = [
 CONNECT_TIMEOUT_S = 15
 
 
-class BrokerUnavailableError(Exception):
-    """Raised when no broker of KAFKA_BOOTSTRAP_SERVERS can be reached."""
-
-    def __init__(self, settings: Settings, cause: BaseException) -> None:
-        """Say which servers were tried."""
-        super().__init__(
-            f"no Kafka broker answers at {settings.kafka_bootstrap_servers} "
-            f"({type(cause).__name__}): check KAFKA_BOOTSTRAP_SERVERS and that the broker runs"
-        )
-
-
-def ssl_context(settings: Settings) -> ssl.SSLContext | None:
-    """Build the TLS context, None for a plain connection; raises OSError for unreadable files."""
-    if settings.kafka_security_protocol not in {"SSL", "SASL_SSL"}:
-        return None
-    context = ssl.create_default_context(cafile=settings.kafka_ssl_cafile)
-    if settings.kafka_ssl_certfile:
-        context.load_cert_chain(settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
-    return context
-
-
 def connection_options(settings: Settings) -> dict[str, Any]:
-    """Give the options that every client shares."""
-    options: dict[str, Any] = {
-        "bootstrap_servers": settings.kafka_bootstrap_servers,
-        "security_protocol": settings.kafka_security_protocol,
-        "ssl_context": ssl_context(settings),
-    }
-    if settings.kafka_sasl_mechanism:
-        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
-        options["sasl_plain_username"] = settings.kafka_sasl_username
-        password = settings.kafka_sasl_password
-        options["sasl_plain_password"] = password.get_secret_value() if password else None
-    return options
+    """Give the options that every client shares; raises SecurityError."""
+    return {"bootstrap_servers": settings.kafka_bootstrap_servers, **security_options(settings)}
 
 
 def producer(settings: Settings, **options: Any) -> AIOKafkaProducer:  # noqa: ANN401
@@ -111,7 +80,7 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
         await client.start()
     except (KafkaError, OSError, ValueError) as error:
         await client.close()
-        raise BrokerUnavailableError(settings, error) from error
+        raise await unavailable(settings, error) from error
     try:
         yield client
     finally:

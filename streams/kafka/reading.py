@@ -8,7 +8,8 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.settings import Settings
-from streams.kafka.clients import BrokerUnavailableError, consumer, partitions_of
+from streams.kafka.clients import consumer, partitions_of
+from streams.kafka.diagnosis import unavailable
 
 __all__ = ["read_topic"]
 
@@ -30,7 +31,7 @@ async def read_topic(
         await asyncio.wait_for(client.start(), 20)
     except (KafkaError, TimeoutError, OSError) as error:
         await client.stop()
-        raise BrokerUnavailableError(settings, error) from error
+        raise await unavailable(settings, error) from error
     try:
         partitions = await partitions_of(client, topic)
         if not partitions:

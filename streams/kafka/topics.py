@@ -5,7 +5,14 @@ from dataclasses import dataclass, field, replace
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from schemas.settings import Settings
 from schemas.topics import TopicSpec
@@ -60,27 +67,38 @@ def _config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
     return config
 
 
+def _new_topic(spec: TopicSpec, settings: Settings) -> NewTopic:
+    """Describe a topic to be created; a replication factor of -1 is the broker's own default."""
+    topic = NewTopic(
+        name=spec.name,
+        num_partitions=settings.hybrid_partitions,
+        replication_factor=1,  # the client refuses -1, which brokers take since 2.4 (KIP-464)
+        topic_configs=_config(spec, settings),
+    )
+    topic.replication_factor = settings.hybrid_replication_factor
+    return topic
+
+
+def _hint(error: type[KafkaError]) -> str:
+    """Say what to do where a broker's answer alone does not."""
+    if error is InvalidReplicationFactorError:
+        return "; set HYBRID_REPLICATION_FACTOR to at most the number of brokers"
+    if error in {TopicAuthorizationFailedError, ClusterAuthorizationFailedError}:
+        return "; the user needs the right to create topics (CREATE on the topics or the cluster)"
+    return ""
+
+
 async def ensure_topics(settings: Settings) -> list[TopicReport]:
     """Create what is missing, report what differs; raises BrokerUnavailableError, TopicsError."""
     async with admin_client(settings) as admin:
         existing = set(await admin.list_topics())
         missing = [spec for spec in settings.topics.specs() if spec.name not in existing]
         if missing:
-            response = await admin.create_topics(
-                [
-                    NewTopic(
-                        name=spec.name,
-                        num_partitions=settings.hybrid_partitions,
-                        replication_factor=settings.hybrid_replication_factor,
-                        topic_configs=_config(spec, settings),
-                    )
-                    for spec in missing
-                ]
-            )
+            response = await admin.create_topics([_new_topic(spec, settings) for spec in missing])
             for name, code, *rest in response.topic_errors:
                 if code and for_code(code) is not TopicAlreadyExistsError:
                     why = rest[0] if rest and rest[0] else for_code(code).__name__
-                    message = f"topic {name} cannot be created: {why}"
+                    message = f"topic {name} cannot be created: {why}{_hint(for_code(code))}"
                     raise TopicsError(message)
         created = {spec.name for spec in missing}
     reports = await check_topics(settings)

@@ -167,8 +167,16 @@ class _Transport(driver.Transport):
     Consumer = _Consumer
 
 
+class _Boot(faust.App.BootStrategy):
+    """Faust's own producer is not needed, and knows no credentials: it is never started."""
+
+    enable_kafka_producer = False
+
+
 class _App(faust.App):
     """An app without tables has nothing to keep on disk."""
+
+    BootStrategy = _Boot
 
     def _create_directories(self) -> None:
         pass

@@ -22,7 +22,8 @@ from agents.clock import Clock
 from agents.log import Log
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
-from streams.kafka.clients import BrokerUnavailableError, admin_client
+from streams.kafka.clients import admin_client
+from streams.kafka.diagnosis import unavailable
 from streams.membership.lane_assignor import MemberData
 
 __all__ = ["InstanceTakenError", "Process", "require_free_instance", "this_process"]
@@ -99,7 +100,7 @@ async def require_free_instance(settings: Settings, *, clock: Clock, log: Log) -
             except (KafkaError, TimeoutError) as error:
                 # A broker that has just started has no coordinator yet.
                 if waited > patience:
-                    raise BrokerUnavailableError(settings, error) from error
+                    raise await unavailable(settings, error) from error
             else:
                 if other is None or other == me or (other.host == me.host and not other.runs):
                     return

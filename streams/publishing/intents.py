@@ -11,7 +11,8 @@ from aiokafka.errors import KafkaError
 from schemas.codec import IntentError, decode_intent
 from schemas.settings import Settings
 from schemas.vocabulary import Priority
-from streams.kafka.clients import BrokerUnavailableError, producer
+from streams.kafka.clients import producer
+from streams.kafka.diagnosis import unavailable
 
 __all__ = ["BadLine", "Publication", "open_producer", "publish_lines"]
 
@@ -43,7 +44,7 @@ async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
         await asyncio.wait_for(client.start(), 20)
     except (KafkaError, TimeoutError, OSError) as error:
         await client.stop()
-        raise BrokerUnavailableError(settings, error) from error
+        raise await unavailable(settings, error) from error
     try:
         yield client
     finally:

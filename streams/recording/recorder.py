@@ -25,7 +25,8 @@ from schemas.rows import Row, attempt_row, dead_letter_row, event_row, result_ro
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.failpoints import FailPoints
-from streams.kafka.clients import BrokerUnavailableError, consumer
+from streams.kafka.clients import consumer
+from streams.kafka.diagnosis import unavailable
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.store.inserting import insert_rows
 from streams.store.migrations import Layout, migrate
@@ -105,7 +106,7 @@ class Recorder:
         try:
             await asyncio.wait_for(reader.start(), 30)
         except (KafkaError, TimeoutError, OSError) as error:
-            raise BrokerUnavailableError(self._settings, error) from error
+            raise await unavailable(self._settings, error) from error
         self._reader = reader
         self._log(LogEvent.RECORDER_STARTED)
         try:

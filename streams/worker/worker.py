@@ -15,7 +15,7 @@ from agents.log import Log
 from agents.providers.adapters import Provider
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
-from streams.kafka.clients import BrokerUnavailableError
+from streams.kafka.diagnosis import unavailable
 from streams.kafka.journal import AttemptJournal
 from streams.kafka.topics import check_topics, require_usable
 from streams.lanes.lane import Lane
@@ -102,7 +102,7 @@ class Worker:
     # ── life ────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
-        """Run until `stop`; raises BrokerUnavailableError, TopicsError, InstanceTakenError."""
+        """Run until `stop`; raises TopicsError, InstanceTakenError."""
         parts, supervisor = self._parts, self._parts.supervisor
         checked = await check_topics(self._settings)
         parts.rebalance.partitions = require_usable(self._settings, checked)
@@ -110,7 +110,7 @@ class Worker:
         try:
             await asyncio.wait_for(parts.journal.start(), 20)
         except (KafkaError, TimeoutError) as error:
-            raise BrokerUnavailableError(self._settings, error) from error
+            raise await unavailable(self._settings, error) from error
         self._log(LogEvent.WORKER_STARTED, worker=self._name, pid=os.getpid())
         parts.lease.begin()
         supervisor.keep("the lease", parts.lease.tick_forever())

@@ -18,7 +18,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from hybrid.config import load_settings
-from hybrid.stack.local import LocalStack, StackOptions
+from hybrid.stack.environment import StackOptions
+from hybrid.stack.local import LocalStack
 from schemas.settings import Settings
 
 __all__ = ["ENVIRONMENT", "RunningStack", "running_stack"]

@@ -280,3 +280,32 @@ def test_metrics_health_and_readiness_are_served(stack: RunningStack) -> None:
     assert get("/healthz") == "ok\n"
     eventually(lambda: get("/metrics"), lambda text: "hybrid_outcomes_total" in text)
     assert get("/readyz") == "ready\n"
+
+
+def test_topics_take_the_brokers_own_replication_where_nothing_is_said(
+    local: dict[str, str],
+) -> None:
+    """A broker's default is asked for by -1, which the client library refuses."""
+    own = {name: value for name, value in local.items() if name != "HYBRID_REPLICATION_FACTOR"}
+    own["HYBRID_TOPIC_PREFIX"] = "stranger"
+    done = hybrid("topics", "ensure", "--format", "json", environment=own)
+    assert done.returncode == 0, done.stderr
+    assert {one["state"] for one in json.loads(done.stdout)} == {"created"}
+    too_many = {**own, "HYBRID_REPLICATION_FACTOR": "3", "HYBRID_TOPIC_PREFIX": "stranger3"}
+    done = hybrid("topics", "ensure", environment=too_many)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "set HYBRID_REPLICATION_FACTOR to at most the number of brokers" in done.stderr
+
+
+def test_a_missing_key_stops_only_what_calls(local: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "hybrid.toml"
+    file.write_text(
+        '[[providers]]\nname = "eu"\nkind = "openai"\nkey_variable = "EU_KEY"\nmodel = "m"\n'
+        'base_url = "http://127.0.0.1:1/v1"\n'
+    )
+    own = {**local, "HYBRID_CONFIG": str(file)}
+    for arguments in (("dlq", "list"), ("costs", "report"), ("schemas", "export", str(tmp_path))):
+        assert hybrid(*arguments, environment=own).returncode == 0
+    done = hybrid("worker", environment=own)
+    assert (done.returncode, "EU_KEY is not set" in done.stderr) == (2, True)

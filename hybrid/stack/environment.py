@@ -1,0 +1,68 @@
+"""What processes of the local stack are told: the caller's settings, at the stack's addresses."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.providers import ProviderSpec
+from schemas.settings import Settings
+
+__all__ = ["StackOptions", "callers_environment", "stack_environment", "where_of"]
+
+#: Settings of other people's clusters have no say on the stack's own.
+OTHERS = ("KAFKA_", "CLICKHOUSE_")
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What `hybrid up` and the tests ask for."""
+
+    workers: int = 1
+    data_dir: Path | None = None
+    ready_file: Path | None = None
+    kafka_port: int | None = None
+    clickhouse_port: int | None = None
+    simulator_port: int | None = None
+    metrics_port: int | None = None
+    seed: int = 0
+    #: Whether commands in other terminals find this stack without configuration.
+    announced: bool = False
+    #: Whether a provider whose key is set is the real one (it costs money).
+    real_providers: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def callers_environment() -> dict[str, str]:
+    """Give the caller's environment without what points elsewhere."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
+
+
+def stack_environment(
+    options: StackOptions, *, kafka: str, clickhouse: str, simulator: str
+) -> dict[str, str]:
+    """Give the variables that make a process use the stack."""
+    environment = {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
+        "CLICKHOUSE_URL": clickhouse,
+        "HYBRID_REPLICATION_FACTOR": "1",
+        "HYBRID_LOG_FORMAT": "json",
+    }
+    if not options.real_providers:
+        environment["HYBRID_SIMULATOR"] = simulator
+    if not (options.real_providers and os.environ.get("OPENAI_API_KEY")):
+        environment |= {"OPENAI_API_KEY": "simulated", "OPENAI_BASE_URL": f"{simulator}/v1"}
+    if not (options.real_providers and os.environ.get("AZURE_OPENAI_API_KEY")):
+        environment |= {"AZURE_OPENAI_API_KEY": "simulated", "AZURE_OPENAI_ENDPOINT": simulator}
+    return {**environment, **options.environment}
+
+
+def where_of(settings: Settings, spec: ProviderSpec, *, simulator: str) -> str:
+    """Say where a provider's calls go, and whether they cost money."""
+    address = spec.endpoint or spec.base_url or "https://api.openai.com/v1"
+    if settings.hybrid_simulator or address.startswith(simulator):
+        return "simulated: costs nothing"
+    if spec.key_variable and settings.key_of(spec) is None:
+        return f"not called: {spec.key_variable} is not set"
+    return f"REAL, calls cost money: {address}"

@@ -1,0 +1,140 @@
+"""A broker that speaks only to those who prove who they are: TLS, client certificates, SASL.
+
+It is not the product's stack: other listeners, its own authority, Kafka's default settings.
+"""
+
+import base64
+import datetime as dt
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import trustme
+from cryptography.hazmat.primitives import serialization
+
+from hybrid.stack.kafka import EmbeddedKafka
+from hybrid.stack.process import free_port
+
+__all__ = ["PASSWORD", "USER", "SecureKafka", "secure_kafka"]
+
+USER, PASSWORD = "alice", "pa55w#rd"
+LISTENERS = ("PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT", "EXPIRED", "ELSEWHERE")
+LOGIN = "org.apache.kafka.common.security"
+
+
+class SecureKafka:
+    """Addresses by listener, and the files that a client needs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = {name: free_port() for name in LISTENERS}
+        self.authority, other = trustme.CA(), trustme.CA()
+        self.ca_file = folder / "ca.pem"
+        self.other_ca_file = folder / "other-ca.pem"
+        self.authority.cert_pem.write_to_path(str(self.ca_file))
+        other.cert_pem.write_to_path(str(self.other_ca_file))
+        client = self.authority.issue_cert("client@example.org")
+        self.cert_file, self.key_file = folder / "client.pem", folder / "client.key"
+        client.cert_chain_pems[0].write_to_path(str(self.cert_file))
+        client.private_key_pem.write_to_path(str(self.key_file))
+        self.token_file = folder / "token"
+        self.write_token("alice")
+
+    def at(self, listener: str) -> str:
+        return f"127.0.0.1:{self.ports[listener]}"
+
+    def write_token(self, subject: str) -> None:
+        """An unsecured JWS, which Kafka takes where nothing else is configured."""
+        now = int(dt.datetime.now(dt.UTC).timestamp())
+        claims = {"sub": subject, "iat": now, "exp": now + 3600}
+        parts = (json.dumps(one).encode() for one in ({"alg": "none"}, claims))
+        encoded = (base64.urlsafe_b64encode(one).decode().rstrip("=") for one in parts)
+        self.token_file.write_text(".".join(encoded) + ".")
+
+    def properties(self) -> str:
+        protocols = {name: name for name in LISTENERS} | {"EXPIRED": "SSL", "ELSEWHERE": "SSL"}
+        mapped = ",".join(f"{name}:{kind}" for name, kind in protocols.items())
+        listeners = ",".join(f"{name}://{self.at(name)}" for name in LISTENERS)
+        controller = f"CONTROLLER://127.0.0.1:{free_port()}"
+        past = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+        lines = [
+            "",
+            f"listeners={listeners},{controller}",
+            f"advertised.listeners={listeners}",
+            f"listener.security.protocol.map=CONTROLLER:PLAINTEXT,{mapped}",
+            f"controller.quorum.bootstrap.servers={controller.removeprefix('CONTROLLER://')}",
+            "inter.broker.listener.name=PLAINTEXT",
+            *self._key_store("", self.authority.issue_cert("127.0.0.1", "localhost")),
+            *self._key_store(
+                "listener.name.expired.", self.authority.issue_cert("127.0.0.1", not_after=past)
+            ),
+            *self._key_store(
+                "listener.name.elsewhere.", self.authority.issue_cert("elsewhere.example")
+            ),
+            "ssl.truststore.type=PEM",
+            f"ssl.truststore.certificates={_one_line(self.ca_file.read_bytes())}",
+            "listener.name.ssl.ssl.client.auth=required",
+            "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
+        ]
+        for listener in ("sasl_ssl", "sasl_plaintext"):
+            name = f"listener.name.{listener}"
+            lines += [
+                (
+                    f"{name}.plain.sasl.jaas.config={LOGIN}.plain.PlainLoginModule required "
+                    f'user_{USER}="{PASSWORD}";'
+                ),
+                f"{name}.scram-sha-256.sasl.jaas.config={LOGIN}.scram.ScramLoginModule required;",
+                f"{name}.scram-sha-512.sasl.jaas.config={LOGIN}.scram.ScramLoginModule required;",
+                (
+                    f"{name}.oauthbearer.sasl.jaas.config={LOGIN}.oauthbearer.OAuthBearerLoginModule "
+                    'required unsecuredLoginStringClaim_sub="broker";'
+                ),
+            ]
+        return "\n".join(lines) + "\n"
+
+    @staticmethod
+    def _key_store(prefix: str, leaf: trustme.LeafCert) -> list[str]:
+        key = serialization.load_pem_private_key(leaf.private_key_pem.bytes(), None)
+        pkcs8 = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        chain = b"".join(one.bytes() for one in leaf.cert_chain_pems)
+        return [
+            f"{prefix}ssl.keystore.type=PEM",
+            f"{prefix}ssl.keystore.certificate.chain={_one_line(chain)}",
+            f"{prefix}ssl.keystore.key={_one_line(pkcs8)}",
+        ]
+
+
+def _one_line(pem: bytes) -> str:
+    return pem.decode().strip().replace("\n", "\\n")
+
+
+@contextmanager
+def secure_kafka(folder: Path) -> Iterator[SecureKafka]:
+    """Run the broker until the block ends."""
+    secure = SecureKafka(folder)
+    controller = free_port()
+    text = secure.properties()
+    kafka = EmbeddedKafka(
+        folder / "kafka",
+        port=secure.ports["PLAINTEXT"],
+        controller_port=controller,
+        properties=text,
+        format_arguments=[
+            argument
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+            for argument in (
+                "--add-scram",
+                f'{mechanism}=[name="{USER}",password="{PASSWORD}"]',
+            )
+        ],
+    )
+    try:
+        kafka.start(lambda _done, _all: None)
+        yield secure
+    finally:
+        kafka.stop()
