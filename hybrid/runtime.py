@@ -28,7 +28,14 @@ from streams.store.clickhouse import ClickHouseRefusedError
 from streams.worker.build import build_worker
 from streams.worker.supervisor import WorkerEndedError
 
-__all__ = ["build_providers", "run_clickhouse", "run_recorder", "run_simulator", "run_worker"]
+__all__ = [
+    "build_providers",
+    "require_keys",
+    "run_clickhouse",
+    "run_recorder",
+    "run_simulator",
+    "run_worker",
+]
 
 
 def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
@@ -36,7 +43,7 @@ def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
 
     Raises UsageError when there is none, or when one that hybrid.toml names lacks its key.
     """
-    _require_keys(settings)
+    require_keys(settings)
     found = {
         spec.name: _provider(settings, spec, clock)
         for spec in settings.provider_specs
@@ -51,7 +58,7 @@ def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
     return found
 
 
-def _require_keys(settings: Settings) -> None:
+def require_keys(settings: Settings) -> None:
     """Refuse to run without what was asked for; commands that call nobody do not ask."""
     if settings.hybrid_simulator:
         return

@@ -113,7 +113,9 @@ def worker() -> None:
     """
     from hybrid import runtime  # noqa: PLC0415
 
-    runtime.run_worker(need_kafka(load_settings()))
+    settings = load_settings()
+    runtime.require_keys(settings)
+    runtime.run_worker(need_kafka(settings))
 
 
 def recorder() -> None:
