@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from schemas.settings import Settings
+from streams.kafka.parsing import read_any_header_name
 
 __all__ = [
     "BrokerUnavailableError",
@@ -79,6 +80,7 @@ def producer(settings: Settings, **options: Any) -> AIOKafkaProducer:  # noqa: A
 
 def consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:  # noqa: ANN401
     """Build a read_committed consumer without group that reads from the beginning."""
+    read_any_header_name()
     return AIOKafkaConsumer(
         **connection_options(settings),
         **{

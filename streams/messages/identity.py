@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from agents.deciding.routes import Router, Sketch
 from agents.task import Failed
 from schemas.base import to_camel
-from schemas.codec import MAX_DEPTH, IntentError, decode_intent, derive_intent_id
+from schemas.codec import MAX_DEPTH, MAX_ID, IntentError, decode_intent, derive_intent_id
 from schemas.events import DeferralState
 from schemas.vocabulary import ErrorClass, Priority
 from streams.messages.records import (
     DEFERRAL_HEADER,
     INTENT_ID_HEADER,
+    LATEST_MS,
     REPLAY_COUNT_HEADER,
     REPLAYED_HEADER,
     Identity,
@@ -22,10 +23,22 @@ from streams.messages.records import (
     header,
 )
 
-__all__ = ["NO_OUTLINE", "Identified", "Outline", "deferral_of", "identify", "outline"]
+__all__ = [
+    "NO_OUTLINE",
+    "Identified",
+    "Outline",
+    "deduplication_key",
+    "deferral_of",
+    "identify",
+    "outline",
+]
 
 #: Digits of a replay count that are believed; the ledger keeps counts up to 255.
 MAX_REPLAYS = 255
+DEFAULT_TENANT = "default"
+TENANT_PREFIX = "\x00tenant/"
+#: More than any count of ours reaches.
+MOST_COUNTED = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +74,19 @@ def identify(incoming: Incoming, *, max_bytes: int) -> Identified:
         # Decided under the record's own id: the same intent, corrected, must be able to run.
         return Identified(Identity(derived, intent_id, replays, None, deferral, source), failed)
     intent_id = intent.intent_id or known or derived
-    key = intent.deduplication_id or intent_id
+    key = deduplication_key(intent.tenant, intent.deduplication_id or intent_id)
     return Identified(Identity(key, intent_id, replays, intent, deferral, source))
+
+
+def deduplication_key(tenant: str, stated: str) -> str:
+    """Name an intent in the ledger: one tenant's ids say nothing about another's.
+
+    An intent of the tenant `default` keeps its plain id, as ledgers have it since before tenants
+    were told apart. The length makes the name unique whatever signs a tenant's name holds.
+    """
+    if tenant == DEFAULT_TENANT and not stated.startswith("\x00"):
+        return stated
+    return f"{TENANT_PREFIX}{len(tenant)}/{tenant}/{stated}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +126,7 @@ def outline(incoming: Incoming, router: Router, *, max_bytes: int) -> Outline:
             route=router.route(sketch),
             deadline_at_ms=int(begun + within) if within else None,
         )
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError, ArithmeticError):
         return NO_OUTLINE
 
 
@@ -112,14 +136,32 @@ def _either(document: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - check
 
 
 def deferral_of(incoming: Incoming) -> DeferralState | None:
-    """Read what a deferred intent carries; None where there is nothing readable."""
+    """Read what a deferred intent carries; None where there is nothing that we can have written.
+
+    A record that somebody else wrote to a deferred topic is an intent like any other.
+    """
     raw = header(incoming.headers, DEFERRAL_HEADER)
     if raw is None:
         return None
     try:
-        return DeferralState.model_validate_json(raw)
+        state = DeferralState.model_validate_json(raw)
     except ValidationError:
         return None
+    return state if _is_ours(state) else None
+
+
+def _is_ours(state: DeferralState) -> bool:
+    """Whether all numbers and moments are such as a lane writes them."""
+    moment = state.source.timestamp
+    counts = (state.count, state.hop, state.limiter_ms, state.backoff_ms, state.provider_ms)
+    return (
+        0 < len(state.intent_id) <= MAX_ID
+        and 0 <= state.due_at_ms <= LATEST_MS
+        and 0 <= state.not_before_ms <= LATEST_MS
+        and all(0 <= count <= MOST_COUNTED for count in counts)
+        and moment.tzinfo is not None
+        and 0 <= moment.timestamp() * 1000 <= LATEST_MS
+    )
 
 
 def _replay_count(incoming: Incoming) -> int:

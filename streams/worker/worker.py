@@ -144,6 +144,7 @@ class Worker:
         )
         self._app = build_app(
             settings,
+            clock=clock,
             put=self.dispatcher.put,
             heard=self._lease.heard,
             committable=self._committable,
