@@ -11,7 +11,6 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
-from pydantic import ValidationError
 
 from agents.clock import Clock, Dice
 from agents.deciding.budgets import Spending
@@ -371,13 +370,11 @@ class Worker:
         self._spawn(follow(self._settings, topic, take, clock=self._clock, log=self._log))
 
     def _cached(self, record: ConsumerRecord) -> None:
-        with suppress(ValidationError):
-            answer = CachedAnswer.model_validate_json(record.value or b"")
-            self._cache.put((record.key or b"").decode(), answer)
+        answer = CachedAnswer.model_validate_json(record.value or b"")
+        self._cache.put((record.key or b"").decode(), answer)
 
     def _spent(self, record: ConsumerRecord) -> None:
-        with suppress(ValidationError):
-            self._spending.learn(SpendRecord.model_validate_json(record.value or b""))
+        self._spending.learn(SpendRecord.model_validate_json(record.value or b""))
 
     # ── watching ────────────────────────────────────────────────────────────────────────────
 
