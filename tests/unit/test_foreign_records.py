@@ -8,9 +8,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
+import cramjam
+import lz4.frame
 import pytest
+import zstandard
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
+from aiokafka.record import default_records
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from hypothesis import given
 from hypothesis import strategies as st
@@ -385,3 +389,48 @@ def test_sums_beyond_all_bounds_can_be_written() -> None:
     assert format_usd(Decimal("1e400")) == "1" + "0" * 100
     assert format_usd(Decimal("-1e400")) == "-1" + "0" * 100
     assert (format_usd(Decimal("1e-400")), format_usd(Decimal("1e25"))) == ("0", "1" + "0" * 25)
+
+
+# ── codecs ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _lz4_linked(data: bytes) -> bytes:
+    return bytes(
+        lz4.frame.compress(data, block_linked=True, content_checksum=True, store_size=True)
+    )
+
+
+def _lz4_of_java(data: bytes) -> bytes:
+    return bytes(
+        lz4.frame.compress(
+            data, block_size=lz4.frame.BLOCKSIZE_MAX64KB, block_linked=False, store_size=False
+        )
+    )
+
+
+def _zstd_as_a_stream(data: bytes) -> bytes:
+    """Without the size of the content, as Java's client writes it."""
+    stream = zstandard.ZstdCompressor(write_content_size=False).compressobj()
+    return stream.compress(data) + stream.flush()
+
+
+def _snappy_raw(data: bytes) -> bytes:
+    """Without the framing of Java's library, as librdkafka writes it."""
+    return bytes(cramjam.snappy.compress_raw(data))
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "encode"),
+    [
+        (2, "snappy_encode", _snappy_raw),
+        (3, "lz4_encode", _lz4_linked),
+        (3, "lz4_encode", _lz4_of_java),
+        (4, "zstd_encode", _zstd_as_a_stream),
+    ],
+)
+def test_frames_of_other_clients_are_read(
+    monkeypatch: pytest.MonkeyPatch, codec: int, name: str, encode: Any
+) -> None:
+    monkeypatch.setattr(default_records, name, encode)
+    records = read(a_batch(("a", b"1"), codec=codec, records=2_000))
+    assert [record.value for record in records] == [b"v" * 200] * 2_000
