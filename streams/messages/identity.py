@@ -53,11 +53,8 @@ def identify(incoming: Incoming, *, max_bytes: int) -> Identified:
     """Read a record; never raises."""
     deferral = deferral_of(incoming)
     replays = _replay_count(incoming)
-    replayed_id = None
-    if header(incoming.headers, REPLAYED_HEADER) is not None:
-        replayed_id = (header(incoming.headers, INTENT_ID_HEADER) or b"").decode("utf-8", "replace")
     derived = derive_intent_id(incoming.topic, incoming.partition, incoming.offset)
-    known = (deferral.intent_id if deferral else None) or replayed_id or None
+    known = deferral.intent_id if deferral else _replayed_id(incoming)
     source = deferral.source if deferral else incoming.source
     try:
         intent = decode_intent(incoming.value, max_bytes=max_bytes)
@@ -162,6 +159,14 @@ def _is_ours(state: DeferralState) -> bool:
         and moment.tzinfo is not None
         and 0 <= moment.timestamp() * 1000 <= LATEST_MS
     )
+
+
+def _replayed_id(incoming: Incoming) -> str | None:
+    """Give the id that a replayed dead letter had, if it can be one."""
+    if header(incoming.headers, REPLAYED_HEADER) is None:
+        return None
+    stated = (header(incoming.headers, INTENT_ID_HEADER) or b"").decode("utf-8", "replace")
+    return stated if 0 < len(stated) <= MAX_ID else None
 
 
 def _replay_count(incoming: Incoming) -> int:

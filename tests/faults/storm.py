@@ -143,5 +143,6 @@ def _headers(chance: random.Random, *, transaction: str) -> list[tuple[bytes, by
         states = [b"", b"{}", b'{"due_at_ms":' + b"9" * 300 + b"}", b"\xff"]
         found.append((b"hybrid-deferral", chance.choice(states)))
     if chance.random() < 0.1:
+        found.append((b"replayed-dead-letter-id", b"d"))
         found.append((b"replay-count", chance.choice([b"-1", b"x", b"9" * 50, b"\xff"])))
     return found

@@ -231,6 +231,15 @@ def test_what_no_lane_can_have_written_is_an_intent_like_any_other(raw: bytes) -
     assert (found.failed, found.who.intent_id, found.who.deferral) == (None, "i-1", None)
 
 
+@pytest.mark.parametrize(
+    ("stated", "kept"), [(b"i-9", True), (b"", False), (b"x" * 600, False), (b"\xff", True)]
+)
+def test_a_replayed_records_id_is_believed_if_it_can_be_one(stated: bytes, kept: bool) -> None:
+    headers = (("replayed-dead-letter-id", b"d"), ("intent-id", stated))
+    found = identify(an_incoming(b"{", headers=headers), max_bytes=10_000).who.intent_id
+    assert (found == stated.decode("utf-8", "replace")) == kept
+
+
 # ── traces ──────────────────────────────────────────────────────────────────────────────────────
 
 INVALID_TRACES = [
