@@ -37,8 +37,10 @@ __all__ = [
 MAX_REPLAYS = 255
 DEFAULT_TENANT = "default"
 TENANT_PREFIX = "\x00tenant/"
-#: More than any count of ours reaches.
-MOST_COUNTED = 1_000_000_000
+#: Nothing of ours waits longer: a month's budget begins anew before.
+LONGEST_WAIT_MS = 40 * 86_400_000
+#: More than any count or moment of ours reaches.
+MOST_COUNTED = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,18 +146,26 @@ def deferral_of(incoming: Incoming) -> DeferralState | None:
         state = DeferralState.model_validate_json(raw)
     except ValidationError:
         return None
-    return state if _is_ours(state) else None
+    return _bounded(state, incoming.timestamp_ms) if _is_ours(state) else None
+
+
+def _bounded(state: DeferralState, written_ms: int) -> DeferralState:
+    """Let nobody's header, and no clock that was wrong, put an intent off for ever."""
+    latest = written_ms + LONGEST_WAIT_MS
+    if max(state.due_at_ms, state.not_before_ms) <= latest:
+        return state
+    due, not_before = min(state.due_at_ms, latest), min(state.not_before_ms, latest)
+    return state.model_copy(update={"due_at_ms": due, "not_before_ms": not_before})
 
 
 def _is_ours(state: DeferralState) -> bool:
     """Whether all numbers and moments are such as a lane writes them."""
     moment = state.source.timestamp
+    moments = (state.due_at_ms, state.not_before_ms)
     counts = (state.count, state.hop, state.limiter_ms, state.backoff_ms, state.provider_ms)
     return (
         0 < len(state.intent_id) <= MAX_ID
-        and 0 <= state.due_at_ms <= LATEST_MS
-        and 0 <= state.not_before_ms <= LATEST_MS
-        and all(0 <= count <= MOST_COUNTED for count in counts)
+        and all(0 <= number <= MOST_COUNTED for number in (*moments, *counts))
         and moment.tzinfo is not None
         and 0 <= moment.timestamp() * 1000 <= LATEST_MS
     )

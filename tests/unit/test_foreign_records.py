@@ -215,8 +215,9 @@ def test_a_deferral_of_ours_is_read() -> None:
         a_deferral(due_at_ms=10**30),
         a_deferral(due_at_ms=-1),
         a_deferral(not_before_ms=10**18),
+        a_deferral(limiter_ms=-1),
         a_deferral(hop=-1),
-        a_deferral(count=10**10),
+        a_deferral(count=10**16),
         a_deferral(intent_id=""),
         a_deferral().replace(b"2026-01-31T09:30:00.000Z", b"0001-01-01T00:00:00+14:00"),
         a_deferral().replace(b"2026-01-31T09:30:00.000Z", b"9999-12-31T23:59:59-14:00"),
@@ -238,6 +239,18 @@ def test_a_replayed_records_id_is_believed_if_it_can_be_one(stated: bytes, kept:
     headers = (("replayed-dead-letter-id", b"d"), ("intent-id", stated))
     found = identify(an_incoming(b"{", headers=headers), max_bytes=10_000).who.intent_id
     assert (found == stated.decode("utf-8", "replace")) == kept
+
+
+def test_nobody_can_put_an_intent_off_for_ever() -> None:
+    most = NOW_MS + 40 * 86_400_000
+    for changes, wanted in (
+        ({"due_at_ms": 10**14}, (most, 0)),
+        ({"not_before_ms": 10**14}, (NOW_MS, most)),
+        ({"not_before_ms": most}, (NOW_MS, most)),
+    ):
+        state = deferral_of(an_incoming(BODY, headers=((DEFERRAL_HEADER, a_deferral(**changes)),)))
+        assert state is not None
+        assert (state.due_at_ms, state.not_before_ms) == wanted
 
 
 # ── traces ──────────────────────────────────────────────────────────────────────────────────────
