@@ -8,6 +8,7 @@ from schemas.base import Headers
 from schemas.events import CachedAnswer, DeferralState
 from schemas.intent import WorkflowIntent
 from schemas.outcome import AttemptSummary, FallbackStep, RecordSource, WorkflowResult
+from schemas.tracing import traceparent_of, tracestate_of
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 
 __all__ = ["Completed", "Deferred", "Failed", "Outcome", "Task"]
@@ -27,11 +28,13 @@ class Task:
 
     @property
     def traceparent(self) -> str | None:
-        """The W3C header, as it came."""
-        for name, value in self.headers:
-            if name == "traceparent":
-                return value.decode("ascii", "replace")
-        return None
+        """The caller's W3C header; None where it is not valid."""
+        return traceparent_of(self.headers)
+
+    @property
+    def tracestate(self) -> str | None:
+        """What goes with the traceparent; None without a valid one."""
+        return tracestate_of(self.headers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,14 @@
 """The common ground of all messages: case, money, time, headers."""
 
+import json
+import math
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticSerializationError
 
 __all__ = [
     "USD_QUANTUM",
@@ -23,17 +26,45 @@ Headers = tuple[tuple[str, bytes], ...]
 
 #: Dollars are kept to 12 decimal places: the scale of the ClickHouse column.
 USD_QUANTUM = Decimal("0.000000000001")
+#: More digits than any sum has; an amount beyond the bound is written as the bound.
+_WIDE = Context(prec=120)
+_MOST_USD = Decimal(10) ** 100
 
 
 def format_usd(amount: Decimal) -> str:
     """Write dollars as a plain decimal string without exponent or trailing zeros: `0.003`."""
-    text = format(amount.quantize(USD_QUANTUM), "f")
+    bounded = max(-_MOST_USD, min(_MOST_USD, amount))
+    text = format(bounded.quantize(USD_QUANTUM, context=_WIDE), "f")
     return text.rstrip("0").rstrip(".") or "0"
 
 
 def format_time(moment: datetime) -> str:
     """Write a moment as RFC 3339 UTC with milliseconds: `2026-01-31T09:30:00.123Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:  # a zone that leads out of the years 1 to 9999
+        utc = moment.replace(tzinfo=UTC)
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def whole_text(text: str) -> str:
+    """Replace halves of surrogate pairs by U+FFFD, and join halves that belong together."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _writable(value: Any) -> Any:  # noqa: ANN401 - any value of JSON
+    """Make a JSON value one that can be written as UTF-8: no half surrogates, no NaN."""
+    match value:
+        case str():
+            return whole_text(value)
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {whole_text(str(key)): _writable(one) for key, one in value.items()}
+        case list():
+            return [_writable(one) for one in value]
+        case _:
+            return value
 
 
 Usd = Annotated[
@@ -58,8 +89,15 @@ class Message(BaseModel):
     )
 
     def to_json(self) -> bytes:
-        """Encode for Kafka: compact UTF-8 JSON in snake_case."""
-        return self.model_dump_json(by_alias=False).encode()
+        """Encode for Kafka: compact UTF-8 JSON in snake_case.
+
+        Half a surrogate pair, which models send in their answers, is written as U+FFFD.
+        """
+        try:
+            return self.model_dump_json(by_alias=False).encode()
+        except PydanticSerializationError:
+            document = _writable(self.to_dict())
+            return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
     def to_dict(self) -> dict[str, Any]:
         """Give the JSON form as plain Python values."""

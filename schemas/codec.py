@@ -6,6 +6,7 @@ IntentError
 """
 
 import json
+import math
 import re
 import uuid
 
@@ -66,13 +67,16 @@ def decode_intent(value: bytes | None, *, max_bytes: int) -> WorkflowIntent:
         message = f"the record is {len(value)} bytes long; at most {max_bytes} are allowed"
         raise InvalidIntentError(code, message)
     try:
-        text = value.decode()
+        text = value.decode().removeprefix("\ufeff")  # a byte order mark, as Windows writes it
     except UnicodeDecodeError as error:
         code, message = "not_utf8", f"the value is not UTF-8 at byte {error.start}"
         raise PoisonError(code, message) from None
     _refuse_deep(text)
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except _NotFiniteError:
+        code, message = "not_finite", "the JSON holds NaN, Infinity or a number beyond all bounds"
+        raise PoisonError(code, message) from None
     except (ValueError, RecursionError) as error:
         where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         code, message = "not_json", f"the value is not JSON{where}"
@@ -103,6 +107,18 @@ def describe_validation(error: ValidationError) -> str:
 def _readable_id(stated: object) -> str | None:
     """Give the id that an invalid intent states, if it is one."""
     return stated if isinstance(stated, str) and 0 < len(stated) <= MAX_ID else None
+
+
+class _NotFiniteError(ValueError):
+    """Raised for a number that JSON cannot write again."""
+
+
+def _finite(text: str) -> float:
+    """Read a number; NaN and Infinity are Python's, not JSON's, and no provider takes them."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise _NotFiniteError
+    return number
 
 
 def _encodable(document: object) -> bool:

@@ -13,6 +13,13 @@ __all__ = ["ProviderName", "TraceContext", "WorkflowIntent"]
 #: The two providers of the contract; more come as configuration.
 ProviderName = Literal["openai", "azure"]
 
+#: 100 years: a moment that far away can still be written as a date.
+MAX_DEADLINE_MS = 100 * 366 * 24 * 60 * 60 * 1000
+#: More than any intent can cost, and few enough digits for every sum with it.
+MAX_COST_USD = Decimal(10) ** 12
+#: What providers read as an integer of 32 bits.
+MAX_OUTPUT_TOKENS = 2**31 - 1
+
 #: Identifiers travel in Kafka keys and headers, ClickHouse columns and logs.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
@@ -47,11 +54,14 @@ class WorkflowIntent(Message):
     force_provider: ProviderName | None = None
     priority: Priority = Priority.MEDIUM
     model: Identifier | None = None
-    max_output_tokens: int | None = Field(default=None, ge=1)
+    max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
     temperature: float | None = Field(default=None, ge=0, le=2)
     response_schema: dict[str, Any] | None = None
     deadline_ms: int | None = Field(
-        default=None, ge=1, description="Milliseconds after the record's timestamp."
+        default=None,
+        ge=1,
+        le=MAX_DEADLINE_MS,
+        description="Milliseconds after the record's timestamp.",
     )
     max_cost_usd: Usd | None = None
     cache: bool | dict[str, Any] | None = None
@@ -61,7 +71,7 @@ class WorkflowIntent(Message):
     @field_validator("max_cost_usd")
     @classmethod
     def _positive(cls, value: Decimal | None) -> Decimal | None:
-        if value is not None and (not value.is_finite() or value <= 0):
-            message = "must be a positive amount of US dollars"
+        if value is not None and not (value.is_finite() and 0 < value <= MAX_COST_USD):
+            message = f"must be a positive amount of US dollars, at most {MAX_COST_USD:,f}"
             raise ValueError(message)
         return value

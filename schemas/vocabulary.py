@@ -184,6 +184,7 @@ class LogEvent(StrEnum):
     DELIVERIES_UNPACED = "deliveries_unpaced"
     CACHE_HIT = "cache_hit"
     FOLLOW_DELAYED = "follow_delayed"
+    RECORD_PASSED_OVER = "record_passed_over"
     JOURNAL_DELAYED = "journal_delayed"
     RECORDER_STARTED = "recorder_started"
     RECORDER_STOPPED = "recorder_stopped"

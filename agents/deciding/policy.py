@@ -301,7 +301,7 @@ def _defer(
     deadline = situation.limits.deadline_at_ms
     if deadline is not None and situation.now_ms + wanted_s * 1000 >= deadline:
         return GiveUp(DeadLetterReason.DEADLINE)
-    not_before = situation.now_ms + int(wanted_s * 1000)
+    not_before = situation.now_ms + round(wanted_s * 1000)
     return Defer(index, delay, not_before, reason, counted=counted)
 
 

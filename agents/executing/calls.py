@@ -177,6 +177,7 @@ class Caller:
             temperature=intent.temperature,
             response_schema=intent.response_schema,
             traceparent=run.task.traceparent,
+            tracestate=run.task.tracestate,
             trace=intent.trace_context,
             within_s=run.left_s(self._clock.now_ms()),
             low_priority=intent.priority is Priority.LOW,

@@ -46,6 +46,7 @@ class ChatRequest:
     temperature: float | None = None
     response_schema: dict[str, Any] | None = None
     traceparent: str | None = None
+    tracestate: str | None = None
     trace: TraceContext | None = None
     #: Seconds that are left for it; None = the provider's own time limit.
     within_s: float | None = None
@@ -185,6 +186,8 @@ class SdkProvider:
         headers = {"X-Client-Request-Id": request.attempt_id}
         if request.traceparent:
             headers["traceparent"] = request.traceparent
+            if request.tracestate:
+                headers["tracestate"] = request.tracestate
         arguments: dict[str, Any] = {
             "model": request.model or self.model,
             "messages": request.messages,

@@ -102,7 +102,11 @@ def results(
         count = 0
         records = read_topic(settings, settings.topics.results, since=moment, follow=follow)
         async for record in records:
-            document = json.loads(record.value or b"{}")
+            document = _document(record.value)
+            if document is None:
+                place = f"{record.topic}, partition {record.partition}, offset {record.offset}"
+                typer.echo(f"{place}: not a JSON object, passed over", err=True)
+                continue
             if intent_id is not None and document.get("intent_id") != intent_id:
                 continue
             sys.stdout.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
@@ -112,6 +116,16 @@ def results(
                 return
 
     asyncio.run(read())
+
+
+def _document(value: bytes | None) -> dict[str, object] | None:
+    """Read a record's value; None where somebody else wrote what is no JSON object."""
+    try:
+        document = json.loads(value or b"")
+        json.dumps(document, ensure_ascii=False).encode()  # half surrogates cannot be printed
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
 
 
 Reason = Annotated[DeadLetterReason | None, typer.Option()]

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.settings import Settings
 from streams.kafka.diagnosis import BrokerUnavailableError, unavailable
+from streams.kafka.parsing import read_any_header_name
 from streams.kafka.security import security_options
 
 __all__ = [
@@ -48,6 +49,7 @@ def producer(settings: Settings, **options: Any) -> AIOKafkaProducer:  # noqa: A
 
 def consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:  # noqa: ANN401
     """Build a read_committed consumer without group that reads from the beginning."""
+    read_any_header_name()
     return AIOKafkaConsumer(
         **connection_options(settings),
         **{

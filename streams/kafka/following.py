@@ -25,7 +25,10 @@ async def follow(
     clock: Clock,
     log: Log,
 ) -> None:
-    """Give every record of a topic, old and new, to `take`; goes on until cancelled."""
+    """Give every record of a topic, old and new, to `take`; goes on until cancelled.
+
+    A record that `take` cannot take (somebody else wrote it) is logged and passed over.
+    """
     while True:
         try:
             async with started(consumer(settings)) as reader:
@@ -35,8 +38,22 @@ async def follow(
                 while True:
                     for records in (await reader.getmany(timeout_ms=1000)).values():
                         for record in records:
-                            take(record)
+                            _give(record, take, log)
                     await asyncio.sleep(0)  # noqa: TID251 - lets others run, waits for nothing
         except (KafkaError, TimeoutError, OSError) as error:
             log(LogEvent.FOLLOW_DELAYED, level="warning", topic=topic, error=type(error).__name__)
             await clock.sleep(RETRY_S)
+
+
+def _give(record: ConsumerRecord, take: Callable[[ConsumerRecord], None], log: Log) -> None:
+    try:
+        take(record)
+    except Exception as error:  # noqa: BLE001 - nothing in a topic may end those who follow it
+        log(
+            LogEvent.RECORD_PASSED_OVER,
+            level="warning",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            error=type(error).__name__,
+        )

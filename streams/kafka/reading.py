@@ -4,14 +4,33 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.settings import Settings
 from streams.kafka.clients import consumer, partitions_of
 from streams.kafka.diagnosis import unavailable
 
-__all__ = ["read_topic"]
+__all__ = ["TopicStalledError", "read_topic"]
+
+#: Nothing has come for so long, and the end that was there at the start is not reached.
+STALL_LIMIT_S = 30.0
+
+
+class TopicStalledError(KafkaError):
+    """Raised when a topic cannot be read to its end; the message says where it stands."""
+
+    def __init__(self, tp: TopicPartition, position: int, end: int, limit_s: float) -> None:
+        """Say what to look at."""
+        super().__init__(
+            f"partition {tp.partition} of {tp.topic} gives nothing more for {limit_s:g} s, at "
+            f"offset {position} of {end}: see whether it has a leader and no transaction stays "
+            "open on it, then try again"
+        )
+
+    def __str__(self) -> str:
+        """Give the sentence alone, without the name of the class."""
+        return str(self.args[0])
 
 
 async def read_topic(
@@ -21,10 +40,12 @@ async def read_topic(
     since: datetime | None = None,
     until: datetime | None = None,
     follow: bool = False,
+    stall_limit_s: float = STALL_LIMIT_S,
 ) -> AsyncIterator[ConsumerRecord]:
     """Give a topic's records; ends at what was its end at the start unless `follow`.
 
-    Order: by partition as fetched; raises BrokerUnavailableError.
+    Order: by partition as fetched; raises BrokerUnavailableError, and TopicStalledError where an
+    end that was there stays out of reach for `stall_limit_s`.
     """
     client = consumer(settings)
     try:
@@ -39,7 +60,9 @@ async def read_topic(
         client.assign(partitions)
         ends = await client.end_offsets(partitions)
         await _seek(client, partitions, since, ends)
-        left = {tp for tp in partitions if await client.position(tp) < ends[tp]}
+        left = await _left(client, ends)
+        now, moved = asyncio.get_running_loop().time, left
+        moved_at = now()
         while follow or left:
             batches = await client.getmany(timeout_ms=500, max_records=1000)
             for tp, records in batches.items():
@@ -49,10 +72,24 @@ async def read_topic(
                     if until is not None and record.timestamp > until.timestamp() * 1000:
                         continue
                     yield record
-            if not follow:
-                left = {tp for tp in left if await client.position(tp) < ends[tp]}
+            if follow:
+                continue
+            left = await _left(client, ends)
+            if left != moved:
+                moved, moved_at = left, now()
+            elif now() - moved_at > stall_limit_s:
+                tp, position = next(iter(left.items()))
+                raise TopicStalledError(tp, position, ends[tp], stall_limit_s)
     finally:
         await client.stop()
+
+
+async def _left(
+    client: AIOKafkaConsumer, ends: dict[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    """Give the positions of those partitions that are not read to their end."""
+    positions = {tp: await client.position(tp) for tp in ends}
+    return {tp: position for tp, position in positions.items() if position < ends[tp]}
 
 
 async def _seek(

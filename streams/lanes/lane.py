@@ -153,7 +153,7 @@ class Lane:
             self._join(running, delivery, who)
             finished()
             return
-        entry = self.ledger.get(who.key, now_ms=self._parts.clock.now_ms())
+        entry = self._decision_about(who, incoming)
         job = Job(who, incoming, [delivery], finished)
         if entry is None or self._must_run(entry, who):
             self._start(job, found)
@@ -164,6 +164,20 @@ class Lane:
             self._note_duplicate(job, delivery, who)
             self._register(job, f"duplicate/{incoming.topic}/{incoming.offset}")
             self._committer.submit(job)
+
+    def _decision_about(self, who: Identity, incoming: Incoming) -> Entry | None:
+        """Find what the ledger says, also where it was written before tenants were told apart.
+
+        An entry under the plain id may be another tenant's: it counts for its own record only.
+        """
+        now_ms = self._parts.clock.now_ms()
+        entry = self.ledger.get(who.key, now_ms=now_ms)
+        if entry is not None or who.key == who.stated_key or who.intent is None:
+            return entry
+        earlier = self.ledger.get(who.stated_key, now_ms=now_ms)
+        if earlier is None or not self._is_same_record(earlier, incoming):
+            return None
+        return earlier
 
     def _join(self, job: Job, delivery: Delivery, who: Identity) -> None:
         """Wait with a job that is already in flight instead of calling again."""

@@ -12,6 +12,7 @@ from schemas.events import HybridWorkflowState, LedgerRecord, WorkflowEvent
 from schemas.intent import WorkflowIntent
 from schemas.outcome import DeadLetter, OriginalRecord
 from schemas.topics import Topics
+from schemas.tracing import MAX_TRACE_BYTES, TRACEPARENT, TRACESTATE
 from schemas.vocabulary import EventName, WorkflowStatus
 from streams.messages.records import (
     DEFERRAL_HEADER,
@@ -24,6 +25,7 @@ from streams.messages.records import (
     OutRecord,
     header,
     start_record,
+    writable_headers,
 )
 
 __all__ = ["outcome_records"]
@@ -152,7 +154,7 @@ def dead_letter(
             value=_base64(incoming.value),
             headers=[
                 (name, base64.b64encode(value).decode())
-                for name, value in incoming.headers
+                for name, value in writable_headers(incoming.headers)
                 if name not in OWN_HEADERS
             ],
         ),
@@ -164,7 +166,8 @@ def dead_letter(
 
 
 def _deferred_record(topics: Topics, incoming: Incoming, outcome: Deferred, lane: int) -> OutRecord:
-    passed = tuple(pair for pair in incoming.headers if pair[0] not in OWN_HEADERS)
+    headers = writable_headers(incoming.headers)
+    passed = tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
     return OutRecord(
         topics.deferred[outcome.topic_index],
         incoming.key,
@@ -181,11 +184,18 @@ def _attempt_records(
 
 
 def _traced(record: OutRecord, incoming: Incoming) -> OutRecord:
-    """Pass the caller's trace on, where the record does not carry it already."""
-    raw = header(incoming.headers, "traceparent")
-    if raw is None or header(record.headers, "traceparent") is not None:
-        return record
-    return replace(record, headers=(*record.headers, ("traceparent", raw)))
+    """Pass the caller's trace on as it came, where the record does not carry it already.
+
+    What is too long for a trace would be copied to each record of the transaction.
+    """
+    more = tuple(
+        (name, raw)
+        for name in (TRACEPARENT, TRACESTATE)
+        if (raw := header(incoming.headers, name)) is not None
+        and len(raw) <= MAX_TRACE_BYTES
+        and header(record.headers, name) is None
+    )
+    return replace(record, headers=(*record.headers, *more)) if more else record
 
 
 def _keyed(topic: str, key: str, message: Message, lane: int) -> OutRecord:
@@ -199,7 +209,7 @@ def _base64(value: bytes | None) -> str | None:
 def _public_headers(incoming: Incoming, who: Identity) -> tuple[tuple[str, bytes], ...]:
     """Pass the intent's headers on, and say in headers what consumers route by."""
     own = {INTENT_ID_HEADER, "intent-type", "tenant", *OWN_HEADERS}
-    passed = tuple(pair for pair in incoming.headers if pair[0] not in own)
+    passed = tuple(pair for pair in writable_headers(incoming.headers) if pair[0] not in own)
     intent = who.intent
     described = [(INTENT_ID_HEADER, who.intent_id.encode())]
     if intent is not None:
@@ -237,5 +247,5 @@ def _dead_letter_headers(
     )
     if sum(len(name) + len(value) for name, value in passed) > MAX_PASSED_BYTES:
         # They are in `original` too; twice they would not fit into the record.
-        passed = tuple(pair for pair in passed if pair not in incoming.headers)
+        passed = tuple(pair for pair in passed if pair not in writable_headers(incoming.headers))
     return (*passed, *family)

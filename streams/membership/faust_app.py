@@ -13,11 +13,13 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from agents.clock import Clock
 from schemas.settings import Settings
 from streams.kafka.clients import connection_options
+from streams.kafka.parsing import read_any_header_name
 from streams.membership.lane_assignor import LaneAssignor
 from streams.membership.single_instance import this_process
-from streams.messages.records import Incoming
+from streams.messages.records import Incoming, readable_headers, usable_timestamp_ms
 
 __all__ = ["TP", "App", "Offsets", "build_app"]
 
@@ -61,6 +63,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ANN401, ARG002
         settings: Settings = self.app.hybrid_settings
         conf = self.app.conf
+        read_any_header_name()
         self._assignor = LaneAssignor(str(this_process()))
         return aiokafka.AIOKafkaConsumer(
             **connection_options(settings),
@@ -185,6 +188,7 @@ class _App(faust.App):
 def build_app(
     settings: Settings,
     *,
+    clock: Clock,
     put: Callable[[Incoming], None],
     heard: Callable[[], None],
     committable: Callable[[], Offsets],
@@ -218,22 +222,25 @@ def build_app(
     app.hybrid_committable = committable
     app.hybrid_committed = committed
     for name in settings.topics.sources:
-        app.agent(app.topic(name, value_type=bytes, key_type=bytes), name=name)(_handing_on(put))
+        app.agent(app.topic(name, value_type=bytes, key_type=bytes), name=name)(
+            _handing_on(put, clock)
+        )
     return app
 
 
-def _handing_on(put: Callable[[Incoming], None]) -> Callable[..., Any]:
+def _handing_on(put: Callable[[Incoming], None], clock: Clock) -> Callable[..., Any]:
     """Make an agent's body: it only hands on."""
 
     async def hand_on(stream: Any) -> None:  # noqa: ANN401 - Faust's streams are not typed
         async for event in stream.noack().events():
             message = event.message
+            written_ms = None if message.timestamp is None else message.timestamp * 1000
             put(
                 Incoming(
                     topic=message.topic,
                     partition=message.partition,
                     offset=message.offset,
-                    timestamp_ms=int((message.timestamp or 0) * 1000),
+                    timestamp_ms=usable_timestamp_ms(written_ms, now_ms=clock.now_ms()),
                     key=message.key,
                     value=message.value,
                     headers=_headers(message.headers),
@@ -245,4 +252,4 @@ def _handing_on(put: Callable[[Incoming], None]) -> Callable[..., Any]:
 
 def _headers(raw: Any) -> tuple[tuple[str, bytes], ...]:  # noqa: ANN401
     pairs = raw.items() if isinstance(raw, Mapping) else (raw or ())
-    return tuple((str(name), bytes(value or b"")) for name, value in pairs)
+    return readable_headers(pairs)

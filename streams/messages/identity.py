@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from agents.deciding.routes import Router, Sketch
 from agents.task import Failed
 from schemas.base import to_camel
-from schemas.codec import MAX_DEPTH, IntentError, decode_intent, derive_intent_id
+from schemas.codec import MAX_DEPTH, MAX_ID, IntentError, decode_intent, derive_intent_id
 from schemas.events import DeferralState
 from schemas.vocabulary import ErrorClass, Priority
 from streams.messages.records import (
     DEFERRAL_HEADER,
     INTENT_ID_HEADER,
+    LATEST_MS,
     REPLAY_COUNT_HEADER,
     REPLAYED_HEADER,
     Identity,
@@ -22,10 +23,24 @@ from streams.messages.records import (
     header,
 )
 
-__all__ = ["NO_OUTLINE", "Identified", "Outline", "deferral_of", "identify", "outline"]
+__all__ = [
+    "NO_OUTLINE",
+    "Identified",
+    "Outline",
+    "deduplication_key",
+    "deferral_of",
+    "identify",
+    "outline",
+]
 
 #: Digits of a replay count that are believed; the ledger keeps counts up to 255.
 MAX_REPLAYS = 255
+DEFAULT_TENANT = "default"
+TENANT_PREFIX = "\x00tenant/"
+#: Nothing of ours waits longer: a month's budget begins anew before.
+LONGEST_WAIT_MS = 40 * 86_400_000
+#: More than any count or moment of ours reaches.
+MOST_COUNTED = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +55,8 @@ def identify(incoming: Incoming, *, max_bytes: int) -> Identified:
     """Read a record; never raises."""
     deferral = deferral_of(incoming)
     replays = _replay_count(incoming)
-    replayed_id = None
-    if header(incoming.headers, REPLAYED_HEADER) is not None:
-        replayed_id = (header(incoming.headers, INTENT_ID_HEADER) or b"").decode("utf-8", "replace")
     derived = derive_intent_id(incoming.topic, incoming.partition, incoming.offset)
-    known = (deferral.intent_id if deferral else None) or replayed_id or None
+    known = deferral.intent_id if deferral else _replayed_id(incoming)
     source = deferral.source if deferral else incoming.source
     try:
         intent = decode_intent(incoming.value, max_bytes=max_bytes)
@@ -61,8 +73,19 @@ def identify(incoming: Incoming, *, max_bytes: int) -> Identified:
         # Decided under the record's own id: the same intent, corrected, must be able to run.
         return Identified(Identity(derived, intent_id, replays, None, deferral, source), failed)
     intent_id = intent.intent_id or known or derived
-    key = intent.deduplication_id or intent_id
+    key = deduplication_key(intent.tenant, intent.deduplication_id or intent_id)
     return Identified(Identity(key, intent_id, replays, intent, deferral, source))
+
+
+def deduplication_key(tenant: str, stated: str) -> str:
+    """Name an intent in the ledger: one tenant's ids say nothing about another's.
+
+    An intent of the tenant `default` keeps its plain id, as ledgers have it since before tenants
+    were told apart. The length makes the name unique whatever signs a tenant's name holds.
+    """
+    if tenant == DEFAULT_TENANT and not stated.startswith("\x00"):
+        return stated
+    return f"{TENANT_PREFIX}{len(tenant)}/{tenant}/{stated}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +125,7 @@ def outline(incoming: Incoming, router: Router, *, max_bytes: int) -> Outline:
             route=router.route(sketch),
             deadline_at_ms=int(begun + within) if within else None,
         )
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError, ArithmeticError):
         return NO_OUTLINE
 
 
@@ -112,14 +135,48 @@ def _either(document: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - check
 
 
 def deferral_of(incoming: Incoming) -> DeferralState | None:
-    """Read what a deferred intent carries; None where there is nothing readable."""
+    """Read what a deferred intent carries; None where there is nothing that we can have written.
+
+    A record that somebody else wrote to a deferred topic is an intent like any other.
+    """
     raw = header(incoming.headers, DEFERRAL_HEADER)
     if raw is None:
         return None
     try:
-        return DeferralState.model_validate_json(raw)
+        state = DeferralState.model_validate_json(raw)
     except ValidationError:
         return None
+    return _bounded(state, incoming.timestamp_ms) if _is_ours(state) else None
+
+
+def _bounded(state: DeferralState, written_ms: int) -> DeferralState:
+    """Let nobody's header, and no clock that was wrong, put an intent off for ever."""
+    latest = written_ms + LONGEST_WAIT_MS
+    if max(state.due_at_ms, state.not_before_ms) <= latest:
+        return state
+    due, not_before = min(state.due_at_ms, latest), min(state.not_before_ms, latest)
+    return state.model_copy(update={"due_at_ms": due, "not_before_ms": not_before})
+
+
+def _is_ours(state: DeferralState) -> bool:
+    """Whether all numbers and moments are such as a lane writes them."""
+    moment = state.source.timestamp
+    moments = (state.due_at_ms, state.not_before_ms)
+    counts = (state.count, state.hop, state.limiter_ms, state.backoff_ms, state.provider_ms)
+    return (
+        0 < len(state.intent_id) <= MAX_ID
+        and all(0 <= number <= MOST_COUNTED for number in (*moments, *counts))
+        and moment.tzinfo is not None
+        and 0 <= moment.timestamp() * 1000 <= LATEST_MS
+    )
+
+
+def _replayed_id(incoming: Incoming) -> str | None:
+    """Give the id that a replayed dead letter had, if it can be one."""
+    if header(incoming.headers, REPLAYED_HEADER) is None:
+        return None
+    stated = (header(incoming.headers, INTENT_ID_HEADER) or b"").decode("utf-8", "replace")
+    return stated if 0 < len(stated) <= MAX_ID else None
 
 
 def _replay_count(incoming: Incoming) -> int:

@@ -15,6 +15,7 @@ from schemas.events import (
 from schemas.intent import WorkflowIntent
 from schemas.outcome import RecordSource
 from schemas.topics import Topics
+from schemas.tracing import traceparent_of
 from schemas.vocabulary import EventName
 
 __all__ = [
@@ -27,8 +28,11 @@ __all__ = [
     "OutRecord",
     "duplicate_records",
     "header",
+    "readable_headers",
     "spend_record",
     "start_record",
+    "usable_timestamp_ms",
+    "writable_headers",
 ]
 
 #: Keys of starts; a deduplication id that begins so only shares their fate of being counted.
@@ -40,6 +44,16 @@ DELIVERY_HEADER = "hybrid-delivery"
 REPLAY_COUNT_HEADER = "replay-count"
 REPLAYED_HEADER = "replayed-dead-letter-id"
 INTENT_ID_HEADER = "intent-id"
+
+#: Before the hexadecimal bytes of a header's name that is not UTF-8.
+RAW_NAME_PREFIX = "hybrid-raw-name/"
+
+#: 2000-01-01: Kafka is younger, so what is earlier is no moment in milliseconds.
+EARLIEST_MS = 946_684_800_000
+#: A clock that is ahead by more than a day is not believed.
+MOST_AHEAD_MS = 86_400_000
+#: 2200-01-01: ClickHouse keeps moments a little longer than that.
+LATEST_MS = 7_258_118_400_000
 
 #: Headers of ours that are rewritten, not passed through, when an intent is written again.
 OWN_HEADERS = frozenset({DEFERRAL_HEADER, DELIVERY_HEADER})
@@ -59,18 +73,18 @@ class Incoming:
 
     @property
     def traceparent(self) -> str | None:
-        """The W3C header, as it came."""
-        raw = header(self.headers, "traceparent")
-        return None if raw is None else raw.decode("ascii", "replace")
+        """The caller's W3C header; None where it is not valid."""
+        return traceparent_of(self.headers)
 
     @property
     def source(self) -> RecordSource:
-        """Where it was read, as messages say it."""
+        """Where it was read, as messages say it; a moment that is no date is 1970's first."""
+        sane = self.timestamp_ms if 0 <= self.timestamp_ms <= LATEST_MS else 0
         return RecordSource(
             topic=self.topic,
             partition=self.partition,
             offset=self.offset,
-            timestamp=datetime.fromtimestamp(self.timestamp_ms / 1000, UTC),
+            timestamp=datetime.fromtimestamp(sane / 1000, UTC),
         )
 
 
@@ -84,6 +98,11 @@ class Identity:
     intent: WorkflowIntent | None
     deferral: DeferralState | None
     source: RecordSource
+
+    @property
+    def stated_key(self) -> str:
+        """The deduplication id as the sender knows it, without the tenant."""
+        return (self.intent and self.intent.deduplication_id) or self.intent_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +136,43 @@ class Decided:
         return sum(record.size for record in self.records)
 
 
+def usable_timestamp_ms(timestamp_ms: float | None, *, now_ms: int) -> int:
+    """Give a record's timestamp, or now where it cannot be one.
+
+    Old and simple producers write -1 or 0, some write seconds or microseconds: a time limit or a
+    wait counted from there would be years off, so it counts from the moment of reading.
+    """
+    if timestamp_ms is None or not EARLIEST_MS <= timestamp_ms <= now_ms + MOST_AHEAD_MS:
+        return now_ms
+    return round(timestamp_ms)
+
+
+def readable_headers(raw: Iterable[tuple[str, bytes | None]]) -> Headers:
+    """Take headers as Kafka gives them; a name that was written escaped is itself again."""
+    return tuple((_unescaped(name), bytes(value or b"")) for name, value in raw)
+
+
+def writable_headers(headers: Headers) -> Headers:
+    """Escape the names that are not UTF-8: clients cannot write them, nor can JSON hold them."""
+    return tuple((_escaped(name), value) for name, value in headers)
+
+
+def _escaped(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return RAW_NAME_PREFIX + name.encode("utf-8", "surrogateescape").hex()
+    return name
+
+
+def _unescaped(name: str) -> str:
+    try:
+        raw = bytes.fromhex(name.removeprefix(RAW_NAME_PREFIX))
+    except ValueError:
+        return name
+    return raw.decode("utf-8", "surrogateescape") if name.startswith(RAW_NAME_PREFIX) else name
+
+
 def header(headers: Iterable[tuple[str, bytes]], name: str) -> bytes | None:
     """Give the last value of a header, or None."""
     found = None
@@ -138,7 +194,7 @@ def duplicate_records(
         type=who.intent.type if who.intent else None,
         worker=worker,
         details={
-            "deduplication_id": who.key,
+            "deduplication_id": who.stated_key,
             "topic": incoming.topic,
             "partition": incoming.partition,
             "offset": incoming.offset,

@@ -108,6 +108,7 @@ def build_worker(
     )
     app = build_app(
         settings,
+        clock=clock,
         put=dispatcher.put,
         heard=lease.heard,
         committable=dispatcher.committable,

@@ -1,9 +1,6 @@
 """What other workers say, heard: answers that were paid for, and what tenants have spent."""
 
-from contextlib import suppress
-
 from aiokafka import ConsumerRecord
-from pydantic import ValidationError
 
 from agents.clock import Clock
 from agents.deciding.budgets import Spending
@@ -41,10 +38,8 @@ class Followers:
             supervisor.keep("following what tenants spend", spent)
 
     def _cached(self, record: ConsumerRecord) -> None:
-        with suppress(ValidationError):
-            answer = CachedAnswer.model_validate_json(record.value or b"")
-            self._cache.put((record.key or b"").decode("utf-8", "replace"), answer)
+        answer = CachedAnswer.model_validate_json(record.value or b"")
+        self._cache.put((record.key or b"").decode(), answer)
 
     def _spent(self, record: ConsumerRecord) -> None:
-        with suppress(ValidationError):
-            self._spending.learn(SpendRecord.model_validate_json(record.value or b""))
+        self._spending.learn(SpendRecord.model_validate_json(record.value or b""))

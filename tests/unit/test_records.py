@@ -10,7 +10,7 @@ from schemas.settings import Settings
 from schemas.topics import Topics
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 from streams.lanes.outcome_records import outcome_records
-from streams.messages.identity import deferral_of, identify
+from streams.messages.identity import deduplication_key, deferral_of, identify
 from streams.messages.records import Decided, Incoming
 from tests.builders import NOW, NOW_MS, an_incoming, an_intent
 
@@ -62,9 +62,13 @@ def test_a_dead_letter_holds_the_exact_bytes_and_the_headers_of_kip_1191() -> No
 
 
 def test_the_ledger_entry_is_under_the_deduplication_id_on_the_lanes_own_partition() -> None:
-    decided = written(an_incoming(VALUE), FAILED)
+    plain = an_intent(intent_id="i-1", deduplication_id="d-1").to_json()
+    decided = written(an_incoming(plain), FAILED)
     record = by_topic(decided, "workflow.ledger")
     assert (record.key, record.partition) == (b"d-1", 3)
+    decided = written(an_incoming(VALUE), FAILED)
+    record = by_topic(decided, "workflow.ledger")
+    assert (record.key, record.partition) == (b"\x00tenant/4/acme/d-1", 3)
     assert json.loads(record.value)["status"] == "failed"
 
 
@@ -83,7 +87,8 @@ def test_a_deferred_intent_is_the_same_bytes_with_what_the_next_try_must_know() 
     again = an_incoming(record.value, topic=record.topic, headers=record.headers)
     assert deferral_of(again) == state
     who = identify(again, max_bytes=10_000).who
-    assert (who.source, who.key) == (incoming.source, "d-1")
+    assert (who.source, who.key) == (incoming.source, deduplication_key("acme", "d-1"))
+    assert who.stated_key == "d-1"
 
 
 def test_the_largest_intent_the_topic_lets_in_fits_into_its_dead_letter() -> None:
