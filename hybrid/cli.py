@@ -1,6 +1,7 @@
 """The command `hybrid`: one sentence and the right exit status for whatever goes wrong."""
 
 import logging
+import os
 import sys
 
 import typer
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from hybrid.commands import costs, data, operate, stack
 from hybrid.errors import HybridError
+from hybrid.text import visible
 from streams.kafka.clients import BrokerUnavailableError
 from streams.kafka.topics import TopicsError
 from streams.store.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
@@ -54,8 +56,18 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if os.environ.get("HYBRID_DEBUG"):  # noqa: TID251 - wanted before settings can be read
+            raise
+        _end(
+            f"a defect, please report it ({type(error).__name__}); with HYBRID_DEBUG=1 the same "
+            "command says where",
+            1,
+        )
 
 
 def _end(sentence: str, status: int) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"hybrid: {sentence}", markup=False, highlight=False)
+    Console(stderr=True, soft_wrap=True).print(
+        f"hybrid: {visible(sentence)}", markup=False, highlight=False
+    )
     sys.exit(status)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hybrid.errors import HybridError, UsageError
+from hybrid.text import cell, visible
 
 __all__ = ["Chart", "draw", "write_png"]
 
@@ -43,14 +44,14 @@ def _draw_bars(chart: Chart, console: Console) -> None:
     """Draw a bar for each number, with the number behind it: small ones are seen too."""
     most = max((y for one in chart.series.values() for y in one if y is not None), default=0.0)
     table = Table.grid(padding=(0, 1))
-    table.title, table.title_justify = chart.title, "left"
+    table.title, table.title_justify = cell(chart.title), "left"
     for number, place in enumerate(chart.places):
         for name, values in chart.series.items():
             value = values[number] or 0.0
             first = name == next(iter(chart.series))
             words = [place if first else ""] + ([name] if len(chart.series) > 1 else [])
             bar = Bar(size=most or 1.0, begin=0, end=value, width=min(60, console.width // 2))
-            table.add_row(*words, bar, f"{value:,.6g}")
+            table.add_row(*(cell(word) for word in words), bar, f"{value:,.6g}")
     console.print(table, highlight=False)
 
 
@@ -63,12 +64,14 @@ def _draw_trend(chart: Chart, console: Console) -> None:
 
     plotext.clear_figure()
     plotext.theme("clear")
-    plotext.title(chart.title)
+    plotext.title(visible(chart.title))
     plotext.plot_size(min(COLUMNS, console.width), ROWS)
     for (name, values), marker in zip(chart.series.items(), cycle(MARKERS), strict=False):
         known = [(x, y) for x, y in enumerate(values) if y is not None]
         # Lines are told apart by their characters: a log or a pipe has no colours.
-        plotext.plot([x for x, _ in known], [y for _, y in known], label=name, marker=marker)
+        plotext.plot(
+            [x for x, _ in known], [y for _, y in known], label=visible(name), marker=marker
+        )
     plotext.ylim(0, None)
     plotext.xticks(*_ticks(chart.places))
     console.print(plotext.uncolorize(plotext.build()), highlight=False, markup=False)
@@ -89,7 +92,7 @@ def write_png(chart: Chart, file: Path) -> None:
     if chart.trend:
         for name, values in chart.series.items():
             axes.plot(range(len(values)), [float("nan") if y is None else y for y in values],
-                      label=name, marker=".")  # fmt: skip
+                      label=visible(name), marker=".")  # fmt: skip
         places, names = _ticks(chart.places)
         axes.set_xticks(places, names)
         axes.set_ylim(bottom=0)

@@ -40,7 +40,6 @@ BUGS = (
         "ledger read before the producer starts",
         "streams/lanes/committer.py",
         """        self._producer = await self._parts.broker.open_producer(self._lane)
-        self._parts.spending.forget(self._lane)
         return await self._parts.broker.read_ledger(self._lane, self._ledger)
 """,
         """        count = await self._parts.broker.read_ledger(self._lane, self._ledger)
@@ -59,8 +58,8 @@ BUGS = (
     Bug(
         "started anew after fencing",
         "streams/lanes/committer.py",
-        "            except ProducerFenced:\n",
-        "            except ZeroDivisionError:\n",
+        "            case FaultKind.FENCED:\n",
+        "            case FaultKind.FENCED if error is None:\n",
         "tests/model",
     ),
     Bug(

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
+from hybrid.text import cell, visible
 from streams.store.clickhouse import ClickHouse
 
 __all__ = [
@@ -33,6 +34,10 @@ __all__ = [
 #: Into a pipe or a file a table is never cut; on a terminal it fits.
 console = Console(width=None if sys.stdout.isatty() else 200)
 
+#: Kafka's times begin here; nothing is older.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+#: ClickHouse's DateTime64 ends a century later.
+LATEST = datetime(2199, 12, 31, tzinfo=UTC)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -54,15 +59,28 @@ def parse_moment(text: str | None, *, option: str = "--since") -> datetime | Non
     """Read a moment or an age; raises UsageError."""
     if text is None:
         return None
-    age = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip())
+    age = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip(), re.ASCII)
     if age:
-        return datetime.now(UTC) - timedelta(seconds=float(age[1]) * UNITS[age[2]])
+        try:
+            return _within(datetime.now(UTC) - timedelta(seconds=float(age[1]) * UNITS[age[2]]))
+        except OverflowError:
+            return EARLIEST
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
-        message = f"{option} {text}: write a moment like 2026-01-31T09:00:00Z or an age like 24h"
+        message = (
+            f"{option} {visible(text)}: write a moment like 2026-01-31T09:00:00Z or an age like 24h"
+        )
         raise UsageError(message) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return _within(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _within(moment: datetime) -> datetime:
+    """Keep a moment inside what Kafka and ClickHouse can hold; further away it means the same."""
+    try:
+        return min(max(moment.astimezone(UTC), EARLIEST), LATEST)
+    except OverflowError:
+        return EARLIEST if moment.year == 1 else LATEST
 
 
 def open_clickhouse() -> AbstractContextManager[ClickHouse]:
@@ -95,7 +113,7 @@ def print_table(
             writer.writerows([_plain(value) for value in row] for row in rows)
             sys.stdout.write(buffer.getvalue())
         case Format.TABLE:
-            table = Table(title=title, title_justify="left")
+            table = Table(title=cell(title) if title else None, title_justify="left")
             for number, name in enumerate(columns):
                 numeric = bool(rows) and isinstance(rows[0][number], int | float)
                 money = name.endswith("_usd")
@@ -103,7 +121,7 @@ def print_table(
                     name, justify="right" if numeric or money else "left", no_wrap=numeric or money
                 )
             for row in rows:
-                table.add_row(*(_shown(value) for value in row))
+                table.add_row(*(cell(_shown(value)) for value in row))
             console.print(table)
 
 

@@ -16,6 +16,7 @@ from hybrid.commands.common import (
 )
 from hybrid.commands.prices import prices, reprice
 from hybrid.errors import UsageError
+from hybrid.text import visible
 from streams.bill import costs as questions
 
 __all__ = ["register"]
@@ -74,7 +75,7 @@ def report(
                 f"{model} at {provider}" for model, provider, _ in priceless.rows[:10]
             )
             console.print(
-                f"in no sum, for want of a price: {named}; add it to [[prices]], then run "
+                f"in no sum, for want of a price: {visible(named)}; add it to [[prices]], then run "
                 "hybrid costs reprice",
                 highlight=False,
                 markup=False,

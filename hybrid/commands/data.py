@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -22,6 +23,7 @@ from hybrid.commands.common import (
 )
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import HybridError, UsageError
+from hybrid.text import json_text, visible
 from schemas.base import format_usd
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
@@ -67,7 +69,7 @@ def publish(
 
     def on_bad(line: BadLine) -> None:
         errors.append(line)
-        typer.echo(f"line {line.number}: {line.problem}", err=True)
+        typer.echo(f"line {line.number}: {visible(line.problem)}", err=True)
 
     with source, Progress(console=_stderr(), transient=True) as progress:
         task = progress.add_task("publishing", total=size)
@@ -154,6 +156,7 @@ def dlq_list(
         "failed_at",
         "dead_letter_id",
         "intent_id",
+        "tenant",
         "type",
         "reason",
         "error_code",
@@ -165,6 +168,7 @@ def dlq_list(
             letter.to_dict()["failed_at"],
             letter.dead_letter_id,
             letter.intent_id,
+            letter.tenant,
             letter.type or "",
             letter.reason.value,
             letter.error_code,
@@ -188,7 +192,7 @@ def dlq_show(
         message = f"no dead letter has the id {identifier}"
         raise HybridError(message)
     for letter in letters:
-        typer.echo(json.dumps(letter.to_dict(), ensure_ascii=False, indent=2))
+        typer.echo(json_text(letter.to_dict(), indent=2))
 
 
 def dlq_replay(
@@ -210,7 +214,9 @@ def dlq_replay(
     """
     settings = need_kafka(load_settings())
     selection = _selection(reason, error_class, type_, tenant, since, until, id_, limit)
-    letters = _newest(asyncio.run(_collect(settings, selection)))
+    # The limit counts what is replayed, so it comes after what was replayed already is left out.
+    everything = asyncio.run(_collect(settings, replace(selection, limit=None)))
+    letters = _newest(everything)[:limit]
     cost = estimate(settings, letters)
     usd = "an unknown price" if cost.usd is None else f"at most {format_usd(cost.usd)} USD"
     typer.echo(f"{cost.count} dead letters, about {cost.tokens} input tokens, {usd}")

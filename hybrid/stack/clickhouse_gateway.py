@@ -10,6 +10,7 @@ import json
 import re
 import tempfile
 import zlib
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,6 +38,21 @@ INSERT = re.compile(
 FORMAT = re.compile(r"\bformat\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 ERROR_CODE = re.compile(r"Code: (\d+)")
 MAX_BODY = 1 << 30
+#: Who may ask: programs of this machine. A page in a browser is somebody else's program.
+LOOPBACK = re.compile(r"^(127(\.\d{1,3}){3}|localhost|\[::1\])(:\d+)?$", re.IGNORECASE)
+#: What a GET may do: the interface's own rule.
+READS = re.compile(
+    r"^[\s(]*(/\*.*?\*/\s*)*(select|with|show|describe|desc|explain|exists)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+#: What reaches out of the engine: other files, hosts and programs.
+OUTSIDE = re.compile(
+    r"\b(file|fileCluster|url|urlCluster|s3|s3Cluster|gcs|hdfs|azureBlobStorage|remote|remoteSecure"
+    r"|executable|mysql|postgresql|mongodb|sqlite|jdbc|odbc|redis|python|deltaLake|iceberg|hudi)"
+    r"\s*\(|\bengine\s*=?\s*(file|url|s3|executable|mysql|postgresql|sqlite|python)\b"
+    r"|\binto\s+outfile\b",
+    re.IGNORECASE,
+)
 
 
 class ClickHouseGateway:
@@ -55,9 +71,13 @@ class ClickHouseGateway:
         """Answer one request of the HTTP interface."""
         body = _decompress(await request.read(), request.headers.get("Content-Encoding", ""))
         options = dict(request.query)
+        options.setdefault("database", request.match_info.get("database", ""))
         statement, data = _split(options.get("query", ""), body)
         if not statement.strip():
             return web.Response(text="Ok.\n")
+        forbidden = _forbidden(request.method, statement)
+        if forbidden is not None:
+            return _refusal(forbidden)
         loop = asyncio.get_running_loop()
         try:
             answer, fmt = await loop.run_in_executor(
@@ -178,6 +198,32 @@ def _refusal(text: str) -> web.Response:
     )
 
 
+def _forbidden(method: str, statement: str) -> str | None:
+    """Say why a statement is not run; None when it may be."""
+    if method == "GET" and not READS.match(statement):
+        return "Code: 164. DB::Exception: a GET only reads; send the statement by POST (READONLY)"
+    if OUTSIDE.search(statement):
+        return (
+            "Code: 497. DB::Exception: the local stack's engine reads and writes nothing outside "
+            "its own data (ACCESS_DENIED)"
+        )
+    return None
+
+
+@web.middleware
+async def _only_this_machine(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Refuse what a web page sends through its reader's browser (also by DNS rebinding)."""
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    from_page = "Origin" in request.headers or site not in {"none", "same-origin"}
+    if not LOOPBACK.match(request.headers.get("Host", "")) or from_page:
+        return web.Response(
+            status=403, text="only programs of this machine may ask the local ClickHouse\n"
+        )
+    return await handler(request)
+
+
 async def _ping(_request: web.Request) -> web.Response:
     return web.Response(text="Ok.\n")
 
@@ -185,10 +231,11 @@ async def _ping(_request: web.Request) -> web.Response:
 async def serve(folder: Path, *, port: int) -> web.AppRunner:
     """Serve on 127.0.0.1 until the runner is cleaned up; raises OSError when the port is taken."""
     gateway = ClickHouseGateway(folder)
-    app = web.Application(client_max_size=MAX_BODY)
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[_only_this_machine])
     app.router.add_get("/ping", _ping)
     app.router.add_get("/replicas_status", _ping)
     app.router.add_route("*", "/", gateway.handle)
+    app.router.add_route("*", "/{database:[A-Za-z_][A-Za-z0-9_]*}", gateway.handle)
     runner = web.AppRunner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()

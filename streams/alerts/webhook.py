@@ -9,11 +9,13 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+import httpx
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from pydantic import ValidationError
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_exponential
 
 from agents.clock import Clock
 from agents.log import Log
@@ -31,6 +33,10 @@ LONGEST_WAIT_S = 60.0
 MOST_CAUSES = 10_000
 #: Answers that ask for another try; all other 4xx say that the post itself is wrong.
 TRY_AGAIN = frozenset({408, 425, 429})
+#: Answers of an endpoint, or of what stands before it, that is away as a whole.
+AWAY = frozenset({408, 425, 429, 502, 503, 504})
+#: A post that an endpoint fails at is given up after so many tries (about four minutes).
+MOST_TRIES = 8
 
 
 def signature(secret: str, *, identifier: str, timestamp_s: int, body: bytes) -> str:
@@ -39,6 +45,20 @@ def signature(secret: str, *, identifier: str, timestamp_s: int, body: bytes) ->
     key = base64.b64decode(secret.removeprefix(PREFIX)) if coded else secret.encode()
     signed = f"{identifier}.{timestamp_s}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """Why a post has not arrived; an endpoint that is away is waited for, in order."""
+
+    text: str
+    away: bool
+
+
+def _hopeless(state: RetryCallState) -> bool:
+    """Whether an endpoint that answers will not take this post: those behind it must not wait."""
+    problem = state.outcome.result() if state.outcome else None
+    return problem is not None and not problem.away and state.attempt_number >= MOST_TRIES
 
 
 class Webhook:
@@ -72,8 +92,7 @@ class Webhook:
             max_poll_interval_ms=24 * 60 * 60 * 1000,  # the endpoint may be away for hours
         )
         reader.subscribe([self._settings.topics.alerts], listener=_FromNowOn(reader))
-        timeout = ClientTimeout(total=TIMEOUT_S)
-        async with started(reader), ClientSession(timeout=timeout) as session:
+        async with started(reader), httpx.AsyncClient(timeout=TIMEOUT_S) as session:
             while True:
                 for tp, records in (await reader.getmany(timeout_ms=1000)).items():
                     for record in records:
@@ -83,7 +102,7 @@ class Webhook:
                         except (CommitFailedError, IllegalStateError):
                             break  # a rebalance took the partition; who has it now goes on
 
-    async def _deliver(self, session: ClientSession, record: ConsumerRecord) -> None:
+    async def _deliver(self, session: httpx.AsyncClient, record: ConsumerRecord) -> None:
         """Post one alert, unless its endpoint knows; waits while the endpoint is away."""
         try:
             alert = Alert.model_validate_json(record.value or b"")
@@ -92,17 +111,28 @@ class Webhook:
         cause, raised = (alert.name, alert.subject), not alert.resolved
         if self._told.get(cause) == raised:
             return
-        delay = 1.0
-        while (problem := await self._post(session, alert)) is not None:
-            self._log(LogEvent.ALERT_DELAYED, level="warning", alert=alert.name, error=problem)
-            await self._clock.sleep(delay)
-            delay = min(delay * 2, LONGEST_WAIT_S)
+        tries = AsyncRetrying(
+            wait=wait_exponential(max=LONGEST_WAIT_S),
+            retry=retry_if_result(lambda problem: problem is not None),
+            stop=_hopeless,
+            sleep=self._clock.sleep,
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )
+        left: _Problem | None = await tries(self._post, session, alert)
+        if left is not None:
+            self._log(LogEvent.ALERT_REFUSED, level="error", alert=alert.name, error=left.text)
         if len(self._told) >= MOST_CAUSES:
             self._told = {known: state for known, state in self._told.items() if state}
         self._told[cause] = raised
 
-    async def _post(self, session: ClientSession, alert: Alert) -> str | None:
+    async def _post(self, session: httpx.AsyncClient, alert: Alert) -> _Problem | None:
         """Post once; gives what stands against it, None when there is nothing left to do."""
+        problem = await self._try(session, alert)
+        if problem is not None:
+            self._log(LogEvent.ALERT_DELAYED, level="warning", alert=alert.name, error=problem.text)
+        return problem
+
+    async def _try(self, session: httpx.AsyncClient, alert: Alert) -> _Problem | None:
         body = alert.to_json()
         state = "over" if alert.resolved else "raised"
         # The same for every try, and one for each time that a cause was raised; a subject may hold
@@ -120,17 +150,16 @@ class Webhook:
                 self._secret, identifier=identifier, timestamp_s=now_s, body=body
             )
         try:
-            async with session.post(
-                self._url, data=body, headers=headers, allow_redirects=False
-            ) as answer:
-                status = answer.status
-        except (ClientError, TimeoutError, OSError) as error:
-            return type(error).__name__
-        if 400 <= status < 500 and status not in TRY_AGAIN:  # noqa: PLR2004 - HTTP's own classes
+            answer = await session.post(self._url, content=body, headers=headers)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            return _Problem(type(error).__name__, away=True)
+        status = answer.status_code
+        if 300 <= status < 500 and status not in TRY_AGAIN:  # noqa: PLR2004 - HTTP's own classes
+            # Redirects too: a post is not sent to whoever an answer names.
             self._log(LogEvent.ALERT_REFUSED, level="error", alert=alert.name, http_status=status)
             return None
-        if status >= 300:  # noqa: PLR2004
-            return f"HTTP {status}"
+        if not 200 <= status < 300:  # noqa: PLR2004
+            return _Problem(f"HTTP {status}", away=status in AWAY)
         self._log(LogEvent.ALERT_POSTED, alert=alert.name, state=state)
         return None
 

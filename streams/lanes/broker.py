@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Protocol
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from agents.clock import Clock, SystemClock
 from agents.deciding.budgets import Spending
@@ -107,8 +107,21 @@ class KafkaLaneBroker:
         """Read the ledger topic, and what the lane has spent; raises KafkaError, TimeoutError."""
         progress = partial(self._say_progress, lane)
         if self._spending is not None and self._settings.budgets:
-            await read_spend(self._settings, lane, self._spending.learn)
-        return await read_ledger(self._settings, lane, ledger, on_progress=progress)
+            await read_spend(self._settings, lane, self._spending.learn, self._pass_over)
+        return await read_ledger(
+            self._settings, lane, ledger, on_progress=progress, on_foreign=self._pass_over
+        )
+
+    def _pass_over(self, record: ConsumerRecord, error: Exception) -> None:
+        """Say that somebody else writes into a topic of ours; nothing of it is believed."""
+        self._log(
+            LogEvent.RECORD_PASSED_OVER,
+            level="warning",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            error=type(error).__name__,
+        )
 
     def _say_progress(self, lane: int, offset: int, end: int) -> None:
         """Log how far a long read is, for whichever lane's turn it is."""

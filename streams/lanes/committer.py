@@ -6,17 +6,22 @@ answers stay in memory, no call is repeated.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import assert_never
 
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError
 
 from schemas.vocabulary import LogEvent
+from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, pause_s, right_missing
 from streams.lanes.broker import LaneProducer
 from streams.lanes.job import Job, LaneParts
 from streams.lanes.ledger import Ledger
+from streams.messages.records import OutRecord
 
 __all__ = ["Committer"]
+
+Written = tuple[str, Awaitable[object]]
 
 #: One step of a transaction may take this long; well below the transaction timeout.
 STEP_LIMIT_S = 20
@@ -36,8 +41,14 @@ class Committer:
         *,
         on_committed: Callable[[Job], None],
         on_fenced: Callable[[], None],
+        on_refused: Callable[[Job], bool],
     ) -> None:
-        """Keep the parts; `open` fences the earlier owner."""
+        """Commit nothing yet; `open` fences the earlier owner.
+
+        `on_refused` shrinks what a job writes after the broker refused it; False: it cannot.
+        """
+        self._on_refused = on_refused
+        self._failures = 0
         self._lane = lane
         self._parts = parts
         self._ledger = ledger
@@ -53,12 +64,21 @@ class Committer:
         """Start the producer, then read the ledger; gives the entries read; raises KafkaError."""
         # In this order: once the producer is started nobody else can write, so the end is the end.
         self._producer = await self._parts.broker.open_producer(self._lane)
-        self._parts.spending.forget(self._lane)
         return await self._parts.broker.read_ledger(self._lane, self._ledger)
 
     def start(self) -> None:
         """Begin to commit."""
         self._task = asyncio.get_running_loop().create_task(self._commit_forever())
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Hear of an end that was not asked for: paid answers must not wait here for ever."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._parts.events.on_broken(
+                f"the committer of lane {self._lane} ended unexpectedly ({type(error).__name__}): "
+                "a defect; start the worker again, nothing is lost"
+            )
 
     def submit(self, job: Job) -> None:
         """Take a decided job."""
@@ -101,22 +121,56 @@ class Committer:
 
     async def _commit(self, batch: list[Job]) -> None:
         """Write a batch in one transaction, however often it takes."""
-        while batch and not self._closed:
-            try:
-                await self._transact(batch)
-            except ProducerFenced:
+        try:
+            while batch and not self._closed:
+                try:
+                    await self._transact(batch)
+                except Exception as error:  # noqa: BLE001 - no error may end the committer in silence
+                    batch = await self._after(batch, error)
+                    continue
+                self._failures = 0
+                self._committed(batch)
+                return
+        except asyncio.CancelledError:
+            self._journal_unused(batch)  # given up in the middle: what was paid stays on record
+            raise
+        self._journal_unused(batch)
+
+    async def _after(self, batch: list[Job], error: Exception) -> list[Job]:
+        """Do what an error asks for; gives what is still to be written."""
+        kind = kind_of(error)
+        match kind:
+            case FaultKind.FENCED:
                 # Another worker has the lane: drop it, never re-initialise.
                 self._parts.log(LogEvent.LANE_FENCED, level="warning", lane=self._lane)
                 self._journal_unused(batch)
                 self.abandon()
                 self._on_fenced()
-                return
-            except Exception as error:  # noqa: BLE001 - no error may end the committer in silence
+                return []
+            case FaultKind.RIGHT:
+                self._broken(f"the broker refuses it {right_missing(error)}; grant the right")
+                return batch
+            case FaultKind.RECORD | FaultKind.INDEFINITE:
                 batch = await self._reopen(batch, error)
-                continue
-            self._committed(batch)
-            return
-        self._journal_unused(batch)
+                return self._smaller(batch, error) if kind is FaultKind.RECORD else batch
+            case _:
+                assert_never(kind)
+
+    def _smaller(self, batch: list[Job], error: Exception) -> list[Job]:
+        """Close in on the one job that the broker refuses, and shrink what it writes."""
+        if len(batch) > 1:
+            half = len(batch) // 2
+            self._ready[:0] = batch[half:]
+            self._wake.set()
+            return batch[:half]
+        if batch and not self._on_refused(batch[0]):
+            self._broken(f"not even a minimal dead letter can be written ({error})")
+        return batch
+
+    def _broken(self, why: str) -> None:
+        """End the worker: this does not pass by itself, and nothing behind it could go on."""
+        self.abandon()
+        self._parts.events.on_broken(f"lane {self._lane} cannot write its outcomes: {why}")
 
     async def _transact(self, batch: list[Job]) -> None:
         client, reach = self._producer, self._parts.fail_points.reach
@@ -129,19 +183,9 @@ class Committer:
         for job in batch:
             job.extra_sent = len(job.extra)
         async with asyncio.timeout(STEP_LIMIT_S):
-            sent = [
-                await client.send(
-                    record.topic,
-                    value=record.value,
-                    key=record.key,
-                    partition=record.partition,
-                    headers=list(record.headers),
-                )
-                for job in batch
-                for record in job.records
-            ]
+            sent = [await _send(client, record) for job in batch for record in job.records]
             reach("after_send")
-            await asyncio.gather(*sent)
+            await _all_written(sent)
         reach("before_commit")
         async with asyncio.timeout(STEP_LIMIT_S):
             await client.commit_transaction()
@@ -156,19 +200,21 @@ class Committer:
 
     async def _reopen(self, batch: list[Job], error: BaseException) -> list[Job]:
         """Start the producer anew under the same id; gives what is still to be written."""
-        parts, delay = self._parts, 0.2
-        parts.log(
-            LogEvent.LANE_REOPENED, level="warning", lane=self._lane, error=type(error).__name__
-        )
+        parts = self._parts
         while not self._closed:
+            self._failures += 1
+            parts.log(
+                LogEvent.LANE_REOPENED, level="warning", lane=self._lane, error=type(error).__name__
+            )
             await self._stop_producer()
+            await parts.clock.sleep(pause_s(self._failures))
             # Without a lease the lane may be somebody else's: do not fence them.
-            if parts.lease_holds():
-                with suppress(KafkaError, TimeoutError, OSError):
+            if not self._closed and parts.lease_holds():
+                try:
                     await self.open()
                     break
-            await parts.clock.sleep(delay)
-            delay = min(delay * 2, 5)
+                except (KafkaError, TimeoutError, OSError) as again:
+                    error = again
         done = [job for job in batch if self._is_committed(job)]
         self._committed(done)
         return [job for job in batch if job not in done]
@@ -189,3 +235,33 @@ class Committer:
         if client is not None:
             with suppress(Exception):  # it is thrown away whatever it says
                 await asyncio.wait_for(client.stop(), 3)
+
+
+async def _send(client: LaneProducer, record: OutRecord) -> Written:
+    """Queue one record; raises RefusedWriteError when the client will not even take it."""
+    try:
+        sent = await client.send(
+            record.topic,
+            value=record.value,
+            key=record.key,
+            partition=record.partition,
+            headers=list(record.headers),
+        )
+    except Exception as error:
+        raise RefusedWriteError(record.topic, error) from error
+    return record.topic, sent
+
+
+async def _all_written(sent: Sequence[Written]) -> None:
+    """Wait for all; raises RefusedWriteError for the one whose error says most."""
+    results = await asyncio.gather(*(future for _, future in sent), return_exceptions=True)
+    refused = [
+        RefusedWriteError(topic, result)
+        for (topic, _), result in zip(sent, results, strict=True)
+        if isinstance(result, BaseException)
+    ]
+    if refused:
+        # After the first error the others fail for its sake.
+        telling = (one for one in refused if kind_of(one) is not FaultKind.INDEFINITE)
+        chosen = next(telling, refused[0])
+        raise chosen from chosen.cause

@@ -17,7 +17,7 @@ from streams.messages.identity import NO_OUTLINE, Outline
 from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import Decided, Identity, Incoming, OutRecord
 
-__all__ = ["Delivery", "Job", "LaneParts"]
+__all__ = ["Delivery", "Job", "LaneEvents", "LaneParts"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +62,8 @@ class Job:
     #: How many of `extra` the running transaction holds; a delivery may join while it commits.
     extra_sent: int = 0
     slot: str = ""
+    #: For the how-many-th time it was started without an end; 0 = it is not executed.
+    start: int = 0
     task: asyncio.Task[None] | None = None
     decided: Decided | None = None
     outcome: Outcome | None = None
@@ -78,6 +80,17 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneEvents:
+    """Who is told what happens in a lane; nobody, where nobody is named."""
+
+    on_outcome: Callable[[Outcome], None] = lambda _outcome: None
+    on_crossing: Callable[[Crossing], None] = lambda _crossing: None
+    on_fenced: Callable[[int], None] = lambda _lane: None
+    #: One sentence: what never passes by itself, and ends the worker.
+    on_broken: Callable[[str], None] = lambda _why: None
+
+
+@dataclass(frozen=True, slots=True)
 class LaneParts:
     """What all lanes of a worker share."""
 
@@ -87,12 +100,9 @@ class LaneParts:
     clock: Clock
     dice: Dice
     worker: str
-    group: str
     log: Log
     fail_points: FailPoints
     lease_holds: Callable[[], bool]
     broker: LaneBroker
     spending: Spending
-    on_outcome: Callable[[Outcome], None] = lambda _outcome: None
-    on_fenced: Callable[[int], None] = lambda _lane: None
-    on_crossing: Callable[[Crossing], None] = lambda _crossing: None
+    events: LaneEvents = LaneEvents()

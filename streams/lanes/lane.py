@@ -10,39 +10,39 @@ the delivery done.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
+from typing import assert_never
 
 from aiokafka.errors import KafkaError
 
 from agents.clock import uuid7
 from agents.executing.ports import LaneLostError
-from agents.task import Completed, Failed, Outcome, Task
-from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent, WorkflowStatus
+from agents.task import Task
+from schemas.vocabulary import LogEvent
+from streams.kafka.faults import FaultKind, kind_of, pause_s, right_missing
+from streams.lanes.admission import Admission, admit
 from streams.lanes.committer import Committer
 from streams.lanes.job import Delivery, Job, LaneParts
-from streams.lanes.ledger import Entry, Ledger
-from streams.lanes.outcome_records import outcome_records
+from streams.lanes.ledger import Ledger
+from streams.lanes.verdicts import Verdicts, internal, kills_workers
 from streams.messages.identity import Identified, identify
 from streams.messages.records import (
-    Decided,
     Identity,
-    Incoming,
     duplicate_records,
-    spend_record,
     start_record,
 )
 
 __all__ = ["Lane", "LaneState"]
 
-#: Room that a record's framing takes beside key, value and headers.
-FRAMING_BYTES = 1024
+#: Whether we may open is asked again after this long, in seconds.
+LEASE_LOOK_S = 0.25
 #: An intent that was started this often without an end has killed its workers: no call more.
 MAX_STARTS = 4
 
 
 class LaneState(Enum):
-    """Where a lane stands; it goes down this list only, save SUSPENDED ⇄ OPEN."""
+    """OPENING → OPEN ⇄ SUSPENDED; any state may become CLOSED, which is final."""
 
     OPENING = "opening"  # producer and ledger are not ready
     OPEN = "open"  # runs intents
@@ -63,8 +63,14 @@ class Lane:
             sources=settings.topics.sources,
             window_ms=settings.hybrid_deduplication_window * 1000,
         )
+        self._verdicts = Verdicts(number, parts)
         self._committer = Committer(
-            number, parts, self.ledger, on_committed=self._committed, on_fenced=self._fenced
+            number,
+            parts,
+            self.ledger,
+            on_committed=self._committed,
+            on_fenced=self._fenced,
+            on_refused=self._verdicts.shrink,
         )
         self._jobs: dict[str, Job] = {}
         self._may_run = asyncio.Event()
@@ -75,19 +81,29 @@ class Lane:
 
     async def open(self) -> None:
         """Fence the earlier owner, then read the ledger; tries again until closed."""
-        parts, delay = self._parts, 0.2
+        parts, failures = self._parts, 0
+        parts.spending.forget(self.number)  # what an earlier owner of this lane committed counts
         while self.state is LaneState.OPENING:
+            if not parts.lease_holds():  # perhaps somebody else's by now: fence nobody
+                await parts.clock.sleep(LEASE_LOOK_S)
+                continue
             try:
                 count = await self._committer.open()
             except (KafkaError, TimeoutError, OSError) as error:
+                failures += 1
+                if kind_of(error) is FaultKind.RIGHT:
+                    parts.events.on_broken(
+                        f"lane {self.number} cannot be opened: the broker refuses it "
+                        f"{right_missing(error)}; grant the right"
+                    )
+                    return
                 parts.log(
                     LogEvent.LANE_REOPENED,
                     level="warning",
                     lane=self.number,
                     error=type(error).__name__,
                 )
-                await parts.clock.sleep(delay)
-                delay = min(delay * 2, 5)
+                await parts.clock.sleep(pause_s(failures))
                 continue
             if self.state is LaneState.OPENING:
                 self.state = LaneState.OPEN
@@ -110,6 +126,7 @@ class Lane:
     async def close(self) -> None:
         """Give the lane up: stop its jobs, keep what they cost on record, end the producer."""
         self._abandon()
+        self._take_back_starts()
         tasks = [job.task for job in self._jobs.values() if job.task]
         for task in tasks:
             task.cancel()
@@ -118,6 +135,15 @@ class Lane:
         self._release_all()
         await self._committer.close()
         self._parts.log(LogEvent.LANE_CLOSED, lane=self.number)
+
+    def _take_back_starts(self) -> None:
+        """A job that is given up in good order has killed nobody: its start does not count."""
+        topics = self._parts.settings.topics
+        for job in self._jobs.values():
+            if job.task is not None and not job.task.done():
+                count = job.start - 1 or None
+                record = start_record(topics, job.who.key, count, lane=self.number)
+                self._parts.journal.post_record(record)
 
     async def drained(self) -> None:
         """Wait until no job is in flight or waiting for its commit."""
@@ -153,31 +179,21 @@ class Lane:
             self._join(running, delivery, who)
             finished()
             return
-        entry = self._decision_about(who, incoming)
         job = Job(who, incoming, [delivery], finished)
-        if entry is None or self._must_run(entry, who):
-            self._start(job, found)
-        elif self._is_same_record(entry, incoming):
-            delivery.done()
-            finished()
-        else:
-            self._note_duplicate(job, delivery, who)
-            self._register(job, f"duplicate/{incoming.topic}/{incoming.offset}")
-            self._committer.submit(job)
-
-    def _decision_about(self, who: Identity, incoming: Incoming) -> Entry | None:
-        """Find what the ledger says, also where it was written before tenants were told apart.
-
-        An entry under the plain id may be another tenant's: it counts for its own record only.
-        """
-        now_ms = self._parts.clock.now_ms()
-        entry = self.ledger.get(who.key, now_ms=now_ms)
-        if entry is not None or who.key == who.stated_key or who.intent is None:
-            return entry
-        earlier = self.ledger.get(who.stated_key, now_ms=now_ms)
-        if earlier is None or not self._is_same_record(earlier, incoming):
-            return None
-        return earlier
+        topics, now_ms = self._parts.settings.topics, self._parts.clock.now_ms()
+        admission = admit(self.ledger, who, incoming, topics, now_ms=now_ms)
+        match admission:
+            case Admission.RUN:
+                self._start(job, found)
+            case Admission.DONE:
+                delivery.done()
+                finished()
+            case Admission.DUPLICATE:
+                self._note_duplicate(job, delivery, who)
+                self._register(job, f"duplicate/{incoming.topic}/{incoming.offset}")
+                self._committer.submit(job)
+            case _:
+                assert_never(admission)
 
     def _join(self, job: Job, delivery: Delivery, who: Identity) -> None:
         """Wait with a job that is already in flight instead of calling again."""
@@ -200,47 +216,27 @@ class Lane:
         )
         parts.log(LogEvent.DUPLICATE_IGNORED, intent_id=who.intent_id, lane=self.number)
 
-    @staticmethod
-    def _must_run(entry: Entry, who: Identity) -> bool:
-        """Whether a decided intent has to run again: its deferral is due, or it is replayed."""
-        if who.replay_count > entry.replay_count:
-            return entry.status is WorkflowStatus.FAILED
-        return (
-            entry.status is WorkflowStatus.DEFERRED
-            and who.deferral is not None
-            and who.deferral.hop == entry.deferrals
-        )
-
-    def _is_same_record(self, entry: Entry, incoming: Incoming) -> bool:
-        sources = self._parts.settings.topics.sources
-        if incoming.topic in self._parts.settings.topics.deferred:
-            return True  # an older hop of the same intent, read again
-        return (
-            entry.offset == incoming.offset
-            and entry.topic_index < len(sources)
-            and sources[entry.topic_index] == incoming.topic
-        )
-
     def _start(self, job: Job, found: Identified) -> None:
         self._register(job, job.who.key)
         if found.failed is not None:
-            self._decide(job, found.failed)
+            self._verdicts.decide(job, found.failed)
             self._committer.submit(job)
             return
         starts = self.ledger.starts(job.who.key)
         if starts >= MAX_STARTS:
-            self._decide(job, _kills_workers_failure(starts))
+            self._verdicts.decide(job, kills_workers(starts))
             self._committer.submit(job)
             return
-        job.task = asyncio.get_running_loop().create_task(self._run(job, starts + 1))
+        job.start = starts + 1
+        job.task = asyncio.get_running_loop().create_task(self._run(job))
 
     def _register(self, job: Job, slot: str) -> None:
         job.slot = slot
         self._jobs[slot] = job
         self._idle.clear()
 
-    async def _run(self, job: Job, start: int) -> None:
-        """Execute a job, for the `start`-th time, to its outcome; every way out ends it."""
+    async def _run(self, job: Job) -> None:
+        """Execute a job to its outcome; every way out ends it."""
         who, parts = job.who, self._parts
         intent = who.intent
         if intent is None:
@@ -256,10 +252,10 @@ class Lane:
             deferral=who.deferral,
         )
         # On its way together with the first attempt's record; awaited before the call itself.
-        counted = asyncio.get_running_loop().create_task(self._count_start(who.key, start))
+        counted = asyncio.get_running_loop().create_task(self._count_start(who.key, job.start))
         try:
             outcome = await parts.executor.execute(task, _Permit(self._may_call, counted))
-            self._decide(job, outcome)
+            self._verdicts.decide(job, outcome)
         except LaneLostError:
             return
         except Exception as error:  # noqa: BLE001 - a defect of ours must not lose the intent
@@ -270,7 +266,7 @@ class Lane:
                 error=type(error).__name__,
                 where=_where(error),
             )
-            self._decide(job, _internal_failure(type(error).__name__))
+            self._verdicts.decide(job, internal(type(error).__name__))
         parts.fail_points.reach("after_call")
         self._committer.submit(job)
 
@@ -290,46 +286,6 @@ class Lane:
             else:
                 await self._may_run.wait()
 
-    def _decide(self, job: Job, outcome: Outcome) -> None:
-        parts = self._parts
-        outcome_id = uuid7(parts.clock.now_ms(), parts.dice)
-        if isinstance(outcome, Completed):
-            outcome_id = outcome.result.result_id
-        decided = self._records(job, outcome, outcome_id)
-        limit = parts.settings.max_record_bytes - FRAMING_BYTES
-        if any(record.size > limit for record in decided.records):
-            outcome = _too_large_failure(outcome)
-            decided = self._records(job, outcome, outcome_id)
-        job.outcome, job.decided = outcome, self._booked(job, outcome, decided)
-
-    def _booked(self, job: Job, outcome: Outcome, decided: Decided) -> Decided:
-        """Add what the tenant has spent, where somebody watches over it."""
-        parts, intent = self._parts, job.who.intent
-        if intent is None:
-            return decided
-        booked = parts.spending.add(self.number, intent.tenant, outcome.paid_usd, parts.clock.now())
-        if booked is None:
-            return decided
-        record, crossings = booked
-        for crossing in crossings:
-            parts.on_crossing(crossing)
-        spent = spend_record(parts.settings.topics, record)
-        return replace(decided, records=(*decided.records, spent))
-
-    def _records(self, job: Job, outcome: Outcome, outcome_id: str) -> Decided:
-        parts = self._parts
-        return outcome_records(
-            parts.settings.topics,
-            job.incoming,
-            job.who,
-            outcome,
-            lane=self.number,
-            outcome_id=outcome_id,
-            worker=parts.worker,
-            group=parts.group,
-            now=parts.clock.now(),
-        )
-
     # ── what the committer tells ────────────────────────────────────────────────────────────
 
     def _committed(self, job: Job) -> None:
@@ -344,14 +300,14 @@ class Lane:
             delivery.done()
         job.finished()
         if job.outcome is not None:
-            self._parts.on_outcome(job.outcome)
+            self._parts.events.on_outcome(job.outcome)
         if not self._jobs:
             self._idle.set()
 
     def _fenced(self) -> None:
         self._abandon()
         self._release_all()
-        self._parts.on_fenced(self.number)
+        self._parts.events.on_fenced(self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,43 +325,6 @@ class _Permit:
         """Ask once more, at the last moment before a call; raises LaneLostError."""
         await self.counted
         await self.may_call()
-
-
-def _internal_failure(code: str) -> Failed:
-    return Failed(
-        reason=DeadLetterReason.INTERNAL,
-        error_class=ErrorClass.UNKNOWN,
-        code=code,
-        message="the orchestrator failed on this intent; its log names the place",
-        retriable=True,
-        suggested_action="report the defect with the log line, then replay",
-    )
-
-
-def _kills_workers_failure(starts: int) -> Failed:
-    return Failed(
-        reason=DeadLetterReason.POISON,
-        error_class=ErrorClass.UNKNOWN,
-        code="kills_workers",
-        message=f"{starts} workers ended while they worked on this intent",
-        retriable=True,
-        suggested_action="find out why workers ended (memory, a defect), then replay",
-        spent_usd=None,
-    )
-
-
-def _too_large_failure(outcome: Outcome) -> Failed:
-    spent = outcome.result.total_cost_usd if isinstance(outcome, Completed) else None
-    return Failed(
-        reason=DeadLetterReason.INTERNAL,
-        error_class=ErrorClass.VALIDATION,
-        code="outcome_too_large",
-        message="the outcome is larger than a record may be",
-        retriable=False,
-        suggested_action="lower max_output_tokens, or raise HYBRID_MAX_INTENT_BYTES, then replay",
-        last_attempt=outcome.last_attempt,
-        spent_usd=spent,
-    )
 
 
 def _where(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from schemas.budgets import SpendRecord
 from schemas.events import LedgerRecord, StartRecord
@@ -26,7 +26,8 @@ from streams.messages.records import START_PREFIX
 __all__ = ["Entry", "Ledger", "read_ledger", "read_spend"]
 
 _STATUSES = tuple(WorkflowStatus)
-_LAYOUT = struct.Struct(">BBBHqq16s")
+#: status, replays, deferrals, topic, offset, decided at, digest of the outcome's id
+_LAYOUT = struct.Struct(">BBIHqq16s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Ledger:
         self._entries[digest(key)] = _LAYOUT.pack(
             _STATUSES.index(record.status),
             min(record.replay_count, 255),
-            min(record.deferrals, 255),
+            min(record.deferrals, 0xFFFFFFFF),
             topic,
             record.offset,
             record.decided_at_ms,
@@ -103,8 +104,11 @@ class Ledger:
         """Give how often an intent was started without an end."""
         return self._starts.get(digest(key), 0)
 
-    def load(self, raw_key: bytes, value: bytes | None) -> None:
-        """Take in a record of the ledger topic."""
+    def load(self, raw_key: bytes | None, value: bytes | None) -> None:
+        """Take in a record of the ledger topic; raises ValueError for one that is not ours."""
+        if raw_key is None:
+            message = "a record of the ledger has a key"
+            raise ValueError(message)
         key = raw_key.decode("utf-8", "surrogatepass")
         if key.startswith(START_PREFIX):
             intent_key = key.removeprefix(START_PREFIX)
@@ -137,12 +141,14 @@ async def read_ledger(
     ledger: Ledger,
     *,
     on_progress: Callable[[int, int], None] = lambda _offset, _end: None,
+    on_foreign: Callable[[ConsumerRecord, Exception], None] = lambda _record, _error: None,
     idle_limit_s: float = 30,
 ) -> int:
     """Read a partition of the ledger topic from `ledger.next_offset` to its end.
 
     Gives the number of records read; raises KafkaError, TimeoutError when the end stays away.
-    `on_progress` is told the offset reached and the end, after each batch.
+    `on_progress` is told the offset reached and the end, after each batch; `on_foreign` a record
+    that somebody else wrote, which is passed over.
     """
     async with started(consumer(settings)) as reader:
         return await _read_to_end(
@@ -150,12 +156,16 @@ async def read_ledger(
             TopicPartition(settings.topics.ledger, partition),
             ledger,
             on_progress=on_progress,
+            on_foreign=on_foreign,
             idle_limit_s=idle_limit_s,
         )
 
 
 async def read_spend(
-    settings: Settings, partition: int, learn: Callable[[SpendRecord], None]
+    settings: Settings,
+    partition: int,
+    learn: Callable[[SpendRecord], None],
+    on_foreign: Callable[[ConsumerRecord, Exception], None] = lambda _record, _error: None,
 ) -> None:
     """Read what a lane has spent, to the end; raises KafkaError, TimeoutError."""
     tp = TopicPartition(settings.topics.spend, partition)
@@ -166,7 +176,10 @@ async def read_spend(
         async with asyncio.timeout(30):
             while await reader.position(tp) < end:
                 for record in (await reader.getmany(tp, timeout_ms=200)).get(tp, []):
-                    learn(SpendRecord.model_validate_json(record.value or b""))
+                    try:
+                        learn(SpendRecord.model_validate_json(record.value or b""))
+                    except Exception as error:  # noqa: BLE001 - nothing there may stop a lane
+                        on_foreign(record, error)
 
 
 async def _read_to_end(
@@ -175,6 +188,7 @@ async def _read_to_end(
     ledger: Ledger,
     *,
     on_progress: Callable[[int, int], None],
+    on_foreign: Callable[[ConsumerRecord, Exception], None],
     idle_limit_s: float,
 ) -> int:
     reader.assign([tp])
@@ -191,9 +205,11 @@ async def _read_to_end(
             message = f"the ledger of partition {tp.partition} cannot be read to its end"
             raise TimeoutError(message)
         for record in records:
-            if record.key is not None:
+            try:
                 ledger.load(record.key, record.value)
                 count += 1
+            except Exception as error:  # noqa: BLE001 - nothing in the topic may stop a lane
+                on_foreign(record, error)
         if records:
             on_progress(records[-1].offset, end)
         await asyncio.sleep(0)  # noqa: TID251 - lets others run, waits for nothing

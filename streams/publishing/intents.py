@@ -1,6 +1,7 @@
 """Publishing intents: each line checked, keyed and routed as upstream systems should."""
 
 import asyncio
+import codecs
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ __all__ = ["BadLine", "Publication", "open_producer", "publish_lines"]
 
 #: Records on their way at once; bounds memory when the input is faster than the broker.
 WINDOW = 1_000
+#: How texts begin that are not UTF-8, as Windows writes them.
+WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE, b"{\x00", b"\x00{")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +70,18 @@ async def publish_lines(
     async with open_producer(settings) as client:
         for number, raw in enumerate(lines, start=1):
             on_progress(len(raw))
-            line = raw.strip()
+            if number == 1 and raw.startswith(WIDE):
+                done.bad += 1
+                on_bad(BadLine(1, "the file is UTF-16 or UTF-32: save it as UTF-8, as JSON wants"))
+                break  # every further line would be said to be wrong too
+            line = _line(raw)
             if not line:
                 continue
             try:
                 topic, key = _route(settings, line)
             except IntentError as error:
                 done.bad += 1
-                on_bad(BadLine(number, error.message))
+                on_bad(BadLine(number, error.message + _hint(line)))
                 continue
             pending.add(await client.send(topic, value=line, key=key))
             if len(pending) >= WINDOW:
@@ -83,6 +90,17 @@ async def publish_lines(
         if pending:
             done.published += _count((await asyncio.wait(pending))[0])
     return done
+
+
+def _line(raw: bytes) -> bytes:
+    """Take away what editors and shells of other systems add: a byte order mark, CR, ^Z."""
+    return raw.removeprefix(codecs.BOM_UTF8).strip().rstrip(b"\x1a").rstrip()
+
+
+def _hint(line: bytes) -> str:
+    """Say what JSON Lines are, where a line is a part of other JSON."""
+    whole = line.startswith(b"{") and line.endswith(b"}")
+    return "" if whole else "; JSON Lines have one whole JSON object on each line"
 
 
 def _count(finished: Iterable[asyncio.Future[object]]) -> int:

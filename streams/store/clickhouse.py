@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -12,7 +13,13 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.settings import Settings
 
-__all__ = ["ClickHouse", "ClickHouseRefusedError", "ClickHouseUnavailableError", "database_of"]
+__all__ = [
+    "ClickHouse",
+    "ClickHouseRefusedError",
+    "ClickHouseUnavailableError",
+    "address_of",
+    "database_of",
+]
 
 SAFE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 
@@ -30,13 +37,55 @@ class ClickHouseRefusedError(Exception):
         self.code = code
 
 
-def database_of(url: str) -> str:
-    """Give the database of a CLICKHOUSE_URL; raises ValueError for a name that is none."""
-    name = unquote(urlsplit(url).path.strip("/")) or "default"
-    if not SAFE_NAME.match(name):
-        message = f"CLICKHOUSE_URL names the database {name}: letters, digits and _ are allowed"
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A CLICKHOUSE_URL taken apart and decoded."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    database: str
+
+    @property
+    def shown(self) -> str:
+        """As it may be printed: without user and password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def address_of(url: str) -> Address:
+    """Take a CLICKHOUSE_URL apart; raises ValueError, whose text shows no part of it."""
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        host = port = parts = None
+    if parts is None or not host or "@" in parts.path or parts.fragment or parts.query:
+        message = (
+            "CLICKHOUSE_URL cannot be read as http(s)://user:password@host:port/database: the port "
+            "is a number up to 65535, and # / ? @ [ ] : % in user or password are percent-encoded "
+            "(%23 %2F %3F %40 %5B %5D %3A %25)"
+        )
         raise ValueError(message)
-    return name
+    name = unquote(parts.path.strip("/")) or "default"
+    if not SAFE_NAME.match(name):
+        message = "CLICKHOUSE_URL names a database that is none: letters, digits and _ are allowed"
+        raise ValueError(message)
+    return Address(
+        scheme=parts.scheme,
+        host=host,
+        port=port or (8443 if parts.scheme == "https" else 8123),
+        user=unquote(parts.username or "default"),
+        password=unquote(parts.password or ""),
+        database=name,
+    )
+
+
+def database_of(url: str) -> str:
+    """Give the database of a CLICKHOUSE_URL; raises ValueError for a URL that is none."""
+    return address_of(url).database
 
 
 class ClickHouse:
@@ -45,16 +94,16 @@ class ClickHouse:
     def __init__(self, settings: Settings, *, timeout_s: float = 30) -> None:
         """Connect; raises ClickHouseUnavailableError, ClickHouseRefusedError."""
         url = settings.clickhouse_url.get_secret_value() if settings.clickhouse_url else ""
-        parts = urlsplit(url)
-        self.database = database_of(url)
-        self.shown_url = f"{parts.scheme}://{parts.hostname}:{parts.port or 8123}"
+        address = address_of(url)
+        self.database = address.database
+        self.shown_url = address.shown
         try:
             self._client: Client = clickhouse_connect.get_client(
-                interface="https" if parts.scheme == "https" else "http",
-                host=parts.hostname or "",
-                port=parts.port or (8443 if parts.scheme == "https" else 8123),
-                username=unquote(parts.username or "default"),
-                password=unquote(parts.password or ""),
+                interface="https" if address.scheme == "https" else "http",
+                host=address.host,
+                port=address.port,
+                username=address.user,
+                password=address.password,
                 connect_timeout=5,
                 send_receive_timeout=timeout_s,
                 query_retries=0,

@@ -18,7 +18,7 @@ from streams.deliveries.pacer import DeliveryPacer
 from streams.failpoints import FailPoints
 from streams.kafka.journal import AttemptJournal
 from streams.lanes.broker import KafkaLaneBroker
-from streams.lanes.job import LaneParts
+from streams.lanes.job import LaneEvents, LaneParts
 from streams.membership.faust_app import build_app
 from streams.membership.lease import Lease
 from streams.messages.identity import outline
@@ -85,14 +85,14 @@ def build_worker(
         clock=clock,
         dice=dice,
         worker=name,
-        group=settings.worker_group,
         log=log,
         fail_points=fail_points,
         lease_holds=lease.holds,
         broker=KafkaLaneBroker(settings, clock=clock, log=log, spending=spending),
         spending=spending,
-        on_crossing=incidents.crossed,
-        on_outcome=on_outcome,
+        events=LaneEvents(
+            on_outcome=on_outcome, on_crossing=incidents.crossed, on_broken=supervisor.end
+        ),
     )
     rebalance = Rebalance(
         settings,

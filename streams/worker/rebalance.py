@@ -46,7 +46,7 @@ class Rebalance:
     ) -> None:
         """Begin without lanes."""
         self._settings = settings
-        self._parts = replace(parts, on_fenced=self._after_fencing)
+        self._parts = replace(parts, events=replace(parts.events, on_fenced=self._after_fencing))
         self._dispatcher = dispatcher
         self._flow = flow
         self._lease = lease
@@ -99,7 +99,9 @@ class Rebalance:
             return
         self._lease.heard()
         self._assigned_once = True
-        gone = [self.lanes.pop(number) for number in set(self.lanes) - numbers]
+        # One that was fenced and has come back is opened anew: a closed lane never runs again.
+        closed = {n for n, lane in self.lanes.items() if lane.state is LaneState.CLOSED}
+        gone = [self.lanes.pop(number) for number in (set(self.lanes) - numbers) | closed]
         for lane in gone:
             self._supervisor.once(f"giving up lane {lane.number}", lane.close())
         self._pace_deliveries(wanted=DELIVERIES_LANE in numbers)

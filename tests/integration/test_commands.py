@@ -305,6 +305,7 @@ def test_a_missing_key_stops_only_what_calls(local: dict[str, str], tmp_path: Pa
         'base_url = "http://127.0.0.1:1/v1"\n'
     )
     own = {**local, "HYBRID_CONFIG": str(file)}
+    own.pop("HYBRID_SIMULATOR", None)
     for arguments in (("dlq", "list"), ("costs", "report"), ("schemas", "export", str(tmp_path))):
         assert hybrid(*arguments, environment=own).returncode == 0
     done = hybrid("worker", environment=own)

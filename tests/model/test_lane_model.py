@@ -24,7 +24,7 @@ from agents.task import Completed, Task
 from schemas.attempt import ProviderAttempt
 from schemas.settings import Settings
 from streams.failpoints import FailPoints
-from streams.lanes.job import Delivery, LaneParts
+from streams.lanes.job import Delivery, LaneEvents, LaneParts
 from streams.lanes.lane import Lane, LaneState
 from streams.lanes.ledger import Ledger
 from streams.messages.offset_tracker import OffsetTracker
@@ -130,6 +130,9 @@ class ModelJournal:
     async def write_record(self, _record: OutRecord) -> None:
         await asyncio.sleep(0)
 
+    def post_record(self, _record: OutRecord) -> None:
+        """A start that is taken back."""
+
     def post(self, _attempt: ProviderAttempt, _traceparent: str | None) -> None:
         """Journalled as unused."""
 
@@ -152,13 +155,12 @@ class ModelWorker:
             clock=clock,
             dice=dice,
             worker="w",
-            group="g",
             log=silent,
             fail_points=FailPoints(None),
             lease_holds=lambda: self.holds,
             broker=broker,
             spending=Spending(()),
-            on_fenced=lambda _lane: setattr(self, "fenced", True),
+            events=LaneEvents(on_fenced=lambda _lane: setattr(self, "fenced", True)),
         )
         self.lane = Lane(3, parts)
         self.opening = asyncio.get_running_loop().create_task(self.lane.open())

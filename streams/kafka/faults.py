@@ -1,0 +1,80 @@
+"""Three kinds of errors of a broker: decided here, for lanes, journal, pacer and recorder; pure.
+
+- *fenced*: what we write is somebody else's now; it is never tried again.
+- *deterministic*: it never passes by itself. Either one record is at fault, or a right is missing.
+- *indefinite*: everything else, also what is not known yet; it is tried again, paced.
+"""
+
+from enum import Enum
+
+from aiokafka import errors
+
+__all__ = ["FaultKind", "RefusedWriteError", "kind_of", "pause_s", "right_missing"]
+
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+
+
+class FaultKind(Enum):
+    """What an error asks for."""
+
+    FENCED = "fenced"  # give up what was ours
+    RECORD = "record"  # deterministic: one record is refused, whatever happens
+    RIGHT = "right"  # deterministic: a right is missing, nothing of this kind will pass
+    INDEFINITE = "indefinite"  # try again
+
+
+class RefusedWriteError(Exception):
+    """Raised when a broker refused one record of a transaction; names its topic."""
+
+    def __init__(self, topic: str, cause: BaseException) -> None:
+        """Keep the topic and the broker's own error."""
+        super().__init__(f"{topic}: {type(cause).__name__}")
+        self.topic = topic
+        self.cause = cause
+
+
+# Not InvalidProducerEpoch: a broker also says it after it ended a transaction that took too long.
+FENCED = errors.ProducerFenced
+RIGHTS: dict[type[BaseException], str] = {
+    errors.TopicAuthorizationFailedError: "WRITE on the topic",
+    errors.GroupAuthorizationFailedError: "READ on the group",
+    errors.ClusterAuthorizationFailedError: "IDEMPOTENT_WRITE on the cluster",
+    errors.TransactionalIdAuthorizationFailed: "WRITE on the transactional id",
+}
+RECORD = (
+    errors.MessageSizeTooLargeError,
+    errors.RecordListTooLargeError,
+    errors.InvalidMessageError,
+    errors.InvalidTimestampError,
+    errors.InvalidRequestError,
+    errors.PolicyViolationError,
+    errors.UnsupportedForMessageFormatError,
+)
+#: The client's own words for a record that it cannot encode.
+UNWRITABLE = (ValueError, TypeError, AssertionError)
+
+
+def kind_of(error: BaseException) -> FaultKind:
+    """Say what an error of a write asks for."""
+    if isinstance(error, RefusedWriteError):
+        unwritable = isinstance(error.cause, UNWRITABLE)
+        return FaultKind.RECORD if unwritable else kind_of(error.cause)
+    if isinstance(error, FENCED):
+        return FaultKind.FENCED
+    if isinstance(error, tuple(RIGHTS)):
+        return FaultKind.RIGHT
+    return FaultKind.RECORD if isinstance(error, RECORD) else FaultKind.INDEFINITE
+
+
+def right_missing(error: BaseException) -> str:
+    """Name the right, and where it is known the topic, that a broker wants."""
+    topic = f" {error.topic}" if isinstance(error, RefusedWriteError) else ""
+    cause = error.cause if isinstance(error, RefusedWriteError) else error
+    named = next((right for kind, right in RIGHTS.items() if isinstance(cause, kind)), "a right")
+    return f"{named}{topic}" if named.endswith("topic") else named
+
+
+def pause_s(failures: int) -> float:
+    """Give the seconds to wait after so many failures in a row (1 = the first)."""
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * float(2 ** min(max(failures, 1) - 1, 10)))

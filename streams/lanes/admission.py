@@ -1,0 +1,65 @@
+"""Whether a delivery runs: what the ledger says of it, against what it is; pure."""
+
+from enum import Enum
+
+from schemas.topics import Topics
+from schemas.vocabulary import WorkflowStatus
+from streams.lanes.ledger import Entry, Ledger
+from streams.messages.records import Identity, Incoming
+
+__all__ = ["Admission", "admit"]
+
+
+class Admission(Enum):
+    """What a delivery that is not in flight comes to."""
+
+    RUN = "run"  # nothing is decided, a deferral is due, or it is replayed
+    DONE = "done"  # its own record, decided and read again: nothing is written
+    DUPLICATE = "duplicate"  # another record of the same intent: an event says so
+
+
+def admit(
+    ledger: Ledger, who: Identity, incoming: Incoming, topics: Topics, *, now_ms: int
+) -> Admission:
+    """Decide by the ledger whether a delivery runs."""
+    entry = _decision_about(ledger, who, incoming, topics, now_ms=now_ms)
+    if entry is None or _must_run(entry, who):
+        return Admission.RUN
+    return Admission.DONE if _is_same_record(entry, incoming, topics) else Admission.DUPLICATE
+
+
+def _decision_about(
+    ledger: Ledger, who: Identity, incoming: Incoming, topics: Topics, *, now_ms: int
+) -> Entry | None:
+    """Find what the ledger says, also where it was written before tenants were told apart.
+
+    An entry under the plain id may be another tenant's: it counts for its own record only.
+    """
+    entry = ledger.get(who.key, now_ms=now_ms)
+    if entry is not None or who.key == who.stated_key or who.intent is None:
+        return entry
+    earlier = ledger.get(who.stated_key, now_ms=now_ms)
+    if earlier is None or not _is_same_record(earlier, incoming, topics):
+        return None
+    return earlier
+
+
+def _must_run(entry: Entry, who: Identity) -> bool:
+    """Whether a decided intent has to run again: its deferral is due, or it is replayed."""
+    if who.replay_count > entry.replay_count:
+        return entry.status is WorkflowStatus.FAILED
+    return (
+        entry.status is WorkflowStatus.DEFERRED
+        and who.deferral is not None
+        and who.deferral.hop == entry.deferrals
+    )
+
+
+def _is_same_record(entry: Entry, incoming: Incoming, topics: Topics) -> bool:
+    if incoming.topic in topics.deferred:
+        return True  # an older hop of the same intent, read again
+    return (
+        entry.offset == incoming.offset
+        and entry.topic_index < len(topics.sources)
+        and topics.sources[entry.topic_index] == incoming.topic
+    )

@@ -1,0 +1,138 @@
+"""What a job comes to, as records: its outcome, or what stands in for one nobody can write."""
+
+from dataclasses import replace
+
+from agents.clock import uuid7
+from agents.task import Completed, Failed, Outcome
+from schemas.vocabulary import DeadLetterReason, ErrorClass
+from streams.lanes.job import Job, LaneParts
+from streams.lanes.outcome_records import outcome_records
+from streams.messages.records import Decided, spend_record
+
+__all__ = ["Verdicts", "internal", "kills_workers"]
+
+#: Room that a record's framing takes beside key, value and headers.
+FRAMING_BYTES = 1024
+#: Code of the dead letter that stands in for what a broker refuses, whatever it is.
+REFUSED = "outcome_refused"
+
+
+class Verdicts:
+    """Gives jobs of one lane what they write."""
+
+    def __init__(self, lane: int, parts: LaneParts) -> None:
+        """Serve one lane."""
+        self._lane = lane
+        self._parts = parts
+
+    def decide(self, job: Job, outcome: Outcome) -> None:
+        """Give a job its outcome, or a dead letter where that is larger than a record may be."""
+        parts = self._parts
+        outcome_id = uuid7(parts.clock.now_ms(), parts.dice)
+        if isinstance(outcome, Completed):
+            outcome_id = outcome.result.result_id
+        decided = self._records(job, outcome, outcome_id)
+        limit = parts.settings.max_record_bytes - FRAMING_BYTES
+        if any(record.size > limit for record in decided.records):
+            outcome = too_large(outcome)
+            decided = self._records(job, outcome, outcome_id)
+        if any(record.size > limit for record in decided.records):  # the limit was lowered since
+            job.incoming = replace(job.incoming, key=None, value=None, headers=())
+            decided = self._records(job, outcome, outcome_id)
+        job.outcome, job.decided = outcome, self._booked(job, outcome, decided)
+
+    def _booked(self, job: Job, outcome: Outcome, decided: Decided) -> Decided:
+        """Add what the tenant has spent, where somebody watches over it."""
+        parts, intent = self._parts, job.who.intent
+        if intent is None:
+            return decided
+        booked = parts.spending.add(self._lane, intent.tenant, outcome.paid_usd, parts.clock.now())
+        if booked is None:
+            return decided
+        record, crossings = booked
+        for crossing in crossings:
+            parts.events.on_crossing(crossing)
+        spent = spend_record(parts.settings.topics, record)
+        return replace(decided, records=(*decided.records, spent))
+
+    def _records(self, job: Job, outcome: Outcome, outcome_id: str) -> Decided:
+        parts = self._parts
+        return outcome_records(
+            parts.settings.topics,
+            job.incoming,
+            job.who,
+            outcome,
+            lane=self._lane,
+            outcome_id=outcome_id,
+            worker=parts.worker,
+            group=parts.settings.worker_group,
+            now=parts.clock.now(),
+        )
+
+    def shrink(self, job: Job) -> bool:
+        """Put a minimal dead letter in place of what the broker refused; False: it is one already.
+
+        It has the source's coordinates and none of its bytes: whatever was wrong with them is gone.
+        """
+        parts, outcome = self._parts, job.outcome
+        if outcome is None or (isinstance(outcome, Failed) and outcome.code == REFUSED):
+            return False
+        failed = refused(outcome)
+        job.incoming = replace(job.incoming, key=None, value=None, headers=())
+        outcome_id = uuid7(parts.clock.now_ms(), parts.dice)
+        job.outcome, job.decided = failed, self._records(job, failed, outcome_id)
+        return True
+
+
+def internal(code: str) -> Failed:
+    """Say that a defect of ours ended an intent; `code` names the error's class."""
+    return Failed(
+        reason=DeadLetterReason.INTERNAL,
+        error_class=ErrorClass.UNKNOWN,
+        code=code,
+        message="the orchestrator failed on this intent; its log names the place",
+        retriable=True,
+        suggested_action="report the defect with the log line, then replay",
+    )
+
+
+def kills_workers(starts: int) -> Failed:
+    """Say that an intent was started so often without an end."""
+    return Failed(
+        reason=DeadLetterReason.POISON,
+        error_class=ErrorClass.UNKNOWN,
+        code="kills_workers",
+        message=f"{starts} workers ended while they worked on this intent",
+        retriable=True,
+        suggested_action="find out why workers ended (memory, a defect), then replay",
+        spent_usd=None,
+    )
+
+
+def too_large(outcome: Outcome) -> Failed:
+    spent = outcome.result.total_cost_usd if isinstance(outcome, Completed) else None
+    return Failed(
+        reason=DeadLetterReason.INTERNAL,
+        error_class=ErrorClass.VALIDATION,
+        code="outcome_too_large",
+        message="the outcome is larger than a record may be",
+        retriable=False,
+        suggested_action="lower max_output_tokens, or raise HYBRID_MAX_INTENT_BYTES, then replay",
+        last_attempt=outcome.last_attempt,
+        spent_usd=spent,
+    )
+
+
+def refused(outcome: Outcome) -> Failed:
+    """Say that the broker would not take an outcome."""
+    spent = outcome.result.total_cost_usd if isinstance(outcome, Completed) else None
+    return Failed(
+        reason=DeadLetterReason.INTERNAL,
+        error_class=ErrorClass.VALIDATION,
+        code=REFUSED,
+        message="the broker refuses the outcome's records; the original is at its source only",
+        retriable=False,
+        suggested_action="compare max.message.bytes of the topics with HYBRID_MAX_INTENT_BYTES",
+        last_attempt=outcome.last_attempt,
+        spent_usd=spent,
+    )

@@ -1,0 +1,250 @@
+"""Three kinds of broker errors, and what a lane does about each."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+from aiokafka import errors
+
+from agents.clock import ManualClock, SystemDice
+from agents.deciding.budgets import Spending
+from agents.log import silent
+from schemas.events import LedgerRecord
+from schemas.vocabulary import WorkflowStatus
+from streams.failpoints import FailPoints
+from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, pause_s, right_missing
+from streams.lanes.job import Delivery, LaneEvents, LaneParts
+from streams.lanes.lane import Lane, LaneState
+from streams.lanes.ledger import Ledger
+from streams.messages.offset_tracker import OffsetTracker
+from streams.messages.records import OutRecord
+from tests.builders import NOW, an_incoming
+from tests.model.test_lane_model import SETTINGS, TOPICS, ModelBroker, ModelJournal, ModelProducer
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (errors.ProducerFenced(), FaultKind.FENCED),
+        (errors.TopicAuthorizationFailedError(), FaultKind.RIGHT),
+        (errors.TransactionalIdAuthorizationFailed(), FaultKind.RIGHT),
+        (errors.ClusterAuthorizationFailedError(), FaultKind.RIGHT),
+        (errors.MessageSizeTooLargeError(), FaultKind.RECORD),
+        (errors.PolicyViolationError(), FaultKind.RECORD),
+        (errors.KafkaTimeoutError(), FaultKind.INDEFINITE),
+        (errors.InvalidProducerEpoch(), FaultKind.INDEFINITE),
+        (errors.NotLeaderForPartitionError(), FaultKind.INDEFINITE),
+        (TimeoutError(), FaultKind.INDEFINITE),
+        (ValueError(), FaultKind.INDEFINITE),
+        (RefusedWriteError("t", ValueError()), FaultKind.RECORD),
+        (RefusedWriteError("t", errors.ProducerFenced()), FaultKind.FENCED),
+        (RefusedWriteError("t", errors.KafkaTimeoutError()), FaultKind.INDEFINITE),
+    ],
+)
+def test_each_error_is_of_one_kind(error: Exception, kind: FaultKind) -> None:
+    assert kind_of(error) is kind
+
+
+def test_a_missing_right_is_named_with_its_topic() -> None:
+    refused = RefusedWriteError("workflow.results", errors.TopicAuthorizationFailedError())
+    assert right_missing(refused) == "WRITE on the topic workflow.results"
+    assert right_missing(TimeoutError()) == "a right"
+    assert "transactional id" in right_missing(errors.TransactionalIdAuthorizationFailed())
+
+
+def test_pauses_grow_and_are_bounded() -> None:
+    assert [pause_s(n) for n in (1, 2, 3)] == [0.2, 0.4, 0.8]
+    assert pause_s(1_000_000) == 5.0
+
+
+class PickyProducer(ModelProducer):
+    """Refuses records by a rule; counts its transactions."""
+
+    async def send(self, topic: str, **record: Any) -> Awaitable[object]:
+        broker: Any = self._broker
+        error = broker.refuses(OutRecord(topic, record["key"], record["value"]))
+        if error is None:
+            return await super().send(topic, **record)
+        failed: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        failed.set_exception(error)
+        return failed
+
+
+class PickyBroker(ModelBroker):
+    def __init__(self, refuses: Any) -> None:
+        super().__init__()
+        self.refuses = refuses
+
+    async def open_producer(self, lane: int) -> Any:
+        await super().open_producer(lane)
+        return PickyProducer(self, self.epoch)
+
+
+class Told:
+    def __init__(self) -> None:
+        self.broken: list[str] = []
+
+
+def a_lane(broker: ModelBroker, told: Told, clock: ManualClock, **events: Any) -> Lane:
+    parts = LaneParts(
+        settings=SETTINGS,
+        executor=None,  # type: ignore[arg-type] # what is offered here is decided without a call
+        journal=ModelJournal(),  # type: ignore[arg-type]
+        clock=clock,
+        dice=SystemDice(1),
+        worker="w",
+        log=silent,
+        fail_points=FailPoints(None),
+        lease_holds=lambda: True,
+        broker=broker,
+        spending=Spending(()),
+        events=LaneEvents(on_broken=told.broken.append, **events),
+    )
+    return Lane(3, parts)
+
+
+def offered(lane: Lane, count: int) -> OffsetTracker:
+    """Records that are no intents: each becomes a dead letter without a call."""
+    tracker = OffsetTracker()
+    for offset in range(count):
+        tracker.deliver(offset)
+        value = b"not json." + (b" too large" if offset == 7 else b"")
+        delivery = Delivery(an_incoming(value, offset=offset), tracker)
+        lane.offer(delivery, lambda: None)
+    return tracker
+
+
+async def until_idle(lane: Lane) -> None:
+    async with asyncio.timeout(5):
+        await lane.drained()
+
+
+def is_large_letter(record: OutRecord) -> Exception | None:
+    large = b"IHRvbyBsYXJnZQ" in (record.value or b"")  # " too large" in base64, inside the letter
+    return errors.MessageSizeTooLargeError() if large else None
+
+
+def test_one_record_that_never_passes_ends_alone_and_nothing_waits_behind_it() -> None:
+    async def run() -> None:
+        told, clock = Told(), ManualClock(NOW)
+        broker = PickyBroker(
+            lambda one: is_large_letter(one) if one.topic == TOPICS.dead_letters else None
+        )
+        lane = a_lane(broker, told, clock)
+        await lane.open()
+        tracker = offered(lane, 20)
+        await until_idle(lane)
+        letters = [one for one in broker.committed if one.topic == TOPICS.dead_letters]
+        assert len(letters) == 20
+        assert sum(b"outcome_refused" in (one.value or b"") for one in letters) == 1
+        assert tracker.committable() == 20
+        assert told.broken == []
+        assert sum(clock.slept) > 0  # never a loop without a pause
+        await lane.close()
+
+    asyncio.run(run())
+
+
+def test_a_missing_right_ends_the_worker_by_name() -> None:
+    async def run() -> None:
+        told = Told()
+        broker = PickyBroker(
+            lambda one: (
+                errors.TopicAuthorizationFailedError() if one.topic == TOPICS.events else None
+            )
+        )
+        lane = a_lane(broker, told, ManualClock(NOW))
+        await lane.open()
+        offered(lane, 3)
+        async with asyncio.timeout(5):
+            while not told.broken:
+                await asyncio.sleep(0)
+        assert f"WRITE on the topic {TOPICS.events}" in told.broken[0]
+        await lane.close()
+
+    asyncio.run(run())
+
+
+def test_what_nobody_can_write_ends_the_worker() -> None:
+    async def run() -> None:
+        told = Told()
+        broker = PickyBroker(lambda _one: errors.MessageSizeTooLargeError())
+        lane = a_lane(broker, told, ManualClock(NOW))
+        await lane.open()
+        offered(lane, 1)
+        async with asyncio.timeout(5):
+            while not told.broken:
+                await asyncio.sleep(0)
+        assert "not even a minimal dead letter" in told.broken[0]
+        await lane.close()
+
+    asyncio.run(run())
+
+
+def test_an_observer_that_raises_is_heard() -> None:
+    async def run() -> None:
+        told = Told()
+
+        def raises(_outcome: object) -> None:
+            raise ZeroDivisionError
+
+        lane = a_lane(ModelBroker(), told, ManualClock(NOW), on_outcome=raises)
+        await lane.open()
+        offered(lane, 1)
+        async with asyncio.timeout(5):
+            while not told.broken:
+                await asyncio.sleep(0)
+        assert "ended unexpectedly (ZeroDivisionError)" in told.broken[0]
+        await lane.close()
+
+    asyncio.run(run())
+
+
+def test_a_lane_fences_nobody_without_a_lease() -> None:
+    async def run() -> None:
+        broker, clock, holds = ModelBroker(), ManualClock(NOW), [False]
+        lane = a_lane(broker, Told(), clock)
+        object.__setattr__(lane._parts, "lease_holds", lambda: holds[0])
+        opening = asyncio.get_running_loop().create_task(lane.open())
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (broker.epoch, lane.state) == (0, LaneState.OPENING)
+        holds[0] = True
+        await asyncio.wait_for(opening, 5)
+        assert lane.state is LaneState.OPEN
+        await lane.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (None, b"{}"), (b"k", b"not json"), (b"k", b'{"status": "odd"}'), (b"\xff\xfe", b"{}"),
+        (b"\x00start/k", b"[]"),
+    ],
+)  # fmt: skip
+def test_a_foreign_record_in_the_ledger_says_so_by_a_value_error(
+    key: bytes | None, value: bytes
+) -> None:
+    ledger = Ledger(sources=TOPICS.sources, window_ms=1000)
+    with pytest.raises(ValueError, match=r".*"):
+        ledger.load(key, value)
+    assert len(ledger) == 0
+
+
+def test_a_deferral_is_known_at_its_three_hundredth_hop() -> None:
+    ledger = Ledger(sources=TOPICS.sources, window_ms=1000)
+    record = LedgerRecord(
+        outcome_id="o",
+        status=WorkflowStatus.DEFERRED,
+        deferrals=300,
+        topic=TOPICS.deferred[0],
+        offset=1,
+        decided_at_ms=0,
+    )
+    ledger.put("k", record)
+    entry = ledger.get("k", now_ms=10**9)
+    assert entry is not None
+    assert entry.deferrals == 300

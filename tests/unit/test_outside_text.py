@@ -1,0 +1,128 @@
+"""What people and other systems write: names that act on terminals, files, moments, addresses."""
+
+import json
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from hybrid.commands.common import EARLIEST, LATEST, parse_moment
+from hybrid.config import load_settings
+from hybrid.errors import UsageError
+from hybrid.plots import Chart, draw
+from hybrid.text import cell, json_text, visible
+from streams.publishing.intents import _hint, _line
+from streams.store.clickhouse import address_of
+
+NAMES = [
+    "[/red]acme", "[bold]corp[/bold]", "[link=http://x]y[/link]", "\x1b[2Jwiped", "\u202etxt.exe",
+    "全角の名前", "a\nb", "\x9b31m", "\x7f", "\ud800half", "🇩🇪 👨\u200d👩",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_shown_as_it_is_and_acts_on_nothing(name: str) -> None:
+    out = StringIO()
+    console = Console(file=out, width=80, force_terminal=False)
+    table = Table()
+    table.add_column("tenant")
+    table.add_row(cell(name))
+    console.print(table)
+    draw(Chart(name, [name], {name: [1.0]}), console)
+    written = out.getvalue()
+    assert visible(name) in written
+    assert not set(written) & set("\x1b\x9b\x7f\u202e\ud800")
+    if name.startswith("["):
+        assert name in written
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_json_for_a_terminal_is_still_json(name: str) -> None:
+    written = json_text({"tenant": name}, indent=2)
+    assert json.loads(written) == {"tenant": name}
+    assert not set(written) & set("\x1b\x9b\x7f\u202e\ud800")
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        (b'\xef\xbb\xbf{"a":1}\r\n', b'{"a":1}'),
+        (b'{"a":1}\r\n', b'{"a":1}'),
+        (b"\xef\xbb\xbf", b""),
+        (b"\x1a", b""),
+        (b'{"a":1}\x1a', b'{"a":1}'),
+    ],
+)
+def test_a_line_is_read_without_what_other_systems_add(raw: bytes, line: bytes) -> None:
+    assert _line(raw) == line
+
+
+@pytest.mark.parametrize("line", [b"[", b"{", b'"a": 1,', b'[{"a": 1}]'])
+def test_a_part_of_other_json_is_told_what_json_lines_are(line: bytes) -> None:
+    assert "one whole JSON object on each line" in _hint(line)
+    assert _hint(b'{"a": 1}') == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "30000d", "9999999d", "99999999999999999999d", "1969-12-31", "0001-01-01T00:00:00+14:00",
+        "0001-01-01", "9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59+12:00", "0d", "1.5h",
+    ],
+)  # fmt: skip
+def test_any_moment_is_inside_what_can_be_held(text: str) -> None:
+    moment = parse_moment(text)
+    assert moment is not None
+    assert EARLIEST <= moment <= LATEST
+
+
+def test_a_moment_inside_is_taken_as_it_is() -> None:
+    moment = parse_moment("2026-01-31T09:00:00+02:00")
+    assert moment == datetime(2026, 1, 31, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["-1d", "1e3d", "", "yesterday", "[/red]", "١d", "1 d"])
+def test_what_is_no_moment_is_one_sentence(text: str) -> None:
+    with pytest.raises(UsageError, match="write a moment like"):
+        parse_moment(text)
+
+
+SIGNS = "#/?@[]:%"
+
+
+def _quoted(text: str) -> str:
+    return "".join(f"%{ord(sign):02X}" if sign in SIGNS else sign for sign in text)
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_an_encoded_password_arrives_decoded(sign: str) -> None:
+    password = f"s3cr{sign}hunter2"
+    address = address_of(f"http://me:{_quoted(password)}@127.0.0.1:8123/hybrid")
+    assert (address.user, address.password, address.port) == ("me", password, 8123)
+    assert "hunter2" not in repr(address)
+    assert address.shown == "http://127.0.0.1:8123"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(f"http://me:s3cr{sign}hunter2@127.0.0.1:8123/hybrid" for sign in "#/?["),
+        "http://me:s3cr@127.0.0.1:43827:99999/hunter2",
+        "http://127.0.0.1:99999/hybrid",
+        "http://me:s3cr@/hybrid",
+        "http://me:s3cr@127.0.0.1:8123/hunter2-x",
+    ],
+)
+def test_a_url_that_cannot_be_read_says_so_and_shows_nothing_of_it(url: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load_settings(environment={"CLICKHOUSE_URL": url}, file=Path("none.toml"))
+    assert "CLICKHOUSE_URL" in str(error.value)
+    assert not any(part in str(error.value) for part in ("s3cr", "hunter2", "43827"))
+
+
+def test_signs_that_urls_forgive_are_forgiven() -> None:
+    for sign in "@:%":
+        assert address_of(f"http://me:s3cr{sign}hunter2@h/db").password == f"s3cr{sign}hunter2"
