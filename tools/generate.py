@@ -33,58 +33,10 @@ from schemas.settings import Settings
 from schemas.topics import DAY_MS
 from schemas.vocabulary import DeadLetterReason, EventName, FailureKind, LogEvent
 
-EXAMPLE = """
-[[providers]]
-name = "azure-eu"
-kind = "azure"
-endpoint = "https://eu.openai.azure.com"
-deployment = "gpt-4-turbo"
-key_variable = "AZURE_EU_KEY"
-timeout = 45
-requests_per_minute = 60
-tokens_per_minute = 90000
-in_flight = 10
-
-[[providers]]
-name = "vllm"
-kind = "openai-compatible"
-base_url = "http://vllm:8000/v1"
-model = "llama-3-70b"
-
-[[routes]]
-types = ["content_planning"]
-providers = ["azure-eu", "vllm"]
-
-[[routes]]
-providers = ["vllm", "azure-eu"]
-
-[policy]
-azure-eu_timeout = "vllm"
-azure-eu_rate_limit = "defer 60"
-
-[[prices]]
-model = "llama-3-*"
-input = 0.20
-output = 0.60
-valid_from = 2026-01-01
-
-[[budgets]]
-tenant = "acme"
-per = "day"
-usd = 25
-then = "defer"
-
-[alerts]
-intent_usd = 0.50
-error_rate = 0.2
-
-[tenant_weights]
-acme = 3
-"""
-
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from grafana import alert_rules, dashboards  # noqa: E402 - beside this script
+from example import EXAMPLE
+from grafana import alert_rules, dashboards
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -120,7 +72,12 @@ def failures() -> str:
             _say(failure, calls_here=4, position=1, repairs_here=1, earlier=(kind,), deferrals=3)
         )
         lines.append(f"| {name} | {FACETS[kind][0].value} | {' | '.join(cells)} |")
-    lines += [
+    return "\n".join([*lines, *_around_the_table()]) + "\n"
+
+
+def _around_the_table() -> list[str]:
+    """What surrounds the table: limits, lines of one's own, what comes before a call, actions."""
+    lines = [
         "",
         "An intent's own `deadline_ms` or `max_cost_usd` ends it before any of these (`deadline`,",
         "`budget`); a retry whose wait would pass the deadline is skipped. A provider is visited once",
@@ -133,7 +90,7 @@ def failures() -> str:
         "",
         "A provider's breaker (half of the newest 20 calls failed, within a minute: 30 s, then one",
         "probe at a time), the rest it asked for, and its limits say how long it cannot be called.",
-        "Work that no provider of its route can take stays in the intake; this is what an intent does",
+        "Work that no provider of its route can take stays with the dispatcher; this is what an intent does",
         "that has a slot already:",
         "",
         "| this provider | the next one | |",
@@ -162,7 +119,7 @@ def failures() -> str:
     ]
     lines += ["", "## Reasons of dead letters", "", "| reason |", "|---|"]
     lines += [f"| `{reason.value}` |" for reason in DeadLetterReason]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _say(failure: Failure, **state: Any) -> str:  # noqa: ANN401 - fields of a Situation

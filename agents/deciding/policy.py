@@ -8,6 +8,16 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import assert_never
 
+from agents.deciding.decisions import (
+    Decision,
+    Defer,
+    Fallback,
+    GiveUp,
+    Go,
+    Retry,
+    Step,
+    Wait,
+)
 from agents.deciding.failures import Failure
 from schemas.vocabulary import DeadLetterReason, FailureKind
 
@@ -106,57 +116,6 @@ class Situation:
     def outage(self) -> bool:
         """Whether a provider that was tried does not answer others either."""
         return any(self.out[: self.position + 1])
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Call the same provider again after a wait."""
-
-    delay_s: float
-    repair: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Fallback:
-    """Go on to the next provider at once."""
-
-    position: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Defer:
-    """Put the intent aside on a delayed-retry topic."""
-
-    topic_index: int
-    delay_s: float
-    not_before_ms: int
-    reason: str
-    #: Whether providers had their chance; waiting for one that is away does not use up an intent.
-    counted: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Go:
-    """Call the provider now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Look again after a short wait for the provider's turn."""
-
-    delay_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """End the intent with a dead letter."""
-
-    reason: DeadLetterReason
-
-
-Decision = Retry | Fallback | Defer | GiveUp
-Step = Go | Wait | Fallback | Defer | GiveUp
 
 
 def may_call(limits: Limits, *, now_ms: int, spent_usd: Decimal) -> GiveUp | None:

@@ -6,32 +6,19 @@ from decimal import Decimal
 
 from agents.deciding.failures import Failure
 from agents.deciding.policy import Limits, Situation
-from agents.pricing.usage import Usage
-from agents.providers.replies import ChatReply
 from agents.task import Task
 from schemas.attempt import ProviderAttempt
-from schemas.events import CachedAnswer, DeferralState
 from schemas.outcome import (
     AttemptSummary,
-    AzureExecutionResult,
-    CostInfo,
     FallbackStep,
-    OpenAIExecutionResult,
-    ResultMetadata,
     Timings,
-    WorkflowResult,
 )
-from schemas.vocabulary import AttemptOutcome, FailureKind, UsageSource
+from schemas.vocabulary import FailureKind
 
 __all__ = ["Execution"]
 
 #: A dead letter lists this many calls at most; ClickHouse holds them all.
 MAX_SUMMARIES = 20
-
-RESULT_CLASSES: dict[str, type[WorkflowResult]] = {
-    "openai": OpenAIExecutionResult,
-    "azure": AzureExecutionResult,
-}
 
 
 @dataclass
@@ -40,25 +27,26 @@ class Execution:
 
     task: Task
     began: datetime
-    position: int = 0
-    calls: int = 0
-    calls_here: int = 0
-    repairs: int = 0
-    spent: Decimal = Decimal(0)
-    #: Of it, what this execution's own calls cost.
-    paid: Decimal = Decimal(0)
-    unpriced: bool = False
+    position: int = field(default=0, init=False)
+    calls: int = field(default=0, init=False)
+    calls_here: int = field(default=0, init=False)
+    repairs: int = field(default=0, init=False)
+    #: Dollars, earlier executions of the same intent included.
+    spent: Decimal = field(default=Decimal(0), init=False)
+    #: Dollars of this execution's calls.
+    paid: Decimal = field(default=Decimal(0), init=False)
+    unpriced: bool = field(default=False, init=False)
     #: What calls may have cost of which no answer was read.
-    at_risk: Decimal = Decimal(0)
-    limiter_ms: int = 0
-    backoff_ms: int = 0
-    provider_ms: int = 0
-    fallbacks: list[FallbackStep] = field(default_factory=list)
-    summaries: list[AttemptSummary] = field(default_factory=list)
-    _pending_backoff_ms: int = 0
-    _pending_limiter_ms: int = 0
-    _waited_here_s: float = 0.0
-    _earlier: list[FailureKind] = field(default_factory=list)
+    at_risk: Decimal = field(default=Decimal(0), init=False)
+    limiter_ms: int = field(default=0, init=False)
+    backoff_ms: int = field(default=0, init=False)
+    provider_ms: int = field(default=0, init=False)
+    fallbacks: list[FallbackStep] = field(default_factory=list, init=False)
+    summaries: list[AttemptSummary] = field(default_factory=list, init=False)
+    _pending_backoff_ms: int = field(default=0, init=False)
+    _pending_limiter_ms: int = field(default=0, init=False)
+    _waited_here_s: float = field(default=0.0, init=False)
+    _earlier: list[FailureKind] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         """Take over what a deferral brought along."""
@@ -123,7 +111,7 @@ class Execution:
         )
 
     def begin_call(self, *, hedge: bool = False) -> None:
-        """Count a call; one beside another is none of the provider's at hand."""
+        """Count a call; a hedge does not count against the current provider's tries."""
         self.calls += 1
         self.calls_here += not hedge
 
@@ -210,113 +198,4 @@ class Execution:
             backoff_ms=self.backoff_ms,
             provider_ms=self.provider_ms,
             total_ms=total,
-        )
-
-    def deferral(
-        self, *, due_at_ms: int, not_before_ms: int, reason: str, counted: bool
-    ) -> DeferralState:
-        """Write down what the next execution must know."""
-        before = self.task.deferral
-        return DeferralState(
-            due_at_ms=due_at_ms,
-            not_before_ms=not_before_ms,
-            count=(before.count if before else 0) + counted,
-            hop=(before.hop if before else 0) + 1,
-            reason=reason,
-            intent_id=self.task.intent_id,
-            source=self.task.source,
-            limiter_ms=self.limiter_ms,
-            backoff_ms=self.backoff_ms,
-            provider_ms=self.provider_ms,
-            attempts=self.summaries,
-            fallback_history=self.fallbacks,
-            spent_usd=self.known_spend(),
-        )
-
-    def cached_result(
-        self, answer: CachedAnswer, structured: object, *, result_id: str, now: datetime
-    ) -> WorkflowResult:
-        """Build the result of a request whose answer was there already."""
-        return self._result(
-            answer,
-            structured,
-            cost_info=CostInfo(cost_usd=Decimal(0)),
-            metadata=ResultMetadata(attempt=0, total_retries=0, cached=True),
-            result_id=result_id,
-            now=now,
-        )
-
-    def result(
-        self,
-        attempt: ProviderAttempt,
-        reply: ChatReply,
-        usage: Usage,
-        structured: object,
-        *,
-        result_id: str,
-        now: datetime,
-    ) -> WorkflowResult:
-        """Build the result of a call that succeeded."""
-        if attempt.outcome is not AttemptOutcome.SUCCESS:
-            message = "a result needs a successful attempt"
-            raise AssertionError(message)
-        return self._result(
-            CachedAnswer(
-                provider=attempt.provider,
-                served_model=reply.served_model or attempt.requested_model,
-                content=reply.content,
-                finish_reason=reply.finish_reason,
-                stored_at_ms=int(now.timestamp() * 1000),
-            ),
-            structured,
-            cost_info=CostInfo(
-                tokens=usage.total,
-                input_tokens=usage.input,
-                cached_input_tokens=usage.cached_input,
-                output_tokens=usage.output,
-                reasoning_tokens=usage.reasoning,
-                cost_usd=attempt.cost_usd,
-                estimated=usage.source is UsageSource.ESTIMATED,
-                duration_ms=attempt.call_ms,
-            ),
-            metadata=ResultMetadata(
-                attempt=attempt.attempt,
-                total_retries=attempt.attempt - 1,
-                fallback=bool(self.fallbacks),
-            ),
-            result_id=result_id,
-            now=now,
-        )
-
-    def _result(
-        self,
-        answer: CachedAnswer,
-        structured: object,
-        *,
-        cost_info: CostInfo,
-        metadata: ResultMetadata,
-        result_id: str,
-        now: datetime,
-    ) -> WorkflowResult:
-        intent = self.task.intent
-        return RESULT_CLASSES.get(answer.provider, WorkflowResult)(
-            result_id=result_id,
-            intent_id=self.task.intent_id,
-            deduplication_id=intent.deduplication_id,
-            type=intent.type,
-            tenant=intent.tenant,
-            user_id=intent.user_id,
-            provider=answer.provider,
-            model=answer.served_model,
-            content=answer.content,
-            structured=structured,
-            finish_reason=answer.finish_reason or None,
-            cost_info=cost_info,
-            total_cost_usd=self.known_spend(),
-            metadata=metadata,
-            fallback_history=self.fallbacks,
-            timings=self.timings(now),
-            trace_context=intent.trace_context,
-            request_metadata=intent.metadata,
-            completed_at=now,
         )

@@ -36,6 +36,9 @@ from agents.executing.calls import Call, Caller
 from agents.executing.endings import given_up, limit_reached, refused
 from agents.executing.ports import Journal, Permit
 from agents.executing.prompts import render
+from agents.executing.results import cached_result
+from agents.executing.results import deferral as deferral_of
+from agents.executing.results import result as result_of
 from agents.executing.single_flight import SingleFlight
 from agents.log import Log
 from agents.pricing.prices import DEFAULT_OUTPUT_TOKENS, PriceBook
@@ -189,7 +192,8 @@ class Executor:
 
     def _complete_cached(self, run: Execution, answer: CachedAnswer) -> Completed:
         schema = run.task.intent.response_schema
-        result = run.cached_result(
+        result = cached_result(
+            run,
             answer,
             parse_answer(answer.content, schema) if schema is not None else None,
             result_id=uuid7(self._clock.now_ms(), self._dice),
@@ -302,7 +306,8 @@ class Executor:
         if reply is None:
             message = "a call without failure has a reply"
             raise AssertionError(message)
-        result = run.result(
+        result = result_of(
+            run,
             attempt,
             reply,
             answer.usage,
@@ -362,7 +367,8 @@ class Executor:
         )
 
     def _defer(self, run: Execution, decision: Defer, attempt: ProviderAttempt | None) -> Deferred:
-        state = run.deferral(
+        state = deferral_of(
+            run,
             due_at_ms=self._clock.now_ms() + int(decision.delay_s * 1000),
             not_before_ms=decision.not_before_ms,
             reason=decision.reason,

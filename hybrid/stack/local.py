@@ -32,7 +32,7 @@ from hybrid.stack.ground import (
     usable_port,
 )
 from hybrid.stack.kafka import EmbeddedKafka
-from hybrid.stack.parts import WORKER_STOP_S, Part, Report, stop_in_order
+from hybrid.stack.parts import WORKER_STOP_S, Part, Report, stop_in_order, told_by_tens
 from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
 from schemas.settings import Settings
 from streams.kafka.topics import ensure_topics
@@ -186,17 +186,8 @@ class LocalStack:
         self._kafka = EmbeddedKafka(
             self.folder / "kafka", port=self.ports["kafka"], controller_port=controller
         )
-        last = -1
-
-        def on_progress(done: int, total: int) -> None:
-            nonlocal last
-            percent = done * 100 // total
-            if percent // 10 > last // 10:
-                last = percent
-                self._report(f"Kafka's jars: {percent} % of {total // 1_000_000} MB")
-
         self._report("starting Kafka")
-        self._kafka.start(on_progress)
+        self._kafka.start(told_by_tens(self._report))
         child = self._kafka.child
         if child is not None:
             self._parts["kafka"] = Part(child, self._kafka.launch, time.monotonic())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hybrid.stack.process import Child
 
-__all__ = ["WORKER_STOP_S", "Part", "Report", "stop_in_order"]
+__all__ = ["WORKER_STOP_S", "Part", "Report", "stop_in_order", "told_by_tens"]
 
 #: A worker may take so long to finish its calls.
 WORKER_STOP_S = 40
@@ -53,3 +53,17 @@ def stop_in_order(parts: Mapping[str, Part]) -> None:
             child.ask_to_stop()
         for child in children:
             child.stop(within_s=within_s)
+
+
+def told_by_tens(report: Report) -> Callable[[int, int], None]:
+    """Give what takes bytes done and bytes in all, and reports each ten percent of Kafka's jars."""
+    last = -1
+
+    def on_progress(done: int, total: int) -> None:
+        nonlocal last
+        percent = done * 100 // total
+        if percent // 10 > last // 10:
+            last = percent
+            report(f"Kafka's jars: {percent} % of {total // 1_000_000} MB")
+
+    return on_progress

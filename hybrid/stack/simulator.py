@@ -12,14 +12,16 @@ import random
 import re
 import time
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-__all__ = ["Call", "Faults", "Simulator", "serve"]
+from hybrid.stack.simulated import Call, Faults
+
+__all__ = ["Simulator", "serve"]
 
 #: What it bills, dollars per 1,000 tokens; its own table, so that ours is checked and not repeated.
 BILLED_PER_1000 = {"openai": Decimal("0.002"), "azure": Decimal("0.01")}
@@ -46,40 +48,6 @@ WORDS = (
     "week",
     "note",
 )
-
-
-@dataclass
-class Faults:
-    """How one provider behaves; rates are fractions of calls, drawn from the call's own id."""
-
-    rate_429: float = 0.0
-    rate_5xx: float = 0.0
-    rate_hang: float = 0.0
-    rate_reset: float = 0.0
-    rate_slow: float = 0.0
-    latency_ms: float = 20.0
-    slow_factor: float = 10.0
-    retry_after: str | None = "1"
-    #: Every call gets this status, or "hang" or "reset", until it is cleared.
-    always: str | None = None
-    #: The next answers, in order: statuses, "hang", "reset", "ok".
-    plan: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Call:
-    """One request as the simulator saw it."""
-
-    sequence: int
-    at: float
-    provider: str
-    model: str
-    attempt_id: str
-    intent: str
-    status: int
-    outcome: str
-    tokens: int
-    billed_usd: str
 
 
 class Simulator:

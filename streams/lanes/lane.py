@@ -9,8 +9,7 @@ the delivery done.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import Enum
 from typing import assert_never
 
@@ -18,14 +17,14 @@ from aiokafka.errors import KafkaError
 
 from agents.clock import uuid7
 from agents.executing.ports import LaneLostError
-from agents.task import Task
 from schemas.vocabulary import LogEvent
 from streams.kafka.faults import FaultKind, kind_of, pause_s, right_missing
 from streams.lanes.admission import Admission, admit
 from streams.lanes.committer import Committer
 from streams.lanes.job import Delivery, Job, LaneParts
 from streams.lanes.ledger import Ledger
-from streams.lanes.verdicts import Verdicts, internal, kills_workers
+from streams.lanes.runner import JobRunner
+from streams.lanes.verdicts import Verdicts, kills_workers
 from streams.messages.identity import Identified, identify
 from streams.messages.records import (
     Identity,
@@ -64,6 +63,9 @@ class Lane:
             window_ms=settings.hybrid_deduplication_window * 1000,
         )
         self._verdicts = Verdicts(number, parts)
+        self._runner = JobRunner(
+            number, parts, verdicts=self._verdicts, may_call=self._may_call, decided=self._decided
+        )
         self._committer = Committer(
             number,
             parts,
@@ -228,51 +230,15 @@ class Lane:
             self._committer.submit(job)
             return
         job.start = starts + 1
-        job.task = asyncio.get_running_loop().create_task(self._run(job))
+        job.task = asyncio.get_running_loop().create_task(self._runner.run(job))
 
     def _register(self, job: Job, slot: str) -> None:
         job.slot = slot
         self._jobs[slot] = job
         self._idle.clear()
 
-    async def _run(self, job: Job) -> None:
-        """Execute a job to its outcome; every way out ends it."""
-        who, parts = job.who, self._parts
-        intent = who.intent
-        if intent is None:
-            message = "an intent that cannot be read is not run"
-            raise AssertionError(message)
-        task = Task(
-            intent=intent,
-            intent_id=who.intent_id,
-            execution_id=uuid7(parts.clock.now_ms(), parts.dice),
-            source=who.source,
-            headers=job.incoming.headers,
-            replay_count=who.replay_count,
-            deferral=who.deferral,
-        )
-        # On its way together with the first attempt's record; awaited before the call itself.
-        counted = asyncio.get_running_loop().create_task(self._count_start(who.key, job.start))
-        try:
-            outcome = await parts.executor.execute(task, _Permit(self._may_call, counted))
-            self._verdicts.decide(job, outcome)
-        except LaneLostError:
-            return
-        except Exception as error:  # noqa: BLE001 - a defect of ours must not lose the intent
-            parts.log(
-                LogEvent.INTERNAL_ERROR,
-                level="error",
-                intent_id=who.intent_id,
-                error=type(error).__name__,
-                where=_where(error),
-            )
-            self._verdicts.decide(job, internal(type(error).__name__))
-        parts.fail_points.reach("after_call")
+    def _decided(self, job: Job) -> None:
         self._committer.submit(job)
-
-    async def _count_start(self, key: str, start: int) -> None:
-        record = start_record(self._parts.settings.topics, key, start, lane=self.number)
-        await self._parts.journal.write_record(record)
 
     async def _may_call(self) -> None:
         """Wait until a paid call may start; raises LaneLostError when the lane is gone."""
@@ -308,30 +274,3 @@ class Lane:
         self._abandon()
         self._release_all()
         self._parts.events.on_fenced(self.number)
-
-
-@dataclass(frozen=True, slots=True)
-class _Permit:
-    """What lets a job of a lane call: the lane open, the lease held, the start counted."""
-
-    may_call: Callable[[], Awaitable[None]]
-    counted: asyncio.Task[None]
-
-    async def wait(self) -> None:
-        """Wait until a new paid call may start; raises LaneLostError."""
-        await self.may_call()
-
-    async def confirm(self) -> None:
-        """Ask once more, at the last moment before a call; raises LaneLostError."""
-        await self.counted
-        await self.may_call()
-
-
-def _where(error: BaseException) -> str:
-    """Name the innermost place of a traceback, without its message (it may hold content)."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "unknown"
-    return f"{trace.tb_frame.f_code.co_filename.rsplit('/', 2)[-1]}:{trace.tb_lineno}"

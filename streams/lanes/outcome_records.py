@@ -2,8 +2,9 @@
 
 import base64
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import assert_never
 
 from agents.task import Completed, Deferred, Failed, Outcome
 from schemas.attempt import ProviderAttempt
@@ -34,6 +35,47 @@ __all__ = ["outcome_records"]
 MAX_PASSED_BYTES = 32_768
 
 
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Whose outcome it is, and where and when it was decided."""
+
+    topics: Topics
+    incoming: Incoming
+    who: Identity
+    lane: int
+    outcome_id: str
+    worker: str
+    group: str
+    now: datetime
+
+    @property
+    def key(self) -> bytes:
+        """Key of what is written for the intent."""
+        return self.who.intent_id.encode()
+
+    @property
+    def tenant(self) -> str:
+        """For whom it is."""
+        return self.who.intent.tenant if self.who.intent else "default"
+
+    @property
+    def kind(self) -> str | None:
+        """The intent's type, where it could be read."""
+        return self.who.intent.type if self.who.intent else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What an outcome is called, and the records that only its kind has."""
+
+    status: WorkflowStatus
+    event: EventName
+    details: dict[str, object]
+    records: tuple[OutRecord, ...]
+    provider: str | None = None
+    deferred_until: datetime | None = None
+
+
 def outcome_records(
     topics: Topics,
     incoming: Incoming,
@@ -47,87 +89,125 @@ def outcome_records(
     now: datetime,
 ) -> Decided:
     """Build result, dead letter or deferral with its attempts, state, events and ledger entry."""
-    intent = who.intent
-    tenant = intent.tenant if intent else "default"
-    kind = intent.type if intent else None
-    key = who.intent_id.encode()
-    records: list[OutRecord] = []
-    provider: str | None = None
-    deferred_until: datetime | None = None
+    origin = _Origin(topics, incoming, who, lane, outcome_id, worker, group, now)
     match outcome:
-        case Completed(result=result):
-            status, name = WorkflowStatus.COMPLETED, EventName.WORKFLOW_COMPLETED
-            provider = result.provider
-            headers = (*_public_headers(incoming, who), *_delivery_headers(intent))
-            records.append(OutRecord(topics.results, key, result.to_json(), headers))
-            if outcome.cached is not None:
-                name_of_request, answer = outcome.cached
-                records.append(OutRecord(topics.cache, name_of_request.encode(), answer.to_json()))
-            details: dict[str, object] = {"provider": provider, "result_id": result.result_id}
+        case Completed():
+            verdict = _completed(origin, outcome)
         case Failed():
-            status, name = WorkflowStatus.FAILED, EventName.WORKFLOW_FAILED
-            letter = dead_letter(incoming, who, outcome, dead_letter_id=outcome_id, now=now)
-            records.append(
-                OutRecord(
-                    topics.dead_letters,
-                    key if intent else (incoming.key or key),
-                    letter.to_json(),
-                    _dead_letter_headers(incoming, who, letter, group),
-                )
-            )
-            details = {"reason": outcome.reason.value, "dead_letter_id": outcome_id}
+            verdict = _failed(origin, outcome)
+        case Deferred():
+            verdict = _deferred(origin, outcome)
         case _:
-            state = outcome.state
-            status, name = WorkflowStatus.DEFERRED, EventName.WORKFLOW_DEFERRED
-            deferred_until = datetime.fromtimestamp(state.due_at_ms / 1000, UTC)
-            records.append(_deferred_record(topics, incoming, outcome, lane))
-            details = {"reason": state.reason, "count": state.count}
-    records += _attempt_records(topics, outcome.last_attempt, key)
-    happened: list[tuple[EventName, dict[str, object]]] = [(name, details)]
+            assert_never(outcome)
+    ledger = _ledger_entry(origin, outcome, verdict)
+    records = [
+        *verdict.records,
+        *_attempt_records(topics, outcome.last_attempt, origin.key),
+        *_events(origin, outcome, verdict),
+        OutRecord(topics.state, origin.key, _state(origin, verdict).to_json()),
+        _keyed(topics.ledger, who.key, ledger, lane),
+    ]
+    if who.intent is not None:
+        records.append(start_record(topics, who.key, None, lane=lane))
+    return Decided(outcome_id, ledger, tuple(_traced(one, incoming) for one in records))
+
+
+def _completed(origin: _Origin, outcome: Completed) -> _Verdict:
+    result, topics = outcome.result, origin.topics
+    public = _public_headers(origin.incoming, origin.who)
+    headers = (*public, *_delivery_headers(origin.who.intent))
+    records = [OutRecord(topics.results, origin.key, result.to_json(), headers)]
+    if outcome.cached is not None:
+        request, answer = outcome.cached
+        records.append(OutRecord(topics.cache, request.encode(), answer.to_json()))
+    return _Verdict(
+        WorkflowStatus.COMPLETED,
+        EventName.WORKFLOW_COMPLETED,
+        {"provider": result.provider, "result_id": result.result_id},
+        tuple(records),
+        provider=result.provider,
+    )
+
+
+def _failed(origin: _Origin, outcome: Failed) -> _Verdict:
+    incoming, who = origin.incoming, origin.who
+    letter = dead_letter(incoming, who, outcome, dead_letter_id=origin.outcome_id, now=origin.now)
+    record = OutRecord(
+        origin.topics.dead_letters,
+        origin.key if who.intent else (incoming.key or origin.key),
+        letter.to_json(),
+        _dead_letter_headers(incoming, who, letter, origin.group),
+    )
+    return _Verdict(
+        WorkflowStatus.FAILED,
+        EventName.WORKFLOW_FAILED,
+        {"reason": outcome.reason.value, "dead_letter_id": origin.outcome_id},
+        (record,),
+    )
+
+
+def _deferred(origin: _Origin, outcome: Deferred) -> _Verdict:
+    state = outcome.state
+    return _Verdict(
+        WorkflowStatus.DEFERRED,
+        EventName.WORKFLOW_DEFERRED,
+        {"reason": state.reason, "count": state.count},
+        (_deferred_record(origin.topics, origin.incoming, outcome, origin.lane),),
+        deferred_until=datetime.fromtimestamp(state.due_at_ms / 1000, UTC),
+    )
+
+
+def _events(origin: _Origin, outcome: Outcome, verdict: _Verdict) -> list[OutRecord]:
+    """Say what happened; the moves between providers of an execution that ended come first."""
+    happened: list[tuple[EventName, dict[str, object]]] = []
     if not isinstance(outcome, Deferred):
-        moves: list[tuple[EventName, dict[str, object]]] = [
+        happened += [
             (EventName.FALLBACK_STARTED, {"from": step.from_, "to": step.to, "reason": step.reason})
             for step in outcome.fallbacks
         ]
-        happened = [*moves, *happened]
-    for number, (event_name, event_details) in enumerate(happened):
-        event = WorkflowEvent(
-            event_id=f"{outcome_id}/{number}",
-            name=event_name,
-            intent_id=who.intent_id,
-            tenant=tenant,
-            type=kind,
-            worker=worker,
-            details=dict(event_details),
+    happened.append((verdict.event, verdict.details))
+    intent = origin.who.intent
+    events = (
+        WorkflowEvent(
+            event_id=f"{origin.outcome_id}/{number}",
+            name=name,
+            intent_id=origin.who.intent_id,
+            tenant=origin.tenant,
+            type=origin.kind,
+            worker=origin.worker,
+            details=details,
             trace_context=intent.trace_context if intent else None,
-            occurred_at=now,
+            occurred_at=origin.now,
         )
-        records.append(OutRecord(topics.events, key, event.to_json()))
-    state_record = HybridWorkflowState(
-        intent_id=who.intent_id,
-        status=status,
-        tenant=tenant,
-        type=kind,
-        outcome_id=outcome_id,
-        provider=provider,
-        deferred_until=deferred_until,
-        replay_count=who.replay_count,
-        updated_at=now,
+        for number, (name, details) in enumerate(happened)
     )
-    records.append(OutRecord(topics.state, key, state_record.to_json()))
-    ledger = LedgerRecord(
-        outcome_id=outcome_id,
-        status=status,
-        replay_count=who.replay_count,
+    return [OutRecord(origin.topics.events, origin.key, event.to_json()) for event in events]
+
+
+def _state(origin: _Origin, verdict: _Verdict) -> HybridWorkflowState:
+    return HybridWorkflowState(
+        intent_id=origin.who.intent_id,
+        status=verdict.status,
+        tenant=origin.tenant,
+        type=origin.kind,
+        outcome_id=origin.outcome_id,
+        provider=verdict.provider,
+        deferred_until=verdict.deferred_until,
+        replay_count=origin.who.replay_count,
+        updated_at=origin.now,
+    )
+
+
+def _ledger_entry(origin: _Origin, outcome: Outcome, verdict: _Verdict) -> LedgerRecord:
+    return LedgerRecord(
+        outcome_id=origin.outcome_id,
+        status=verdict.status,
+        replay_count=origin.who.replay_count,
         deferrals=outcome.state.hop if isinstance(outcome, Deferred) else 0,
-        topic=incoming.topic,
-        offset=incoming.offset,
-        decided_at_ms=int(now.timestamp() * 1000),
+        topic=origin.incoming.topic,
+        offset=origin.incoming.offset,
+        decided_at_ms=int(origin.now.timestamp() * 1000),
     )
-    records.append(_keyed(topics.ledger, who.key, ledger, lane))
-    if intent is not None:
-        records.append(start_record(topics, who.key, None, lane=lane))
-    return Decided(outcome_id, ledger, tuple(_traced(one, incoming) for one in records))
 
 
 def dead_letter(

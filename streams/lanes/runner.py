@@ -1,0 +1,101 @@
+"""Running a job: the executor with leave to call, and every way in which that ends."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from agents.clock import uuid7
+from agents.executing.ports import LaneLostError
+from agents.task import Task
+from schemas.vocabulary import LogEvent
+from streams.lanes.job import Job, LaneParts
+from streams.lanes.verdicts import Verdicts, internal
+from streams.messages.records import start_record
+
+__all__ = ["JobRunner"]
+
+
+class JobRunner:
+    """Executes the jobs of one lane."""
+
+    def __init__(
+        self,
+        lane: int,
+        parts: LaneParts,
+        *,
+        verdicts: Verdicts,
+        may_call: Callable[[], Awaitable[None]],
+        decided: Callable[[Job], None],
+    ) -> None:
+        """`may_call` waits for leave to call, and raises LaneLostError when none will come."""
+        self._lane = lane
+        self._parts = parts
+        self._verdicts = verdicts
+        self._may_call = may_call
+        self._decided = decided
+
+    async def run(self, job: Job) -> None:
+        """Execute a job to its outcome; every way out ends it."""
+        who, parts = job.who, self._parts
+        intent = who.intent
+        if intent is None:
+            message = "an intent that cannot be read is not run"
+            raise AssertionError(message)
+        task = Task(
+            intent=intent,
+            intent_id=who.intent_id,
+            execution_id=uuid7(parts.clock.now_ms(), parts.dice),
+            source=who.source,
+            headers=job.incoming.headers,
+            replay_count=who.replay_count,
+            deferral=who.deferral,
+        )
+        # On its way together with the first attempt's record; awaited before the call itself.
+        counted = asyncio.get_running_loop().create_task(self._count_start(who.key, job.start))
+        try:
+            outcome = await parts.executor.execute(task, _Permit(self._may_call, counted))
+            self._verdicts.decide(job, outcome)
+        except LaneLostError:
+            return
+        except Exception as error:  # noqa: BLE001 - a defect of ours must not lose the intent
+            parts.log(
+                LogEvent.INTERNAL_ERROR,
+                level="error",
+                intent_id=who.intent_id,
+                error=type(error).__name__,
+                where=_where(error),
+            )
+            self._verdicts.decide(job, internal(type(error).__name__))
+        parts.fail_points.reach("after_call")
+        self._decided(job)
+
+    async def _count_start(self, key: str, start: int) -> None:
+        record = start_record(self._parts.settings.topics, key, start, lane=self._lane)
+        await self._parts.journal.write_record(record)
+
+
+@dataclass(frozen=True, slots=True)
+class _Permit:
+    """What lets a job of a lane call: the lane open, the lease held, the start counted."""
+
+    may_call: Callable[[], Awaitable[None]]
+    counted: asyncio.Task[None]
+
+    async def wait(self) -> None:
+        """Wait until a new paid call may start; raises LaneLostError."""
+        await self.may_call()
+
+    async def confirm(self) -> None:
+        """Ask once more, at the last moment before a call; raises LaneLostError."""
+        await self.counted
+        await self.may_call()
+
+
+def _where(error: BaseException) -> str:
+    """Name the innermost place of a traceback, without its message (it may hold content)."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "unknown"
+    return f"{trace.tb_frame.f_code.co_filename.rsplit('/', 2)[-1]}:{trace.tb_lineno}"
