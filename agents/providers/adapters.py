@@ -161,7 +161,7 @@ class SdkProvider:
         if isinstance(error, openai.APIStatusError):
             answer = answer_of(error.status_code, error.response.headers, error.body)
             return classify_http(answer, now=now)
-        if isinstance(error, UnicodeError | TypeError | RecursionError):
+        if isinstance(error, UnicodeEncodeError | RecursionError):
             message = f"the request cannot be written ({cause})"
             return Failure(FailureKind.BAD_REQUEST, "unwritable_request", message)
         # A lost connection, or an answer that breaks HTTP: nothing was read. The SDK's own time

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +24,7 @@ from agents.log import silent
 from agents.pricing.prices import PriceBook
 from agents.providers.adapters import ChatRequest, SdkProvider, Transport, openai_provider
 from agents.providers.errors import ExecutionError
+from agents.providers.replies import read_stream
 from agents.task import Completed, Failed, Outcome
 from schemas.attempt import ProviderAttempt
 from schemas.rows import attempt_row
@@ -254,6 +256,7 @@ def test_only_a_whole_answer_is_kept_for_others(finish: str, *, kept: bool) -> N
         ({"error": {"code": 502, "message": "x"}}, FailureKind.SERVER_ERROR),
         ({"error": {"code": 429}}, FailureKind.RATE_LIMIT),
         ({"error": {"code": "insufficient_quota"}}, FailureKind.QUOTA),
+        ({"error": {"code": "rate_limit_exceeded"}}, FailureKind.RATE_LIMIT),
         ({"error": "x"}, FailureKind.SERVER_ERROR),
     ],
 )
@@ -343,6 +346,55 @@ def _err(code: Any = None, message: str = "", **more: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_each_vendors_words_have_their_kind(status: int, body: Any, kind: FailureKind) -> None:
     assert _failures([said(body, status)]) == [kind]
+
+
+@pytest.mark.parametrize(
+    ("answer", "wait_ms"),
+    [
+        (said([_err(429, details=[{"@type": "x/RetryInfo", "retryDelay": "3.5s"}])], 429), 3_500),
+        (
+            said(
+                {},
+                429,
+                "x-ratelimit-limit-requests: 10",
+                "x-ratelimit-remaining-requests: 0",
+                "x-ratelimit-reset-requests: 2s",
+            ),
+            2_000,
+        ),
+    ],
+)
+def test_a_wait_is_read_where_there_is_no_retry_after(answer: bytes, wait_ms: int) -> None:
+    run = Run(answer, chat())
+    assert run.attempts[0].retry_after_ms == wait_ms
+    assert run.calls == 2
+
+
+def test_a_request_with_half_a_character_ends_as_its_own_failure_or_is_sent() -> None:
+    run = Run(chat(), data={"note": "caf\ud83d"})
+    assert isinstance(run.outcome, Completed) or run.failed.reason is DeadLetterReason.REJECTED
+    assert run.attempts
+
+
+class Slow:
+    """A body whose answer begins late: longer than its later pauses may be."""
+
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        yield b'data: {"choices": [], "prompt_filter_results": [{}]}\n\n'
+        await asyncio.sleep(0.2)  # the silence of a model that thinks
+        chunks = (delta("late"), delta(None, "stop"))
+        yield "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode()
+
+    async def aclose(self) -> None:
+        pass
+
+
+def test_what_comes_before_the_answer_does_not_begin_it() -> None:
+    async def opening() -> Slow:
+        return Slow()
+
+    reply = asyncio.run(read_stream(opening(), first_s=20, idle_s=0.1, now=NOW))
+    assert reply.content == "late"
 
 
 def test_nothing_that_is_answered_escapes() -> None:
