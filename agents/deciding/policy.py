@@ -18,7 +18,7 @@ from agents.deciding.decisions import (
     Step,
     Wait,
 )
-from agents.deciding.failures import Failure
+from agents.deciding.failures import TRUNCATED, Failure
 from schemas.vocabulary import DeadLetterReason, FailureKind
 
 __all__ = [
@@ -165,7 +165,8 @@ def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice:
                 return Fallback(later, failure.kind.value)
             return GiveUp(DeadLetterReason.REJECTED)
         case FailureKind.BAD_OUTPUT:
-            if situation.repairs_here < policy.repair_tries:
+            cut = failure.code == TRUNCATED
+            if situation.repairs_here < policy.repair_tries and not cut:
                 return Retry(0.0, repair=True)
         case FailureKind.TIMEOUT | FailureKind.CONNECTION | FailureKind.SERVER_ERROR:
             retry = _retry(policy, situation, failure, dice)

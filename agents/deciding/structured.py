@@ -1,12 +1,16 @@
 """Answers that must follow the intent's JSON Schema; pure."""
 
 import json
+import re
 from typing import Any
 
 import jsonschema
 from jsonschema.validators import validator_for
 
 __all__ = ["AnswerError", "check_schema", "parse_answer"]
+
+#: JSON in a Markdown fence, as many models write it although they were told not to.
+FENCE = re.compile(r"\s*```\w*\s*\n(.*?)```\s*", re.DOTALL)
 
 
 class AnswerError(Exception):
@@ -24,12 +28,13 @@ def check_schema(schema: dict[str, Any]) -> str | None:
 
 def parse_answer(content: str, schema: dict[str, Any]) -> object:
     """Read and validate an answer; raises AnswerError."""
+    fenced = FENCE.fullmatch(content)
     try:
-        answer = json.loads(content)
-    except ValueError as error:
+        answer = json.loads(content if fenced is None else fenced[1])
+        problem = next(iter(validator_for(schema)(schema).iter_errors(answer)), None)
+    except (ValueError, RecursionError) as error:
         message = "the answer is not JSON"
         raise AnswerError(message) from error
-    problem = next(iter(validator_for(schema)(schema).iter_errors(answer)), None)
     if problem is not None:
         message = (
             f"the answer does not follow the schema at {problem.json_path} ({problem.validator})"

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from agents.clock import Clock, Dice, uuid7
-from agents.deciding.failures import Failure
+from agents.deciding.failures import TRUNCATED, Failure
 from agents.deciding.structured import AnswerError, parse_answer
 from agents.executing.account import Execution
 from agents.pricing.prices import PriceBook
@@ -28,7 +28,7 @@ UNREAD = frozenset({FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD
 #: Azure charges for what it has processed, whatever the status: its page on managing costs names
 #: 400 for a content filter or an input limit, and 408. OpenAI charges for none of them.
 CHARGED_BY_AZURE = frozenset({FailureKind.CONTENT_FILTER, FailureKind.CONTEXT_LENGTH})
-TIMED_OUT = 408
+TIMED_OUT, ANSWERED = 408, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,11 @@ class Attempts:
         failure, structured = self._inspect(run, reply)
         if failure is not None:
             attempt = attempt.model_copy(
-                update={"outcome": failure.outcome, "error_code": failure.code}
+                update={
+                    "outcome": failure.outcome,
+                    "error_code": failure.code,
+                    "retry_after_ms": failure.retry_after_ms,
+                }
             )
             return Answer(attempt, reply, usage, None, failure)
         return Answer(attempt.model_copy(update={"used_result": True}), reply, usage, structured)
@@ -161,20 +165,33 @@ class Attempts:
         if reply.finish_reason == "content_filter":
             message = "the provider cut the answer off by its content filter"
             return Failure(FailureKind.CONTENT_FILTER, "content_filter", message, 200), None
+        if reply.failure is not None:
+            return reply.failure, None
         schema = run.task.intent.response_schema
+        message = "the length limit cut the answer off"
+        cut = Failure(FailureKind.BAD_OUTPUT, TRUNCATED, message, 200)
+        if reply.finish_reason == "length" and not reply.content:
+            return cut, None
         if schema is None:
             return None, None
         try:
             return None, parse_answer(reply.content, schema)
         except AnswerError as error:
+            if reply.finish_reason == "length":
+                return cut, None
             return Failure(FailureKind.BAD_OUTPUT, "schema_mismatch", str(error), 200), None
 
     def failed(self, started: ProviderAttempt, failure: Failure, call_ms: int) -> Answer:
         """Make the record of a call that failed."""
         # A call that may be charged although no answer was read keeps its upper bound.
-        unknown_bill = failure.kind in UNREAD or (
-            self._kinds[started.provider] == "azure"
-            and (failure.kind in CHARGED_BY_AZURE or failure.http_status == TIMED_OUT)
+        answered = failure.http_status == ANSWERED
+        unknown_bill = (
+            answered
+            or failure.kind in UNREAD
+            or (
+                self._kinds[started.provider] == "azure"
+                and (failure.kind in CHARGED_BY_AZURE or failure.http_status == TIMED_OUT)
+            )
         )
         attempt = started.model_copy(
             update={

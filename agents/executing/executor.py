@@ -187,6 +187,8 @@ class Executor:
                 finish_reason=outcome.result.finish_reason or "",
                 stored_at_ms=self._clock.now_ms(),
             )
+            if answer.finish_reason != "stop" or not answer.content:
+                return outcome  # cut off, or empty: nothing to give to others
             self._cache.put(key, answer)
             return replace(outcome, cached=(key, answer))
 
@@ -405,7 +407,7 @@ class Executor:
 
 def _with_complaint(messages: list[dict[str, Any]], answer: Answer) -> list[dict[str, Any]]:
     """Tell the model what was wrong with its answer (one repair try)."""
-    if answer.reply is None or answer.failure is None:
+    if answer.reply is None or answer.failure is None or not answer.reply.content:
         return messages
     return [
         *messages,

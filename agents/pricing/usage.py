@@ -11,6 +11,8 @@ __all__ = ["NO_USAGE", "Usage", "estimate_tokens", "estimated_usage", "read_usag
 
 #: The contract's rule where no tokenizer is known.
 CHARACTERS_PER_TOKEN = 4
+#: No call has more; a count beyond it is a mistake of the sender's, and would not fit the record.
+MOST_TOKENS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,13 @@ class Usage:
 NO_USAGE = Usage()
 
 
-def read_usage(body: Mapping[str, Any] | None) -> Usage | None:
-    """Read a chat completion's `usage`; None when it is absent or makes no sense.
+def read_usage(body: object) -> Usage | None:
+    """Read a chat completion's `usage`, of any shape; None when it is absent or makes no sense.
 
     OpenAI and Azure count cached tokens inside `prompt_tokens` and reasoning tokens inside
     `completion_tokens`; here they are taken out, so that nothing is priced twice.
     """
-    if not body:
+    if not isinstance(body, Mapping):
         return None
     prompt = _count(body.get("prompt_tokens"))
     completion = _count(body.get("completion_tokens"))
@@ -75,7 +77,10 @@ def estimated_usage(*, prompt_tokens: int, content_tokens: int) -> Usage:
 
 
 def _count(raw: object) -> int | None:
-    return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0 else None
+    """Give a count that can be one: whole, not negative, and not beyond what a call can have."""
+    if not isinstance(raw, int | float) or isinstance(raw, bool) or not 0 <= raw <= MOST_TOKENS:
+        return None
+    return int(raw) if raw == int(raw) else None
 
 
 def _detail(body: Mapping[str, Any], group: str, name: str) -> int:

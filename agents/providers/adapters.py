@@ -9,11 +9,13 @@ import openai
 from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 
 from agents.clock import Clock
-from agents.deciding.failures import Failure, HttpAnswer, classify_http
+from agents.deciding.failures import Failure, classify_http
 from agents.pricing.prices import charge_of
+from agents.providers.bodies import answer_of
 from agents.providers.errors import execution_error
 from agents.providers.rate_headers import rest_asked_for
 from agents.providers.replies import (
+    Bytes,
     ChatReply,
     StalledError,
     UnreadableReplyError,
@@ -143,39 +145,49 @@ class SdkProvider:
             failure = Failure(FailureKind.TIMEOUT, error.code, str(error))
         except TimeoutError:
             failure = Failure(FailureKind.TIMEOUT, "timeout", f"no answer within {limit:g} s")
-        except openai.APIStatusError as error:
-            failure = classify_http(_answer_of(error), now=self._clock.now())
-        except openai.APIConnectionError as error:
-            # The SDK's own time limit is off, so its APITimeoutError is a lost connection too: its
-            # aiohttp transport calls a reset that (measured).
-            cause = type(error.__cause__ or error).__name__
-            failure = Failure(FailureKind.CONNECTION, "connection", f"no connection ({cause})")
-        except (openai.APIError, UnreadableReplyError, OSError) as error:
-            failure = Failure(
-                FailureKind.BAD_OUTPUT,
-                "unreadable_reply",
-                f"the answer cannot be read ({type(error).__name__})",
-                http_status=200,
-            )
+        except UnreadableReplyError as error:
+            failure = error.failure
+        except Exception as error:  # noqa: BLE001 - whatever libraries raise, the call was made
+            failure = self._failure_of(error)
         raise execution_error(self.kind, failure, attempt=request.attempt, trace=request.trace)
 
     async def close(self) -> None:
         """Close the shared connections."""
         await self._client.close()
 
+    def _failure_of(self, error: Exception) -> Failure:
+        """Classify what the SDK, or a library under it, raised."""
+        now, cause = self._clock.now(), type(error.__cause__ or error).__name__
+        if isinstance(error, openai.APIStatusError):
+            answer = answer_of(error.status_code, error.response.headers, error.body)
+            return classify_http(answer, now=now)
+        if isinstance(error, UnicodeEncodeError | RecursionError):
+            message = f"the request cannot be written ({cause})"
+            return Failure(FailureKind.BAD_REQUEST, "unwritable_request", message)
+        # A lost connection, or an answer that breaks HTTP: nothing was read. The SDK's own time
+        # limit is off, so its APITimeoutError is one too: its aiohttp transport calls a reset that.
+        return Failure(FailureKind.CONNECTION, "connection", f"no connection ({cause})")
+
     async def _reply(self, request: ChatRequest) -> ChatReply:
         """Send, and read the answer whole or as it comes."""
-        completions = self._client.chat.completions
         arguments = self._arguments(request)
+        create = self._client.chat.completions.with_raw_response.create
         if not self._transport.stream:
-            answer = await completions.with_raw_response.create(**arguments)
-            reply = read_reply(answer.content, answer.headers.get("x-request-id", ""))
+            answer = await create(**arguments)
+            number = answer.headers.get("x-request-id", "")
+            reply = read_reply(answer.content, number, now=self._clock.now())
             return replace(reply, rest_s=rest_asked_for(answer.headers))
-        opening = completions.create(
-            **arguments, stream=True, stream_options={"include_usage": True}
-        )
+
+        async def opening() -> Bytes:
+            answer = await create(**arguments, stream=True, stream_options={"include_usage": True})
+            body: Bytes = answer.http_response
+            return body
+
         return await read_stream(
-            opening, first_s=self._transport.first_token_s, idle_s=self._transport.idle_s
+            opening(),
+            first_s=self._transport.first_token_s,
+            idle_s=self._transport.idle_s,
+            now=self._clock.now(),
         )
 
     def _tier(self, request: ChatRequest) -> str:
@@ -205,19 +217,6 @@ class SdkProvider:
                 "json_schema": {"name": "answer", "schema": request.response_schema},
             }
         return arguments
-
-
-def _answer_of(error: openai.APIStatusError) -> HttpAnswer:
-    code = error.code or ""
-    inner = error.body.get("innererror") if isinstance(error.body, dict) else None
-    if isinstance(inner, dict) and inner.get("code") == "ResponsibleAIPolicyViolation":
-        code = "content_filter"
-    return HttpAnswer(
-        status=error.status_code,
-        headers={name.lower(): value for name, value in error.response.headers.items()},
-        code=code,
-        type=error.type or "",
-    )
 
 
 def openai_provider(

@@ -1,16 +1,36 @@
-"""What comes back from a provider: a chat completion, whole or in a stream."""
+"""What comes back from a provider: a chat completion, whole or in a stream.
+
+It is data until proven otherwise: read as plain JSON, every field checked. What was billed is
+priced even where the answer itself cannot be used: such a reply carries its `failure`.
+"""
 
 import asyncio
-import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
-from agents.deciding.failures import text_of
+from agents.deciding.failures import Failure, text_of
 from agents.pricing.prices import NO_TIER, Charge
 from agents.pricing.usage import Usage, read_usage
+from agents.providers.bodies import content_of, embedded_failure, fields_of, load, text
+from schemas.base import whole_text
+from schemas.vocabulary import FailureKind
 
-__all__ = ["ChatReply", "StalledError", "UnreadableReplyError", "read_reply", "read_stream"]
+__all__ = [
+    "Bytes",
+    "ChatReply",
+    "StalledError",
+    "UnreadableReplyError",
+    "read_reply",
+    "read_stream",
+]
+
+#: A line of a stream beyond this is none of a chat's.
+MOST_LINE = 8 * 1024 * 1024
+DATA = b"data:"
+#: Failures of the connection, which no longer matter when the answer has come to its end.
+LATE = frozenset({FailureKind.TIMEOUT, FailureKind.CONNECTION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,29 +48,17 @@ class ChatReply:
     charge: Charge = NO_TIER
     #: Seconds for which the provider wants no further call.
     rest_s: float = 0.0
+    #: Why it is no answer although it was paid for.
+    failure: Failure | None = None
 
 
 class UnreadableReplyError(Exception):
-    """Raised when a 200 is not a chat completion."""
+    """Raised when a 200 is not a chat completion, and says nothing of what it cost."""
 
-
-def read_reply(body: bytes, request_id: str) -> ChatReply:
-    """Read a chat completion leniently: only what is used must be there."""
-    try:
-        document = json.loads(body)
-        choice = document["choices"][0]
-        content = choice["message"].get("content") or ""
-        usage = document.get("usage")
-        return ChatReply(
-            content=str(content),
-            served_model=str(document.get("model") or ""),
-            finish_reason=str(choice.get("finish_reason") or ""),
-            usage=read_usage(usage if isinstance(usage, Mapping) else None),
-            request_id=text_of(request_id),
-            tier=str(document.get("service_tier") or ""),
-        )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise UnreadableReplyError from error
+    def __init__(self, failure: Failure) -> None:
+        """Keep what it is instead."""
+        super().__init__(failure.code)
+        self.failure = failure
 
 
 class StalledError(Exception):
@@ -63,28 +71,86 @@ class StalledError(Exception):
         self.code = f"{what}_timeout"
 
 
-async def read_stream(opening: Awaitable[Any], *, first_s: float, idle_s: float) -> ChatReply:
+class Bytes(Protocol):
+    """The body of an HTTP answer as it comes."""
+
+    def aiter_bytes(self) -> AsyncIterator[bytes]:
+        """Give its pieces."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        ...
+
+
+def read_reply(body: bytes, request_id: str, *, now: datetime) -> ChatReply:
+    """Read a chat completion leniently; raises UnreadableReplyError and nothing else."""
+    whole = _Assembly(now)
+    whole.add(fields_of(load(body)))
+    return whole.reply(text_of(request_id))
+
+
+async def read_stream(
+    opening: Awaitable[Bytes], *, first_s: float, idle_s: float, now: datetime
+) -> ChatReply:
     """Put a streamed chat completion together; raises StalledError, UnreadableReplyError.
 
-    `opening` gives the SDK's stream of chunks; it is closed whatever happens, which ends the call.
+    `opening` gives the body; it is closed whatever happens, which ends the call. Until the answer
+    itself begins it has `first_s`, whatever else is sent before; after that `idle_s` a piece.
     """
-    begun = asyncio.get_running_loop().time()
-    stream = await _within(opening, "first_token", first_s)
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    body = await _within(opening, "first_token", first_s)
+    whole, events = _Assembly(now), _events(body)
     try:
-        left = first_s - (asyncio.get_running_loop().time() - begun)
-        chunk = await _within(anext(stream, None), "first_token", first_s, left_s=left)
-        whole = _Assembly()
-        while chunk is not None:
-            whole.add(chunk)
-            chunk = await _within(anext(stream, None), "idle", idle_s)
+        while True:
+            what, limit, left = "idle", idle_s, idle_s
+            if not whole.begun:
+                what, limit, left = "first_token", first_s, first_s - (clock() - begun)
+            event = await _within(anext(events, None), what, limit, left_s=left)
+            if event is None:
+                break
+            whole.add(fields_of(load(event)))
+    except StalledError as error:
+        whole.broken(Failure(FailureKind.TIMEOUT, error.code, str(error), 200))
+        if not whole.billed:
+            raise
+    except Exception as error:
+        # Whatever the transport raises: an answer whose bill was seen is not lost with it.
+        message = f"the answer broke off ({type(error).__name__})"
+        whole.broken(Failure(FailureKind.CONNECTION, "connection", message, 200))
+        if not whole.billed:
+            raise
     finally:
-        await stream.close()
-    return whole.reply()
+        await events.aclose()
+        await body.aclose()
+    return whole.reply("")
+
+
+async def _events(body: Bytes) -> AsyncGenerator[bytes]:
+    """Give the data of server-sent events; a body that has none is given whole."""
+    left, other, seen = b"", b"", False
+    async for piece in body.aiter_bytes():
+        *lines, left = (left + piece).split(b"\n")
+        for line in lines:
+            if line.startswith(DATA):
+                seen = True
+                data = line[len(DATA) :].strip()
+                if data == b"[DONE]":
+                    return
+                yield data
+            elif not seen:
+                other = (other + line)[:MOST_LINE]
+        left = left[:MOST_LINE]
+    if left.startswith(DATA):
+        yield left[len(DATA) :].strip()
+    elif not seen:
+        yield other + left
 
 
 async def _within(
     step: Awaitable[Any], what: str, limit_s: float, *, left_s: float | None = None
-) -> Any:  # noqa: ANN401 - the SDK's own types
+) -> Any:  # noqa: ANN401 - bytes, or a body of them
     try:
         async with asyncio.timeout(limit_s if left_s is None else left_s):
             return await step
@@ -93,27 +159,76 @@ async def _within(
 
 
 class _Assembly:
-    """A chat completion in the making."""
+    """A chat completion in the making, of one document or of many chunks."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: datetime) -> None:
+        self._now = now
         self._content: list[str] = []
+        self._refusal: list[str] = []
         self._model = self._finish = self._tier = ""
         self._usage: Usage | None = None
+        self._failure: Failure | None = None
+        self._answered = False
+        #: Whether the answer itself, or its reasoning, has begun.
+        self.begun = False
 
-    def add(self, chunk: Any) -> None:  # noqa: ANN401
-        self._model = chunk.model or self._model
-        self._tier = chunk.service_tier or self._tier
-        if chunk.usage is not None:
-            self._usage = read_usage(chunk.usage.model_dump())
-        for choice in chunk.choices[:1]:
-            self._content.append(choice.delta.content or "")
-            self._finish = choice.finish_reason or self._finish
+    @property
+    def billed(self) -> bool:
+        """Whether it is known what it costs."""
+        return self._usage is not None
 
-    def reply(self) -> ChatReply:
-        """Give the whole; raises UnreadableReplyError when its end is missing."""
-        if not self._finish:
-            raise UnreadableReplyError
-        content = "".join(self._content)
+    def add(self, chunk: Any) -> None:  # noqa: ANN401 - foreign JSON
+        """Take what a document or chunk says; what is odd in it is passed over."""
+        self._model = text(chunk.get("model")) or self._model
+        self._tier = text(chunk.get("service_tier")) or self._tier
+        self._usage = read_usage(chunk.get("usage")) or self._usage
+        choices = chunk.get("choices")
+        choice = fields_of(choices[0]) if isinstance(choices, list) and choices else {}
+        for error in (chunk.get("error"), choice.get("error")):
+            if error:
+                self.broken(embedded_failure(error, now=self._now))
+        message = choice.get("message")
+        self._answered |= isinstance(message, dict)
+        said = fields_of(message if isinstance(message, dict) else choice.get("delta"))
+        content, refusal = content_of(said.get("content")), content_of(said.get("refusal"))
+        self._content.append(content)
+        self._refusal.append(refusal)
+        self._finish = text(choice.get("finish_reason")) or self._finish
+        thought = said.get("reasoning_content") or said.get("reasoning")
+        self.begun = bool(self.begun or content or refusal or thought or self._finish)
+
+    def broken(self, failure: Failure) -> None:
+        """Note that it is no answer, unless it had come to its end or was broken before."""
+        if self._failure is None and not (self._finish and failure.kind in LATE):
+            self._failure = failure
+
+    def reply(self, request_id: str) -> ChatReply:
+        """Give the whole; raises UnreadableReplyError for a failure whose cost nobody said."""
+        failure = self._failure or self._fault()
+        if failure is not None and self._usage is None and not self._finish:
+            raise UnreadableReplyError(failure)
         return ChatReply(
-            content, self._model, self._finish, self._usage, request_id="", tier=self._tier
+            whole_text("".join(self._content)),
+            self._model,
+            self._finish,
+            self._usage,
+            request_id=request_id,
+            tier=self._tier,
+            failure=failure,
         )
+
+    def _fault(self) -> Failure | None:
+        """Tell why what came, without an error in it, is no answer."""
+        refusal = "".join(self._refusal)
+        if refusal and not any(self._content):
+            # Not its words: an error message holds no content.
+            message = "the model refused to answer"
+            return Failure(FailureKind.CONTENT_FILTER, "refusal", message, 200)
+        if self._finish == "error":
+            message = "the provider ended the answer with an error"
+            return Failure(FailureKind.SERVER_ERROR, "finish_error", message, 200)
+        if not (self._finish or self._answered):
+            return Failure(
+                FailureKind.BAD_OUTPUT, "unreadable_reply", "the answer cannot be read", 200
+            )
+        return None

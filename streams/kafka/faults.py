@@ -47,6 +47,8 @@ RECORD = (
     errors.RecordListTooLargeError,
     errors.InvalidMessageError,
     errors.InvalidTimestampError,
+    errors.InvalidTopicError,
+    errors.RecordTooLargeError,
     errors.InvalidRequestError,
     errors.PolicyViolationError,
     errors.UnsupportedForMessageFormatError,

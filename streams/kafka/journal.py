@@ -14,9 +14,14 @@ from schemas.settings import Settings
 from schemas.vocabulary import AttemptStatus, LogEvent
 from streams.failpoints import FailPoints
 from streams.kafka.clients import producer
+from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, pause_s
 from streams.messages.records import OutRecord
 
 __all__ = ["AttemptJournal"]
+
+
+#: One write may take this long, in seconds, before it is tried on another producer.
+WRITE_LIMIT_S = 30
 
 
 class AttemptJournal:
@@ -26,8 +31,10 @@ class AttemptJournal:
         self, settings: Settings, *, clock: Clock, log: Log, fail_points: FailPoints
     ) -> None:
         """Keep the parts; `start` connects."""
+        self._settings = settings
         self._topic = settings.topics.attempts
-        self._producer: AIOKafkaProducer = producer(settings, linger_ms=0)
+        self._producer: AIOKafkaProducer | None = None
+        self._renewing = asyncio.Lock()
         self._clock = clock
         self._log = log
         self._fail_points = fail_points
@@ -35,14 +42,24 @@ class AttemptJournal:
 
     async def start(self) -> None:
         """Connect; raises KafkaError."""
-        await self._producer.start()
+        self._producer = await self._connected()
+
+    async def _connected(self) -> AIOKafkaProducer:
+        client = producer(self._settings, linger_ms=0)
+        try:
+            await client.start()
+        except BaseException:
+            await client.stop()
+            raise
+        return client
 
     async def stop(self) -> None:
         """Write what was posted, within bounds, and disconnect."""
         if self._posted:
             await asyncio.wait(self._posted, timeout=5)
-        with suppress(TimeoutError, KafkaError):
-            await asyncio.wait_for(self._producer.stop(), 5)
+        if self._producer is not None:
+            with suppress(TimeoutError, KafkaError):
+                await asyncio.wait_for(self._producer.stop(), 5)
 
     async def write(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
         """Write and wait until the broker has it; while the broker is away this waits for it."""
@@ -75,24 +92,50 @@ class AttemptJournal:
         task.add_done_callback(self._posted.discard)
 
     async def _send(self, record: OutRecord) -> None:
-        delay = 0.2
+        """Write until the broker has it; raises RefusedWriteError for what it never takes."""
+        failures = 0
         while True:
+            client = self._producer
             try:
-                await self._producer.send_and_wait(
-                    record.topic,
-                    record.value,
-                    key=record.key,
-                    partition=record.partition,
-                    headers=list(record.headers),
-                )
-            except KafkaError as error:
+                if client is None:
+                    await self._renew(client)
+                    continue
+                # Bounded: a producer that is thrown away may leave its last futures unanswered.
+                async with asyncio.timeout(WRITE_LIMIT_S):
+                    await client.send_and_wait(
+                        record.topic,
+                        record.value,
+                        key=record.key,
+                        partition=record.partition,
+                        headers=list(record.headers),
+                    )
+            except (KafkaError, OSError, TimeoutError) as error:
+                if kind_of(error) is FaultKind.RECORD:
+                    raise RefusedWriteError(record.topic, error) from error
+                failures += 1
                 self._log(
                     LogEvent.JOURNAL_DELAYED,
                     level="warning",
                     topic=record.topic,
                     error=type(error).__name__,
                 )
-                await self._clock.sleep(delay)
-                delay = min(delay * 2, 5)
+                await self._clock.sleep(pause_s(failures))
+                with suppress(KafkaError, OSError, TimeoutError):
+                    await self._renew(client)
                 continue
             return
+
+    async def _renew(self, failed: AIOKafkaProducer | None) -> None:
+        """Put a new producer in place of one that failed, once for all who wait.
+
+        A batch that was given up leaves a gap in the sequence of an idempotent producer: from then
+        on the broker refuses all that it sends. Attempts carry ids; one written twice counts once.
+        """
+        async with self._renewing:
+            if self._producer is not failed:
+                return  # somebody else was quicker
+            fresh = await self._connected()
+            self._producer = fresh
+        if failed is not None:
+            with suppress(Exception):  # it is thrown away whatever it says
+                await asyncio.wait_for(failed.stop(), 5)

@@ -198,7 +198,7 @@ class Committer:
                 self._ledger.forget_starts(job.who.key)
             self._on_committed(job)
 
-    async def _reopen(self, batch: list[Job], error: BaseException) -> list[Job]:
+    async def _reopen(self, batch: list[Job], error: Exception) -> list[Job]:
         """Start the producer anew under the same id; gives what is still to be written."""
         parts = self._parts
         while not self._closed:
@@ -215,6 +215,8 @@ class Committer:
                     break
                 except (KafkaError, TimeoutError, OSError) as again:
                     error = again
+                    if kind_of(again) in {FaultKind.FENCED, FaultKind.RIGHT}:
+                        return await self._after(batch, again)
         done = [job for job in batch if self._is_committed(job)]
         self._committed(done)
         return [job for job in batch if job not in done]

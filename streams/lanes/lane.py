@@ -10,8 +10,9 @@ the delivery done.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
-from typing import assert_never
+from typing import Any, assert_never
 
 from aiokafka.errors import KafkaError
 
@@ -74,6 +75,7 @@ class Lane:
             on_fenced=self._fenced,
             on_refused=self._verdicts.shrink,
         )
+        self._opening: asyncio.Task[Any] | None = None
         self._jobs: dict[str, Job] = {}
         self._may_run = asyncio.Event()
         self._idle = asyncio.Event()
@@ -83,6 +85,13 @@ class Lane:
 
     async def open(self) -> None:
         """Fence the earlier owner, then read the ledger; tries again until closed."""
+        self._opening = asyncio.current_task()
+        with suppress(asyncio.CancelledError):  # `close` came first
+            await self._open()
+        if self.state is LaneState.CLOSED:
+            await self._committer.close()  # a producer that started late goes too
+
+    async def _open(self) -> None:
         parts, failures = self._parts, 0
         parts.spending.forget(self.number)  # what an earlier owner of this lane committed counts
         while self.state is LaneState.OPENING:
@@ -93,6 +102,10 @@ class Lane:
                 count = await self._committer.open()
             except (KafkaError, TimeoutError, OSError) as error:
                 failures += 1
+                if kind_of(error) is FaultKind.FENCED:
+                    parts.log(LogEvent.LANE_FENCED, level="warning", lane=self.number)
+                    self._fenced()
+                    return
                 if kind_of(error) is FaultKind.RIGHT:
                     parts.events.on_broken(
                         f"lane {self.number} cannot be opened: the broker refuses it "
@@ -128,6 +141,8 @@ class Lane:
     async def close(self) -> None:
         """Give the lane up: stop its jobs, keep what they cost on record, end the producer."""
         self._abandon()
+        if self._opening is not None and self._opening is not asyncio.current_task():
+            self._opening.cancel()  # a closed lane fences nobody
         self._take_back_starts()
         tasks = [job.task for job in self._jobs.values() if job.task]
         for task in tasks:
@@ -272,5 +287,8 @@ class Lane:
 
     def _fenced(self) -> None:
         self._abandon()
+        for job in self._jobs.values():
+            if job.task is not None:
+                job.task.cancel()  # what it costs goes on record as cancelled
         self._release_all()
         self._parts.events.on_fenced(self.number)

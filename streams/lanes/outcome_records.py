@@ -1,6 +1,5 @@
 """From an outcome to the records of one transaction; pure."""
 
-import base64
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,14 +10,13 @@ from schemas.attempt import ProviderAttempt
 from schemas.base import Message
 from schemas.events import HybridWorkflowState, LedgerRecord, WorkflowEvent
 from schemas.intent import WorkflowIntent
-from schemas.outcome import DeadLetter, OriginalRecord
 from schemas.topics import Topics
 from schemas.tracing import MAX_TRACE_BYTES, TRACEPARENT, TRACESTATE
 from schemas.vocabulary import EventName, WorkflowStatus
+from streams.lanes.letters import dead_letter, dead_letter_headers, public_headers
 from streams.messages.records import (
     DEFERRAL_HEADER,
     DELIVERY_HEADER,
-    INTENT_ID_HEADER,
     OWN_HEADERS,
     Decided,
     Identity,
@@ -30,9 +28,6 @@ from streams.messages.records import (
 )
 
 __all__ = ["outcome_records"]
-
-#: Headers larger than this together are not repeated on a dead letter.
-MAX_PASSED_BYTES = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +109,7 @@ def outcome_records(
 
 def _completed(origin: _Origin, outcome: Completed) -> _Verdict:
     result, topics = outcome.result, origin.topics
-    public = _public_headers(origin.incoming, origin.who)
+    public = public_headers(origin.incoming, origin.who)
     headers = (*public, *_delivery_headers(origin.who.intent))
     records = [OutRecord(topics.results, origin.key, result.to_json(), headers)]
     if outcome.cached is not None:
@@ -136,7 +131,7 @@ def _failed(origin: _Origin, outcome: Failed) -> _Verdict:
         origin.topics.dead_letters,
         origin.key if who.intent else (incoming.key or origin.key),
         letter.to_json(),
-        _dead_letter_headers(incoming, who, letter, origin.group),
+        dead_letter_headers(incoming, who, letter, origin.group),
     )
     return _Verdict(
         WorkflowStatus.FAILED,
@@ -210,41 +205,6 @@ def _ledger_entry(origin: _Origin, outcome: Outcome, verdict: _Verdict) -> Ledge
     )
 
 
-def dead_letter(
-    incoming: Incoming, who: Identity, failed: Failed, *, dead_letter_id: str, now: datetime
-) -> DeadLetter:
-    """Build the dead letter, with the exact bytes that came."""
-    intent = who.intent
-    return DeadLetter(
-        dead_letter_id=dead_letter_id,
-        intent_id=who.intent_id,
-        reason=failed.reason,
-        error_class=failed.error_class,
-        error_code=failed.code,
-        error_message=failed.message,
-        retriable=failed.retriable,
-        suggested_action=failed.suggested_action,
-        attempts=list(failed.attempts),
-        fallback_history=list(failed.fallbacks),
-        spent_usd=failed.spent_usd,
-        replay_count=who.replay_count,
-        source=who.source,
-        original=OriginalRecord(
-            key=_base64(incoming.key),
-            value=_base64(incoming.value),
-            headers=[
-                (name, base64.b64encode(value).decode())
-                for name, value in writable_headers(incoming.headers)
-                if name not in OWN_HEADERS
-            ],
-        ),
-        tenant=intent.tenant if intent else "default",
-        type=intent.type if intent else None,
-        trace_context=intent.trace_context if intent else None,
-        failed_at=now,
-    )
-
-
 def _deferred_record(topics: Topics, incoming: Incoming, outcome: Deferred, lane: int) -> OutRecord:
     headers = writable_headers(incoming.headers)
     passed = tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
@@ -282,50 +242,9 @@ def _keyed(topic: str, key: str, message: Message, lane: int) -> OutRecord:
     return OutRecord(topic, key.encode("utf-8", "surrogatepass"), message.to_json(), partition=lane)
 
 
-def _base64(value: bytes | None) -> str | None:
-    return None if value is None else base64.b64encode(value).decode()
-
-
-def _public_headers(incoming: Incoming, who: Identity) -> tuple[tuple[str, bytes], ...]:
-    """Pass the intent's headers on, and say in headers what consumers route by."""
-    own = {INTENT_ID_HEADER, "intent-type", "tenant", *OWN_HEADERS}
-    passed = tuple(pair for pair in writable_headers(incoming.headers) if pair[0] not in own)
-    intent = who.intent
-    described = [(INTENT_ID_HEADER, who.intent_id.encode())]
-    if intent is not None:
-        described += [("intent-type", intent.type.encode()), ("tenant", intent.tenant.encode())]
-    return (*passed, *described)
-
-
 def _delivery_headers(intent: WorkflowIntent | None) -> tuple[tuple[str, bytes], ...]:
     """Say on a result that it is to be delivered, and to whom."""
     if intent is None or not intent.send_to_onlyfans:
         return ()
     wanted = {"recipient_id": intent.recipient_id, "platforms": intent.platforms}
     return ((DELIVERY_HEADER, json.dumps(wanted).encode()),)
-
-
-def _dead_letter_headers(
-    incoming: Incoming, who: Identity, letter: DeadLetter, group: str
-) -> tuple[tuple[str, bytes], ...]:
-    """Add the names of KIP-1191, and ours in the same family."""
-    values = {
-        "topic": who.source.topic,
-        "partition": str(who.source.partition),
-        "offset": str(who.source.offset),
-        "group": group,
-        "message": letter.error_message,
-        "delivery.count": str(len(letter.attempts)),
-        "timestamp": str(int(who.source.timestamp.timestamp() * 1000)),
-        "reason": letter.reason.value,
-        "class": letter.error_class.value,
-        "replay.count": str(letter.replay_count),
-    }
-    family = tuple((f"__dlq.errors.{name}", value.encode()) for name, value in values.items())
-    passed = tuple(
-        pair for pair in _public_headers(incoming, who) if not pair[0].startswith("__dlq.errors.")
-    )
-    if sum(len(name) + len(value) for name, value in passed) > MAX_PASSED_BYTES:
-        # They are in `original` too; twice they would not fit into the record.
-        passed = tuple(pair for pair in passed if pair not in writable_headers(incoming.headers))
-    return (*passed, *family)

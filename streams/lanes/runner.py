@@ -65,7 +65,14 @@ class JobRunner:
                 error=type(error).__name__,
                 where=_where(error),
             )
-            self._verdicts.decide(job, internal(type(error).__name__))
+            try:
+                self._verdicts.decide(job, internal(type(error).__name__))
+            except Exception as again:  # noqa: BLE001 - then only a restart can help it
+                parts.events.on_broken(
+                    f"intent {who.intent_id} cannot be ended ({type(again).__name__} at "
+                    f"{_where(again)}): a defect; start the worker again, nothing is lost"
+                )
+                return
         parts.fail_points.reach("after_call")
         self._decided(job)
 

@@ -1,10 +1,12 @@
 """What a job comes to, as records: its outcome, or what stands in for one nobody can write."""
 
 from dataclasses import replace
+from decimal import Decimal
+from typing import assert_never
 
 from agents.clock import uuid7
-from agents.task import Completed, Failed, Outcome
-from schemas.vocabulary import DeadLetterReason, ErrorClass
+from agents.task import Completed, Deferred, Failed, Outcome
+from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent
 from streams.lanes.job import Job, LaneParts
 from streams.lanes.outcome_records import outcome_records
 from streams.messages.records import Decided, spend_record
@@ -75,6 +77,12 @@ class Verdicts:
         It has the source's coordinates and none of its bytes: whatever was wrong with them is gone.
         """
         parts, outcome = self._parts, job.outcome
+        if job.extra:
+            # Events about repeats are for information: an intent is not lost for them.
+            parts.log(LogEvent.RECORD_PASSED_OVER, level="warning", lane=self._lane, dropped=True)
+            job.extra.clear()
+            job.extra_sent = 0
+            return True
         if outcome is None or (isinstance(outcome, Failed) and outcome.code == REFUSED):
             return False
         failed = refused(outcome)
@@ -110,7 +118,7 @@ def kills_workers(starts: int) -> Failed:
 
 
 def too_large(outcome: Outcome) -> Failed:
-    spent = outcome.result.total_cost_usd if isinstance(outcome, Completed) else None
+    spent = _spent(outcome)
     return Failed(
         reason=DeadLetterReason.INTERNAL,
         error_class=ErrorClass.VALIDATION,
@@ -125,7 +133,7 @@ def too_large(outcome: Outcome) -> Failed:
 
 def refused(outcome: Outcome) -> Failed:
     """Say that the broker would not take an outcome."""
-    spent = outcome.result.total_cost_usd if isinstance(outcome, Completed) else None
+    spent = _spent(outcome)
     return Failed(
         reason=DeadLetterReason.INTERNAL,
         error_class=ErrorClass.VALIDATION,
@@ -136,3 +144,16 @@ def refused(outcome: Outcome) -> Failed:
         last_attempt=outcome.last_attempt,
         spent_usd=spent,
     )
+
+
+def _spent(outcome: Outcome) -> Decimal | None:
+    """Give what an outcome had cost, which stays whatever becomes of its records."""
+    match outcome:
+        case Completed(result=result):
+            return result.total_cost_usd
+        case Failed(spent_usd=spent):
+            return spent
+        case Deferred(state=state):
+            return state.spent_usd
+        case _:
+            assert_never(outcome)

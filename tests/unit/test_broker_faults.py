@@ -10,9 +10,11 @@ from aiokafka import errors
 from agents.clock import ManualClock, SystemDice
 from agents.deciding.budgets import Spending
 from agents.log import silent
+from schemas.codec import derive_intent_id
 from schemas.events import LedgerRecord
 from schemas.vocabulary import WorkflowStatus
 from streams.failpoints import FailPoints
+from streams.kafka import journal as journal_module
 from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, pause_s, right_missing
 from streams.lanes.job import Delivery, LaneEvents, LaneParts
 from streams.lanes.lane import Lane, LaneState
@@ -248,3 +250,130 @@ def test_a_deferral_is_known_at_its_three_hundredth_hop() -> None:
     entry = ledger.get("k", now_ms=10**9)
     assert entry is not None
     assert entry.deferrals == 300
+
+
+def test_a_lane_that_is_closed_while_it_opens_fences_nobody() -> None:
+    async def run() -> None:
+        broker = ModelBroker()
+        lane = a_lane(broker, Told(), ManualClock(NOW))
+        opening = asyncio.get_running_loop().create_task(lane.open())
+        await asyncio.sleep(0)
+        await lane.close()
+        await asyncio.wait_for(opening, 5)
+        assert (broker.epoch, lane.state) == (0, LaneState.CLOSED)
+
+    asyncio.run(run())
+
+
+def test_a_lane_that_is_fenced_while_it_opens_gives_up() -> None:
+    async def run() -> None:
+        class Fencing(ModelBroker):
+            starts = 0
+
+            async def open_producer(self, _lane: int) -> Any:
+                self.starts += 1
+                raise errors.ProducerFenced
+
+        told: list[int] = []
+        broker = Fencing()
+        lane = a_lane(broker, Told(), ManualClock(NOW), on_fenced=told.append)
+        await asyncio.wait_for(lane.open(), 5)
+        assert (broker.starts, lane.state, told) == (1, LaneState.CLOSED, [3])
+
+    asyncio.run(run())
+
+
+def test_a_right_taken_away_later_ends_the_worker_too() -> None:
+    async def run() -> None:
+        told, clock = Told(), ManualClock(NOW)
+
+        class Later(PickyBroker):
+            async def open_producer(self, lane: int) -> Any:
+                if self.epoch:
+                    raise errors.TransactionalIdAuthorizationFailed
+                return await super().open_producer(lane)
+
+        lane = a_lane(Later(lambda _one: errors.KafkaTimeoutError()), told, clock)
+        await lane.open()
+        offered(lane, 1)
+        async with asyncio.timeout(5):
+            while not told.broken:
+                await asyncio.sleep(0)
+        assert "transactional id" in told.broken[0]
+        await lane.close()
+
+    asyncio.run(run())
+
+
+def test_an_event_about_a_repeat_that_is_refused_ends_no_worker() -> None:
+    async def run() -> None:
+        told = Told()
+        broker = PickyBroker(
+            lambda one: (
+                errors.MessageSizeTooLargeError()
+                if b"duplicate_ignored" in (one.value or b"")
+                else None
+            )
+        )
+        lane = a_lane(broker, told, ManualClock(NOW))
+        await lane.open()
+        offered(lane, 1)
+        await until_idle(lane)
+        tracker = OffsetTracker()
+        tracker.deliver(9)
+        # The same record's id again, as a record of its own: known by the ledger, an event says so.
+        lane.ledger.put(
+            derive_intent_id("workflow.intents", 3, 9),
+            LedgerRecord(
+                outcome_id="o",
+                status=WorkflowStatus.COMPLETED,
+                topic=TOPICS.urgent,
+                offset=1,
+                decided_at_ms=int(NOW.timestamp() * 1000),
+            ),
+        )
+        lane.offer(Delivery(an_incoming(b"not json.", offset=9), tracker), lambda: None)
+        await until_idle(lane)
+        assert (told.broken, tracker.committable()) == ([], 10)
+        assert len([one for one in broker.committed if one.topic == TOPICS.dead_letters]) == 1
+        await lane.close()
+
+    asyncio.run(run())
+
+
+def test_the_journal_makes_its_producer_anew_after_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    class Producer:
+        """The first one has lost a batch: the broker refuses all that follows."""
+
+        def __init__(self) -> None:
+            self.broken, self.written, self.stopped = not made, list[Any](), False
+            made.append(self)
+
+        async def start(self) -> None:
+            """Connects."""
+
+        async def stop(self) -> None:
+            self.stopped = True
+
+        async def send_and_wait(self, topic: str, value: bytes, **_: Any) -> None:
+            if self.broken:
+                raise errors.OutOfOrderSequenceNumber
+            self.written.append((topic, value))
+
+    monkeypatch.setattr(journal_module, "producer", lambda *_args, **_options: Producer())
+
+    async def run() -> None:
+        journal = journal_module.AttemptJournal(
+            SETTINGS, clock=ManualClock(NOW), log=silent, fail_points=FailPoints(None)
+        )
+        await journal.start()
+        records = [OutRecord("t", None, bytes([n])) for n in range(5)]
+        await asyncio.wait_for(asyncio.gather(*(journal.write_record(one) for one in records)), 5)
+        await journal.stop()
+        assert len(made) == 2  # once for all who waited
+        assert made[0].stopped
+        assert sorted(made[1].written) == [("t", bytes([n])) for n in range(5)]
+
+    asyncio.run(run())

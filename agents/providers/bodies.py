@@ -1,0 +1,115 @@
+"""Reading the fields of foreign JSON: each is checked, none is trusted; nothing here raises."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from agents.deciding.failures import Failure, HttpAnswer, classify_http
+from agents.providers.rate_headers import rest_asked_for
+from schemas.base import whole_text
+
+__all__ = ["answer_of", "content_of", "embedded_failure", "fields_of", "load", "text"]
+
+#: Names of models and reasons are short; what is longer is none.
+MOST_NAME = 200
+#: Words of an error that are looked at; the rest of a long page is not.
+MOST_WORDS = 4_000
+#: Types of content parts that are the answer; thinking is not.
+SPOKEN = frozenset({"text", "output_text", ""})
+DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s")
+LOWEST_ERROR, HIGHEST_ERROR = 400, 599
+
+
+def load(body: bytes | str) -> object:
+    """Read JSON; None where it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):  # cut, not text, a number of 5,000 digits, a deep nest
+        return None
+
+
+def fields_of(value: object) -> Mapping[str, Any]:
+    """Give an object's fields; none where it is no object."""
+    return value if isinstance(value, dict) else {}
+
+
+def text(value: object) -> str:
+    """Give a short text as it can be written; empty where it is no text."""
+    return whole_text(value)[:MOST_NAME] if isinstance(value, str) else ""
+
+
+def content_of(value: object) -> str:
+    """Give an answer's content: a text, or the joined text parts of a list, without thinking."""
+    match value:
+        case str():
+            return whole_text(value)
+        case list():
+            return "".join(content_of(part) for part in value if isinstance(part, str | dict))
+        case {"text": str() as said, **rest}:
+            kind = rest.get("type", "")
+            return whole_text(said) if isinstance(kind, str) and kind in SPOKEN else ""
+        case _:
+            return ""
+
+
+def answer_of(status: int, headers: Mapping[str, str], body: object) -> HttpAnswer:
+    """Reduce an error answer, whatever its shape, to what decides."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    codes, words, wait_ms = _facts(body)
+    if "retry-after" not in lower and "retry-after-ms" not in lower:
+        reset_ms = round(rest_asked_for(lower) * 1000)
+        wait_ms = wait_ms or (reset_ms if status == 429 else 0)  # noqa: PLR2004 - RFC 6585 §4
+        if wait_ms:
+            lower["retry-after-ms"] = str(wait_ms)
+    return HttpAnswer(status, lower, codes[0] if codes else "", "", tuple(codes[1:]), words)
+
+
+def embedded_failure(error: object, *, now: datetime) -> Failure:
+    """Classify an error that came inside a 200: by its own status or code, else the server's."""
+    inner = fields_of(error)
+    stated = [inner.get(name) for name in ("code", "status", "status_code")]
+    status = next((number for one in stated if (number := _status(one))), 200)
+    return classify_http(answer_of(status, {}, error), now=now, received=200)
+
+
+def _status(value: object) -> int:
+    raw = str(value) if isinstance(value, int | str) else ""
+    number = int(raw) if re.fullmatch(r"[45]\d\d", raw) else 0
+    return number if LOWEST_ERROR <= number <= HIGHEST_ERROR else 0
+
+
+def _facts(body: object) -> tuple[list[str], str, int]:
+    """Give an error's codes, most telling first, its words, and the wait it asks for in ms."""
+    if isinstance(body, list):  # Gemini wraps its error in a list
+        body = body[0] if body else None
+    if isinstance(body, str):
+        return [], whole_text(body)[:MOST_WORDS].lower(), 0
+    error = fields_of(body)
+    if isinstance(error.get("error"), dict | str):
+        nested = error["error"]
+        if isinstance(nested, str):
+            nested = {**error, "message": error.get("message") or nested}
+        error = fields_of(nested)
+    codes = [_code(error.get(name)) for name in ("code", "type", "status")]
+    inner = [fields_of(error.get(name)) for name in ("innererror", "inner_error")]
+    codes += [_code(one.get("code")) for one in inner]
+    metadata = fields_of(error.get("metadata"))
+    if "flagged_input" in metadata or "reasons" in metadata:  # OpenRouter's moderation
+        codes.append("moderation_blocked")
+    wait_ms = 0
+    details = error.get("details")
+    for detail in map(fields_of, details if isinstance(details, list) else []):
+        codes.append(_code(detail.get("reason")))
+        delay = detail.get("retryDelay")
+        found = DELAY.fullmatch(delay) if isinstance(delay, str) else None
+        wait_ms = round(float(found[1]) * 1000) if found else wait_ms
+    said = [error.get(name) for name in ("message", "detail", "msg")]
+    words = " ".join(one for one in said if isinstance(one, str))
+    return [code for code in codes if code], whole_text(words)[:MOST_WORDS].lower(), wait_ms
+
+
+def _code(value: object) -> str:
+    """Give a code that is a word; a number says no more than the status does."""
+    return "" if not isinstance(value, str) or value.isdigit() else text(value)

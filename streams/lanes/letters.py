@@ -1,0 +1,95 @@
+"""Dead letters and their headers, with the exact bytes that came; pure."""
+
+import base64
+from datetime import datetime
+
+from agents.task import Failed
+from schemas.outcome import DeadLetter, OriginalRecord
+from streams.messages.records import (
+    INTENT_ID_HEADER,
+    OWN_HEADERS,
+    Identity,
+    Incoming,
+    writable_headers,
+)
+
+__all__ = ["dead_letter", "dead_letter_headers", "public_headers"]
+
+#: Headers larger than this together are not repeated on a dead letter.
+MAX_PASSED_BYTES = 32_768
+
+
+def dead_letter(
+    incoming: Incoming, who: Identity, failed: Failed, *, dead_letter_id: str, now: datetime
+) -> DeadLetter:
+    """Build the dead letter, with the exact bytes that came."""
+    intent = who.intent
+    return DeadLetter(
+        dead_letter_id=dead_letter_id,
+        intent_id=who.intent_id,
+        reason=failed.reason,
+        error_class=failed.error_class,
+        error_code=failed.code,
+        error_message=failed.message,
+        retriable=failed.retriable,
+        suggested_action=failed.suggested_action,
+        attempts=list(failed.attempts),
+        fallback_history=list(failed.fallbacks),
+        spent_usd=failed.spent_usd,
+        replay_count=who.replay_count,
+        source=who.source,
+        original=OriginalRecord(
+            key=_base64(incoming.key),
+            value=_base64(incoming.value),
+            headers=[
+                (name, base64.b64encode(value).decode())
+                for name, value in writable_headers(incoming.headers)
+                if name not in OWN_HEADERS
+            ],
+        ),
+        tenant=intent.tenant if intent else "default",
+        type=intent.type if intent else None,
+        trace_context=intent.trace_context if intent else None,
+        failed_at=now,
+    )
+
+
+def public_headers(incoming: Incoming, who: Identity) -> tuple[tuple[str, bytes], ...]:
+    """Pass the intent's headers on, and say in headers what consumers route by."""
+    own = {INTENT_ID_HEADER, "intent-type", "tenant", *OWN_HEADERS}
+    passed = tuple(pair for pair in writable_headers(incoming.headers) if pair[0] not in own)
+    intent = who.intent
+    described = [(INTENT_ID_HEADER, who.intent_id.encode())]
+    if intent is not None:
+        described += [("intent-type", intent.type.encode()), ("tenant", intent.tenant.encode())]
+    return (*passed, *described)
+
+
+def dead_letter_headers(
+    incoming: Incoming, who: Identity, letter: DeadLetter, group: str
+) -> tuple[tuple[str, bytes], ...]:
+    """Add the names of KIP-1191, and ours in the same family."""
+    values = {
+        "topic": who.source.topic,
+        "partition": str(who.source.partition),
+        "offset": str(who.source.offset),
+        "group": group,
+        "message": letter.error_message,
+        "delivery.count": str(len(letter.attempts)),
+        "timestamp": str(int(who.source.timestamp.timestamp() * 1000)),
+        "reason": letter.reason.value,
+        "class": letter.error_class.value,
+        "replay.count": str(letter.replay_count),
+    }
+    family = tuple((f"__dlq.errors.{name}", value.encode()) for name, value in values.items())
+    passed = tuple(
+        pair for pair in public_headers(incoming, who) if not pair[0].startswith("__dlq.errors.")
+    )
+    if sum(len(name) + len(value) for name, value in passed) > MAX_PASSED_BYTES:
+        # They are in `original` too; twice they would not fit into the record.
+        passed = tuple(pair for pair in passed if pair not in writable_headers(incoming.headers))
+    return (*passed, *family)
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()

@@ -1,0 +1,420 @@
+"""Whatever a provider answers, by HTTP through adapter and executor: a result or a classified failure."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from agents.capacity.breaker import BreakerPolicy, BreakerState
+from agents.capacity.limiter import ProviderLimits
+from agents.capacity.turns import Capacity
+from agents.clock import ManualClock, SystemDice
+from agents.deciding.budgets import Spending
+from agents.deciding.cache import AnswerCache
+from agents.deciding.hedging import HedgePolicy
+from agents.deciding.policy import RetryPolicy
+from agents.deciding.routes import Router
+from agents.executing.executor import Executor
+from agents.executing.prompts import load_prompts
+from agents.log import silent
+from agents.pricing.prices import PriceBook
+from agents.providers.adapters import ChatRequest, SdkProvider, Transport, openai_provider
+from agents.providers.errors import ExecutionError
+from agents.providers.replies import read_stream
+from agents.task import Completed, Failed, Outcome
+from schemas.attempt import ProviderAttempt
+from schemas.rows import attempt_row
+from schemas.vocabulary import AttemptStatus, DeadLetterReason, FailureKind, UsageSource
+from tests.builders import NOW, a_task, an_intent
+from tests.contract.test_policy_lines import Free, Record
+
+USAGE = {"prompt_tokens": 100, "completion_tokens": 50}
+STREAM = Transport(stream=True, first_token_s=5, idle_s=0.3)
+
+
+def raw(body: bytes, status: int = 200, *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def said(document: Any, status: int = 200, *headers: str) -> bytes:
+    return raw(json.dumps(document).encode(), status, "Content-Type: application/json", *headers)
+
+
+def chat(content: Any = "ok", *, finish: Any = "stop", usage: Any = USAGE, **more: Any) -> bytes:
+    message = {"role": "assistant", "content": content, **more.pop("message", {})}
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    document = {"model": "gpt-3.5-turbo", "choices": [choice], "usage": usage}
+    return said({**document, **more})
+
+
+def events(*chunks: Any) -> bytes:
+    lines = [one if isinstance(one, str) else json.dumps(one) for one in chunks]
+    body = "".join(f"data: {line}\n\n" for line in lines)
+    return raw(body.encode(errors="surrogatepass"), 200, "Content-Type: text/event-stream")
+
+
+def delta(content: Any = None, finish: str | None = None) -> dict[str, Any]:
+    return {"choices": [{"delta": {"content": content}, "finish_reason": finish}]}
+
+
+class Vendor:
+    """Answers in the order given; the last one again and again."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = list(answers)
+        self.bodies: list[str] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(head.split("content-length: ")[1].split("\r\n")[0])
+        self.bodies.append((await reader.readexactly(length)).decode())
+        writer.write(self.answers[min(len(self.bodies), len(self.answers)) - 1])
+        await writer.drain()
+        writer.close()
+
+
+class Run:
+    """One intent before one vendor, and what is on record of it."""
+
+    def __init__(self, *answers: bytes, transport: Transport | None = None, **intent: Any) -> None:
+        self.vendor, self.record = Vendor(*answers), Record()
+        self.health = BreakerState.CLOSED
+        self.outcome: Outcome = asyncio.run(self._run(transport or Transport(), intent))
+
+    async def _run(self, transport: Transport, intent: dict[str, Any]) -> Outcome:
+        server = await asyncio.start_server(self.vendor.serve, "127.0.0.1", 0)
+        provider = _provider(server, transport)
+        clock = ManualClock(NOW)
+        capacity = Capacity({"openai": ProviderLimits()}, BreakerPolicy(calls=1000), clock=clock)
+        executor = Executor(
+            providers={"openai": provider}, router=Router({"openai": "openai"}), capacity=capacity,
+            policy=RetryPolicy(), hedging=HedgePolicy(), spending=Spending(()),
+            cache=AnswerCache(1_000_000), cache_ttl_s=3600, prices=PriceBook(),
+            prompts=load_prompts(), journal=self.record, clock=clock, dice=SystemDice(1),
+            worker="w", log=silent,
+        )  # fmt: skip
+        try:
+            return await executor.execute(a_task(intent=an_intent(**intent)), Free())
+        finally:
+            self.health = capacity.state("openai")
+            await provider.close()
+            server.close()
+
+    @property
+    def calls(self) -> int:
+        return len(self.vendor.bodies)
+
+    @property
+    def completed(self) -> Completed:
+        assert isinstance(self.outcome, Completed), self.outcome
+        return self.outcome
+
+    @property
+    def failed(self) -> Failed:
+        assert isinstance(self.outcome, Failed), self.outcome
+        return self.outcome
+
+    @property
+    def attempts(self) -> list[ProviderAttempt]:
+        last = getattr(self.outcome, "last_attempt", None)
+        finished = {one.attempt_id: one for one in self.record.written}
+        if last is not None:
+            finished[last.attempt_id] = last
+        assert all(one.status is AttemptStatus.FINISHED for one in finished.values())
+        return list(finished.values())
+
+
+def _provider(server: asyncio.Server, transport: Transport) -> SdkProvider:
+    port = server.sockets[0].getsockname()[1]
+    return openai_provider(
+        "openai", api_key="k", base_url=f"http://127.0.0.1:{port}/v1", model="gpt-3.5-turbo",
+        timeout_s=20, concurrency=4, clock=ManualClock(NOW), transport=transport,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "content"),
+    [
+        (chat("caf\ud83d end"), "caf\ufffd end"),
+        (chat(model="m\udc00"), "ok"),
+        (chat(finish="\ud800"), "ok"),
+        (chat("a\0b"), "a\0b"),
+    ],
+)
+def test_half_characters_are_replaced_as_they_come(answer: bytes, content: str) -> None:
+    run = Run(answer)
+    assert run.completed.result.content == content
+    assert run.calls == 1
+    (attempt,) = run.attempts
+    assert json.dumps(attempt_row(attempt)[1], ensure_ascii=False).encode()
+    assert run.completed.result.to_json()
+
+
+@pytest.mark.parametrize("half", [None, float("nan"), True, -1, 2**32 + 100, 2**63 - 1, 10**25, []])
+def test_a_count_that_cannot_be_one_is_counted_here_and_marked(half: Any) -> None:
+    run = Run(chat(usage={"prompt_tokens": half, "completion_tokens": 50}))
+    (attempt,) = run.attempts
+    assert attempt.usage_source is UsageSource.ESTIMATED
+    assert attempt.cost_usd is not None
+    assert 0 < attempt.cost_usd < 1
+
+
+@pytest.mark.parametrize("usage", [{}, [], "n/a", {"prompt_tokens": "7", "completion_tokens": 1.5}])
+def test_usage_of_any_shape_is_estimated(usage: Any) -> None:
+    (attempt,) = Run(chat(usage=usage)).attempts
+    assert attempt.usage_source is UsageSource.ESTIMATED
+
+
+def test_an_answer_without_choices_is_paid_for_and_asked_again() -> None:
+    empty = said({"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 0}})
+    run = Run(empty, chat())
+    assert run.completed.result.total_cost_usd == Decimal("0.0023")
+    assert run.attempts[0].cost_usd == Decimal("0.002")
+    assert run.attempts[0].usage_source is UsageSource.PROVIDER
+
+
+ODD_ERRORS = [
+    *({"error": {"code": code}} for code in (7, {"a": 1}, [1], float("nan"))),
+    *({"error": {"type": {"a": 1}}}, {"error": "bad"}, {"error": None}, {"detail": [{"loc": []}]}),
+    *([], None, [None], {"error": {"innererror": []}}),
+]
+
+
+@pytest.mark.parametrize(
+    "body", [*map(said, ODD_ERRORS), raw(b""), raw(b"<html>"), raw("ä".encode("utf-16"))]
+)
+def test_an_error_of_any_shape_goes_by_its_status(body: bytes) -> None:
+    run = Run(body.replace(b" 200 X", b" 400 X"))
+    assert run.failed.reason is DeadLetterReason.REJECTED
+    assert run.calls == 1
+    retried = Run(body.replace(b" 200 X", b" 500 X"), chat())
+    assert retried.completed.result.content == "ok"
+
+
+def test_content_in_parts_is_joined_without_the_thinking() -> None:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    parts = [thinking, {"type": "text", "text": "Hello "}, {"type": "text", "text": "world"}]
+    assert Run(chat(parts)).completed.result.content == "Hello world"
+
+
+@pytest.mark.parametrize(
+    "content", [[{"type": "text", "text": '{"a":1}'}], '```json\n{"a": 1}\n```']
+)
+def test_json_in_parts_or_in_a_fence_is_read_in_one_call(content: Any) -> None:
+    run = Run(chat(content), response_schema={"type": "object", "required": ["a"]})
+    assert (run.completed.result.structured, run.calls) == ({"a": 1}, 1)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"hello\r\n\r\n",
+        b"",
+        raw(b"{}").replace(b"Length: 2", b"Length: 90"),
+        raw(b""),
+        raw(b"[" * 9999),
+    ],
+)
+def test_a_broken_answer_is_asked_for_once_more(broken: bytes) -> None:
+    run = Run(broken, chat())
+    assert run.completed.result.content == "ok"
+    assert run.calls == 2
+    assert run.attempts
+
+
+@pytest.mark.parametrize("schema", [None, {"type": "object"}])
+def test_an_answer_that_its_limit_cut_off_is_asked_for_once(schema: Any) -> None:
+    run = Run(chat("" if schema is None else '{"a', finish="length"), response_schema=schema)
+    assert (run.failed.code, run.calls) == ("truncated", 1)
+    assert run.attempts[0].cost_usd == Decimal("0.0003")
+
+
+def test_a_refusal_is_the_models_word_and_no_result() -> None:
+    run = Run(chat(None, message={"refusal": "I cannot"}))
+    assert run.failed.code == "refusal"
+    assert "I cannot" not in run.failed.message  # an error message holds no content
+
+
+def test_an_answer_that_ends_in_an_error_is_asked_for_again() -> None:
+    assert Run(chat("", finish="error"), chat()).completed.result.content == "ok"
+
+
+@pytest.mark.parametrize(("finish", "kept"), [("stop", True), ("length", False)])
+def test_only_a_whole_answer_is_kept_for_others(finish: str, *, kept: bool) -> None:
+    run = Run(chat("ok", finish=finish), cache=True)
+    assert (run.completed.cached is not None) is kept
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"error": {"code": 502, "message": "x"}}, FailureKind.SERVER_ERROR),
+        ({"error": {"code": 429}}, FailureKind.RATE_LIMIT),
+        ({"error": {"code": "insufficient_quota"}}, FailureKind.QUOTA),
+        ({"error": {"code": "rate_limit_exceeded"}}, FailureKind.RATE_LIMIT),
+        ({"error": "x"}, FailureKind.SERVER_ERROR),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_error_inside_a_200_has_the_class_of_its_code(
+    error: Any, kind: FailureKind, *, stream: bool
+) -> None:
+    (failure,) = _failures([events(error) if stream else said(error)], stream=stream)
+    assert failure is kind
+
+
+def test_a_stream_is_read_as_plain_data() -> None:
+    run = Run(
+        events(
+            {"choices": [], "prompt_filter_results": []}, {"choices": [{"content_filter": 1}]},
+            '{"choices": [{"del', delta("Hel"), delta([{"type": "text", "text": "lo\u2028"}]), {"choices": None},
+            delta(None, "stop"), {"usage": USAGE}, "[DONE]",
+        ),
+        transport=STREAM,
+    )  # fmt: skip
+    assert run.completed.result.content == "Hello\u2028"
+    assert run.completed.result.total_cost_usd == Decimal("0.0003")
+
+
+def test_a_bill_seen_in_a_broken_stream_is_priced() -> None:
+    whole = events(delta("ok"), delta(None, "stop"), {"usage": USAGE}, "[DONE]")
+    run = Run(events(delta("ok"), {"usage": USAGE}), whole, transport=STREAM)
+    assert run.completed.result.total_cost_usd == Decimal("0.0006")
+
+
+def test_a_model_that_the_intent_named_takes_no_provider_down() -> None:
+    gated = said({"error": {"code": "model_not_found", "message": "no access"}}, 403)
+    run = Run(gated, model="gpt-gated")
+    assert run.failed.reason is DeadLetterReason.REJECTED
+    assert run.health is BreakerState.CLOSED
+
+
+def _failures(answers: list[bytes], *, stream: bool = False) -> list[FailureKind | None]:
+    async def ask() -> list[FailureKind | None]:
+        vendor = Vendor(*answers)
+        server = await asyncio.start_server(vendor.serve, "127.0.0.1", 0)
+        provider = _provider(server, STREAM if stream else Transport())
+        kinds: list[FailureKind | None] = []
+        for _ in answers:
+            try:
+                reply = await provider.complete(
+                    ChatRequest([{"role": "user", "content": "x"}], "a")
+                )
+                kinds.append(reply.failure.kind if reply.failure else None)
+            except ExecutionError as error:
+                kinds.append(error.failure.kind)
+        await provider.close()
+        server.close()
+        return kinds
+
+    return asyncio.run(ask())
+
+
+def _err(code: Any = None, message: str = "", **more: Any) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, **more}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (402, {}, FailureKind.QUOTA),
+        (429, _err("billing_hard_limit_reached"), FailureKind.QUOTA),
+        (429, _err("billing_not_active"), FailureKind.QUOTA),
+        (400, _err(message="Your credit balance is too low"), FailureKind.QUOTA),
+        (429, _err("rate_limit_exceeded", "Request too large for gpt-4o", type="tokens"), FailureKind.CONTEXT_LENGTH),
+        (413, _err("rate_limit_exceeded"), FailureKind.CONTEXT_LENGTH),
+        (400, {"message": "This model's maximum context length is 8"}, FailureKind.CONTEXT_LENGTH),
+        (400, _err(message="prompt is too long: 9 tokens"), FailureKind.CONTEXT_LENGTH),
+        (403, _err(message="must be less than the context length of the model"), FailureKind.CONTEXT_LENGTH),
+        (498, {}, FailureKind.RATE_LIMIT),
+        *((status, {}, FailureKind.SERVER_ERROR) for status in (424, 425, 499)),
+        (429, [_err(429, status="RESOURCE_EXHAUSTED")], FailureKind.RATE_LIMIT),
+        (400, [_err(400, details=[{"reason": "API_KEY_INVALID"}])], FailureKind.AUTH),
+        (400, _err("invalid_prompt"), FailureKind.CONTENT_FILTER),
+        (400, _err("moderation_blocked"), FailureKind.CONTENT_FILTER),
+        (400, _err(None, inner_error={"code": "ResponsibleAIPolicyViolation"}), FailureKind.CONTENT_FILTER),
+        (403, _err(403, metadata={"reasons": ["x"]}), FailureKind.CONTENT_FILTER),
+        (410, {}, FailureKind.DEPLOYMENT_NOT_FOUND),
+        (400, _err("ServiceModelDeprecated"), FailureKind.DEPLOYMENT_NOT_FOUND),
+        (400, _err("model_not_found"), FailureKind.DEPLOYMENT_NOT_FOUND),
+    ],
+)  # fmt: skip
+def test_each_vendors_words_have_their_kind(status: int, body: Any, kind: FailureKind) -> None:
+    assert _failures([said(body, status)]) == [kind]
+
+
+@pytest.mark.parametrize(
+    ("answer", "wait_ms"),
+    [
+        (said([_err(429, details=[{"@type": "x/RetryInfo", "retryDelay": "3.5s"}])], 429), 3_500),
+        (
+            said(
+                {},
+                429,
+                "x-ratelimit-limit-requests: 10",
+                "x-ratelimit-remaining-requests: 0",
+                "x-ratelimit-reset-requests: 2s",
+            ),
+            2_000,
+        ),
+    ],
+)
+def test_a_wait_is_read_where_there_is_no_retry_after(answer: bytes, wait_ms: int) -> None:
+    run = Run(answer, chat())
+    assert run.attempts[0].retry_after_ms == wait_ms
+    assert run.calls == 2
+
+
+def test_a_request_with_half_a_character_ends_as_its_own_failure_or_is_sent() -> None:
+    run = Run(chat(), data={"note": "caf\ud83d"})
+    assert isinstance(run.outcome, Completed) or run.failed.reason is DeadLetterReason.REJECTED
+    assert run.attempts
+
+
+class Slow:
+    """A body whose answer begins late: longer than its later pauses may be."""
+
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        yield b'data: {"choices": [], "prompt_filter_results": [{}]}\n\n'
+        await asyncio.sleep(0.2)  # the silence of a model that thinks
+        chunks = (delta("late"), delta(None, "stop"))
+        yield "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode()
+
+    async def aclose(self) -> None:
+        pass
+
+
+def test_what_comes_before_the_answer_does_not_begin_it() -> None:
+    async def opening() -> Slow:
+        return Slow()
+
+    reply = asyncio.run(read_stream(opening(), first_s=20, idle_s=0.1, now=NOW))
+    assert reply.content == "late"
+
+
+def test_nothing_that_is_answered_escapes() -> None:
+    dice = random.Random(7)
+    odd: list[Any] = [
+        None, True, -1, 2**70, 1.5, float("nan"), "", "x", "\ud800", "\0", [], {}, [[]], [{}],
+        {"code": {}}, {"content": []}, {"text": 5}, {"message": None}, 429, "stop", "length",
+    ]  # fmt: skip
+
+    def some(depth: int = 0) -> Any:
+        if depth > 3 or dice.random() < 0.3:
+            return dice.choice(odd)
+        names = ("choices", "message", "delta", "content", "usage", "error", "code", "type",
+                 "finish_reason", "model", "prompt_tokens", "refusal", "innererror", "details")  # fmt: skip
+        fields = {name: some(depth + 1) for name in dice.sample(names, 4)}
+        return [fields] if dice.random() < 0.4 else fields
+
+    for stream in (False, True):
+        answers = [
+            events(some(), some()) if stream else said(some(), dice.choice([200, 200, 400, 403, 429, 500]))
+            for _ in range(1_000)
+        ]  # fmt: skip
+        assert len(_failures(answers, stream=stream)) == len(answers)
