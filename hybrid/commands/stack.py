@@ -12,7 +12,7 @@ import typer
 
 from hybrid.commands.common import console
 from hybrid.config import load_settings, need_clickhouse, need_kafka
-from hybrid.stack.environment import StackOptions
+from hybrid.stack.environment import StackOptions, callers_environment
 from hybrid.stack.local import LocalStack
 
 __all__ = ["register"]
@@ -41,7 +41,7 @@ def demo(
     """
     from hybrid import demo as demo_run  # noqa: PLC0415
 
-    load_settings()
+    load_settings(environment=callers_environment())
     demo_run.run(live=live)
 
 
@@ -62,7 +62,7 @@ def up(
 
     Example: `hybrid up --workers 2 --data-dir ./data`
     """
-    load_settings()
+    load_settings(environment=callers_environment())
     options = StackOptions(
         workers=workers,
         data_dir=data_dir.absolute() if data_dir else None,

@@ -42,7 +42,9 @@ def stack_environment(
     options: StackOptions, *, kafka: str, clickhouse: str, simulator: str
 ) -> dict[str, str]:
     """Give the variables that make a process use the stack."""
-    environment = {
+    # Children inherit the caller's variables; an empty one counts as not set.
+    silenced = {name: "" for name in os.environ if name.startswith(OTHERS)}
+    environment = silenced | {
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
         "CLICKHOUSE_URL": clickhouse,

@@ -1,0 +1,88 @@
+"""`hybrid up` in the shell of somebody who has settings of his own."""
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+
+from hybrid.stack.process import Child, hybrid_command
+from tests.integration.driving import eventually
+from tests.integration.test_commands import hybrid
+
+pytestmark = pytest.mark.integration
+
+TOML = """
+[[providers]]
+name = "eu"
+kind = "openai"
+key_variable = "EU_KEY"
+model = "gpt-4o-mini"
+base_url = "http://127.0.0.1:9/v1"
+"""
+INTENT = '{"intent_id": "a", "type": "message_generation", "user_id": "u", "data": {"x": 1}}\n'
+
+
+@pytest.mark.usefixtures("stack")  # its folder for what a running stack announces
+def test_up_takes_the_callers_settings_and_plays_all_providers_when_asked(tmp_path: Path) -> None:
+    config, ready = tmp_path / "hybrid.toml", tmp_path / "ready.json"
+    config.write_text(TOML)
+    own = {
+        "HYBRID_CONFIG": str(config),
+        "EU_KEY": "k",
+        "HYBRID_DEFER_DELAYS": "3,6,9",
+        "HYBRID_TOPIC_PREFIX": "team",
+        "HYBRID_PARTITIONS": "4",
+        # Of another cluster: they have no say here.
+        "KAFKA_SASL_MECHANISM": "PLAIN",
+        "KAFKA_BOOTSTRAP_SERVERS": "elsewhere.example:9092",
+    }
+    child = Child(
+        "up",
+        hybrid_command("up", "--simulate", "--ready-file", str(ready)),
+        log_file=tmp_path / "up.log",
+        environment=own,
+    )
+    try:
+        eventually(lambda: ready.exists() or child.exit_status() is not None, bool)
+        assert child.exit_status() is None, child.tail(5)
+        addresses: dict[str, Any] = json.loads(ready.read_text())
+        assert "provider eu: simulated: costs nothing" in child.tail(20)
+        kafka = {"KAFKA_BOOTSTRAP_SERVERS": addresses["kafka"], "KAFKA_SASL_MECHANISM": ""}
+        mine = {**own, **kafka, "CLICKHOUSE_URL": addresses["clickhouse"]}
+        assert hybrid("publish", "-", environment=mine, given=INTENT).returncode == 0
+        found = eventually(lambda: hybrid("results", environment=mine).stdout, bool, within_s=30)
+        assert json.loads(found)["provider"] == "eu"
+        _is_for_programs_only(addresses["clickhouse"].replace("default:@", ""))
+    finally:
+        child.stop(within_s=40)
+
+
+def _is_for_programs_only(address: str) -> None:
+    """The printed address answers a program, and no page in a browser."""
+
+    def asked(query: str = "", method: str = "GET", **headers: str) -> int:
+        url = f"{address}?query={query}" if method == "GET" else address
+        data = query.replace("+", " ").encode() if method == "POST" else None
+        request = urllib.request.Request(url, data=data, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return int(answer.status)
+        except HTTPError as error:
+            return error.code
+
+    assert asked() == 200
+    assert asked("SELECT+1") == 200
+    assert asked("SELECT+count()+FROM+provider_attempts", "POST") == 200
+    for header in (
+        {"Origin": "http://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Host": "evil.example:8123"},
+    ):
+        assert asked("SELECT+1", **header) == 403
+        assert asked("SELECT+1", "POST", **header) == 403
+    assert asked("DROP+TABLE+provider_attempts") >= 400
+    assert asked("SELECT+*+FROM+file('/etc/hostname')") >= 400
+    assert asked("SELECT+*+FROM+file('/etc/hostname')", "POST") >= 400
