@@ -7,10 +7,10 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from agents.clock import Clock, Dice, uuid7
 from agents.deciding.failures import TRUNCATED, Failure
 from agents.deciding.structured import AnswerError, parse_answer
 from agents.executing.account import Execution
+from agents.executing.ground import Ground
 from agents.pricing.prices import PriceBook
 from agents.pricing.tokens import count_messages, counter_of, text_in
 from agents.pricing.usage import NO_USAGE, Usage, estimated_usage
@@ -45,21 +45,11 @@ class Answer:
 class Attempts:
     """Makes attempts; each is a frozen message, a later one of the same call replaces it."""
 
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        dice: Dice,
-        worker: str,
-        kinds: Mapping[str, str],
-        prices: PriceBook,
-    ) -> None:
-        """Keep time, chance, the worker's name, the prices, and each provider's kind."""
+    def __init__(self, *, kinds: Mapping[str, str], prices: PriceBook, ground: Ground) -> None:
+        """Keep the prices, and each provider's kind by its name."""
         self._prices = prices
         self._kinds = kinds
-        self._clock = clock
-        self._dice = dice
-        self._worker = worker
+        self._ground = ground
 
     def started(
         self,
@@ -75,10 +65,10 @@ class Attempts:
         `hedge_at` is the place in the route of a provider that is asked beside the first.
         """
         hedge = hedge_at is not None
-        intent, now = run.task.intent, self._clock.now()
+        intent, now = run.task.intent, self._ground.clock.now()
         model = intent.model or provider.model
         return ProviderAttempt(
-            attempt_id=uuid7(self._clock.now_ms(), self._dice),
+            attempt_id=self._ground.new_id(),
             execution_id=run.task.execution_id,
             intent_id=run.task.intent_id,
             status=AttemptStatus.STARTED,
@@ -104,7 +94,7 @@ class Attempts:
             queue_ms=run.queue_ms if not run.calls else 0,
             limiter_ms=run.take_limiter_ms(),
             backoff_ms=run.take_backoff_ms(),
-            worker=self._worker,
+            worker=self._ground.worker,
             started_at=now,
             deadline_at=now + timedelta(seconds=provider.timeout_s + ORPHAN_GRACE_S),
         )
@@ -144,7 +134,7 @@ class Attempts:
                 "price_id": price.price_id,
                 "call_ms": call_ms,
                 "provider_request_id": reply.request_id,
-                "finished_at": self._clock.now(),
+                "finished_at": self._ground.clock.now(),
             }
         )
         failure, structured = self._inspect(run, reply)
@@ -204,7 +194,7 @@ class Attempts:
                 "cost_upper_usd": started.cost_upper_usd if unknown_bill else Decimal(0),
                 "call_ms": call_ms,
                 "provider_request_id": failure.request_id,
-                "finished_at": self._clock.now(),
+                "finished_at": self._ground.clock.now(),
             }
         )
         return Answer(attempt, failure=failure)
@@ -221,7 +211,7 @@ class Attempts:
                 "outcome": AttemptOutcome.CANCELLED,
                 "cost_usd": Decimal(0),
                 "call_ms": call_ms,
-                "finished_at": self._clock.now(),
+                "finished_at": self._ground.clock.now(),
             }
         )
 

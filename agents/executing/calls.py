@@ -9,13 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 from agents.capacity.turns import Capacity, Turn
-from agents.clock import Clock
 from agents.deciding.failures import Failure
 from agents.deciding.hedging import Hedger
 from agents.executing.account import Execution
 from agents.executing.attempts import Answer, Attempts
+from agents.executing.ground import Ground
 from agents.executing.ports import Journal, LaneLostError, Permit
-from agents.log import Log
 from agents.pricing.prices import PriceBook
 from agents.providers.adapters import ChatRequest, Provider
 from agents.providers.errors import ExecutionError
@@ -56,8 +55,7 @@ class Caller:
         prices: PriceBook,
         hedger: Hedger,
         journal: Journal,
-        clock: Clock,
-        log: Log,
+        ground: Ground,
     ) -> None:
         """Keep the parts."""
         self._prices = prices
@@ -65,8 +63,7 @@ class Caller:
         self._capacity = capacity
         self._attempts = attempts
         self._journal = journal
-        self._clock = clock
-        self._log = log
+        self._ground = ground
 
     async def call(
         self, run: Execution, call: Call, permit: Permit, *, rival: Call | None = None
@@ -80,7 +77,7 @@ class Caller:
             return await self._one(run, call, permit)
         loop = asyncio.get_running_loop()
         calls = {loop.create_task(self._one(run, call, permit))}
-        waiting = loop.create_task(self._clock.sleep(delay_s))
+        waiting = loop.create_task(self._ground.clock.sleep(delay_s))
         try:
             await asyncio.wait({*calls, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if not any(one.done() for one in calls) and self._may_hedge(run, rival):
@@ -115,11 +112,11 @@ class Caller:
             (run.task.intent.model or rival.provider.model, rival.provider.model),
             prompt_tokens=rival.most_tokens,
             max_output_tokens=rival.max_output,
-            at=self._clock.now(),
+            at=self._ground.clock.now(),
         )
-        if not self._hedger.allow(self._clock.monotonic(), bound):
+        if not self._hedger.allow(self._ground.clock.monotonic(), bound):
             return False
-        self._say(LogEvent.HEDGE_STARTED, run, provider=rival.provider.name)
+        self._ground.say(LogEvent.HEDGE_STARTED, run, provider=rival.provider.name)
         return True
 
     async def _one(self, run: Execution, call: Call, permit: Permit) -> Answer:
@@ -162,7 +159,7 @@ class Caller:
     async def _send(self, run: Execution, call: Call, started: ProviderAttempt) -> Answer:
         intent = run.task.intent
         run.begin_call(hedge=call.hedge_at is not None)
-        self._say(
+        self._ground.say(
             LogEvent(f"{call.provider.kind}_execution_started"),
             run,
             attempt_id=started.attempt_id,
@@ -179,25 +176,27 @@ class Caller:
             traceparent=run.task.traceparent,
             tracestate=run.task.tracestate,
             trace=intent.trace_context,
-            within_s=run.left_s(self._clock.now_ms()),
+            within_s=run.left_s(self._ground.clock.now_ms()),
             low_priority=intent.priority is Priority.LOW,
         )
-        since = self._clock.monotonic()
+        since = self._ground.clock.monotonic()
         try:
             reply = await call.provider.complete(request)
         except ExecutionError as error:
             failure = _blame(error.failure, intent)
-            return self._attempts.failed(started, failure, self._since(since))
+            return self._attempts.failed(started, failure, self._ground.since_ms(since))
         except asyncio.CancelledError as error:
             lost = HEDGE_LOST if error.args == (HEDGE_LOST,) else ""
             if lost:
                 # At least so long: left out, slow calls would vanish from the p95 they make.
-                self._hedger.note(call.provider.name, self._clock.monotonic() - since)
-            cancelled = self._attempts.cancelled(started, self._since(since), code=lost)
+                self._hedger.note(call.provider.name, self._ground.clock.monotonic() - since)
+            cancelled = self._attempts.cancelled(started, self._ground.since_ms(since), code=lost)
             run.risk(cancelled.cost_upper_usd)
             self._journal.post(cancelled, run.task.traceparent)
             raise
-        return self._attempts.answered(run, started, reply, call.messages, self._since(since))
+        return self._attempts.answered(
+            run, started, reply, call.messages, self._ground.since_ms(since)
+        )
 
     def _end(self, turn: Turn, answer: Answer) -> None:
         used = answer.usage.total if answer.reply is not None else turn.tokens
@@ -219,15 +218,7 @@ class Caller:
             name, level = "error", "warning"
             fields["error_class"] = answer.failure.error_class.value
             fields["error_code"] = answer.failure.code
-        self._say(LogEvent(f"{provider.kind}_execution_{name}"), run, level=level, **fields)
-
-    def _say(
-        self, event: LogEvent, run: Execution, *, level: str = "info", **fields: object
-    ) -> None:
-        self._log(event, level=level, **run.log_fields(), **fields)
-
-    def _since(self, moment: float) -> int:
-        return round((self._clock.monotonic() - moment) * 1000)
+        self._ground.say(LogEvent(f"{provider.kind}_execution_{name}"), run, level=level, **fields)
 
 
 def _blame(failure: Failure, intent: WorkflowIntent) -> Failure:

@@ -8,7 +8,8 @@ from agents.capacity.turns import Capacity
 from agents.clock import Clock, Dice
 from agents.deciding.budgets import Spending
 from agents.deciding.cache import AnswerCache
-from agents.executing.executor import Executor
+from agents.executing.executor import Executor, Rules
+from agents.executing.ground import Ground
 from agents.log import Log
 from agents.pricing.prices import PriceBook
 from agents.providers.adapters import Provider
@@ -19,7 +20,7 @@ from streams.failpoints import FailPoints
 from streams.kafka.journal import AttemptJournal
 from streams.lanes.broker import KafkaLaneBroker
 from streams.lanes.job import LaneEvents, LaneParts
-from streams.membership.faust_app import build_app
+from streams.membership.faust_app import App, build_app
 from streams.membership.lease import Lease
 from streams.messages.identity import outline
 from streams.worker.assembly import capacity_of, hedging_of, policy_of, router_of
@@ -37,16 +38,30 @@ __all__ = ["build_worker"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Ground:
-    """What nearly every part stands on."""
+class _Base:
+    """What nearly every part is built on."""
 
     settings: Settings
-    name: str
     providers: Mapping[str, Provider]
     prompts: Mapping[str, str]
-    clock: Clock
-    dice: Dice
-    log: Log
+    ground: Ground
+    fail_points: FailPoints
+    supervisor: Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """Parts that several others talk to."""
+
+    lease: Lease
+    journal: AttemptJournal
+    flow: Flow
+    incidents: Incidents
+    capacity: Capacity
+    dispatcher: Dispatcher
+    spending: Spending
+    cache: AnswerCache
+    outcomes: OutcomeCounts
 
 
 def build_worker(
@@ -60,87 +75,126 @@ def build_worker(
     log: Log,
 ) -> Worker:
     """Put a worker together; nothing is started. Raises ValueError for a wrong combination."""
-    ground = _Ground(settings, name, providers, prompts, clock, dice, log)
-    fail_points = FailPoints(settings.hybrid_fail_point)
-    supervisor = Supervisor(log=log)
-    lease = Lease(session_timeout_s=settings.hybrid_session_timeout, clock=clock, log=log)
-    journal = AttemptJournal(settings, clock=clock, log=log, fail_points=fail_points)
-    flow = Flow(supervisor=supervisor, clock=clock)
-    incidents = Incidents(
-        settings.topics, flow=flow, journal=journal, clock=clock, dice=dice, worker=name, log=log
+    base = _Base(
+        settings,
+        providers,
+        prompts,
+        Ground(clock, dice, name, log),
+        FailPoints(settings.hybrid_fail_point),
+        Supervisor(log=log),
     )
-    capacity = capacity_of(settings, providers, clock=clock, on_change=incidents.health_changed)
-    dispatcher = _dispatcher(ground, flow, capacity)
-    spending, cache = Spending(settings.budgets), AnswerCache(settings.hybrid_cache_bytes)
-    outcomes = OutcomeCounts()
-
-    def on_outcome(outcome: Outcome) -> None:
-        outcomes.note(outcome)
-        incidents.note(outcome)
-
-    lane_parts = LaneParts(
-        settings=settings,
-        executor=_executor(ground, capacity, spending, cache, journal),
-        journal=journal,
-        clock=clock,
-        dice=dice,
-        worker=name,
-        log=log,
-        fail_points=fail_points,
-        lease_holds=lease.holds,
-        broker=KafkaLaneBroker(settings, clock=clock, log=log, spending=spending),
-        spending=spending,
-        events=LaneEvents(
-            on_outcome=on_outcome, on_crossing=incidents.crossed, on_broken=supervisor.end
-        ),
-    )
+    shared = _shared(base)
     rebalance = Rebalance(
         settings,
-        lane_parts,
-        dispatcher=dispatcher,
-        flow=flow,
-        lease=lease,
-        capacity=capacity,
+        _lane_parts(base, shared),
+        dispatcher=shared.dispatcher,
+        flow=shared.flow,
+        lease=shared.lease,
+        capacity=shared.capacity,
         pacer=DeliveryPacer(settings, clock=clock, dice=dice, worker=name, log=log),
-        supervisor=supervisor,
+        supervisor=base.supervisor,
         clock=clock,
         log=log,
     )
-    app = build_app(
-        settings,
-        clock=clock,
-        put=dispatcher.put,
-        heard=lease.heard,
-        committable=dispatcher.committable,
-        committed=dispatcher.committed,
-    )
-    app.on_partitions_assigned.connect(rebalance.assigned)
-    app.on_partitions_revoked.connect(rebalance.revoked)
-    flow.attach(app, dispatcher)
     parts = WorkerParts(
-        supervisor=supervisor,
-        journal=journal,
-        lease=lease,
-        dispatcher=dispatcher,
+        supervisor=base.supervisor,
+        journal=shared.journal,
+        lease=shared.lease,
+        dispatcher=shared.dispatcher,
         rebalance=rebalance,
-        capacity=capacity,
-        flow=flow,
-        followers=Followers(settings, cache=cache, spending=spending, clock=clock, log=log),
-        stall_watch=StallWatch(dispatcher, clock=clock, log=log),
-        outcomes=outcomes,
-        app=app,
+        capacity=shared.capacity,
+        flow=shared.flow,
+        followers=Followers(
+            settings, cache=shared.cache, spending=shared.spending, clock=clock, log=log
+        ),
+        stall_watch=StallWatch(shared.dispatcher, clock=clock, log=log),
+        outcomes=shared.outcomes,
+        app=_app(base, shared, rebalance),
         providers=tuple(providers.values()),
     )
     return Worker(settings, parts, name=name, clock=clock, log=log)
 
 
-def _dispatcher(ground: _Ground, flow: Flow, capacity: Capacity) -> Dispatcher:
-    settings = ground.settings
-    router = router_of(settings, ground.providers)
+def _shared(base: _Base) -> _Shared:
+    settings, ground = base.settings, base.ground
+    clock, log = ground.clock, ground.log
+    journal = AttemptJournal(settings, clock=clock, log=log, fail_points=base.fail_points)
+    flow = Flow(supervisor=base.supervisor, clock=clock)
+    incidents = Incidents(
+        settings.topics,
+        flow=flow,
+        journal=journal,
+        clock=clock,
+        dice=ground.dice,
+        worker=ground.worker,
+        log=log,
+    )
+    changed = incidents.health_changed
+    capacity = capacity_of(settings, base.providers, clock=clock, on_change=changed)
+    return _Shared(
+        lease=Lease(session_timeout_s=settings.hybrid_session_timeout, clock=clock, log=log),
+        journal=journal,
+        flow=flow,
+        incidents=incidents,
+        capacity=capacity,
+        dispatcher=_dispatcher(base, flow, capacity),
+        spending=Spending(settings.budgets),
+        cache=AnswerCache(settings.hybrid_cache_bytes),
+        outcomes=OutcomeCounts(),
+    )
+
+
+def _lane_parts(base: _Base, shared: _Shared) -> LaneParts:
+    settings, ground, incidents = base.settings, base.ground, shared.incidents
+
+    def on_outcome(outcome: Outcome) -> None:
+        shared.outcomes.note(outcome)
+        incidents.note(outcome)
+
+    return LaneParts(
+        settings=settings,
+        executor=_executor(base, shared),
+        journal=shared.journal,
+        clock=ground.clock,
+        dice=ground.dice,
+        worker=ground.worker,
+        log=ground.log,
+        fail_points=base.fail_points,
+        lease_holds=shared.lease.holds,
+        broker=KafkaLaneBroker(
+            settings, clock=ground.clock, log=ground.log, spending=shared.spending
+        ),
+        spending=shared.spending,
+        events=LaneEvents(
+            on_outcome=on_outcome, on_crossing=incidents.crossed, on_broken=base.supervisor.end
+        ),
+    )
+
+
+def _app(base: _Base, shared: _Shared, rebalance: Rebalance) -> App:
+    """Build what Faust does here: it delivers records, and says when lanes come and go."""
+    dispatcher = shared.dispatcher
+    app = build_app(
+        base.settings,
+        clock=base.ground.clock,
+        put=dispatcher.put,
+        heard=shared.lease.heard,
+        committable=dispatcher.committable,
+        committed=dispatcher.committed,
+    )
+    app.on_partitions_assigned.connect(rebalance.assigned)
+    app.on_partitions_revoked.connect(rebalance.revoked)
+    shared.flow.attach(app, dispatcher)
+    return app
+
+
+def _dispatcher(base: _Base, flow: Flow, capacity: Capacity) -> Dispatcher:
+    settings = base.settings
+    router = router_of(settings, base.providers)
     return Dispatcher(
         settings.topics,
         concurrency=settings.hybrid_concurrency,
-        clock=ground.clock,
+        clock=base.ground.clock,
         flow=flow,
         gate=capacity,
         outline=partial(outline, router=router, max_bytes=settings.hybrid_max_intent_bytes),
@@ -148,28 +202,21 @@ def _dispatcher(ground: _Ground, flow: Flow, capacity: Capacity) -> Dispatcher:
     )
 
 
-def _executor(
-    ground: _Ground,
-    capacity: Capacity,
-    spending: Spending,
-    cache: AnswerCache,
-    journal: AttemptJournal,
-) -> Executor:
-    settings = ground.settings
+def _executor(base: _Base, shared: _Shared) -> Executor:
+    settings = base.settings
     return Executor(
-        providers=ground.providers,
-        router=router_of(settings, ground.providers),
-        capacity=capacity,
-        policy=policy_of(settings),
-        hedging=hedging_of(settings),
-        spending=spending,
-        cache=cache,
-        cache_ttl_s=settings.hybrid_cache_ttl,
-        prices=PriceBook(settings.prices),
-        prompts=ground.prompts,
-        journal=journal,
-        clock=ground.clock,
-        dice=ground.dice,
-        worker=ground.name,
-        log=ground.log,
+        providers=base.providers,
+        router=router_of(settings, base.providers),
+        capacity=shared.capacity,
+        rules=Rules(
+            policy=policy_of(settings),
+            hedging=hedging_of(settings),
+            prices=PriceBook(settings.prices),
+            prompts=base.prompts,
+            cache_ttl_s=settings.hybrid_cache_ttl,
+        ),
+        spending=shared.spending,
+        cache=shared.cache,
+        journal=shared.journal,
+        ground=base.ground,
     )

@@ -18,7 +18,8 @@ from agents.deciding.cache import AnswerCache
 from agents.deciding.hedging import HedgePolicy
 from agents.deciding.policy import RetryPolicy
 from agents.deciding.routes import Router
-from agents.executing.executor import Executor
+from agents.executing.executor import Executor, Rules
+from agents.executing.ground import Ground
 from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
@@ -93,10 +94,9 @@ class Run:
         capacity = Capacity({"openai": ProviderLimits()}, BreakerPolicy(calls=1000), clock=clock)
         executor = Executor(
             providers={"openai": provider}, router=Router({"openai": "openai"}), capacity=capacity,
-            policy=RetryPolicy(), hedging=HedgePolicy(), spending=Spending(()),
-            cache=AnswerCache(1_000_000), cache_ttl_s=3600, prices=PriceBook(),
-            prompts=load_prompts(), journal=self.record, clock=clock, dice=SystemDice(1),
-            worker="w", log=silent,
+            rules=Rules(RetryPolicy(), HedgePolicy(), PriceBook(), load_prompts(), 3600),
+            spending=Spending(()), cache=AnswerCache(1_000_000), journal=self.record,
+            ground=Ground(clock, SystemDice(1), "w", silent),
         )  # fmt: skip
         try:
             return await executor.execute(a_task(intent=an_intent(**intent)), Free())

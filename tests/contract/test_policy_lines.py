@@ -17,7 +17,8 @@ from agents.deciding.cache import AnswerCache
 from agents.deciding.hedging import HedgePolicy
 from agents.deciding.policy import Override, RetryPolicy
 from agents.deciding.routes import Router
-from agents.executing.executor import Executor
+from agents.executing.executor import Executor, Rules
+from agents.executing.ground import Ground
 from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
@@ -134,18 +135,13 @@ class World:
                     BreakerPolicy(calls=self.breaker_calls),
                     clock=self.clock,
                 ),
-                policy=RetryPolicy(**self.policy),
-                hedging=self.hedging,
+                rules=Rules(
+                    RetryPolicy(**self.policy), self.hedging, PriceBook(), load_prompts(), 3600
+                ),
                 spending=self.spending,
                 cache=AnswerCache(1_000_000),
-                cache_ttl_s=3600,
-                prices=PriceBook(),
-                prompts=load_prompts(),
                 journal=journal,
-                clock=self.clock,
-                dice=SystemDice(1),
-                worker="w",
-                log=silent,
+                ground=Ground(self.clock, SystemDice(1), "w", silent),
             )
             try:
                 for _ in range(self.runs):

@@ -1,0 +1,125 @@
+"""Pursuit: choose, call, classify, decide, again, until there is an outcome.
+
+The policy decides (`agents.deciding.policy`), this module does. A call that did not end the intent
+goes on record at once; the last one travels with the outcome in the lane's transaction.
+"""
+
+from typing import assert_never
+
+from agents.capacity.breaker import BreakerState
+from agents.capacity.turns import Capacity
+from agents.deciding.policy import (
+    Defer,
+    Fallback,
+    GiveUp,
+    Go,
+    Retry,
+    RetryPolicy,
+    Situation,
+    Wait,
+    choose,
+    decide,
+)
+from agents.executing.account import Execution
+from agents.executing.calls import Caller
+from agents.executing.endings import given_up, limit_reached
+from agents.executing.ground import Ground
+from agents.executing.moves import complete, defer, fall_back, wait_for_retry, wait_for_turn
+from agents.executing.planning import Planner, with_complaint
+from agents.executing.ports import Journal, Permit
+from agents.task import Completed, Deferred, Failed
+from schemas.vocabulary import DeadLetterReason, Priority
+
+__all__ = ["Pursuit"]
+
+#: Priorities whose calls have a place of their own at a provider.
+URGENT = frozenset({Priority.HIGH, Priority.CRITICAL})
+
+
+class Pursuit:
+    """Pursues answers; one for each worker."""
+
+    def __init__(
+        self,
+        *,
+        policy: RetryPolicy,
+        capacity: Capacity,
+        planner: Planner,
+        caller: Caller,
+        journal: Journal,
+        ground: Ground,
+    ) -> None:
+        """Keep the parts."""
+        self._policy = policy
+        self._capacity = capacity
+        self._planner = planner
+        self._caller = caller
+        self._journal = journal
+        self._ground = ground
+
+    async def pursue(
+        self, run: Execution, providers: tuple[str, ...], permit: Permit
+    ) -> Completed | Failed | Deferred:
+        """Call until there is an outcome; raises LaneLostError."""
+        messages = self._planner.messages(run.task.intent)
+        while True:
+            before = run.position
+            ended = await self._reach_turn(run, providers)
+            if ended is not None:
+                return ended
+            if run.position != before:
+                messages = self._planner.messages(run.task.intent)
+            call = self._planner.plan(run, providers[run.position], messages)
+            if call is None:
+                return limit_reached(run, GiveUp(DeadLetterReason.BUDGET))
+            rival = self._planner.rival(run, providers, messages)
+            answer = await self._caller.call(run, call, permit, rival=rival)
+            if answer.failure is None:
+                return complete(self._ground, run, answer)
+            situation, dice = self._situation(run, providers), self._ground.dice.fraction()
+            decision = decide(self._policy, situation, answer.failure, dice=dice)
+            match decision:
+                case Retry(repair=repair):
+                    await self._journal.write(answer.attempt, run.task.traceparent)
+                    here, failed = providers[run.position], answer.attempt
+                    await wait_for_retry(self._ground, run, decision, provider=here, failed=failed)
+                    messages = with_complaint(messages, answer) if repair else messages
+                case Fallback():
+                    await self._journal.write(answer.attempt, run.task.traceparent)
+                    fall_back(self._ground, run, providers, decision, answer.failure)
+                    messages = self._planner.messages(run.task.intent)
+                case Defer():
+                    return defer(self._ground, run, decision, answer.attempt)
+                case GiveUp():
+                    return given_up(run, decision.reason, answer.failure, answer.attempt)
+                case _:
+                    assert_never(decision)
+
+    async def _reach_turn(
+        self, run: Execution, providers: tuple[str, ...]
+    ) -> Deferred | Failed | None:
+        """Wait for a provider's turn, or turn to another; None when the call may start now."""
+        while True:
+            step = choose(self._policy, self._situation(run, providers))
+            match step:
+                case Go():
+                    return None
+                case Wait(delay_s=delay):
+                    await wait_for_turn(self._ground, run, delay)
+                case Fallback():
+                    fall_back(self._ground, run, providers, step, None)
+                case Defer():
+                    return defer(self._ground, run, step, None)
+                case GiveUp():
+                    return limit_reached(run, step)
+                case _:
+                    assert_never(step)
+
+    def _situation(self, run: Execution, providers: tuple[str, ...]) -> Situation:
+        urgent = run.task.intent.priority in URGENT
+        return run.situation(
+            providers,
+            self._ground.clock.now_ms(),
+            waits_s=tuple(self._capacity.wait_s(name, urgent=urgent) for name in providers),
+            out=tuple(self._capacity.state(name) is not BreakerState.CLOSED for name in providers),
+        )

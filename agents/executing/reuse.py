@@ -1,0 +1,72 @@
+"""Reuse of answers: the same request is paid for once, whether answered or on its way."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from agents.deciding.cache import AnswerCache, request_key, time_to_live_s
+from agents.deciding.structured import parse_answer
+from agents.executing.account import Execution
+from agents.executing.ground import Ground
+from agents.executing.results import cached_result
+from agents.executing.single_flight import SingleFlight
+from agents.task import Completed, Deferred, Failed
+from schemas.events import CachedAnswer
+from schemas.vocabulary import LogEvent
+
+__all__ = ["Reuse"]
+
+Messages = list[dict[str, object]]
+Pursue = Callable[[], Awaitable[Completed | Failed | Deferred]]
+
+
+class Reuse:
+    """Gives answers that were paid for to intents that allow it; one for each worker."""
+
+    def __init__(self, *, cache: AnswerCache, ttl_s: float, ground: Ground) -> None:
+        """Answers are given again for `ttl_s` seconds, unless the intent says otherwise."""
+        self._cache = cache
+        self._ttl_s = ttl_s
+        self._flights = SingleFlight()
+        self._ground = ground
+
+    async def answer(
+        self, run: Execution, pursue: Pursue, *, model: str, messages: Callable[[], Messages]
+    ) -> Completed | Failed | Deferred:
+        """Pursue, unless the same request has been answered, or is being answered, already.
+
+        `model` and `messages` are those of the request that the first provider would get.
+        """
+        ttl_s = time_to_live_s(run.task.intent, self._ttl_s)
+        if ttl_s is None:
+            return await pursue()
+        key, clock = request_key(run.task.intent, model, messages()), self._ground.clock
+        async with self._flights.turn(key):
+            hit = self._cache.get(key, now_ms=clock.now_ms(), ttl_s=ttl_s)
+            if hit is not None:
+                return self._complete(run, hit)
+            outcome = await pursue()
+            if not isinstance(outcome, Completed):
+                return outcome
+            answer = CachedAnswer(
+                provider=outcome.result.provider,
+                served_model=outcome.result.model,
+                content=outcome.result.content,
+                finish_reason=outcome.result.finish_reason or "",
+                stored_at_ms=clock.now_ms(),
+            )
+            if answer.finish_reason != "stop" or not answer.content:
+                return outcome  # cut off, or empty: nothing to give to others
+            self._cache.put(key, answer)
+            return replace(outcome, cached=(key, answer))
+
+    def _complete(self, run: Execution, answer: CachedAnswer) -> Completed:
+        schema = run.task.intent.response_schema
+        result = cached_result(
+            run,
+            answer,
+            parse_answer(answer.content, schema) if schema is not None else None,
+            result_id=self._ground.new_id(),
+            now=self._ground.clock.now(),
+        )
+        self._ground.say(LogEvent.CACHE_HIT, run, provider=answer.provider)
+        return Completed(result, None)
