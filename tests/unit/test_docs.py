@@ -31,3 +31,13 @@ def test_each_hop_of_a_messages_life_leads_to_its_function(name: str, path: str)
 
 def test_a_messages_life_names_its_hops() -> None:
     assert len(HOPS) >= 15
+
+
+def test_the_table_of_where_to_look_leads_to_what_is_there() -> None:
+    rows = re.findall(r"(?m)^\| (?!I want|-)(.+) \| (.+) \|$", (ROOT / "docs/where.md").read_text())
+    assert len(rows) >= 25
+    for wanted, cell in rows:
+        paths = re.findall(r"\]\(\.\./([\w./-]+)\)", cell)
+        assert paths, wanted
+        for path in paths:
+            assert (ROOT / path).exists(), f"{wanted}: {path}"
