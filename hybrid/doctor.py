@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-import aiohttp
+import httpx
 
 from agents.clock import SystemClock
 from agents.pricing.prices import PriceBook
@@ -60,7 +60,7 @@ async def examine(settings: Settings) -> list[Check]:
         checks.append(await _guarded("recorder", _recorder, settings))
     checks += _prices(settings)
     checks += await asyncio.gather(*(_provider(settings, spec) for spec in settings.provider_specs))
-    if all(settings.key_of(spec) is None for spec in settings.provider_specs if spec.key_variable):
+    if not any(_is_usable(settings, spec) for spec in settings.provider_specs):
         checks.append(Check("providers", "warning", "no key is set: workers will refuse to start"))
     return checks
 
@@ -125,7 +125,7 @@ def _prices(settings: Settings) -> list[Check]:
     models = {
         (spec.name, spec.deployment or spec.model)
         for spec in settings.provider_specs
-        if not spec.key_variable or settings.key_of(spec) is not None
+        if _is_usable(settings, spec)
         if book.price(
             (spec.name, spec.kind), (spec.deployment or spec.model,), NO_USAGE, at=now
         ).usd is None
@@ -137,17 +137,22 @@ def _prices(settings: Settings) -> list[Check]:
     return [Check("prices", "warning", detail)]
 
 
+def _is_usable(settings: Settings, spec: ProviderSpec) -> bool:
+    """Whether a worker can call it: played by the simulator, in need of no key, or with its key."""
+    played = settings.hybrid_simulator is not None
+    return played or not spec.key_variable or settings.key_of(spec) is not None
+
+
 async def _provider(settings: Settings, spec: ProviderSpec) -> Check:
     """See whether the endpoint answers at all (any status will do), and compare clocks."""
     name = spec.name
-    if spec.key_variable and settings.key_of(spec) is None:
+    if not _is_usable(settings, spec):
         return Check(name, "ok", "not configured")
-    url = spec.endpoint or spec.base_url or "https://api.openai.com/v1"
+    url = settings.hybrid_simulator or spec.endpoint or spec.base_url or "https://api.openai.com/v1"
     try:
-        timeout = aiohttp.ClientTimeout(total=HTTP_LIMIT_S)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
-            date = answer.headers.get("Date")
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        async with asyncio.timeout(HTTP_LIMIT_S), httpx.AsyncClient(timeout=HTTP_LIMIT_S) as client:
+            date = (await client.get(url)).headers.get("Date")
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
         return Check(
             name, "broken", f"{urlsplit(url).netloc} does not answer ({type(error).__name__})"
         )

@@ -150,6 +150,21 @@ def test_the_doctor_knows_what_is_not_applied_not_recorded_and_not_priced(
     assert "mystery-9 at openai" in found["prices"][1]
 
 
+def test_the_doctor_asks_whom_a_worker_would_call(tmp_path: Path) -> None:
+    config = tmp_path / "hybrid.toml"
+    config.write_text(
+        '[[providers]]\nname = "own"\nkind = "openai-compatible"\nmodel = "m"\n'
+        'base_url = "http://127.0.0.1:9/v1"\n'
+    )
+    environment = {"HYBRID_CONFIG": str(config), "KAFKA_BOOTSTRAP_SERVERS": ""}
+    for simulator, asked in (("", "127.0.0.1:9 "), ("http://127.0.0.1:8", "127.0.0.1:8 ")):
+        environment["HYBRID_SIMULATOR"] = simulator
+        done = hybrid("doctor", "--format", "json", environment=environment)
+        found = {row["check"]: row["detail"] for row in json.loads(done.stdout)}
+        assert found["own"].startswith(asked)
+        assert "providers" not in found  # it needs no key: nobody refuses to start
+
+
 def test_the_doctor_says_what_is_broken() -> None:
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}",
