@@ -12,11 +12,12 @@ from pydantic_core import ErrorDetails
 from agents.deciding.overrides import overrides_of
 from hybrid.errors import UsageError
 from hybrid.stack.state import running_stack
+from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.kafka.security import SecurityError, check_security
 from streams.store.clickhouse import database_of
 
-__all__ = ["load_settings", "need_clickhouse", "need_kafka"]
+__all__ = ["address_of", "can_be_called", "load_settings", "need_clickhouse", "need_kafka"]
 
 SECRET_WORDS = ("key", "password", "url", "secret", "webhook")
 NOT_SECRET = ("openai_base_url",)
@@ -58,6 +59,20 @@ def load_settings(
         raise UsageError(str(error)) from None
     _check_together(settings)
     return settings
+
+
+def can_be_called(settings: Settings, spec: ProviderSpec) -> bool:
+    """Say whether a worker calls a provider: the simulator plays it, or nothing it needs lacks."""
+    if settings.hybrid_simulator:
+        return True
+    if spec.kind == "azure" and not spec.endpoint:
+        return False
+    return not spec.key_variable or settings.key_of(spec) is not None
+
+
+def address_of(spec: ProviderSpec) -> str:
+    """Give the address of a provider's own server; without one it is OpenAI's."""
+    return spec.endpoint or spec.base_url or "https://api.openai.com/v1"
 
 
 def need_kafka(settings: Settings) -> Settings:

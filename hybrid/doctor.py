@@ -12,7 +12,7 @@ import httpx
 from agents.clock import SystemClock
 from agents.pricing.prices import PriceBook
 from agents.pricing.usage import NO_USAGE
-from hybrid.config import need_clickhouse, need_kafka
+from hybrid.config import address_of, can_be_called, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
@@ -60,7 +60,7 @@ async def examine(settings: Settings) -> list[Check]:
         checks.append(await _guarded("recorder", _recorder, settings))
     checks += _prices(settings)
     checks += await asyncio.gather(*(_provider(settings, spec) for spec in settings.provider_specs))
-    if not any(_is_usable(settings, spec) for spec in settings.provider_specs):
+    if not any(can_be_called(settings, spec) for spec in settings.provider_specs):
         checks.append(Check("providers", "warning", "no key is set: workers will refuse to start"))
     return checks
 
@@ -125,7 +125,7 @@ def _prices(settings: Settings) -> list[Check]:
     models = {
         (spec.name, spec.deployment or spec.model)
         for spec in settings.provider_specs
-        if _is_usable(settings, spec)
+        if can_be_called(settings, spec)
         if book.price(
             (spec.name, spec.kind), (spec.deployment or spec.model,), NO_USAGE, at=now
         ).usd is None
@@ -137,18 +137,12 @@ def _prices(settings: Settings) -> list[Check]:
     return [Check("prices", "warning", detail)]
 
 
-def _is_usable(settings: Settings, spec: ProviderSpec) -> bool:
-    """Whether a worker can call it: played by the simulator, in need of no key, or with its key."""
-    played = settings.hybrid_simulator is not None
-    return played or not spec.key_variable or settings.key_of(spec) is not None
-
-
 async def _provider(settings: Settings, spec: ProviderSpec) -> Check:
     """See whether the endpoint answers at all (any status will do), and compare clocks."""
     name = spec.name
-    if not _is_usable(settings, spec):
+    if not can_be_called(settings, spec):
         return Check(name, "ok", "not configured")
-    url = settings.hybrid_simulator or spec.endpoint or spec.base_url or "https://api.openai.com/v1"
+    url = settings.hybrid_simulator or address_of(spec)
     try:
         async with asyncio.timeout(HTTP_LIMIT_S), httpx.AsyncClient(timeout=HTTP_LIMIT_S) as client:
             date = (await client.get(url)).headers.get("Date")

@@ -13,6 +13,7 @@ from agents.clock import Clock, SystemClock, SystemDice
 from agents.executing.prompts import load_prompts
 from agents.log import Log
 from agents.providers.adapters import Provider, Transport, azure_provider, openai_provider
+from hybrid.config import can_be_called
 from hybrid.errors import HybridError, UsageError
 from hybrid.logs import build_log
 from hybrid.metrics import RecorderMetrics, WorkerMetrics, serve_metrics
@@ -47,7 +48,7 @@ def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
     found = {
         spec.name: _provider(settings, spec, clock)
         for spec in settings.provider_specs
-        if _can_be_called(settings, spec)
+        if can_be_called(settings, spec)
     }
     if not found:
         message = (
@@ -73,14 +74,6 @@ def require_keys(settings: Settings) -> None:
     if azure and not settings.providers:
         message = "AZURE_OPENAI_API_KEY is set: AZURE_OPENAI_ENDPOINT is needed too"
         raise UsageError(message)
-
-
-def _can_be_called(settings: Settings, spec: ProviderSpec) -> bool:
-    if settings.hybrid_simulator:
-        return True
-    if spec.kind == "azure" and not spec.endpoint:
-        return False
-    return not spec.key_variable or settings.key_of(spec) is not None
 
 
 def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:

@@ -212,7 +212,6 @@ class HttpAnswer:
     status: int
     headers: dict[str, str]
     code: str = ""
-    type: str = ""
     #: Further codes of the body: of what it wraps, and of its details.
     more: tuple[str, ...] = ()
     #: What it says, in lower case; looked at only where vendors have no code for it.
@@ -228,7 +227,7 @@ def classify_http(answer: HttpAnswer, *, now: datetime, received: int | None = N
     status = answer.status if received is None else received
     return Failure(
         kind=kind,
-        code=text_of(answer.code or answer.type) or f"http_{answer.status}",
+        code=text_of(answer.code) or f"http_{answer.status}",
         message=f"the provider answered {status}" + (" with an error" if status == OK else ""),
         http_status=status,
         retry_after_ms=parse_retry_after(answer.headers, now=now),
@@ -241,7 +240,7 @@ def _kind(answer: HttpAnswer) -> FailureKind:
     status = answer.status
     if status >= FIRST_SERVER_ERROR or status in PASSING:
         return FailureKind.SERVER_ERROR
-    codes = {code.lower() for code in (answer.code, answer.type, *answer.more)}
+    codes = {code.lower() for code in (answer.code, *answer.more)}
     for kind, names, phrases in CODES:
         if codes & names or any(phrase in answer.words for phrase in phrases):
             return kind

@@ -19,7 +19,6 @@ MOST_WORDS = 4_000
 #: Types of content parts that are the answer; thinking is not.
 SPOKEN = frozenset({"text", "output_text", ""})
 DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s")
-LOWEST_ERROR, HIGHEST_ERROR = 400, 599
 
 
 def load(body: bytes | str) -> object:
@@ -63,7 +62,7 @@ def answer_of(status: int, headers: Mapping[str, str], body: object) -> HttpAnsw
         wait_ms = wait_ms or (reset_ms if status == 429 else 0)  # noqa: PLR2004 - RFC 6585 §4
         if wait_ms:
             lower["retry-after-ms"] = str(wait_ms)
-    return HttpAnswer(status, lower, codes[0] if codes else "", "", tuple(codes[1:]), words)
+    return HttpAnswer(status, lower, codes[0] if codes else "", tuple(codes[1:]), words)
 
 
 def embedded_failure(error: object, *, now: datetime) -> Failure:
@@ -76,8 +75,7 @@ def embedded_failure(error: object, *, now: datetime) -> Failure:
 
 def _status(value: object) -> int:
     raw = str(value) if isinstance(value, int | str) else ""
-    number = int(raw) if re.fullmatch(r"[45]\d\d", raw) else 0
-    return number if LOWEST_ERROR <= number <= HIGHEST_ERROR else 0
+    return int(raw) if re.fullmatch(r"[45]\d\d", raw) else 0
 
 
 def _facts(body: object) -> tuple[list[str], str, int]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hybrid.config import address_of
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 
@@ -62,7 +63,7 @@ def stack_environment(
 
 def where_of(settings: Settings, spec: ProviderSpec, *, simulator: str) -> str:
     """Say where a provider's calls go, and whether they cost money."""
-    address = spec.endpoint or spec.base_url or "https://api.openai.com/v1"
+    address = address_of(spec)
     if settings.hybrid_simulator or address.startswith(simulator):
         return "simulated: costs nothing"
     if spec.key_variable and settings.key_of(spec) is None:

@@ -42,7 +42,7 @@ class AttemptJournal:
 
     async def start(self) -> None:
         """Connect; raises KafkaError."""
-        self._producer = await self._connected()
+        await self._renew(None)
 
     async def _connected(self) -> AIOKafkaProducer:
         client = producer(self._settings, linger_ms=0)

@@ -178,9 +178,10 @@ class Rebalance:
 
     async def _end_if_still_ours(self, number: int, fenced: Lane | None) -> None:
         await self._clock.sleep(self._settings.hybrid_session_timeout)
-        ours = fenced is not None and self.lanes.get(number) is fenced
+        if fenced is None or self.lanes.get(number) is not fenced:
+            return
         # One that an older lane of this number told us of may run all the same.
-        if ours and fenced and fenced.state is LaneState.CLOSED and self._lease.holds():
+        if fenced.state is LaneState.CLOSED and self._lease.holds():
             # What was in flight is not delivered again without a rebalance: restart for it.
             self._supervisor.end(
                 f"lane {number} was fenced, and is still ours; start the worker again"
