@@ -74,7 +74,7 @@ def _letters_by_key(stack: RunningStack, name: str) -> dict[str, list[dict[str, 
 def _bill_difference(stack: RunningStack) -> Decimal:
     """What `hybrid costs report` says, less what the simulator billed: over the whole session."""
     done = hybrid("costs", "report", "--format", "json", environment=stack.stack.environment())
-    reported = sum((Decimal(row["cost_usd"] or 0) for row in json.loads(done.stdout)), Decimal(0))
+    reported = sum((Decimal(row["cost_usd"]) for row in json.loads(done.stdout)), Decimal(0))
     return reported - read_calls(stack.stack.simulator_log).billed_usd
 
 
