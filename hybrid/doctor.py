@@ -20,7 +20,7 @@ from streams.kafka.clients import BrokerUnavailableError, admin_client
 from streams.kafka.topics import TopicsError, check_topics
 from streams.recording.lag import recorder_lag
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
-from streams.store.migrations import load_migrations, pending
+from streams.store.migrations import MigrationError, pending
 
 __all__ = ["Check", "examine"]
 
@@ -74,6 +74,7 @@ async def _guarded(
         BrokerUnavailableError,
         ClickHouseUnavailableError,
         ClickHouseRefusedError,
+        MigrationError,
         TopicsError,
     ) as error:
         return Check(name, "broken", str(error))
@@ -98,12 +99,12 @@ async def _clickhouse(settings: Settings) -> Check:
     def look() -> Check:
         store = ClickHouse(settings, timeout_s=HTTP_LIMIT_S)
         try:
-            missing = ", ".join(f"{step.version:04d}_{step.name}" for step in pending(store))
+            missing = ", ".join(step.label for step in pending(store))
         finally:
             store.close()
         if missing:
             return Check("clickhouse", "broken", f"not applied: {missing}; run `hybrid migrate`")
-        return Check("clickhouse", "ok", f"{len(load_migrations())} migrations are applied")
+        return Check("clickhouse", "ok", "tables and views are as wanted")
 
     return await asyncio.to_thread(look)
 

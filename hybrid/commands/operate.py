@@ -58,8 +58,8 @@ def migrate(
     layout = Layout.of(settings)
     if dry_run:
         for step in load_migrations():
-            typer.echo(f"-- {step.version:04d}_{step.name}")
-            for statement in step.up:
+            typer.echo(f"-- {step.label}")
+            for statement in step.statements:
                 typer.echo(f"{placed(statement, layout.cluster)};\n")
         return
     store = ClickHouse(need_clickhouse(settings))
@@ -67,8 +67,8 @@ def migrate(
         done = apply_migrations(store, layout)
     finally:
         store.close()
-    names = ", ".join(f"{step.version:04d}_{step.name}" for step in done)
-    console.print(f"applied {len(done)} migrations{': ' + names if names else ''}", highlight=False)
+    names = ", ".join(step.label for step in done)
+    console.print(f"applied: {names}" if names else "nothing to apply", highlight=False)
 
 
 def export(

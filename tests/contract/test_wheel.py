@@ -21,7 +21,8 @@ def test_the_wheel_holds_prompts_migrations_and_locks(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for wanted in (
         "agents/templates/default.txt",
-        "schemas/migrations/0001_tables.up.sql",
+        "schemas/migrations/0001_tables.sql",
+        "schemas/views/wasted_spend.sql",
         "hybrid/stack/kafka-jars.lock",
         "streams/lanes/lane.py",
     ):

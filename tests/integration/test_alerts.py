@@ -33,7 +33,7 @@ from streams.messages.records import OutRecord
 from streams.store.clickhouse import ClickHouse
 from streams.store.migrations import migrate
 from tests.builders import NOW, a_result, a_task
-from tests.chaos.running import RunningStack
+from tests.integration.databases import migrated
 from tests.integration.test_rows import an_attempt
 
 pytestmark = pytest.mark.integration
@@ -86,14 +86,11 @@ class Watching:
 
 
 @pytest.fixture
-def settings(stack: RunningStack) -> Settings:
+def settings(database: Settings) -> Settings:
     """A database and topics of its own, the same brokers."""
-    name = f"a{uuid.uuid4().hex[:8]}"
-    url = stack.stack.clickhouse.replace("/hybrid", f"/{name}")
-    found = stack.settings.model_copy(
+    found = database.model_copy(
         update={
-            "clickhouse_url": SecretStr(url),
-            "hybrid_topic_prefix": name,
+            "hybrid_topic_prefix": f"a{uuid.uuid4().hex[:8]}",
             "hybrid_partitions": 2,
             "alerts": AlertSpec(every=0.1, fewest=4),
         }
@@ -104,8 +101,7 @@ def settings(stack: RunningStack) -> Settings:
 
 @pytest.fixture
 def watching(settings: Settings) -> Iterator[Watching]:
-    store = ClickHouse(settings)
-    migrate(store)
+    store = migrated(settings)
     yield Watching(settings, store)
     store.close()
 

@@ -24,8 +24,8 @@ from streams.kafka.clients import producer
 from streams.kafka.topics import ensure_topics
 from streams.recording.recorder import Recorder
 from streams.store.clickhouse import ClickHouse
-from streams.store.migrations import migrate
 from tests.chaos.running import RunningStack
+from tests.integration.databases import migrated
 from tests.integration.test_commands import hybrid
 from tests.integration.test_rows import an_attempt
 
@@ -108,19 +108,15 @@ async def _proxy(settings: Settings) -> AsyncIterator[Trouble]:
 
 
 @pytest.fixture
-def settings(stack: RunningStack) -> Settings:
-    name = f"c{uuid.uuid4().hex[:8]}"
-    found = stack.settings.model_copy(
+def settings(database: Settings) -> Settings:
+    found = database.model_copy(
         update={
-            "clickhouse_url": SecretStr(stack.stack.clickhouse.replace("/hybrid", f"/{name}")),
-            "hybrid_topic_prefix": name,
+            "hybrid_topic_prefix": f"c{uuid.uuid4().hex[:8]}",
             "hybrid_partitions": 2,
         }
     )
     asyncio.run(ensure_topics(found))
-    store = ClickHouse(found)
-    migrate(store)
-    store.close()
+    migrated(found).close()
     return found
 
 
