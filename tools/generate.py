@@ -1,4 +1,4 @@
-"""Makes the files that come from code: schemas, AsyncAPI, tables of the docs; `--check` compares."""
+"""Makes the files that come from code: schemas, AsyncAPI, docs, dashboards; `--check` compares."""
 
 import json
 import sys
@@ -37,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from example import EXAMPLE
 from grafana import alert_rules, dashboards
+from rooms import rooms
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -255,6 +256,7 @@ def documents() -> dict[Path, str]:
         DOCS / "failures.md": NOTE + failures(),
         DOCS / "configuration.md": NOTE + configuration(),
         DOCS / "names.md": NOTE + vocabulary(),
+        DOCS / "rooms.md": NOTE + rooms(),
         DOCS / "schemas" / "asyncapi.json": _json(asyncapi(Settings().topics)),
     }
     grafana = ROOT / "deploy" / "grafana"

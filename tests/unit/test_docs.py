@@ -41,3 +41,32 @@ def test_the_table_of_where_to_look_leads_to_what_is_there() -> None:
         assert paths, wanted
         for path in paths:
             assert (ROOT / path).exists(), f"{wanted}: {path}"
+
+
+def _pages() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", _pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_link_within_the_checkout_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text())
+    for path, heading in links:
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        if heading:
+            assert heading in _headings(target), f"{path}#{heading}"
+
+
+def _headings(page: Path) -> set[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"(?m)^#+ (.+)$", page.read_text())
+    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+def test_every_path_of_code_that_a_document_names_is_there() -> None:
+    pattern = r"`((?:agents|streams|hybrid|schemas|tests|tools|bench|deploy|docs)/[\w./-]*)`"
+    named = {
+        (page.name, path) for page in _pages() for path in re.findall(pattern, page.read_text())
+    }
+    assert len(named) >= 40
+    assert [(page, path) for page, path in sorted(named) if not (ROOT / path).exists()] == []
