@@ -37,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from example import EXAMPLE
 from grafana import alert_rules, dashboards
+from prose import wrapped
 from rooms import rooms
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,8 +50,8 @@ def failures() -> str:
     lines = [
         "# What follows a failed call",
         "",
-        "Each cell is what `agents.deciding.policy.decide` answers with the default delays (retries 1, 2, 5 s;",
-        "deferrals 10, 60, 600 s) and no jitter; up to 10 % jitter is added to a retry's wait.",
+        "Each cell is what `agents.deciding.policy.decide` answers with the default delays (retries",
+        "after 1, 2, 5 s; deferrals of 10, 60, 600 s). Up to 10 % is added to a retry's wait, by chance.",
         "",
         "| failure | class | 1st call | 2nd | 3rd | 4th | no provider left | deferred 3 times already |",
         "|---|---|---|---|---|---|---|---|",
@@ -91,8 +92,8 @@ def _around_the_table() -> list[str]:
         "",
         "A provider's breaker (half of the newest 20 calls failed, within a minute: 30 s, then one",
         "probe at a time), the rest it asked for, and its limits say how long it cannot be called.",
-        "Work that no provider of its route can take stays with the dispatcher; this is what an intent does",
-        "that has a slot already:",
+        "Work that no provider of its route can take stays with the dispatcher, and has no slot yet.",
+        "An intent that has one already does this:",
         "",
         "| this provider | the next one | |",
         "|---|---|---|",
@@ -180,21 +181,21 @@ def configuration() -> str:
         "folder, or in the file that `HYBRID_CONFIG` names (the environment wins). A wrong value is",
         "refused at start with its name.",
         "",
-        "| variable | default | meaning |",
-        "|---|---|---|",
+        "Each is given with its default in brackets, where it has one.",
+        "",
     ]
     tables = {"providers", "routes", "prices", "budgets", "alerts", "policy", "tenant_weights"}
     for name, field in Settings.model_fields.items():
         if name in {*tables, "provider_keys"}:
             continue
-        lines.append(f"| `{name.upper()}` | {_default(field.default)} | {_text(field)} |")
+        lines += _entry(name.upper(), field)
     lines += [
         "",
         "## Tables of `hybrid.toml`",
         "",
         "More providers, such as a second region, a local vLLM or a third vendor, are a few lines:",
         "",
-        *(f"    {line}" for line in EXAMPLE.strip().splitlines()),
+        *(f"    {line}".rstrip() for line in EXAMPLE.strip().splitlines()),
     ]
     for name, model in (
         ("providers", ProviderSpec),
@@ -204,15 +205,18 @@ def configuration() -> str:
         ("alerts", AlertSpec),
     ):
         shown = f"[{name}]" if name == "alerts" else f"[[{name}]]"
-        lines += ["", f"`{shown}`: {_text(Settings.model_fields[name])}", ""]
-        lines += ["| field | default | meaning |", "|---|---|---|"]
-        lines += [
-            f"| `{field_name}` | {_default(field.default)} | {_text(field)} |"
-            for field_name, field in model.model_fields.items()
-        ]
-    lines += ["", f"`[policy]`: {_text(Settings.model_fields['policy'])}"]
-    lines += ["", f"`[tenant_weights]`: {_text(Settings.model_fields['tenant_weights'])}"]
+        lines += ["", f"### `{shown}`", "", *wrapped(_text(Settings.model_fields[name])), ""]
+        for field_name, field in model.model_fields.items():
+            lines += _entry(field_name, field)
+    for name in ("policy", "tenant_weights"):
+        lines += ["", f"### `[{name}]`", "", *wrapped(_text(Settings.model_fields[name]))]
     return "\n".join(lines) + "\n"
+
+
+def _entry(name: str, field: FieldInfo) -> list[str]:
+    """Give one setting as an item of a list: its name, its default, its meaning."""
+    default = _default(field.default)
+    return wrapped(f"`{name}`{default}: {_text(field)}", first="- ", rest="  ")
 
 
 def _default(value: object) -> str:
@@ -220,7 +224,7 @@ def _default(value: object) -> str:
         value = value.isoformat()
     if isinstance(value, tuple):
         value = ",".join(f"{part:g}" for part in value)
-    return "–" if value in {None, "", PydanticUndefined} else f"`{value}`"
+    return "" if value in {None, "", PydanticUndefined} else f" (`{value}`)"
 
 
 def _text(field: FieldInfo) -> str:

@@ -70,3 +70,27 @@ def test_every_path_of_code_that_a_document_names_is_there() -> None:
     }
     assert len(named) >= 40
     assert [(page, path) for page, path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+WIDTH, WIDEST_CELL = 100, 72
+
+
+def _shown(row: str) -> list[str]:
+    """Give the cells of a table's row as a reader sees them: links without their targets."""
+    shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", row)
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", shown.strip("|"))]
+
+
+@pytest.mark.parametrize("page", _pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_line_of_a_document_is_wider_than_100_columns(page: Path) -> None:
+    """A row of a table cannot be broken in Markdown: it may be wider, its cells may not be long.
+
+    What needs a sentence is no cell: it belongs into a list. The other exception is a line that is
+    one word, such as an address.
+    """
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        place = f"{page.name}:{number}"
+        if line.startswith("|"):
+            assert max(map(len, _shown(line))) <= WIDEST_CELL or len(line) <= WIDTH, place
+        elif len(line.split()) > 1:
+            assert len(line) <= WIDTH, place
