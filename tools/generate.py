@@ -181,6 +181,11 @@ def configuration() -> str:
         "folder, or in the file that `HYBRID_CONFIG` names (the environment wins). A wrong value is",
         "refused at start with its name.",
         "",
+        "Two are read from the environment only: `HYBRID_CONFIG`, and `HYBRID_DEBUG`; with",
+        "`HYBRID_DEBUG=1` a command that ends by a defect of its own shows the place.",
+        "",
+        "## Settings",
+        "",
         "Each is given with its default in brackets, where it has one.",
         "",
     ]
