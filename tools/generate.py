@@ -1,9 +1,12 @@
 """Makes the files that come from code: schemas, AsyncAPI, docs, dashboards; `--check` compares."""
 
+import inspect
 import json
+import re
 import sys
 from datetime import date
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,14 @@ from schemas.pricing import PriceSpec
 from schemas.providers import ProviderSpec, RouteSpec
 from schemas.settings import Settings
 from schemas.topics import DAY_MS
-from schemas.vocabulary import DeadLetterReason, EventName, FailureKind, LogEvent
+from schemas.vocabulary import (
+    AlertName,
+    AttemptOutcome,
+    DeadLetterReason,
+    EventName,
+    FailureKind,
+    LogEvent,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -119,8 +129,8 @@ def _around_the_table() -> list[str]:
         f"| {kind.value} | {facets[1].value} | {'yes' if facets[2] else 'no'} | {facets[3]} |"
         for kind, facets in FACETS.items()
     ]
-    lines += ["", "## Reasons of dead letters", "", "| reason |", "|---|"]
-    lines += [f"| `{reason.value}` |" for reason in DeadLetterReason]
+    lines += ["", "## Failures", "", *_meanings(FailureKind)]
+    lines += ["", "## Reasons of dead letters", "", *_meanings(DeadLetterReason)]
     return lines
 
 
@@ -252,11 +262,24 @@ def vocabulary() -> str:
         f"{'yes' if spec.compact else 'no'} |"
         for spec in topics.specs()
     ]
-    lines += ["", "## Events on `workflow.events`", ""]
-    lines += [f"- `{event.value}`" for event in EventName]
-    lines += ["", "## Log events", "", "Every log line's `event` is one of these.", ""]
-    lines += [f"- `{event.value}`" for event in LogEvent]
+    for title, words in (
+        ("Events on `workflow.events`", EventName),
+        ("Alerts on `workflow.alerts`", AlertName),
+        ("How a call ends: `outcome` of an attempt", AttemptOutcome),
+        ("Log events: `event` of a log line", LogEvent),
+    ):
+        lines += ["", f"## {title}", "", *_meanings(words)]
     return "\n".join(lines) + "\n"
+
+
+def _meanings(words: type[StrEnum]) -> list[str]:
+    """Give the words of a closed vocabulary as a list, each with its comment in the source."""
+    said = dict(re.findall(r'(?m)^ +[A-Z_]+ = "(\w+)"  # (.+)$', inspect.getsource(words)))
+    return [
+        line
+        for word in words
+        for line in wrapped(f"`{word.value}`: {said[word.value]}", first="- ", rest="  ")
+    ]
 
 
 def documents() -> dict[Path, str]:
