@@ -16,7 +16,8 @@ The code has four floors. A floor is a top-level package; it may import from the
 never from one above. A room is a sub-package of a floor, or a module that stands on the floor
 itself. An arrow means "imports". All of this is read from the code: the order of the floors, and of
 the rooms on them, is the contracts in `pyproject.toml` (`tool.importlinter`), the sentences are the
-docstrings, and the arrows are the imports as they are.
+docstrings, and the arrows are the imports as they are. "Pure" means: without clock, chance, network
+and frameworks ([glossary](glossary.md#pure)).
 """
 
 

@@ -94,3 +94,22 @@ def test_no_line_of_a_document_is_wider_than_100_columns(page: Path) -> None:
             assert max(map(len, _shown(line))) <= WIDEST_CELL or len(line) <= WIDTH, place
         elif len(line.split()) > 1:
             assert len(line) <= WIDTH, place
+
+
+def test_each_page_that_uses_the_products_own_words_links_the_glossary() -> None:
+    own = r"\b(?:lane|ledger|breaker|hedge|orphan|upper bound|dispatcher|drain budget|fenced)s?\b"
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    users = [page for page in pages if re.search(own, page.read_text()) and page.stem != "glossary"]
+    assert len(users) >= 8
+    assert [page.name for page in users if "glossary.md" not in page.read_text()] == []
+
+
+def test_every_metric_that_a_document_names_is_served() -> None:
+    served = set(re.findall(r'"(hybrid_\w+)"', (ROOT / "hybrid/metrics.py").read_text()))
+    named = {
+        (page.name, metric)
+        for page in _pages()
+        for metric in re.findall(r"`(hybrid_[a-z_]+)`", page.read_text())
+    }
+    assert len(named) >= 5
+    assert [(page, metric) for page, metric in sorted(named) if metric not in served] == []
