@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -52,6 +52,10 @@ from rooms import rooms
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+BUILT_IN_ROUTES = (
+    "Without routes `azure` is asked first for `content_planning`, and for `campaign_execution` with",
+    "`requires_multi_platform`. For everything else it is `openai`. The other one is the fallback.",
+)
 NOTE = "<!-- made by `make generate` from the code; edit that -->\n\n"
 
 
@@ -226,6 +230,8 @@ def configuration() -> str:
         lines += ["", f"### `{shown}`", "", *wrapped(_text(Settings.model_fields[name])), ""]
         for field_name, field in model.model_fields.items():
             lines += _entry(field_name, field)
+        if name == "routes":
+            lines += ["", *BUILT_IN_ROUTES]
     for name in ("policy", "tenant_weights"):
         lines += ["", f"### `[{name}]`", "", *wrapped(_text(Settings.model_fields[name]))]
     return "\n".join(lines) + "\n"
@@ -233,13 +239,27 @@ def configuration() -> str:
 
 def _entry(name: str, field: FieldInfo) -> list[str]:
     """Give one setting as an item of a list: its name, its default, its meaning."""
-    default = _default(field.default)
-    return wrapped(f"`{name}`{default}: {_text(field)}", first="- ", rest="  ")
+    words = [f"`{word}`" for word in _allowed(field.annotation)]
+    allowed = f" One of {', '.join(words)}." if words else ""
+    return wrapped(
+        f"`{name}`{_default(field.default)}: {_text(field)}{allowed}", first="- ", rest="  "
+    )
+
+
+def _allowed(annotation: object) -> list[str]:
+    """Give the only words that a setting may be; empty where it is not a choice of words."""
+    if get_origin(annotation) is Literal:
+        return [str(word) for word in get_args(annotation)]
+    return [word for part in get_args(annotation) for word in _allowed(part)]
 
 
 def _default(value: object) -> str:
     if isinstance(value, date):
         value = value.isoformat()
+    if isinstance(value, bool):
+        value = str(value).lower()
+    if isinstance(value, float):
+        value = f"{value:g}"
     if isinstance(value, tuple):
         value = ",".join(f"{part:g}" for part in value)
     return "" if value in {None, "", PydanticUndefined} else f" (`{value}`)"
