@@ -1,4 +1,4 @@
-"""Configuration enters once: environment over `hybrid.toml` over defaults, one Settings out."""
+"""Reads the configuration: the environment wins over `hybrid.toml`, that over defaults."""
 
 import os
 import tomllib

@@ -1,4 +1,4 @@
-"""Checks of everything a deployment needs; one line a check."""
+"""The checks of `hybrid doctor`: everything that a deployment needs, one line each."""
 
 import asyncio
 import time

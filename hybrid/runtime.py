@@ -60,7 +60,10 @@ def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
 
 
 def require_keys(settings: Settings) -> None:
-    """Refuse to run without what was asked for; commands that call nobody do not ask."""
+    """Refuse to run when a provider that was asked for has no key; raises UsageError.
+
+    Commands that call no provider run without keys.
+    """
     if settings.hybrid_simulator:
         return
     for spec in settings.providers:
@@ -203,7 +206,7 @@ async def _together(recorder: Recorder, beside: list[Coroutine[None, None, None]
 def _watching(
     settings: Settings, recorder: Recorder, *, clock: Clock, log: Log
 ) -> list[Coroutine[None, None, None]]:
-    """Give what a recorder does beside recording: alerts, and passing them on."""
+    """Give what a recorder does beside recording: raise alerts, and post them to the webhook."""
     name = settings.hybrid_instance_id or f"recorder on {socket.gethostname()}"
     found = [watch(settings, name=name, recording=recorder, clock=clock, log=log)]
     url = settings.hybrid_alert_webhook
@@ -256,7 +259,7 @@ async def _until_signal(ready: Callable[[], None]) -> None:
 
 
 def _on_signals(stop: Callable[[], object]) -> None:
-    """First signal: a clean stop. Second: the end."""
+    """Stop cleanly at the first signal; end the process at the second."""
     loop = asyncio.get_running_loop()
     asked = False
 

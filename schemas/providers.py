@@ -1,4 +1,4 @@
-"""Providers and routes as configuration: what a `hybrid.toml` may say beside the plain settings."""
+"""Providers and routes: the `[[providers]]` and `[[routes]]` tables of hybrid.toml."""
 
 import re
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""The topics of the contract: names, keys, retention, compaction."""
+"""All topics: names, keys, retention, compaction."""
 
 from dataclasses import dataclass
 
@@ -122,7 +122,7 @@ class Topics:
         return (self.attempts, self.results, self.dead_letters, self.events)
 
     def specs(self) -> tuple[TopicSpec, ...]:
-        """Every topic with its retention, in the order of the contract."""
+        """Every topic with its key, its content, and how long it keeps records."""
         week = 7 * DAY_MS
         return (
             TopicSpec(self.intents, "WorkflowIntent", week),

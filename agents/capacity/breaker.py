@@ -49,7 +49,7 @@ class CircuitBreaker:
     """One provider as one worker sees it; every `now` is seconds on one monotonic clock."""
 
     def __init__(self, policy: BreakerPolicy) -> None:
-        """Begin closed."""
+        """Begin closed: the provider is called."""
         self._policy = policy
         self._recent: deque[tuple[float, bool]] = deque()
         self._failed = 0

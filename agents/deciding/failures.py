@@ -1,4 +1,4 @@
-"""From what a provider answered to what went wrong; pure."""
+"""What a provider's error answer means: its kind, its class, what an operator should do; pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -186,7 +186,7 @@ class Failure:
 
     @property
     def error_class(self) -> ErrorClass:
-        """The coarse class of the contract."""
+        """The coarse class that readers of dead letters branch on."""
         return FACETS[self.kind][0]
 
     @property

@@ -32,7 +32,7 @@ HEDGE_LOST = "hedge_lost"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What one call is about."""
+    """One call before it is made: to whom, with what, and what it may cost at most."""
 
     provider: Provider
     messages: list[dict[str, Any]]
@@ -57,7 +57,7 @@ class Caller:
         journal: Journal,
         ground: Ground,
     ) -> None:
-        """Keep the parts."""
+        """Keep what a call needs: its turn, its record, its price, and its rival."""
         self._prices = prices
         self._hedger = hedger
         self._capacity = capacity
@@ -188,7 +188,7 @@ class Caller:
         except asyncio.CancelledError as error:
             lost = HEDGE_LOST if error.args == (HEDGE_LOST,) else ""
             if lost:
-                # At least so long: left out, slow calls would vanish from the p95 they make.
+                # It took at least so long. Left out, the p95 would miss just the slow calls.
                 self._hedger.note(call.provider.name, self._ground.clock.monotonic() - since)
             cancelled = self._attempts.cancelled(started, self._ground.since_ms(since), code=lost)
             run.risk(cancelled.cost_upper_usd)
@@ -222,7 +222,7 @@ class Caller:
 
 
 def _blame(failure: Failure, intent: WorkflowIntent) -> Failure:
-    """A model that the intent itself named and nobody serves is the intent's mistake."""
+    """Blame the intent, not the configuration, where the intent itself named a missing model."""
     if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND and intent.model is not None:
         return replace(failure, kind=FailureKind.BAD_REQUEST)
     return failure

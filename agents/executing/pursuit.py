@@ -1,4 +1,4 @@
-"""Pursuit: choose, call, classify, decide, again, until there is an outcome.
+"""Pursuit: choose a provider, call it, classify the answer, decide; until there is an outcome.
 
 The policy decides (`agents.deciding.policy`), this module does. A call that did not end the intent
 goes on record at once; the last one travels with the outcome in the lane's transaction.
@@ -37,7 +37,7 @@ URGENT = frozenset({Priority.HIGH, Priority.CRITICAL})
 
 
 class Pursuit:
-    """Pursues answers; one for each worker."""
+    """The loop over calls of one execution; one object for each worker."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Pursuit:
         journal: Journal,
         ground: Ground,
     ) -> None:
-        """Keep the parts."""
+        """Keep the policy that decides, the planner that prepares calls, the caller that calls."""
         self._policy = policy
         self._capacity = capacity
         self._planner = planner

@@ -56,7 +56,7 @@ class UnreadableReplyError(Exception):
     """Raised when a 200 is not a chat completion, and says nothing of what it cost."""
 
     def __init__(self, failure: Failure) -> None:
-        """Keep what it is instead."""
+        """Keep the failure that the call ends with."""
         super().__init__(failure.code)
         self.failure = failure
 
@@ -75,11 +75,11 @@ class Bytes(Protocol):
     """The body of an HTTP answer as it comes."""
 
     def aiter_bytes(self) -> AsyncIterator[bytes]:
-        """Give its pieces."""
+        """Give its pieces as they arrive."""
         ...
 
     async def aclose(self) -> None:
-        """Give the connection back."""
+        """End the answer, read or not, and free its connection."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The bill to come, that came, made anew: `hybrid costs forecast|reconcile|rebuild`."""
+"""The bill of this month, of the provider, and made anew: `costs forecast|reconcile|rebuild`."""
 
 import asyncio
 from datetime import UTC, date, datetime, timedelta

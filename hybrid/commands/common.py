@@ -76,7 +76,7 @@ def parse_moment(text: str | None, *, option: str = "--since") -> datetime | Non
 
 
 def _within(moment: datetime) -> datetime:
-    """Keep a moment inside what Kafka and ClickHouse can hold; further away it means the same."""
+    """Cut a moment to what Kafka and ClickHouse can hold; further away it means the same."""
     try:
         return min(max(moment.astimezone(UTC), EARLIEST), LATEST)
     except OverflowError:
@@ -101,7 +101,7 @@ def confirm(question: str, *, yes: bool, otherwise: str) -> None:
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Format, *, title: str | None = None
 ) -> None:
-    """Print rows as a table, JSON Lines' sibling (one array of objects) or CSV."""
+    """Print rows as a table, as JSON (one array of objects) or as CSV."""
     match form:
         case Format.JSON:
             documents = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]

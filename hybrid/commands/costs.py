@@ -25,7 +25,7 @@ By = Annotated[str, typer.Option(help=f"any of {', '.join(questions.DIMENSIONS)}
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands for the cost questions."""
     costs = typer.Typer(help="What it cost, and where the time went.", no_args_is_help=True)
     for command in (
         report,

@@ -37,7 +37,7 @@ __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands for publish, results and dead letters."""
     app.command()(publish)
     app.command()(results)
     dlq = typer.Typer(help="The dead letters.", no_args_is_help=True)
@@ -121,7 +121,7 @@ def results(
 
 
 def _document(value: bytes | None) -> dict[str, object] | None:
-    """Read a record's value; None where somebody else wrote what is no JSON object."""
+    """Read a record's value; None where it is no JSON object: then we have not written it."""
     try:
         document = json.loads(value or b"")
         json.dumps(document, ensure_ascii=False).encode()  # half surrogates cannot be printed
@@ -270,5 +270,5 @@ async def _collect(settings: Settings, selection: Selection) -> list[DeadLetter]
 
 
 def _stderr() -> Console:
-    """Progress goes to standard error, so that standard output stays data."""
+    """Give a console on standard error, for progress: standard output stays data."""
     return Console(stderr=True)

@@ -19,7 +19,7 @@ __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands for topics, migrations, schemas and the doctor."""
     topics = typer.Typer(help="The topics.", no_args_is_help=True)
     topics.command("ensure")(ensure)
     app.add_typer(topics, name="topics")

@@ -1,4 +1,4 @@
-"""What models cost, and calls priced anew: `hybrid costs prices|reprice`."""
+"""What models cost, and new prices for calls that were made: `costs prices|reprice`."""
 
 from collections.abc import Callable
 from contextlib import closing

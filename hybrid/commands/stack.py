@@ -21,7 +21,7 @@ Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="default: a fr
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands for what runs something."""
     app.command()(demo)
     app.command()(up)
     app.command()(worker)

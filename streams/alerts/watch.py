@@ -1,4 +1,4 @@
-"""The watch: asks ClickHouse what is worth an alert, again and again.
+"""The watch: asks ClickHouse at regular times what is worth an alert.
 
 It runs in the recorder, which knows when ClickHouse has everything. Of several recorders the one
 that has the first partition of the attempts watches. What is raised is on `workflow.alerts` only,
@@ -36,7 +36,7 @@ Found = tuple[str, str, float, str]
 
 
 class Recording(Protocol):
-    """The recorder, as far as the watch asks it."""
+    """What the watch must know of the recorder that it runs in."""
 
     @property
     def leads(self) -> bool:
@@ -50,7 +50,7 @@ class Recording(Protocol):
 
     @property
     def held_up_by(self) -> str:
-        """What ClickHouse said."""
+        """What ClickHouse said when it last took no rows."""
         ...
 
     @property
@@ -72,7 +72,7 @@ class Watch:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Keep the parts; `name` is what this recorder is called in an alert about it."""
+        """Keep the limits, and the recorder to ask; `name` is what alerts call it."""
         self._settings = settings
         self._spec = settings.alerts
         self._name = name
@@ -87,7 +87,7 @@ class Watch:
         self._set_aside = 0
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look every `[alerts] every` seconds until cancelled."""
         try:
             while True:
                 await self._clock.sleep(self._spec.every)
@@ -128,7 +128,7 @@ class Watch:
         return answers
 
     def _settle(self, name: AlertName, found: list[Found], *, hold_s: float, severity: str) -> None:
-        """Raise what was found, and end what has not been for long enough."""
+        """Raise what was found, and end what has not been found for `hold_s` seconds."""
         now = self._clock.monotonic()
         for subject, tenant, _value, message in found:
             self._seen[name, subject] = now
@@ -154,7 +154,7 @@ class Watch:
         self._mind_rows(self._recording.rows_set_aside)
 
     def _mind_rows(self, set_aside: int) -> None:
-        """Say that records are missing; over when for an hour none has been."""
+        """Raise an alert about records that are missing; over after an hour without a new one."""
         found: list[Found] = []
         if set_aside > self._set_aside:
             self._set_aside = set_aside

@@ -65,7 +65,7 @@ class Webhook:
     """Reads alerts and posts them until cancelled."""
 
     def __init__(self, settings: Settings, *, url: str, clock: Clock, log: Log) -> None:
-        """Keep the parts; `run` connects."""
+        """Keep the address and the secret; `run` connects."""
         self._settings = settings
         self._url = url
         secret = settings.hybrid_alert_secret
@@ -103,7 +103,7 @@ class Webhook:
                             break  # a rebalance took the partition; who has it now goes on
 
     async def _deliver(self, session: httpx.AsyncClient, record: ConsumerRecord) -> None:
-        """Post one alert, unless its endpoint knows; waits while the endpoint is away."""
+        """Post one alert, unless the endpoint has it already; waits while the endpoint is away."""
         try:
             alert = Alert.model_validate_json(record.value or b"")
         except ValidationError:
@@ -126,7 +126,7 @@ class Webhook:
         self._told[cause] = raised
 
     async def _post(self, session: httpx.AsyncClient, alert: Alert) -> _Problem | None:
-        """Post once; gives what stands against it, None when there is nothing left to do."""
+        """Post once; gives the problem, None when nothing is left to do."""
         problem = await self._try(session, alert)
         if problem is not None:
             self._log(LogEvent.ALERT_DELAYED, level="warning", alert=alert.name, error=problem.text)

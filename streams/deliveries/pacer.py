@@ -55,7 +55,7 @@ class DeliveryPacer:
     def __init__(
         self, settings: Settings, *, clock: Clock, dice: Dice, worker: str, log: Log
     ) -> None:
-        """Keep the parts."""
+        """Keep the settings; `worker` is the name under which it writes; `run` connects."""
         self._settings = settings
         self._clock = clock
         self._dice = dice

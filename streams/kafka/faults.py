@@ -1,4 +1,4 @@
-"""Three kinds of errors of a broker: decided here, for lanes, journal, pacer and recorder; pure.
+"""What an error of a broker asks for: three kinds, decided here for all that write; pure.
 
 - *fenced*: what we write is somebody else's now; it is never tried again.
 - *deterministic*: it never passes by itself. Either one record is at fault, or a right is missing.

@@ -1,4 +1,4 @@
-"""Following a small topic from its beginning on, all of it, in every worker."""
+"""Following a small topic: every worker reads all of it, from its beginning on."""
 
 import asyncio
 from collections.abc import Callable

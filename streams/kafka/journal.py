@@ -1,4 +1,4 @@
-"""The attempt journal: attempts outside the lanes' transactions, by a plain idempotent producer."""
+"""The journal: attempts that go to Kafka at once, outside the lanes' transactions."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -30,7 +30,7 @@ class AttemptJournal:
     def __init__(
         self, settings: Settings, *, clock: Clock, log: Log, fail_points: FailPoints
     ) -> None:
-        """Keep the parts; `start` connects."""
+        """Keep settings and clock; `start` connects."""
         self._settings = settings
         self._topic = settings.topics.attempts
         self._producer: AIOKafkaProducer | None = None
@@ -41,7 +41,7 @@ class AttemptJournal:
         self._posted: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Connect; raises KafkaError."""
+        """Connect an idempotent producer; raises KafkaError."""
         await self._renew(None)
 
     async def _connected(self) -> AIOKafkaProducer:

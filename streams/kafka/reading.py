@@ -21,7 +21,7 @@ class TopicStalledError(KafkaError):
     """Raised when a topic cannot be read to its end; the message says where it stands."""
 
     def __init__(self, tp: TopicPartition, position: int, end: int, limit_s: float) -> None:
-        """Say what to look at."""
+        """Say where reading stands and what to look at; `limit_s` is how long nothing came."""
         super().__init__(
             f"partition {tp.partition} of {tp.topic} gives nothing more for {limit_s:g} s, at "
             f"offset {position} of {end}: see whether it has a leader and no transaction stays "

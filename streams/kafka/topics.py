@@ -111,7 +111,7 @@ async def ensure_topics(settings: Settings) -> list[TopicReport]:
 
 
 async def check_topics(settings: Settings) -> list[TopicReport]:
-    """Compare every topic with the contract; raises BrokerUnavailableError."""
+    """Compare every topic with what `schemas.topics` asks for; raises BrokerUnavailableError."""
     specs = settings.topics.specs()
     async with admin_client(settings) as admin:
         existing = set(await admin.list_topics())

@@ -1,4 +1,4 @@
-"""Whether a delivery runs: what the ledger says of it, against what it is; pure."""
+"""Whether a delivery runs, or has been decided already, by the ledger; pure."""
 
 from enum import Enum
 
@@ -11,7 +11,7 @@ __all__ = ["Admission", "admit"]
 
 
 class Admission(Enum):
-    """What a delivery that is not in flight comes to."""
+    """What becomes of a delivery whose intent is not in flight."""
 
     RUN = "run"  # nothing is decided, a deferral is due, or it is replayed
     DONE = "done"  # its own record, decided and read again: nothing is written

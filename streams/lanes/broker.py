@@ -1,4 +1,4 @@
-"""What a lane needs of the broker; the real one, and the shape that a model of it must have."""
+"""What a lane needs of the broker: as a protocol, for tests too, and as Kafka does it."""
 
 import asyncio
 import math
@@ -30,7 +30,7 @@ class LaneProducer(Protocol):
     """A transactional producer that has been started."""
 
     async def begin_transaction(self) -> None:
-        """Begin; raises ProducerFenced, KafkaError."""
+        """Begin a transaction; raises ProducerFenced, KafkaError."""
         ...
 
     async def send(
@@ -46,11 +46,11 @@ class LaneProducer(Protocol):
         ...
 
     async def commit_transaction(self) -> None:
-        """Commit; raises ProducerFenced, KafkaError."""
+        """Commit the transaction; raises ProducerFenced, KafkaError."""
         ...
 
     async def stop(self) -> None:
-        """Disconnect."""
+        """Disconnect, without committing."""
         ...
 
 
@@ -67,7 +67,7 @@ class LaneBroker(Protocol):
 
 
 class KafkaLaneBroker:
-    """The real one."""
+    """The lane's broker, by aiokafka."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class KafkaLaneBroker:
         log: Log = silent,
         spending: Spending | None = None,
     ) -> None:
-        """Keep the parts."""
+        """Keep the settings; `spending`, where given, learns what the lane has spent."""
         self._spending = spending
         self._settings = settings
         self._clock = clock or SystemClock()

@@ -67,12 +67,12 @@ class Committer:
         return await self._parts.broker.read_ledger(self._lane, self._ledger)
 
     def start(self) -> None:
-        """Begin to commit."""
+        """Commit from now on, in a task of its own."""
         self._task = asyncio.get_running_loop().create_task(self._commit_forever())
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Hear of an end that was not asked for: paid answers must not wait here for ever."""
+        """Note that the task has ended unasked: paid answers must not wait here for ever."""
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._parts.events.on_broken(
@@ -81,7 +81,7 @@ class Committer:
             )
 
     def submit(self, job: Job) -> None:
-        """Take a decided job."""
+        """Take a job whose outcome is known; it is committed with the next batch."""
         if self._closed:
             self._journal_unused([job])
             return
@@ -263,7 +263,7 @@ async def _all_written(sent: Sequence[Written]) -> None:
         if isinstance(result, BaseException)
     ]
     if refused:
-        # After the first error the others fail for its sake.
+        # The first error makes the others fail: tell the one that names the trouble.
         telling = (one for one in refused if kind_of(one) is not FaultKind.INDEFINITE)
         chosen = next(telling, refused[0])
         raise chosen from chosen.cause

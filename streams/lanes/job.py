@@ -1,4 +1,4 @@
-"""The work of a lane: deliveries, jobs, and what all lanes of a worker share."""
+"""The values of a lane: deliveries, jobs, and what all lanes of a worker share."""
 
 import asyncio
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class Delivery:
 
     @property
     def tenant(self) -> str:
-        """For whom it is."""
+        """The tenant, as far as it can be read."""
         return self.outline.tenant
 
     @property
@@ -42,7 +42,7 @@ class Delivery:
 
     @property
     def size(self) -> int:
-        """Bytes it takes, about."""
+        """Bytes that it takes in memory, about."""
         return len(self.incoming.value or b"")
 
     def done(self) -> None:
@@ -62,7 +62,7 @@ class Job:
     #: How many of `extra` the running transaction holds; a delivery may join while it commits.
     extra_sent: int = 0
     slot: str = ""
-    #: For the how-many-th time it was started without an end; 0 = it is not executed.
+    #: How often it was started without an end, this time included; 0 = it is not executed.
     start: int = 0
     task: asyncio.Task[None] | None = None
     decided: Decided | None = None

@@ -32,7 +32,7 @@ _LAYOUT = struct.Struct(">BBIHqq16s")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One decision."""
+    """One decision about an identity: what was decided, when, and for which record."""
 
     status: WorkflowStatus
     replay_count: int
@@ -75,7 +75,7 @@ class Ledger:
         return Entry(_STATUSES[status], replays, deferrals, topic, offset, decided, outcome)
 
     def put(self, key: str, record: LedgerRecord) -> None:
-        """Keep a committed decision."""
+        """Keep a decision that a transaction has committed."""
         topic = self._sources.index(record.topic) if record.topic in self._sources else 255
         self._entries[digest(key)] = _LAYOUT.pack(
             _STATUSES.index(record.status),

@@ -1,4 +1,4 @@
-"""Running a job: the executor with leave to call, and every way in which that ends."""
+"""Running a job: the executor, permission to call, and every way in which that ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ class JobRunner:
         may_call: Callable[[], Awaitable[None]],
         decided: Callable[[Job], None],
     ) -> None:
-        """`may_call` waits for leave to call, and raises LaneLostError when none will come."""
+        """Keep `may_call`, which waits for permission or raises LaneLostError."""
         self._lane = lane
         self._parts = parts
         self._verdicts = verdicts

@@ -1,4 +1,4 @@
-"""What a job comes to, as records: its outcome, or what stands in for one nobody can write."""
+"""What a job writes: its outcome, or a smaller dead letter where that cannot be written."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -23,7 +23,7 @@ class Verdicts:
     """Gives jobs of one lane what they write."""
 
     def __init__(self, lane: int, parts: LaneParts) -> None:
-        """Serve one lane."""
+        """Serve the lane of this number."""
         self._lane = lane
         self._parts = parts
 

@@ -82,7 +82,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
             # Deferred intents are written in transactions; Faust itself sets this only under
-            # exactly_once, which repeats calls (design §3).
+            # exactly_once, under which killed workers repeat many calls (measured).
             isolation_level="read_committed",
             metadata_max_age_ms=60_000,
         )

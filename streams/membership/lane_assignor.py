@@ -77,7 +77,7 @@ class LaneAssignor(AbstractPartitionAssignor):
     version = 1
 
     def __init__(self, process: str) -> None:
-        """Begin without lanes."""
+        """Begin without lanes; `process` names this process to the group."""
         self._data = MemberData(process=process)
 
     def assign(

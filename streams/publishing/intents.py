@@ -33,7 +33,7 @@ class BadLine:
 
 @dataclass(slots=True)
 class Publication:
-    """What happened."""
+    """How many intents were published, and how many lines were bad."""
 
     published: int = 0
     bad: int = 0

@@ -68,7 +68,7 @@ async def _store(
     found: Rebuilt,
     on_progress: Callable[[int], None],
 ) -> None:
-    # No token of a batch that was: what was dropped as doubled then must not be dropped again.
+    # Without a token: ClickHouse drops a batch whose token it has seen, and these must go in.
     refused = await asyncio.to_thread(insert_rows, store, table, batch, token=None)
     found.set_aside += [f"{table}: {one.error}" for one in refused]
     found.rows[table] = found.rows.get(table, 0) + len(batch) - len(refused)

@@ -58,7 +58,7 @@ class Recorder:
     """Moves records in batches until stopped."""
 
     def __init__(self, settings: Settings, *, clock: Clock, log: Log) -> None:
-        """Keep the parts; `run` connects."""
+        """Keep the settings; `run` connects."""
         self._settings = settings
         self._clock = clock
         self._log = log

@@ -32,7 +32,7 @@ class ClickHouseRefusedError(Exception):
     """Raised when ClickHouse answers that it will not do what was asked; `code` says why."""
 
     def __init__(self, message: str, code: int) -> None:
-        """Keep its error code."""
+        """Keep the code that ClickHouse gave."""
         super().__init__(message)
         self.code = code
 
@@ -150,7 +150,7 @@ class ClickHouse:
         )
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._client.close()
 
     def _query(

@@ -31,9 +31,9 @@ __all__ = ["Dispatcher", "reserved_slots"]
 #: At most this share of the slots, and this many, are kept for urgent work.
 RESERVE_SHARE = 8
 RESERVE_MOST = 16
-#: What is late while no provider can take it is looked for this often, in seconds, …
+#: Intents whose deadline passes while no provider can take them are looked for this often, …
 THOROUGH_EVERY_S = 1.0
-#: … and not more often than once in so many times the time that a look takes.
+#: … in seconds, and so rarely that looking takes at most this part (one in so many) of all time.
 THOROUGH_SHARE = 20.0
 
 
@@ -56,7 +56,7 @@ class Dispatcher:
         outline: Callable[[Incoming], Outline],
         weights: Mapping[str, float],
     ) -> None:
-        """Begin suspended and empty."""
+        """Begin empty, and take nothing before `resume`; `concurrency` is the number of slots."""
         self._topics = topics
         self._concurrency = concurrency
         self._reserve = reserved_slots(concurrency)

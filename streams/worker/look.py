@@ -21,10 +21,10 @@ LEAST_WAIT_S = 0.005
 
 
 class Gate(Protocol):
-    """What providers can take."""
+    """What the dispatcher asks about providers."""
 
     def wait_s(self, name: str, *, urgent: bool = False) -> float:
-        """Seconds until a provider may be called."""
+        """Seconds until a provider may be called; 0 = now."""
         ...
 
     def room(self, name: str) -> float:

@@ -1,4 +1,4 @@
-"""Lanes come and go with partitions: opened, kept, suspended, given up."""
+"""What a rebalance does to lanes: opened, kept, suspended, given up."""
 
 import asyncio
 from collections.abc import Iterable
@@ -44,7 +44,7 @@ class Rebalance:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Begin without lanes."""
+        """Begin without lanes; the first assignment opens them."""
         self._settings = settings
         self._parts = replace(parts, events=replace(parts.events, on_fenced=self._after_fencing))
         self._dispatcher = dispatcher
@@ -180,7 +180,7 @@ class Rebalance:
         await self._clock.sleep(self._settings.hybrid_session_timeout)
         if fenced is None or self.lanes.get(number) is not fenced:
             return
-        # One that an older lane of this number told us of may run all the same.
+        # The report may have come from an older lane of this number; this one may run well.
         if fenced.state is LaneState.CLOSED and self._lease.holds():
             # What was in flight is not delivered again without a rebalance: restart for it.
             self._supervisor.end(

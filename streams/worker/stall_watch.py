@@ -1,4 +1,4 @@
-"""A silent stall ends the process: the supervisor starts it again, and nothing is lost."""
+"""Ends a process that has stalled silently: it is started again, and nothing is lost."""
 
 import os
 

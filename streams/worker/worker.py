@@ -60,7 +60,7 @@ class Worker:
     def __init__(
         self, settings: Settings, parts: WorkerParts, *, name: str, clock: Clock, log: Log
     ) -> None:
-        """Own the parts; `run` starts them."""
+        """Keep the parts as `streams.worker.build` made them; `run` starts them."""
         self._settings = settings
         self._parts = parts
         self._name = name
@@ -86,12 +86,12 @@ class Worker:
 
     @property
     def capacity(self) -> Capacity:
-        """What providers can take."""
+        """Whether and how fast providers can be called."""
         return self._parts.capacity
 
     @property
     def outcomes(self) -> OutcomeCounts:
-        """Outcomes committed here."""
+        """How many outcomes this worker has committed, by kind."""
         return self._parts.outcomes
 
     @property
