@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx
+from aiokafka.errors import KafkaError
 
 from agents.clock import SystemClock
 from agents.pricing.prices import PriceBook
@@ -76,8 +77,10 @@ async def _guarded(
         ClickHouseRefusedError,
         MigrationError,
         TopicsError,
+        KafkaError,
+        TimeoutError,
     ) as error:
-        return Check(name, "broken", str(error))
+        return Check(name, "broken", str(error) or type(error).__name__)
 
 
 async def _kafka(settings: Settings) -> Check:

@@ -11,18 +11,12 @@ import pytest
 
 from hybrid.stack.process import Child, free_port, hybrid_command
 from tests.integration.driving import eventually
-from tests.integration.secure_kafka import PASSWORD, USER, SecureKafka, secure_kafka
+from tests.integration.secure_kafka import PASSWORD, USER, SecureKafka
 from tests.integration.test_commands import hybrid
 
 pytestmark = pytest.mark.integration
 
 Variables = dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
-    with secure_kafka(tmp_path_factory.mktemp("secure")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
