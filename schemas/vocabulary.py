@@ -150,6 +150,7 @@ class LogEvent(StrEnum):
     PARTITIONS_ASSIGNED = "partitions_assigned"
     PARTITIONS_REVOKED = "partitions_revoked"
     LEDGER_LOADING = "ledger_loading"
+    LEDGER_FORGETS = "ledger_forgets"
     LANE_OPENED = "lane_opened"
     LANE_CLOSED = "lane_closed"
     LANE_FENCED = "lane_fenced"

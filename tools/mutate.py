@@ -63,6 +63,13 @@ BUGS = (
         "tests/model",
     ),
     Bug(
+        "decisions are forgotten although their records may come again",
+        "streams/lanes/reach.py",
+        "return min([now_ms, *sane])",
+        "return now_ms",
+        "tests/model tests/unit/test_lanes.py",
+    ),
+    Bug(
         "deferred and upstream records read uncommitted",
         "streams/membership/faust_app.py",
         'isolation_level="read_committed"',

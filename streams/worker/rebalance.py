@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
+from aiokafka.errors import KafkaError
+
 from agents.capacity.turns import Capacity
 from agents.clock import Clock
 from agents.log import Log
@@ -137,12 +139,19 @@ class Rebalance:
             self._pacing.cancel()
 
     async def prune_ledgers_forever(self) -> None:
-        """Forget decisions that have left the window."""
+        """Forget decisions that have left the window and cannot be asked for again."""
         while True:
             await self._clock.sleep(PRUNE_EVERY_S)
-            for lane in list(self.lanes.values()):
-                lane.ledger.prune(now_ms=self._clock.now_ms())
-                await self._clock.sleep(0)
+            # While the broker does not answer, what was known holds on: less is forgotten.
+            with suppress(KafkaError, TimeoutError, OSError):
+                await self._prune_ledgers(dict(self.lanes))
+
+    async def _prune_ledgers(self, lanes: dict[int, Lane]) -> None:
+        for number, horizon_ms in (await self._parts.broker.horizons(lanes)).items():
+            ledger = lanes[number].ledger
+            ledger.advance(horizon_ms)
+            ledger.prune()
+            await self._clock.sleep(0)
 
     # ── one lane ────────────────────────────────────────────────────────────────────────────
 

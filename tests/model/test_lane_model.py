@@ -8,7 +8,7 @@ deliver again from the committed offset.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -27,9 +27,10 @@ from streams.failpoints import FailPoints
 from streams.lanes.job import Delivery, LaneEvents, LaneParts
 from streams.lanes.lane import Lane, LaneState
 from streams.lanes.ledger import Ledger
+from streams.lanes.reach import horizon_ms
 from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import OutRecord
-from tests.builders import NOW, NOW_MS, a_result, an_attempt, an_incoming
+from tests.builders import NOW, a_result, an_attempt, an_incoming
 
 SETTINGS = Settings()
 TOPICS = SETTINGS.topics
@@ -42,6 +43,7 @@ class ModelBroker:
         self.committed: list[OutRecord] = []
         self.epoch = 0
         self.trouble: list[str] = []
+        self.horizon: Callable[[], int] = lambda: 0
 
     async def open_producer(self, _lane: int) -> "ModelProducer":
         # Long enough for an old owner to commit before it is fenced.
@@ -52,12 +54,16 @@ class ModelBroker:
 
     async def read_ledger(self, _lane: int, ledger: Ledger) -> int:
         await asyncio.sleep(0)
+        ledger.advance(self.horizon())
         entries = [one for one in self.committed if one.topic == TOPICS.ledger]
         for record in entries[ledger.next_offset :]:
             ledger.load(record.key or b"", record.value)
         ledger.next_offset = len(entries)
         await asyncio.sleep(0)
         return len(entries)
+
+    async def horizons(self, lanes: Iterable[int]) -> dict[int, int]:
+        return dict.fromkeys(lanes, self.horizon())
 
     def results(self) -> Counter[str]:
         return Counter(
@@ -176,6 +182,9 @@ class LaneMachine(RuleBasedStateMachine):
         self.clock = ManualClock(NOW)
         self.dice = SystemDice(1)
         self.source: list[str] = []
+        self.written: list[int] = []
+        self.day = 0
+        self.broker.horizon = self._horizon
         self.committed = 0
         self.handovers = 0
         self.troubles = 0
@@ -188,7 +197,7 @@ class LaneMachine(RuleBasedStateMachine):
     @rule(number=st.integers(0, 4), at_once=st.booleans())
     def publish(self, number: int, at_once: bool) -> None:
         """Few ids, so that repeats are common; most are delivered before anything else happens."""
-        self.source.append(f"i-{number}")
+        self._publish(f"i-{number}-{self.day}" if self.day else f"i-{number}")
         if at_once:
             self._deliver()
             self._settle()
@@ -222,6 +231,14 @@ class LaneMachine(RuleBasedStateMachine):
     @rule()
     def commit_offsets(self) -> None:
         self._commit_offsets()
+
+    @rule()
+    def a_day_passes(self) -> None:
+        """What comes from now on is new; what is not committed may come again all the same."""
+        self.clock.advance(2 * SETTINGS.hybrid_deduplication_window)
+        self.day += 1
+        self.worker.lane.ledger.advance(self._horizon())
+        self.worker.lane.ledger.prune()
 
     @rule()
     def crash(self) -> None:
@@ -297,6 +314,15 @@ class LaneMachine(RuleBasedStateMachine):
 
     # ── machinery ───────────────────────────────────────────────────────────────────────────
 
+    def _publish(self, intent_id: str) -> None:
+        self.source.append(intent_id)
+        self.written.append(self.clock.now_ms())
+
+    def _horizon(self) -> int:
+        """What a broker says of the source's committed offset."""
+        head = self.written[self.committed : self.committed + 1]
+        return horizon_ms(head, now_ms=self.clock.now_ms())
+
     def _run(self, coroutine: Any) -> Any:
         return self.loop.run_until_complete(coroutine)
 
@@ -317,7 +343,10 @@ class LaneMachine(RuleBasedStateMachine):
             {"type": "message_generation", "user_id": "u", "data": {}, "intent_id": intent_id}
         ).encode()
         incoming = replace(
-            an_incoming(value), offset=offset, timestamp_ms=NOW_MS, topic=TOPICS.intents
+            an_incoming(value),
+            offset=offset,
+            timestamp_ms=self.written[offset],
+            topic=TOPICS.intents,
         )
         if worker.position.deliver(offset):
             self._run(self._offer(worker, incoming))
@@ -363,6 +392,28 @@ def test_a_zombie_is_fenced_and_stays_so() -> None:
     world.a_zombie_finishes()
     world.who_is_fenced_never_starts_a_producer_again()
     assert world.broker.results() == {}
+    world.teardown()
+
+
+def test_a_day_later_a_take_over_runs_nothing_again_that_is_decided() -> None:
+    """The first intent waits, so no offset is committed, and Kafka brings all of them again."""
+    world = LaneMachine()
+    world.begin()
+    for number in range(101):
+        world._publish(f"i-{number}")
+        world._deliver()
+    world._settle()
+    for answer in world.worker.executor.pending()[1:]:
+        answer.set_result(None)
+    world._settle()
+    world.commit_offsets()
+    assert (world.committed, world.broker.results().total()) == (0, 100)
+    world.a_day_passes()
+    world.crash()
+    for _ in range(101):
+        world._deliver()
+    world._settle()
+    assert world.worker.executor.made == {"i-0": 1}
     world.teardown()
 
 
