@@ -25,6 +25,8 @@ __all__ = ["Rebalance"]
 
 #: Deliveries are paced by one process: the one that has this lane.
 DELIVERIES_LANE = 0
+#: What a lane that is suspended writes should be there before its next owner reads.
+SETTLE_S = 2
 #: Ledgers are pruned this often.
 PRUNE_EVERY_S = 60
 
@@ -89,6 +91,7 @@ class Rebalance:
         self._dispatcher.suspend()
         for lane in self.lanes.values():
             lane.suspend()
+        await self._parts.journal.settle(SETTLE_S)
 
     async def assigned(self, _app: object, assigned: Iterable[TP], **_: object) -> None:
         """Keep the lanes that came back, close those that went, open those that are new."""

@@ -41,16 +41,16 @@ class ModelBroker:
 
     def __init__(self) -> None:
         self.committed: list[OutRecord] = []
-        self.epoch = 0
+        self.epochs = Counter[int]()
         self.trouble: list[str] = []
         self.horizon: Callable[[], int] = lambda: 0
 
-    async def open_producer(self, _lane: int) -> "ModelProducer":
+    async def open_producer(self, lane: int) -> "ModelProducer":
         # Long enough for an old owner to commit before it is fenced.
         for _ in range(15):
             await asyncio.sleep(0)
-        self.epoch += 1
-        return ModelProducer(self, self.epoch)
+        self.epochs[lane] += 1
+        return ModelProducer(self, lane)
 
     async def read_ledger(self, _lane: int, ledger: Ledger) -> int:
         await asyncio.sleep(0)
@@ -76,13 +76,14 @@ class ModelBroker:
 class ModelProducer:
     """One producer; fenced when a newer one was opened."""
 
-    def __init__(self, broker: ModelBroker, epoch: int) -> None:
+    def __init__(self, broker: ModelBroker, lane: int) -> None:
         self._broker = broker
-        self._epoch = epoch
+        self._lane = lane
+        self._epoch = broker.epochs[lane]
         self._open: list[OutRecord] = []
 
     def _check(self) -> None:
-        if self._epoch != self._broker.epoch:
+        if self._epoch != self._broker.epochs[self._lane]:
             raise ProducerFenced
 
     async def begin_transaction(self) -> None:
@@ -147,7 +148,12 @@ class ModelWorker:
     """One owner of the lane: the current one, or a zombie."""
 
     def __init__(
-        self, broker: ModelBroker, clock: ManualClock, dice: SystemDice, start: int
+        self,
+        broker: ModelBroker,
+        clock: ManualClock,
+        dice: SystemDice,
+        start: int,
+        journal: Any = None,
     ) -> None:
         self.executor = ModelExecutor()
         self.holds = True
@@ -157,7 +163,7 @@ class ModelWorker:
         parts = LaneParts(
             settings=SETTINGS,
             executor=self.executor,  # type: ignore[arg-type]
-            journal=ModelJournal(),  # type: ignore[arg-type]
+            journal=journal or ModelJournal(),
             clock=clock,
             dice=dice,
             worker="w",
@@ -285,7 +291,7 @@ class LaneMachine(RuleBasedStateMachine):
 
     @invariant()
     def who_is_fenced_never_starts_a_producer_again(self) -> None:
-        assert self.broker.epoch <= 1 + self.handovers + self.troubles
+        assert self.broker.epochs.total() <= 1 + self.handovers + self.troubles
 
     def teardown(self) -> None:
         """When the faults end, everything ends: each intent once, every offset committed."""
