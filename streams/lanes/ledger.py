@@ -13,9 +13,10 @@ again: what is older than the ledger's horizon is forgotten, and nothing else (d
 
 import asyncio
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -30,6 +31,9 @@ __all__ = ["CLOCKS_DIFFER_MS", "Entry", "Ledger", "read_ledger", "read_spend"]
 
 #: Workers' clocks may differ by so much; so may a producer's be ahead of them.
 CLOCKS_DIFFER_MS = 3_600_000
+
+#: So many entries are looked at in one step: a few milliseconds.
+SLICE = 2_000
 
 _STATUSES = tuple(WorkflowStatus)
 #: status, replays, deferrals, topic, offset, decided at, digest of the outcome's id
@@ -59,7 +63,9 @@ class Ledger:
 
     def __init__(self, *, sources: tuple[str, ...], window_ms: int) -> None:
         """Begin empty; `window_ms` is the time in which a repeat is the same intent."""
+        #: In the order in which they were decided, so that the oldest are found without a search.
         self._entries: dict[bytes, bytes] = {}
+        self._deferred: dict[bytes, bytes] = {}  # these have no end of their own
         self._starts: dict[bytes, int] = {}
         self._sources = sources
         self.window_ms = window_ms
@@ -69,11 +75,11 @@ class Ledger:
 
     def __len__(self) -> int:
         """Count the entries kept in memory."""
-        return len(self._entries)
+        return len(self._entries) + len(self._deferred)
 
     def get(self, key: str) -> Entry | None:
         """Find the decision about a deduplication id, however old it is."""
-        packed = self._entries.get(digest(key))
+        packed = self._packed(key)
         if packed is None:
             return None
         status, *rest = _LAYOUT.unpack(packed)
@@ -95,7 +101,9 @@ class Ledger:
     def put(self, key: str, record: LedgerRecord) -> None:
         """Keep a committed decision."""
         topic = self._sources.index(record.topic) if record.topic in self._sources else 255
-        self._entries[digest(key)] = _LAYOUT.pack(
+        name = self._forget(key)
+        waits = record.status is WorkflowStatus.DEFERRED
+        (self._deferred if waits else self._entries)[name] = _LAYOUT.pack(
             _STATUSES.index(record.status),
             min(record.replay_count, 255),
             min(record.deferrals, 0xFFFFFFFF),
@@ -107,8 +115,18 @@ class Ledger:
 
     def holds(self, key: str, outcome_id: str) -> bool:
         """Whether exactly this outcome has been committed."""
-        packed = self._entries.get(digest(key))
+        packed = self._packed(key)
         return packed is not None and packed.endswith(digest(outcome_id))
+
+    def _packed(self, key: str) -> bytes | None:
+        name = digest(key)
+        return self._entries.get(name) or self._deferred.get(name)
+
+    def _forget(self, key: str) -> bytes:
+        name = digest(key)
+        self._entries.pop(name, None)
+        self._deferred.pop(name, None)
+        return name
 
     def note_start(self, key: str, count: int) -> None:
         """Keep that an intent was started for the `count`-th time without an end."""
@@ -140,21 +158,23 @@ class Ledger:
     def _load_decision(self, key: str, record: LedgerRecord) -> None:
         """Keep what may be asked for; what was decided before it about the same id goes anyway."""
         if self._is_past(record.status, record.decided_at_ms):
-            self._entries.pop(digest(key), None)
+            self._forget(key)
         else:
             self.put(key, record)
 
-    def prune(self) -> int:
-        """Forget what is older than the horizon by the window; gives how many entries went."""
-        old = [key for key, packed in self._items() if self._expired(packed)]
-        for key in old:
-            del self._entries[key]
-        return len(old)
+    def prune(self) -> bool:
+        """Forget what is older than the horizon by the window, a slice of it.
 
-    def _items(self) -> Iterator[tuple[bytes, bytes]]:
-        return iter(self._entries.items())
+        Gives whether there may be more: the loop is not held up by a million of them.
+        """
+        oldest = list(islice(self._entries.items(), SLICE))
+        old = [name for name, packed in oldest if self._is_past_packed(packed)]
+        for name in old:
+            del self._entries[name]
+        # Clocks differ a little, so some may be in the way of older ones.
+        return len(oldest) == SLICE and bool(old)
 
-    def _expired(self, packed: bytes) -> bool:
+    def _is_past_packed(self, packed: bytes) -> bool:
         return self._is_past(_STATUSES[packed[0]], _LAYOUT.unpack(packed)[5])
 
     def _is_past(self, status: WorkflowStatus, decided_at_ms: int) -> bool:

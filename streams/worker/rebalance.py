@@ -153,8 +153,8 @@ class Rebalance:
         for number, horizon_ms in (await self._parts.broker.horizons(lanes)).items():
             ledger = lanes[number].ledger
             ledger.advance(horizon_ms)
-            ledger.prune()
-            await self._clock.sleep(0)
+            while ledger.prune():
+                await self._clock.sleep(0)
 
     # ── one lane ────────────────────────────────────────────────────────────────────────────
 
