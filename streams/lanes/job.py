@@ -30,8 +30,8 @@ class Delivery:
     incoming: Incoming
     position: OffsetTracker
     outline: Outline = NO_OUTLINE
-    #: When it must be due by, on the monotonic clock, whatever the wall clocks say.
-    due_by: float | None = None
+    #: When it is due, on the monotonic clock; 0 = at once.
+    due_at: float = 0.0
 
     @property
     def tenant(self) -> str:
