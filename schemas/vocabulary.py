@@ -150,6 +150,7 @@ class LogEvent(StrEnum):
     PARTITIONS_ASSIGNED = "partitions_assigned"  # a rebalance gave lanes to this worker
     PARTITIONS_REVOKED = "partitions_revoked"  # a rebalance begins; running calls may finish
     LEDGER_LOADING = "ledger_loading"  # a lane reads what has been decided, and is not at the end
+    LEDGER_FORGETS = "ledger_forgets"  # decisions are kept for less time than intents
     LANE_OPENED = "lane_opened"  # a lane runs intents
     LANE_CLOSED = "lane_closed"  # a lane was given up in good order
     LANE_FENCED = "lane_fenced"  # the broker takes no more of this lane's writes from here

@@ -55,11 +55,15 @@ class AttemptJournal:
 
     async def stop(self) -> None:
         """Write what was posted, within bounds, and disconnect."""
-        if self._posted:
-            await asyncio.wait(self._posted, timeout=5)
+        await self.settle(5)
         if self._producer is not None:
             with suppress(TimeoutError, KafkaError):
                 await asyncio.wait_for(self._producer.stop(), 5)
+
+    async def settle(self, limit_s: float) -> None:
+        """Wait until the broker has what was posted, at most so many seconds."""
+        if self._posted:
+            await asyncio.wait(self._posted, timeout=limit_s)
 
     async def write(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
         """Write and wait until the broker has it; while the broker is away this waits for it."""

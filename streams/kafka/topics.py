@@ -1,6 +1,6 @@
 """Creating and checking the topics; never shrinks, never deletes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from aiokafka.admin import NewTopic
@@ -15,15 +15,20 @@ from aiokafka.errors import (
 )
 
 from schemas.settings import Settings
-from schemas.topics import TopicSpec
+from schemas.topics import SEGMENTS, TopicSpec
 from streams.kafka.clients import admin_client
 
-__all__ = ["TopicReport", "TopicsError", "check_topics", "ensure_topics", "require_usable"]
+__all__ = [
+    "TopicReport",
+    "TopicsError",
+    "check_topics",
+    "ensure_topics",
+    "forgets_too_soon",
+    "require_usable",
+]
 
 #: A deferred topic must keep records for so much longer than they wait: workers may be away.
 DEFERRED_GRACE_S = 3600
-#: A compacted topic is cut into so many segments over its retention.
-SEGMENTS = 24
 HOUR_MS = 3_600_000
 
 SOURCE_HINT = "run `hybrid topics ensure` first"
@@ -63,7 +68,8 @@ def _config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
     if spec.compact:
         # The newest segment is neither compacted nor deleted. With Kafka's default of a week a
         # worker would read seven days of decisions at its start, three records for each.
-        config["segment.ms"] = str(max(HOUR_MS, spec.retention_ms // SEGMENTS))
+        segment_ms = spec.segment_ms or spec.retention_ms // SEGMENTS
+        config["segment.ms"] = str(max(HOUR_MS, segment_ms))
     return config
 
 
@@ -149,11 +155,49 @@ async def check_topics(settings: Settings) -> list[TopicReport]:
                 configs.get(spec.name, {}),
             )
         )
-    return reports
+    return _with_reach(settings, reports)
+
+
+def _with_reach(settings: Settings, reports: list[TopicReport]) -> list[TopicReport]:
+    """Say at the ledger's report what its retention means against that of the sources."""
+    sentence = forgets_too_soon(settings, reports)
+    if sentence is None:
+        return reports
+    return [
+        replace(report, state="differs", detail=f"{report.detail}; {sentence}".lstrip("; "))
+        if report.name == settings.topics.ledger and report.state != "missing"
+        else report
+        for report in reports
+    ]
 
 
 def _same(found: str | None, wanted: str) -> bool:
     return found is not None and set(found.split(",")) == set(wanted.split(","))
+
+
+def forgets_too_soon(settings: Settings, reports: Sequence[TopicReport]) -> str | None:
+    """Say in a sentence that Kafka may bring back what the ledger has forgotten; None: it has not.
+
+    It takes more than that to go wrong: an offset that stays uncommitted for so long, and a worker
+    that takes over.
+    """
+    by_name = {report.name: report for report in reports if report.state != "missing"}
+    ledger = by_name.get(settings.topics.ledger)
+    kept = [by_name[name] for name in settings.topics.sources if name in by_name]
+    longest = max(kept, key=lambda one: one.retention_ms, default=None)
+    if ledger is None or longest is None or ledger.retention_ms >= longest.retention_ms:
+        return None
+    wanted = "-1" if longest.retention_ms == float("inf") else f"{longest.retention_ms:.0f}"
+    return (
+        f"{ledger.name} keeps decisions for {_duration(ledger)} and {longest.name} its records for "
+        f"{_duration(longest)}: what is delivered again later than that would run again; set "
+        f"retention.ms={wanted} on {ledger.name}"
+    )
+
+
+def _duration(report: TopicReport) -> str:
+    kept_s = report.retention_ms / 1000
+    return "ever" if kept_s == float("inf") else f"{kept_s:.15g} s"
 
 
 def _require_ledger(settings: Settings, ledger: TopicReport) -> None:

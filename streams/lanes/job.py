@@ -17,7 +17,10 @@ from streams.messages.identity import NO_OUTLINE, Outline
 from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import Decided, Identity, Incoming, OutRecord
 
-__all__ = ["Delivery", "Job", "LaneEvents", "LaneParts"]
+__all__ = ["SUSPECT_STARTS", "Delivery", "Job", "LaneEvents", "LaneParts"]
+
+#: An intent that was started so often without an end may be what ended its workers.
+SUSPECT_STARTS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,8 +30,8 @@ class Delivery:
     incoming: Incoming
     position: OffsetTracker
     outline: Outline = NO_OUTLINE
-    #: When it must be due by, on the monotonic clock, whatever the wall clocks say.
-    due_by: float | None = None
+    #: When it is due, on the monotonic clock; 0 = at once.
+    due_at: float = 0.0
 
     @property
     def tenant(self) -> str:
@@ -69,6 +72,11 @@ class Job:
     outcome: Outcome | None = None
 
     @property
+    def is_suspect(self) -> bool:
+        """Whether it was in flight when workers ended, more than once."""
+        return self.start > SUSPECT_STARTS
+
+    @property
     def records(self) -> tuple[OutRecord, ...]:
         """Everything that the job's transaction writes."""
         return (*(self.decided.records if self.decided else ()), *self.extra[: self.extra_sent])
@@ -106,3 +114,5 @@ class LaneParts:
     broker: LaneBroker
     spending: Spending
     events: LaneEvents = LaneEvents()
+    #: Held by the one suspect that runs, of all lanes: what kills workers is found out alone.
+    suspects: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)

@@ -27,11 +27,7 @@ from streams.lanes.ledger import Ledger
 from streams.lanes.runner import JobRunner
 from streams.lanes.verdicts import Verdicts, kills_workers
 from streams.messages.identity import Identified, identify
-from streams.messages.records import (
-    Identity,
-    duplicate_records,
-    start_record,
-)
+from streams.messages.records import Identity, duplicate_records, start_record
 
 __all__ = ["Lane", "LaneState"]
 
@@ -127,23 +123,31 @@ class Lane:
                 parts.log(LogEvent.LANE_OPENED, lane=self.number, ledger_entries=count)
 
     def suspend(self) -> None:
-        """Let nothing new start; what is in flight goes on."""
+        """Let nothing new start; what is in flight goes on.
+
+        Its starts are taken back at once: who has the lane next may read its ledger before we
+        hear that we have lost it.
+        """
         if self.state is LaneState.OPEN:
             self.state = LaneState.SUSPENDED
             self._may_run.clear()
+            self._note_starts(given_up=True)
 
     def resume(self) -> None:
         """Go on after a rebalance that left the lane here."""
         if self.state is LaneState.SUSPENDED:
             self.state = LaneState.OPEN
             self._may_run.set()
+            self._note_starts(given_up=False)
 
     async def close(self) -> None:
         """Give the lane up: stop its jobs, keep what they cost on record, end the producer."""
+        was_open = self.state is LaneState.OPEN
         self._abandon()
         if self._opening is not None and self._opening is not asyncio.current_task():
             self._opening.cancel()  # a closed lane fences nobody
-        self._take_back_starts()
+        if was_open:  # where it was suspended they are taken back already
+            self._note_starts(given_up=True)
         tasks = [job.task for job in self._jobs.values() if job.task]
         for task in tasks:
             task.cancel()
@@ -153,12 +157,12 @@ class Lane:
         await self._committer.close()
         self._parts.log(LogEvent.LANE_CLOSED, lane=self.number)
 
-    def _take_back_starts(self) -> None:
+    def _note_starts(self, *, given_up: bool) -> None:
         """A job that is given up in good order has killed nobody: its start does not count."""
         topics = self._parts.settings.topics
         for job in self._jobs.values():
             if job.task is not None and not job.task.done():
-                count = job.start - 1 or None
+                count = (job.start - 1 or None) if given_up else job.start
                 record = start_record(topics, job.who.key, count, lane=self.number)
                 self._parts.journal.post_record(record)
 

@@ -35,7 +35,21 @@ class JobRunner:
         self._decided = decided
 
     async def run(self, job: Job) -> None:
-        """Execute a job to its outcome; every way out ends it."""
+        """Execute a job to its outcome; every way out ends it.
+
+        A suspect runs when no other does: its neighbours are not counted for what it does.
+        """
+        if not job.is_suspect:
+            await self._run(job)
+            return
+        async with self._parts.suspects:
+            try:
+                await self._may_call()  # its start counts, so not while a rebalance is on
+            except LaneLostError:
+                return
+            await self._run(job)
+
+    async def _run(self, job: Job) -> None:
         who, parts = job.who, self._parts
         intent = who.intent
         if intent is None:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
+from aiokafka.errors import KafkaError
+
 from agents.capacity.turns import Capacity
 from agents.clock import Clock
 from agents.log import Log
@@ -23,6 +25,8 @@ __all__ = ["Rebalance"]
 
 #: Deliveries are paced by one process: the one that has this lane.
 DELIVERIES_LANE = 0
+#: What a lane that is suspended writes should be there before its next owner reads.
+SETTLE_S = 2
 #: Ledgers are pruned this often.
 PRUNE_EVERY_S = 60
 
@@ -87,6 +91,7 @@ class Rebalance:
         self._dispatcher.suspend()
         for lane in self.lanes.values():
             lane.suspend()
+        await self._parts.journal.settle(SETTLE_S)
 
     async def assigned(self, _app: object, assigned: Iterable[TP], **_: object) -> None:
         """Keep the lanes that came back, close those that went, open those that are new."""
@@ -137,11 +142,18 @@ class Rebalance:
             self._pacing.cancel()
 
     async def prune_ledgers_forever(self) -> None:
-        """Forget decisions that have left the window."""
+        """Forget decisions that have left the window and cannot be asked for again."""
         while True:
             await self._clock.sleep(PRUNE_EVERY_S)
-            for lane in list(self.lanes.values()):
-                lane.ledger.prune(now_ms=self._clock.now_ms())
+            # While the broker does not answer, what was known holds on: less is forgotten.
+            with suppress(KafkaError, TimeoutError, OSError):
+                await self._prune_ledgers(dict(self.lanes))
+
+    async def _prune_ledgers(self, lanes: dict[int, Lane]) -> None:
+        for number, horizon_ms in (await self._parts.broker.horizons(lanes)).items():
+            ledger = lanes[number].ledger
+            ledger.advance(horizon_ms)
+            while ledger.prune():
                 await self._clock.sleep(0)
 
     # ── one lane ────────────────────────────────────────────────────────────────────────────

@@ -17,7 +17,7 @@ from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.journal import AttemptJournal
-from streams.kafka.topics import check_topics, require_usable
+from streams.kafka.topics import check_topics, forgets_too_soon, require_usable
 from streams.lanes.lane import Lane
 from streams.membership.faust_app import App
 from streams.membership.lease import Lease
@@ -106,6 +106,8 @@ class Worker:
         parts, supervisor = self._parts, self._parts.supervisor
         checked = await check_topics(self._settings)
         parts.rebalance.partitions = require_usable(self._settings, checked)
+        if (sentence := forgets_too_soon(self._settings, checked)) is not None:
+            self._log(LogEvent.LEDGER_FORGETS, level="warning", why=sentence)
         await require_free_instance(self._settings, clock=self._clock, log=self._log)
         try:
             await asyncio.wait_for(parts.journal.start(), 20)
