@@ -93,8 +93,8 @@ async def _topics(settings: Settings) -> Check:
     reports = await check_topics(settings)
     wrong = [f"{report.name}: {report.detail}" for report in reports if report.state != "ok"]
     if wrong:
-        missing = any(report.state == "missing" for report in reports)
-        return Check("topics", "broken" if missing else "warning", "; ".join(wrong))
+        broken = any(report.state in {"missing", "hidden"} for report in reports)
+        return Check("topics", "broken" if broken else "warning", "; ".join(wrong))
     return Check("topics", "ok", f"{len(reports)} topics are as wanted")
 
 

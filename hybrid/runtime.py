@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from agents.clock import Clock, SystemClock, SystemDice
@@ -22,6 +23,8 @@ from schemas.settings import Settings
 from streams.alerts.watch import watch
 from streams.alerts.webhook import Webhook
 from streams.kafka.clients import BrokerUnavailableError
+from streams.kafka.faults import FaultKind, kind_of, right_missing
+from streams.kafka.rights import RightsError
 from streams.kafka.topics import TopicsError
 from streams.membership.single_instance import InstanceTakenError
 from streams.recording.recorder import Recorder
@@ -146,13 +149,16 @@ async def _worker(settings: Settings) -> None:
     )
     try:
         await worker.run()
-    except (BrokerUnavailableError, TopicsError, InstanceTakenError) as error:
+    except (BrokerUnavailableError, TopicsError, RightsError, InstanceTakenError) as error:
         raise UsageError(str(error)) from error
     finally:
         if metrics is not None:
             await metrics.cleanup()
     if isinstance(worker.failure, WorkerEndedError):
         raise HybridError(str(worker.failure))
+    if worker.failure is not None and kind_of(worker.failure) is FaultKind.RIGHT:
+        message = f"the broker refuses the worker {right_missing(worker.failure)}; grant the right"
+        raise HybridError(message)
     if worker.failure is not None:
         message = f"the worker's consumer failed ({type(worker.failure).__name__}); start it again"
         if settings.hybrid_instance_id:
@@ -178,7 +184,7 @@ async def _recorder(settings: Settings) -> None:
     try:
         with suppress(asyncio.CancelledError):
             await _together(recorder, beside)
-    except BrokerUnavailableError as error:
+    except (BrokerUnavailableError, RightsError) as error:
         raise UsageError(str(error)) from error
     except ClickHouseRefusedError as error:
         raise HybridError(str(error)) from error
@@ -187,10 +193,15 @@ async def _recorder(settings: Settings) -> None:
             await metrics.cleanup()
 
 
-async def _together(recorder: Recorder, beside: list[Coroutine[None, None, None]]) -> None:
-    """Run the recorder, and the others as long as it runs; one of them that fails ends it."""
+async def _together(
+    recorder: Recorder, beside: list[Callable[[], Coroutine[None, None, None]]]
+) -> None:
+    """Run the recorder, and the others once it is connected; one of them that fails ends it."""
     main = asyncio.create_task(recorder.run())
-    others = {asyncio.create_task(one) for one in beside}
+    connected = asyncio.create_task(recorder.connected.wait())
+    await asyncio.wait({main, connected}, return_when=asyncio.FIRST_COMPLETED)
+    connected.cancel()
+    others = {asyncio.create_task(one()) for one in beside} if connected.done() else set()
     done, _ = await asyncio.wait({main, *others}, return_when=asyncio.FIRST_COMPLETED)
     recorder.stop()
     try:
@@ -205,14 +216,15 @@ async def _together(recorder: Recorder, beside: list[Coroutine[None, None, None]
 
 def _watching(
     settings: Settings, recorder: Recorder, *, clock: Clock, log: Log
-) -> list[Coroutine[None, None, None]]:
+) -> list[Callable[[], Coroutine[None, None, None]]]:
     """Give what a recorder does beside recording: raise alerts, and post them to the webhook."""
     name = settings.hybrid_instance_id or f"recorder on {socket.gethostname()}"
-    found = [watch(settings, name=name, recording=recorder, clock=clock, log=log)]
+    watching = partial(watch, settings, name=name, recording=recorder, clock=clock, log=log)
+    found: list[Callable[[], Coroutine[None, None, None]]] = [watching]
     url = settings.hybrid_alert_webhook
     if url is not None:
         webhook = Webhook(settings, url=url.get_secret_value(), clock=clock, log=log)
-        found.append(webhook.run())
+        found.append(webhook.run)
     return found
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hybrid.stack.ground import answers
+from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
 from tests.chaos.running import RunningStack, running_stack
 from tests.integration.secure_kafka import SecureKafka, secure_kafka
 
@@ -33,6 +35,17 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
     """Somebody else's broker: Kafka's own defaults, a listener for every way to log in."""
     with secure_kafka(tmp_path_factory.mktemp("secure")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of somebody else's ClickHouse: of no stack, with nothing in it."""
+    folder, port = tmp_path_factory.mktemp("clickhouse"), free_port()
+    command = hybrid_command("clickhouse-engine", "--data-dir", str(folder), "--port", str(port))
+    child = Child("clickhouse", command, log_file=folder / "log")
+    assert wait_until(lambda: answers(port, "/ping"), within_s=60), child.tail()
+    yield f"127.0.0.1:{port}"
+    child.stop(within_s=20)
 
 
 @pytest.fixture(scope="session")

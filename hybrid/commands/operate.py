@@ -10,7 +10,7 @@ from hybrid.commands.common import Format, FormatOption, console, print_table
 from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
 from schemas.export import write_all
-from streams.kafka.topics import ensure_topics
+from streams.kafka.topics import ensure_topics, require_seen
 from streams.store.clickhouse import ClickHouse
 from streams.store.migrations import Layout, load_migrations, placed
 from streams.store.migrations import migrate as apply_migrations
@@ -35,12 +35,14 @@ def ensure(form: FormatOption = Format.TABLE) -> None:
 
     Example: `hybrid topics ensure`
     """
-    reports = asyncio.run(ensure_topics(need_kafka(load_settings())))
+    settings = need_kafka(load_settings())
+    reports = asyncio.run(ensure_topics(settings))
     print_table(
         ["topic", "partitions", "state", "detail"],
         [(report.name, report.partitions, report.state, report.detail) for report in reports],
         form,
     )
+    require_seen(settings, reports)
     wrong = [report.name for report in reports if report.state == "differs"]
     if wrong:
         message = f"topics differ from what is wanted: {', '.join(wrong)}; alter them by hand"

@@ -37,10 +37,10 @@ class RefusedWriteError(Exception):
 # Not InvalidProducerEpoch: a broker also says it after it ended a transaction that took too long.
 FENCED = errors.ProducerFenced
 RIGHTS: dict[type[BaseException], str] = {
-    errors.TopicAuthorizationFailedError: "WRITE on the topic",
-    errors.GroupAuthorizationFailedError: "READ on the group",
+    errors.TopicAuthorizationFailedError: "on topic",
+    errors.GroupAuthorizationFailedError: "READ on group",
     errors.ClusterAuthorizationFailedError: "IDEMPOTENT_WRITE on the cluster",
-    errors.TransactionalIdAuthorizationFailed: "WRITE on the transactional id",
+    errors.TransactionalIdAuthorizationFailed: "WRITE on transactional id",
 }
 RECORD = (
     errors.MessageSizeTooLargeError,
@@ -70,11 +70,19 @@ def kind_of(error: BaseException) -> FaultKind:
 
 
 def right_missing(error: BaseException) -> str:
-    """Name the right, and where it is known the topic, that a broker wants."""
-    topic = f" {error.topic}" if isinstance(error, RefusedWriteError) else ""
+    """Name the right that a broker wants, and on what, as far as it says."""
     cause = error.cause if isinstance(error, RefusedWriteError) else error
-    named = next((right for kind, right in RIGHTS.items() if isinstance(cause, kind)), "a right")
-    return f"{named}{topic}" if named.endswith("topic") else named
+    found = cause.args[0] if cause.args else ()
+    names = [found] if isinstance(found, str) else sorted(found) if isinstance(found, set) else []
+    right = next((named for kind, named in RIGHTS.items() if isinstance(cause, kind)), None)
+    if right is None:
+        return "a right"
+    if isinstance(cause, errors.TopicAuthorizationFailedError):
+        # Who reads names one topic; a transaction names all those that it may not write.
+        writes = isinstance(error, RefusedWriteError) or isinstance(found, set)
+        right = f"{'WRITE' if writes else 'READ'} {right}"
+        names = [error.topic] if isinstance(error, RefusedWriteError) else names
+    return " ".join([right, ", ".join(names)]).strip()
 
 
 def pause_s(failures: int) -> float:

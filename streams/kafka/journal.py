@@ -1,7 +1,7 @@
 """The journal: attempts that go to Kafka at once, outside the lanes' transactions."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 from aiokafka import AIOKafkaProducer
@@ -14,7 +14,7 @@ from schemas.settings import Settings
 from schemas.vocabulary import AttemptStatus, LogEvent
 from streams.failpoints import FailPoints
 from streams.kafka.clients import producer
-from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, pause_s
+from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, pause_s, right_missing
 from streams.messages.records import OutRecord
 
 __all__ = ["AttemptJournal"]
@@ -28,9 +28,19 @@ class AttemptJournal:
     """Writes attempts to `workflow.attempts`; no call is made before its start is on record."""
 
     def __init__(
-        self, settings: Settings, *, clock: Clock, log: Log, fail_points: FailPoints
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        log: Log,
+        fail_points: FailPoints,
+        on_broken: Callable[[str], None] = lambda _why: None,
     ) -> None:
-        """Keep settings and clock; `start` connects."""
+        """Keep settings and clock; `start` connects.
+
+        `on_broken` hears, in one sentence, of what does not pass by itself.
+        """
+        self._on_broken = on_broken
         self._settings = settings
         self._topic = settings.topics.attempts
         self._producer: AIOKafkaProducer | None = None
@@ -116,6 +126,9 @@ class AttemptJournal:
             except (KafkaError, OSError, TimeoutError) as error:
                 if kind_of(error) is FaultKind.RECORD:
                     raise RefusedWriteError(record.topic, error) from error
+                if kind_of(error) is FaultKind.RIGHT:
+                    right = right_missing(RefusedWriteError(record.topic, error))
+                    self._on_broken(f"the broker refuses the journal {right}; grant the right")
                 failures += 1
                 self._log(
                     LogEvent.JOURNAL_DELAYED,

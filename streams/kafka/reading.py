@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from schemas.settings import Settings
 from streams.kafka.clients import consumer, partitions_of
 from streams.kafka.diagnosis import unavailable
+from streams.kafka.rights import why_unseen
 
 __all__ = ["TopicStalledError", "read_topic"]
 
@@ -44,8 +45,8 @@ async def read_topic(
 ) -> AsyncIterator[ConsumerRecord]:
     """Give a topic's records; ends at what was its end at the start unless `follow`.
 
-    Order: by partition as fetched; raises BrokerUnavailableError, and TopicStalledError where an
-    end that was there stays out of reach for `stall_limit_s`.
+    Order: by partition as fetched; raises BrokerUnavailableError, RightsError, and
+    TopicStalledError where an end that was there stays out of reach for `stall_limit_s`.
     """
     client = consumer(settings)
     try:
@@ -56,6 +57,9 @@ async def read_topic(
     try:
         partitions = await partitions_of(client, topic)
         if not partitions:
+            refused = await why_unseen(settings, topic)
+            if refused is not None:
+                raise refused
             return
         client.assign(partitions)
         ends = await client.end_offsets(partitions)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import assert_never
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalOperation, KafkaError
 
 from schemas.vocabulary import LogEvent
 from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, pause_s, right_missing
@@ -183,7 +183,7 @@ class Committer:
         for job in batch:
             job.extra_sent = len(job.extra)
         async with asyncio.timeout(STEP_LIMIT_S):
-            sent = [await _send(client, record) for job in batch for record in job.records]
+            sent = await _send_all(client, (record for job in batch for record in job.records))
             reach("after_send")
             await _all_written(sent)
         reach("before_commit")
@@ -237,6 +237,19 @@ class Committer:
         if client is not None:
             with suppress(Exception):  # it is thrown away whatever it says
                 await asyncio.wait_for(client.stop(), 3)
+
+
+async def _send_all(client: LaneProducer, records: Iterable[OutRecord]) -> list[Written]:
+    """Queue records; raises RefusedWriteError for the one whose error says most."""
+    sent: list[Written] = []
+    for record in records:
+        try:
+            sent.append(await _send(client, record))
+        except RefusedWriteError as error:
+            if isinstance(error.cause, IllegalOperation):
+                await _all_written(sent)  # the transaction had failed before, and these say why
+            raise
+    return sent
 
 
 async def _send(client: LaneProducer, record: OutRecord) -> Written:

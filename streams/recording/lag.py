@@ -3,11 +3,16 @@
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupLoadInProgressError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+)
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from schemas.settings import Settings
 from streams.kafka.clients import admin_client, consumer, partitions_of, started
+from streams.kafka.rights import lacking
 
 __all__ = ["recorder_lag"]
 
@@ -43,8 +48,10 @@ async def _committed(settings: Settings) -> dict[TopicPartition, Any]:
         stop=stop_after_delay(COORDINATOR_LIMIT_S),
         reraise=True,
     )
+    group = settings.recorder_group
     async with admin_client(settings) as admin:
-        found: dict[TopicPartition, Any] = await tries(
-            admin.list_consumer_group_offsets, settings.recorder_group
-        )
+        try:
+            found: dict[TopicPartition, Any] = await tries(admin.list_consumer_group_offsets, group)
+        except GroupAuthorizationFailedError as error:
+            raise lacking(settings, [("DESCRIBE on group", group)]) from error
     return found

@@ -27,6 +27,7 @@ from schemas.vocabulary import LogEvent
 from streams.failpoints import FailPoints
 from streams.kafka.clients import consumer
 from streams.kafka.diagnosis import unavailable
+from streams.kafka.rights import recorder_rights, require_rights
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.store.inserting import insert_rows
 from streams.store.migrations import Layout, migrate
@@ -64,6 +65,8 @@ class Recorder:
         self._log = log
         self._fail_points = FailPoints(settings.hybrid_fail_point)
         self._stopping = asyncio.Event()
+        #: Set when it is connected to Kafka.
+        self.connected = asyncio.Event()
         self._clickhouse: ClickHouse | None = None
         self._reader: AIOKafkaConsumer | None = None
         self._stored: dict[TopicPartition, int] = {}
@@ -92,7 +95,8 @@ class Recorder:
         return 0.0 if since is None else max(0.001, self._clock.monotonic() - since)
 
     async def run(self) -> None:
-        """Record until stopped; raises BrokerUnavailableError at start."""
+        """Record until stopped; raises BrokerUnavailableError, RightsError at start."""
+        await require_rights(self._settings, recorder_rights(self._settings))
         reader = consumer(
             self._settings,
             group_id=self._settings.recorder_group,
@@ -109,6 +113,7 @@ class Recorder:
             raise await unavailable(self._settings, error) from error
         self._reader = reader
         self._log(LogEvent.RECORDER_STARTED)
+        self.connected.set()
         try:
             layout = Layout.of(self._settings)
             await self._until_stored(partial(migrate, layout=layout), first=True)

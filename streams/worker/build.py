@@ -118,7 +118,13 @@ def build_worker(
 def _shared(base: _Base) -> _Shared:
     settings, ground = base.settings, base.ground
     clock, log = ground.clock, ground.log
-    journal = AttemptJournal(settings, clock=clock, log=log, fail_points=base.fail_points)
+    journal = AttemptJournal(
+        settings,
+        clock=clock,
+        log=log,
+        fail_points=base.fail_points,
+        on_broken=base.supervisor.end,
+    )
     flow = Flow(supervisor=base.supervisor, clock=clock)
     incidents = Incidents(
         settings.topics,

@@ -17,6 +17,7 @@ from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.journal import AttemptJournal
+from streams.kafka.rights import require_rights, worker_rights
 from streams.kafka.topics import check_topics, forgets_too_soon, require_usable
 from streams.lanes.lane import Lane
 from streams.membership.faust_app import App
@@ -102,8 +103,9 @@ class Worker:
     # ── life ────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
-        """Run until `stop`; raises TopicsError, InstanceTakenError."""
+        """Run until `stop`; raises TopicsError, RightsError, InstanceTakenError."""
         parts, supervisor = self._parts, self._parts.supervisor
+        await require_rights(self._settings, worker_rights(self._settings))
         checked = await check_topics(self._settings)
         parts.rebalance.partitions = require_usable(self._settings, checked)
         if (sentence := forgets_too_soon(self._settings, checked)) is not None:

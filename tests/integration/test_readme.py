@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,8 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from hybrid.config import load_settings
-from hybrid.stack.ground import answers
-from hybrid.stack.process import Child, free_port, hybrid_command
+from hybrid.stack.process import free_port
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from tests.integration.driving import eventually
 from tests.integration.secure_kafka import SecureKafka
@@ -52,16 +50,6 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
-@pytest.fixture(scope="module")
-def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("clickhouse"), free_port()
-    command = hybrid_command("clickhouse-engine", "--data-dir", str(folder), "--port", str(port))
-    child = Child("clickhouse", command, log_file=folder / "log")
-    eventually(lambda: answers(port, "/ping"), bool)
-    yield f"http://user:password@127.0.0.1:{port}/hybrid"
-    child.stop(within_s=20)
-
-
 def is_free(port: str) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -86,12 +74,13 @@ def test_the_page_brings_a_stranger_to_a_result(
     installed: Path, secure: SecureKafka, clickhouse: str, tmp_path: Path
 ) -> None:
     asked, simulator, rest = page()
+    url = f"http://user:password@{clickhouse}/hybrid"
     assert asked == ["KAFKA_BOOTSTRAP_SERVERS", "CLICKHOUSE_URL", "OPENAI_API_KEY"]
     environment = {
         "PATH": f"{installed}:/usr/bin:/bin",
         "HOME": str(tmp_path),
         "KAFKA_BOOTSTRAP_SERVERS": secure.at("PLAINTEXT"),
-        "CLICKHOUSE_URL": clickhouse,
+        "CLICKHOUSE_URL": url,
     }
     script = on_free_ports(simulator + rest, environment)
     until_here, ending = script[: script.index("kill ")], script[script.index("kill ") :]
@@ -118,8 +107,8 @@ def test_the_page_brings_a_stranger_to_a_result(
     def recorded() -> bool:
         assert shell.poll() is None, said()
         try:
-            store = ClickHouse(load_settings(environment={}, clickhouse_url=SecretStr(clickhouse)))
-            query = "SELECT count() FROM workflow_outcomes WHERE intent_id = 'order-1'"
+            store = ClickHouse(load_settings(environment={}, clickhouse_url=SecretStr(url)))
+            query = "SELECT count() FROM workflow_outcomes WHERE intent_id = 'o-1'"
             return bool(store.rows(query)[1][0][0])
         except (ClickHouseRefusedError, ClickHouseUnavailableError):
             return False  # neither it nor its tables are there yet
@@ -135,7 +124,7 @@ def test_the_page_brings_a_stranger_to_a_result(
         output.close()
     shown = said()
     assert "published 1" in shown
-    assert '"intent_id":"order-1"' in shown
+    assert '"intent_id":"o-1"' in shown
     assert "broken" not in shown
     assert '"worker_stopped"' in (tmp_path / "worker.log").read_text()
     assert '"recorder_stopped"' in (tmp_path / "recorder.log").read_text()

@@ -50,8 +50,17 @@ def test_each_error_is_of_one_kind(error: Exception, kind: FaultKind) -> None:
 
 def test_a_missing_right_is_named_with_its_topic() -> None:
     refused = RefusedWriteError("workflow.results", errors.TopicAuthorizationFailedError())
-    assert right_missing(refused) == "WRITE on the topic workflow.results"
+    assert right_missing(refused) == "WRITE on topic workflow.results"
     assert right_missing(TimeoutError()) == "a right"
+    # Whoever reads names one topic, a transaction names all that it may not write.
+    read = errors.TopicAuthorizationFailedError("workflow.ledger")
+    assert right_missing(read) == "READ on topic workflow.ledger"
+    written = errors.TopicAuthorizationFailedError({"workflow.state", "workflow.cache"})
+    assert right_missing(written) == "WRITE on topic workflow.cache, workflow.state"
+    group = errors.GroupAuthorizationFailedError("workflow.orchestrator")
+    assert right_missing(group) == "READ on group workflow.orchestrator"
+    lane = RefusedWriteError("t", errors.TransactionalIdAuthorizationFailed("workflow.lane.0"))
+    assert right_missing(lane) == "WRITE on transactional id workflow.lane.0"
     assert "transactional id" in right_missing(errors.TransactionalIdAuthorizationFailed())
 
 
@@ -162,7 +171,7 @@ def test_a_missing_right_ends_the_worker_by_name() -> None:
         async with asyncio.timeout(5):
             while not told.broken:
                 await asyncio.sleep(0)
-        assert f"WRITE on the topic {TOPICS.events}" in told.broken[0]
+        assert f"WRITE on topic {TOPICS.events}" in told.broken[0]
         await lane.close()
 
     asyncio.run(run())
