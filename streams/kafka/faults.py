@@ -9,10 +9,7 @@ from enum import Enum
 
 from aiokafka import errors
 
-__all__ = ["FaultKind", "RefusedWriteError", "kind_of", "pause_s", "right_missing"]
-
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 5.0
+__all__ = ["FaultKind", "RefusedWriteError", "kind_of", "right_missing"]
 
 
 class FaultKind(Enum):
@@ -83,8 +80,3 @@ def right_missing(error: BaseException) -> str:
         right = f"{'WRITE' if writes else 'READ'} {right}"
         names = [error.topic] if isinstance(error, RefusedWriteError) else names
     return " ".join([right, ", ".join(names)]).strip()
-
-
-def pause_s(failures: int) -> float:
-    """Give the seconds to wait after so many failures in a row (1 = the first)."""
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * float(2 ** min(max(failures, 1) - 1, 10)))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -14,7 +15,8 @@ from schemas.settings import Settings
 from schemas.vocabulary import AttemptStatus, LogEvent
 from streams.failpoints import FailPoints
 from streams.kafka.clients import producer
-from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, pause_s, right_missing
+from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, right_missing
+from streams.kafka.patience import patiently
 from streams.messages.records import OutRecord
 
 __all__ = ["AttemptJournal"]
@@ -22,6 +24,12 @@ __all__ = ["AttemptJournal"]
 
 #: One write may take this long, in seconds, before it is tried on another producer.
 WRITE_LIMIT_S = 30
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a write may succeed later; a missing right is told of, and ends the worker."""
+    waited_for = isinstance(error, KafkaError | OSError | TimeoutError)
+    return waited_for and kind_of(error) is not FaultKind.RECORD
 
 
 class AttemptJournal:
@@ -44,6 +52,7 @@ class AttemptJournal:
         self._settings = settings
         self._topic = settings.topics.attempts
         self._producer: AIOKafkaProducer | None = None
+        self._failed: AIOKafkaProducer | None = None  # it is not used again
         self._renewing = asyncio.Lock()
         self._clock = clock
         self._log = log
@@ -107,52 +116,50 @@ class AttemptJournal:
 
     async def _send(self, record: OutRecord) -> None:
         """Write until the broker has it; raises RefusedWriteError for what it never takes."""
-        failures = 0
-        while True:
-            client = self._producer
-            try:
-                if client is None:
-                    await self._renew(client)
-                    continue
-                # Bounded: a producer that is thrown away may leave its last futures unanswered.
-                async with asyncio.timeout(WRITE_LIMIT_S):
-                    await client.send_and_wait(
-                        record.topic,
-                        record.value,
-                        key=record.key,
-                        partition=record.partition,
-                        headers=list(record.headers),
-                    )
-            except (KafkaError, OSError, TimeoutError) as error:
-                if kind_of(error) is FaultKind.RECORD:
-                    raise RefusedWriteError(record.topic, error) from error
-                if kind_of(error) is FaultKind.RIGHT:
-                    right = right_missing(RefusedWriteError(record.topic, error))
-                    self._on_broken(f"the broker refuses the journal {right}; grant the right")
-                failures += 1
-                self._log(
-                    LogEvent.JOURNAL_DELAYED,
-                    level="warning",
-                    topic=record.topic,
-                    error=type(error).__name__,
-                )
-                await self._clock.sleep(pause_s(failures))
-                with suppress(KafkaError, OSError, TimeoutError):
-                    await self._renew(client)
-                continue
-            return
+        tries = patiently(self._clock, passes=_may_pass, tell=partial(self._delayed, record.topic))
+        try:
+            await tries(self._send_once, record)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise RefusedWriteError(record.topic, error) from error
 
-    async def _renew(self, failed: AIOKafkaProducer | None) -> None:
+    async def _send_once(self, record: OutRecord) -> None:
+        if (client := self._producer) is None or client is self._failed:
+            client = await self._renew(client)
+        try:
+            # Bounded: a producer that is thrown away may leave its last futures unanswered.
+            async with asyncio.timeout(WRITE_LIMIT_S):
+                await client.send_and_wait(
+                    record.topic,
+                    record.value,
+                    key=record.key,
+                    partition=record.partition,
+                    headers=list(record.headers),
+                )
+        except (KafkaError, OSError, TimeoutError) as error:
+            if _may_pass(error):
+                self._failed = client
+            raise
+
+    def _delayed(self, topic: str, error: BaseException) -> None:
+        if kind_of(error) is FaultKind.RIGHT:
+            right = right_missing(RefusedWriteError(topic, error))
+            self._on_broken(f"the broker refuses the journal {right}; grant the right")
+        self._log(
+            LogEvent.JOURNAL_DELAYED, level="warning", topic=topic, error=type(error).__name__
+        )
+
+    async def _renew(self, failed: AIOKafkaProducer | None) -> AIOKafkaProducer:
         """Put a new producer in place of one that failed, once for all who wait.
 
         A batch that was given up leaves a gap in the sequence of an idempotent producer: from then
         on the broker refuses all that it sends. Attempts carry ids; one written twice counts once.
         """
         async with self._renewing:
-            if self._producer is not failed:
-                return  # somebody else was quicker
-            fresh = await self._connected()
-            self._producer = fresh
+            current = self._producer
+            if current is not None and current is not failed:
+                return current  # somebody else was quicker
+            fresh = self._producer = await self._connected()
         if failed is not None:
             with suppress(Exception):  # it is thrown away whatever it says
                 await asyncio.wait_for(failed.stop(), 5)
+        return fresh

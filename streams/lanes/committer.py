@@ -13,7 +13,8 @@ from typing import assert_never
 from aiokafka.errors import IllegalOperation, KafkaError
 
 from schemas.vocabulary import LogEvent
-from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, pause_s, right_missing
+from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, right_missing
+from streams.kafka.patience import pause_s
 from streams.lanes.broker import LaneProducer
 from streams.lanes.job import Job, LaneParts
 from streams.lanes.ledger import Ledger

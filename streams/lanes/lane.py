@@ -14,16 +14,14 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any, assert_never
 
-from aiokafka.errors import KafkaError
-
 from agents.clock import uuid7
 from agents.executing.ports import LaneLostError
 from schemas.vocabulary import LogEvent
-from streams.kafka.faults import FaultKind, kind_of, pause_s, right_missing
 from streams.lanes.admission import Admission, admit
 from streams.lanes.committer import Committer
 from streams.lanes.job import Delivery, Job, LaneParts
 from streams.lanes.ledger import Ledger
+from streams.lanes.opening import Opening
 from streams.lanes.runner import JobRunner
 from streams.lanes.verdicts import Verdicts, kills_workers
 from streams.messages.identity import Identified, identify
@@ -31,8 +29,6 @@ from streams.messages.records import Identity, duplicate_records, start_record
 
 __all__ = ["Lane", "LaneState"]
 
-#: Whether we may open is asked again after this long, in seconds.
-LEASE_LOOK_S = 0.25
 #: An intent that was started this often without an end has killed its workers: no call more.
 MAX_STARTS = 4
 
@@ -88,39 +84,21 @@ class Lane:
             await self._committer.close()  # a producer that started late goes too
 
     async def _open(self) -> None:
-        parts, failures = self._parts, 0
+        parts = self._parts
         parts.spending.forget(self.number)  # what an earlier owner of this lane committed counts
-        while self.state is LaneState.OPENING:
-            if not parts.lease_holds():  # perhaps somebody else's by now: fence nobody
-                await parts.clock.sleep(LEASE_LOOK_S)
-                continue
-            try:
-                count = await self._committer.open()
-            except (KafkaError, TimeoutError, OSError) as error:
-                failures += 1
-                if kind_of(error) is FaultKind.FENCED:
-                    parts.log(LogEvent.LANE_FENCED, level="warning", lane=self.number)
-                    self._fenced()
-                    return
-                if kind_of(error) is FaultKind.RIGHT:
-                    parts.events.on_broken(
-                        f"lane {self.number} cannot be opened: the broker refuses it "
-                        f"{right_missing(error)}; grant the right"
-                    )
-                    return
-                parts.log(
-                    LogEvent.LANE_REOPENED,
-                    level="warning",
-                    lane=self.number,
-                    error=type(error).__name__,
-                )
-                await parts.clock.sleep(pause_s(failures))
-                continue
-            if self.state is LaneState.OPENING:
-                self.state = LaneState.OPEN
-                self._may_run.set()
-                self._committer.start()
-                parts.log(LogEvent.LANE_OPENED, lane=self.number, ledger_entries=count)
+        opening = Opening(
+            self.number,
+            parts,
+            self._committer,
+            wanted=lambda: self.state is LaneState.OPENING,
+            on_fenced=self._fenced,
+        )
+        count = await opening.run()
+        if count is not None and self.state is LaneState.OPENING:
+            self.state = LaneState.OPEN
+            self._may_run.set()
+            self._committer.start()
+            parts.log(LogEvent.LANE_OPENED, lane=self.number, ledger_entries=count)
 
     def suspend(self) -> None:
         """Let nothing new start; what is in flight goes on.

@@ -15,7 +15,8 @@ from schemas.events import LedgerRecord
 from schemas.vocabulary import WorkflowStatus
 from streams.failpoints import FailPoints
 from streams.kafka import journal as journal_module
-from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, pause_s, right_missing
+from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, right_missing
+from streams.kafka.patience import pause_s
 from streams.lanes.job import Delivery, LaneEvents, LaneParts
 from streams.lanes.lane import Lane, LaneState
 from streams.lanes.ledger import Ledger
