@@ -21,6 +21,7 @@ from agents.deciding.policy import (
     decide,
 )
 from agents.executing.account import Execution
+from agents.executing.attempts import Answer
 from agents.executing.calls import Caller
 from agents.executing.endings import given_up, limit_reached
 from agents.executing.ground import Ground
@@ -74,26 +75,43 @@ class Pursuit:
                 return limit_reached(run, GiveUp(DeadLetterReason.BUDGET))
             rival = self._planner.rival(run, providers, messages)
             answer = await self._caller.call(run, call, permit, rival=rival)
-            if answer.failure is None:
-                return complete(self._ground, run, answer)
-            situation, dice = self._situation(run, providers), self._ground.dice.fraction()
-            decision = decide(self._policy, situation, answer.failure, dice=dice)
-            match decision:
+            try:
+                step = await self._after(run, providers, answer)
+            except BaseException:  # given up in the middle, or a defect: what was paid is on record
+                self._caller.post_unused(run, answer.attempt)
+                raise
+            match step:
                 case Retry(repair=repair):
-                    await self._journal.write(answer.attempt, run.task.traceparent)
                     here, failed = providers[run.position], answer.attempt
-                    await wait_for_retry(self._ground, run, decision, provider=here, failed=failed)
+                    await wait_for_retry(self._ground, run, step, provider=here, failed=failed)
                     messages = with_complaint(messages, answer) if repair else messages
                 case Fallback():
-                    await self._journal.write(answer.attempt, run.task.traceparent)
-                    fall_back(self._ground, run, providers, decision, answer.failure)
                     messages = self._planner.messages(run.task.intent)
-                case Defer():
-                    return defer(self._ground, run, decision, answer.attempt)
-                case GiveUp():
-                    return given_up(run, decision.reason, answer.failure, answer.attempt)
                 case _:
-                    assert_never(decision)
+                    return step
+
+    async def _after(
+        self, run: Execution, providers: tuple[str, ...], answer: Answer
+    ) -> Completed | Failed | Deferred | Retry | Fallback:
+        """End with an answer, or put it on record where the policy says to go on."""
+        if answer.failure is None:
+            return complete(self._ground, run, answer)
+        situation, dice = self._situation(run, providers), self._ground.dice.fraction()
+        decision = decide(self._policy, situation, answer.failure, dice=dice)
+        match decision:
+            case Retry():
+                await self._journal.write(answer.attempt, run.task.traceparent)
+                return decision
+            case Fallback():
+                await self._journal.write(answer.attempt, run.task.traceparent)
+                fall_back(self._ground, run, providers, decision, answer.failure)
+                return decision
+            case Defer():
+                return defer(self._ground, run, decision, answer.attempt)
+            case GiveUp():
+                return given_up(run, decision.reason, answer.failure, answer.attempt)
+            case _:
+                assert_never(decision)
 
     async def _reach_turn(
         self, run: Execution, providers: tuple[str, ...]

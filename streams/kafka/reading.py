@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -12,7 +13,7 @@ from streams.kafka.clients import consumer, partitions_of
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.rights import why_unseen
 
-__all__ = ["TopicStalledError", "read_topic"]
+__all__ = ["TopicStalledError", "read_topic", "record_at"]
 
 #: Nothing has come for so long, and the end that was there at the start is not reached.
 STALL_LIMIT_S = 30.0
@@ -86,6 +87,21 @@ async def read_topic(
                 raise TopicStalledError(tp, position, ends[tp], stall_limit_s)
     finally:
         await client.stop()
+
+
+async def record_at(client: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> Any:  # noqa: ANN401
+    """Read one record again; None when it is gone. Raises KafkaError, TimeoutError.
+
+    The client is given the partition: it reads nothing else.
+    """
+    client.assign([tp])
+    client.seek(tp, offset)
+    async with asyncio.timeout(STALL_LIMIT_S):
+        while not (found := await client.getmany(tp, timeout_ms=500, max_records=1)).get(tp):
+            if await client.position(tp) > offset:
+                return None
+    record = found[tp][0]
+    return record if record.offset == offset else None
 
 
 async def _left(

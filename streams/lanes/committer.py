@@ -153,7 +153,8 @@ class Committer:
                 return batch
             case FaultKind.RECORD | FaultKind.INDEFINITE:
                 batch = await self._reopen(batch, error)
-                return self._smaller(batch, error) if kind is FaultKind.RECORD else batch
+                shrinks = kind is FaultKind.RECORD and not self._closed
+                return self._smaller(batch, error) if shrinks else batch
             case _:
                 assert_never(kind)
 

@@ -68,6 +68,8 @@ class Job:
     #: How often it was started without an end, this time included; 0 = it is not executed.
     start: int = 0
     task: asyncio.Task[None] | None = None
+    #: What it writes is as little as it can be.
+    bare: bool = False
     decided: Decided | None = None
     outcome: Outcome | None = None
 

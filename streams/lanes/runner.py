@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agents.clock import uuid7
 from agents.executing.ports import LaneLostError
-from agents.task import Task
+from agents.task import Outcome, Task
 from schemas.vocabulary import LogEvent
 from streams.lanes.job import Job, LaneParts
 from streams.lanes.verdicts import Verdicts, internal
@@ -64,6 +64,7 @@ class JobRunner:
             replay_count=who.replay_count,
             deferral=who.deferral,
         )
+        outcome: Outcome | None = None
         # On its way together with the first attempt's record; awaited before the call itself.
         counted = asyncio.get_running_loop().create_task(self._count_start(who.key, job.start))
         try:
@@ -80,7 +81,7 @@ class JobRunner:
                 where=_where(error),
             )
             try:
-                self._verdicts.decide(job, internal(type(error).__name__))
+                self._verdicts.decide(job, internal(type(error).__name__, outcome))
             except Exception as again:  # noqa: BLE001 - then only a restart can help it
                 parts.events.on_broken(
                     f"intent {who.intent_id} cannot be ended ({type(again).__name__} at "

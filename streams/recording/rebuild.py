@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from schemas.settings import Settings
 from streams.kafka.reading import read_topic
 from streams.recording.recorder import BATCH_RECORDS, rows_of
@@ -47,7 +45,7 @@ async def rebuild(
             async for record in read_topic(settings, topic, since=since):
                 try:
                     table, row = rows_of(settings, record)
-                except (ValidationError, KeyError):
+                except Exception:  # noqa: BLE001 - whatever it is, the others are stored
                     found.set_aside.append(f"{topic}/{record.partition}/{record.offset}")
                     continue
                 batch.append(row)

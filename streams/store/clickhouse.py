@@ -21,6 +21,9 @@ __all__ = [
     "database_of",
 ]
 
+#: The code that ClickHouse would give to what is no JSON.
+CANNOT_PARSE_TEXT = 6
+
 SAFE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 
 
@@ -137,7 +140,11 @@ class ClickHouse:
 
         Without a token nothing is dropped: of rows with one id the newest counts in any case.
         """
-        body = b"\n".join(json.dumps(row, separators=(",", ":")).encode() for row in rows)
+        try:
+            body = b"\n".join(json.dumps(row, separators=(",", ":")).encode() for row in rows)
+        except (TypeError, ValueError, RecursionError) as error:
+            message = f"a row cannot be written as JSON ({type(error).__name__})"
+            raise ClickHouseRefusedError(message, CANNOT_PARSE_TEXT) from error
         settings = {
             **self._settings(),
             "input_format_skip_unknown_fields": 1,
