@@ -132,6 +132,7 @@ def _document(value: bytes | None) -> dict[str, object] | None:
 
 Reason = Annotated[DeadLetterReason | None, typer.Option()]
 Class = Annotated[ErrorClass | None, typer.Option()]
+Type = Annotated[str | None, typer.Option("--type")]
 Text = Annotated[str | None, typer.Option()]
 Limit = Annotated[int | None, typer.Option(min=1)]
 
@@ -139,7 +140,7 @@ Limit = Annotated[int | None, typer.Option(min=1)]
 def dlq_list(
     reason: Reason = None,
     error_class: Class = None,
-    type_: Annotated[str | None, typer.Option("--type")] = None,
+    type_: Type = None,
     tenant: Text = None,
     since: SinceOption = None,
     until: SinceOption = None,
@@ -198,7 +199,7 @@ def dlq_show(
 def dlq_replay(
     reason: Reason = None,
     error_class: Class = None,
-    type_: Annotated[str | None, typer.Option("--type")] = None,
+    type_: Type = None,
     tenant: Text = None,
     since: SinceOption = None,
     until: SinceOption = None,
