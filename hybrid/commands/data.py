@@ -13,16 +13,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from hybrid.commands.common import (
-    Format,
-    FormatOption,
-    SinceOption,
-    confirm,
-    parse_moment,
-    print_table,
-)
+from hybrid.commands.common import FormatOption, SinceOption, confirm, parse_moment
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import HybridError, UsageError
+from hybrid.printing import Format, print_table
 from hybrid.text import json_text, visible
 from schemas.base import format_usd
 from schemas.outcome import DeadLetter

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from hybrid.commands.common import console
 from hybrid.config import load_settings, need_clickhouse, need_kafka
+from hybrid.printing import console
 from hybrid.stack.environment import StackOptions, callers_environment
 from hybrid.stack.local import LocalStack
 
