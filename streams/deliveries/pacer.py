@@ -86,7 +86,7 @@ class DeliveryPacer:
             async with started(consumer(self._settings, group_id=self._group)) as reader:
                 await self._pace(client, reader, queue, out)
         finally:
-            with suppress(Exception):  # it is thrown away whatever it says
+            with suppress(Exception):  # it is thrown away, failed or not
                 await asyncio.wait_for(client.stop(), 3)
 
     # ── what it knows at its start ──────────────────────────────────────────────────────────

@@ -154,5 +154,5 @@ class AttemptJournal:
             fresh = await self._connected()
             self._producer = fresh
         if failed is not None:
-            with suppress(Exception):  # it is thrown away whatever it says
+            with suppress(Exception):  # it is thrown away, failed or not
                 await asyncio.wait_for(failed.stop(), 5)

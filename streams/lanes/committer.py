@@ -235,7 +235,7 @@ class Committer:
     async def _stop_producer(self) -> None:
         client, self._producer = self._producer, None
         if client is not None:
-            with suppress(Exception):  # it is thrown away whatever it says
+            with suppress(Exception):  # it is thrown away, failed or not
                 await asyncio.wait_for(client.stop(), 3)
 
 

@@ -44,7 +44,7 @@ GATHER_S = 1.0
 
 
 def rows_of(settings: Settings, record: ConsumerRecord) -> Row:
-    """Give the row of a record; raises ValidationError, KeyError for one that is none of ours."""
+    """Give the row of a record; raises ValidationError, KeyError for a foreign record."""
     topics = settings.topics
     builders: dict[str, Callable[[bytes], Row]] = {
         topics.attempts: lambda raw: attempt_row(ProviderAttempt.model_validate_json(raw)),
@@ -177,7 +177,7 @@ class Recorder:
     def _insert(
         self, store: ClickHouse, table: str, rows: list[dict[str, Any]], token: str
     ) -> None:
-        """Insert rows; those that are refused for themselves are set aside."""
+        """Insert rows; those that are to blame themselves are set aside: logged and counted."""
         for one in insert_rows(store, table, rows, token=token):
             key = next((one.row[name] for name in KEYS if one.row.get(name)), "?")
             self._set_aside(f"{table}/{key}", one.error)
