@@ -77,7 +77,7 @@ def report(
 
 
 def top(
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 10,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="how many")] = 10,
     since: SinceOption = None,
     form: FormatOption = Format.TABLE,
     plot: PlotOption = False,
