@@ -62,7 +62,7 @@ class Committer:
 
     async def open(self) -> int:
         """Start the producer, then read the ledger; gives the entries read; raises KafkaError."""
-        # In this order: once the producer is started nobody else can write, so the end is the end.
+        # In this order: once our producer has started no other can write, so the end stays the end.
         self._producer = await self._parts.broker.open_producer(self._lane)
         return await self._parts.broker.read_ledger(self._lane, self._ledger)
 
