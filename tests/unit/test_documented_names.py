@@ -98,7 +98,7 @@ def test_each_environment_variable_that_is_named_is_read() -> None:
 
 def test_each_make_target_that_is_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"(?m)^([a-z]+):", makefile))
+    targets = set(re.findall(r"(?m)^([a-z-]+):", makefile))
     variables = set(re.findall(r"\$\((?:or \$\(|if \$\()?([A-Z]+)\)", makefile)) | {"PYTHON"}
     named = [
         (name, word)
