@@ -10,8 +10,8 @@ from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from agents.deciding.overrides import overrides_of
+from hybrid.announced import running_stack
 from hybrid.errors import UsageError
-from hybrid.stack.state import running_stack
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.kafka.security import SecurityError, check_security

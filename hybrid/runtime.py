@@ -13,7 +13,7 @@ from pathlib import Path
 from agents.clock import Clock, SystemClock, SystemDice
 from agents.executing.prompts import load_prompts
 from agents.log import Log
-from agents.providers.adapters import Provider, Transport, azure_provider, openai_provider
+from agents.providers.adapters import Common, Provider, Transport, azure_provider, openai_provider
 from hybrid.config import can_be_called
 from hybrid.errors import HybridError, UsageError
 from hybrid.logs import build_log
@@ -89,35 +89,28 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
     if settings.hybrid_simulator:
         api_key, endpoint = "simulated", settings.hybrid_simulator
         base_url = f"{settings.hybrid_simulator}/v1"
-    transport = Transport(
-        stream=spec.stream,
-        first_token_s=spec.first_token_timeout,
-        idle_s=spec.idle_timeout,
-        low_tier=spec.low_tier,
-        low_tier_price=Decimal(str(spec.low_tier_price)),
+    common = Common(
+        api_key=api_key,
+        timeout_s=spec.timeout,
+        concurrency=settings.hybrid_concurrency,
+        clock=clock,
+        transport=Transport(
+            stream=spec.stream,
+            first_token_s=spec.first_token_timeout,
+            idle_s=spec.idle_timeout,
+            low_tier=spec.low_tier,
+            low_tier_price=Decimal(str(spec.low_tier_price)),
+        ),
     )
     if spec.kind == "azure":
         return azure_provider(
             spec.name,
-            api_key=api_key,
             endpoint=endpoint,
             api_version=spec.api_version,
             deployment=spec.deployment,
-            timeout_s=spec.timeout,
-            concurrency=settings.hybrid_concurrency,
-            clock=clock,
-            transport=transport,
+            **common,
         )
-    return openai_provider(
-        spec.name,
-        api_key=api_key,
-        base_url=base_url,
-        model=spec.model,
-        timeout_s=spec.timeout,
-        concurrency=settings.hybrid_concurrency,
-        clock=clock,
-        transport=transport,
-    )
+    return openai_provider(spec.name, base_url=base_url, model=spec.model, **common)
 
 
 def run_worker(settings: Settings) -> None:

@@ -28,15 +28,14 @@ def rooms() -> str:
     lines = ["# The rooms", "", *wrapped(" ".join(INTRODUCTION.split())), ""]
     lines += ["What to change where is in [where.md](where.md).", "", "## The house", ""]
     for place, floor in enumerate(floors):
-        lines += _drawn(floor, layers.get(floor), arrows)
+        lines += _drawn(floor, layers[floor], arrows)
         if place < len(floors) - 1:
             lines += ["        │", "        ▼   may import"]
     lines += [
         "",
         *wrapped(
             "Rooms that stand between two dotted lines do not import each other; a room imports "
-            "only from below its line. Where a floor has no such lines, no order is held there, and "
-            "its rooms stand by the alphabet, packages first. Arrows to other floors are below."
+            "only from below its line. Arrows to other floors are below."
         ),
     ]
     for floor in floors:
@@ -77,25 +76,18 @@ def _arrows(floors: list[str]) -> dict[str, set[str]]:
     return found
 
 
-def _drawn(floor: str, layers: list[list[str]] | None, arrows: dict[str, set[str]]) -> list[str]:
+def _drawn(floor: str, layers: list[list[str]], arrows: dict[str, set[str]]) -> list[str]:
     """Draw one floor: each room, and the rooms of the same floor that it imports."""
-    mine = sorted(room.partition(".")[2] for room in arrows if room.startswith(f"{floor}."))
-    mine.sort(key=lambda name: not _is_package(floor, name))
-    order = layers or [mine]
-    place = {name: number for number, layer in enumerate(order) for name in layer}
+    place = {name: number for number, layer in enumerate(layers) for name in layer}
     lines = [f"    {floor} ".ljust(60, "─")]
-    for number, layer in enumerate(order):
+    for number, layer in enumerate(layers):
         lines += ["    " + "·" * 56] if number else []
         for name in layer:
-            used = sorted(
-                (
-                    room.partition(".")[2]
-                    for room in arrows[f"{floor}.{name}"]
-                    if _floor(room) == floor
-                ),
-                key=lambda one: (place[one], one),
+            used = [room for room in arrows[f"{floor}.{name}"] if _floor(room) == floor]
+            names = sorted(
+                (room.partition(".")[2] for room in used), key=lambda one: (place[one], one)
             )
-            lines += _arrow(name, used)
+            lines += _arrow(name, names)
     return lines
 
 
@@ -108,10 +100,6 @@ def _arrow(name: str, used: list[str]) -> list[str]:
 
 def _floor(room: str) -> str:
     return room.partition(".")[0]
-
-
-def _is_package(floor: str, name: str) -> bool:
-    return (ROOT / floor / name).is_dir()
 
 
 def _described(floor: str, floors: list[str], arrows: dict[str, set[str]]) -> list[str]:

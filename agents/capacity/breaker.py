@@ -82,7 +82,7 @@ class CircuitBreaker:
         return True
 
     def rest(self, now: float, seconds: float) -> None:
-        """Call nobody for a while, as the provider asked in an answer."""
+        """Make no call for so many seconds, as the provider asked in an answer."""
         self._rests_until = max(self._rests_until, now + seconds)
 
     def cancel(self, *, probe: bool) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol, TypedDict, Unpack
 
 import openai
 from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
@@ -28,6 +28,7 @@ from schemas.vocabulary import FailureKind
 __all__ = [
     "ChatReply",
     "ChatRequest",
+    "Common",
     "Provider",
     "SdkProvider",
     "Transport",
@@ -103,7 +104,14 @@ class Transport:
     low_tier_price: Decimal = Decimal("0.5")
 
 
-STANDARD = Transport()
+class Common(TypedDict):
+    """What a provider of either kind is built with; `concurrency` bounds its connections."""
+
+    api_key: str
+    timeout_s: float
+    concurrency: int
+    clock: Clock
+    transport: NotRequired[Transport]
 
 
 class SdkProvider:
@@ -116,20 +124,18 @@ class SdkProvider:
         *,
         kind: str,
         model: str,
-        deployment: str,
-        timeout_s: float,
-        clock: Clock,
-        transport: Transport,
+        deployment: str = "",
+        common: Common,
     ) -> None:
         """Keep one client, whose connections all calls of the worker share."""
         self.name = name
         self.kind = kind
         self.model = model
         self.deployment = deployment
-        self.timeout_s = timeout_s
+        self.timeout_s = common["timeout_s"]
         self._client = client
-        self._clock = clock
-        self._transport = transport
+        self._clock = common["clock"]
+        self._transport = common.get("transport", Transport())
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
@@ -220,67 +226,33 @@ class SdkProvider:
 
 
 def openai_provider(
-    name: str,
-    *,
-    api_key: str,
-    base_url: str | None,
-    model: str,
-    timeout_s: float,
-    concurrency: int,
-    clock: Clock,
-    transport: Transport = STANDARD,
+    name: str, *, base_url: str | None, model: str, **common: Unpack[Common]
 ) -> SdkProvider:
     """Build a provider that speaks as OpenAI does; without `base_url` the SDK's own default."""
-    client = AsyncOpenAI(
-        api_key=api_key,
-        base_url=base_url,
-        max_retries=0,
-        timeout=None,  # one owner of the time limit: `SdkProvider.complete`
-        http_client=_shared_connections(concurrency),
-    )
-    return SdkProvider(
-        name,
-        client,
-        kind="openai",
-        model=model,
-        deployment="",
-        timeout_s=timeout_s,
-        clock=clock,
-        transport=transport,
-    )
+    client = AsyncOpenAI(base_url=base_url, **_client_options(common))
+    return SdkProvider(name, client, kind="openai", model=model, common=common)
 
 
 def azure_provider(
-    name: str,
-    *,
-    api_key: str,
-    endpoint: str,
-    api_version: str,
-    deployment: str,
-    timeout_s: float,
-    concurrency: int,
-    clock: Clock,
-    transport: Transport = STANDARD,
+    name: str, *, endpoint: str, api_version: str, deployment: str, **common: Unpack[Common]
 ) -> SdkProvider:
     """Build a provider on Azure; the deployment's name stands in for the model's."""
     client = AsyncAzureOpenAI(
-        api_key=api_key,
-        azure_endpoint=endpoint,
-        api_version=api_version,
-        max_retries=0,
-        timeout=None,  # one owner of the time limit: `SdkProvider.complete`
-        http_client=_shared_connections(concurrency),
+        azure_endpoint=endpoint, api_version=api_version, **_client_options(common)
     )
     return SdkProvider(
-        name,
-        client,
-        kind="azure",
-        model=deployment,
-        deployment=deployment,
-        timeout_s=timeout_s,
-        clock=clock,
-        transport=transport,
+        name, client, kind="azure", model=deployment, deployment=deployment, common=common
     )
+
+
+def _client_options(common: Common) -> dict[str, Any]:
+    """Give what both clients of the SDK are made with."""
+    return {
+        "api_key": common["api_key"],
+        "max_retries": 0,  # one owner of retries: the policy
+        "timeout": None,  # one owner of the time limit: `SdkProvider.complete`
+        "http_client": _shared_connections(common["concurrency"]),
+    }
 
 
 def _shared_connections(concurrency: int) -> Any:  # noqa: ANN401 - the SDK's own private type

@@ -26,7 +26,7 @@ __all__ = [
     "read_stream",
 ]
 
-#: A line of a stream beyond this is none of a chat's.
+#: Bytes of a line of a stream; no chat completion has longer ones.
 MOST_LINE = 8 * 1024 * 1024
 DATA = b"data:"
 #: Failures of the connection, which no longer matter when the answer has come to its end.

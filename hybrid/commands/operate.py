@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from hybrid.commands.common import Format, FormatOption, console, print_table
+from hybrid.commands.common import FormatOption
 from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
+from hybrid.printing import Format, console, print_table
 from schemas.export import write_all
 from streams.kafka.topics import ensure_topics, require_seen
 from streams.store.clickhouse import ClickHouse

@@ -55,7 +55,7 @@ class Recording(Protocol):
 
     @property
     def rows_set_aside(self) -> int:
-        """How many records were no rows, or were refused for themselves."""
+        """How many records are not in ClickHouse because they are no valid rows."""
         ...
 
 

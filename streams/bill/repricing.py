@@ -103,7 +103,7 @@ def _change(prices: PriceBook, kinds: Mapping[str, str], row: tuple[Any, ...]) -
 
 @dataclass
 class Difference:
-    """What calls of one model cost before and would cost now; None = nobody knows of any."""
+    """What calls of one model cost before and would cost now; None = no call's cost is known."""
 
     calls: int = 0
     before: Decimal | None = None

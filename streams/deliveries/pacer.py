@@ -119,7 +119,7 @@ class DeliveryPacer:
             ):
                 await self._pace(_Clients(client, reader, again), queue, out)
         finally:
-            with suppress(Exception):  # it is thrown away whatever it says
+            with suppress(Exception):  # it is thrown away, failed or not
                 await asyncio.wait_for(client.stop(), 3)
 
     # ── what it knows at its start ──────────────────────────────────────────────────────────

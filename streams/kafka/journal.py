@@ -160,6 +160,6 @@ class AttemptJournal:
                 return current  # somebody else was quicker
             fresh = self._producer = await self._connected()
         if failed is not None:
-            with suppress(Exception):  # it is thrown away whatever it says
+            with suppress(Exception):  # it is thrown away, failed or not
                 await asyncio.wait_for(failed.stop(), 5)
         return fresh

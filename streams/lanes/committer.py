@@ -63,7 +63,7 @@ class Committer:
 
     async def open(self) -> int:
         """Start the producer, then read the ledger; gives the entries read; raises KafkaError."""
-        # In this order: once the producer is started nobody else can write, so the end is the end.
+        # In this order: once our producer has started no other can write, so the end stays the end.
         self._producer = await self._parts.broker.open_producer(self._lane)
         return await self._parts.broker.read_ledger(self._lane, self._ledger)
 
@@ -237,7 +237,7 @@ class Committer:
     async def _stop_producer(self) -> None:
         client, self._producer = self._producer, None
         if client is not None:
-            with suppress(Exception):  # it is thrown away whatever it says
+            with suppress(Exception):  # it is thrown away, failed or not
                 await asyncio.wait_for(client.stop(), 3)
 
 

@@ -91,7 +91,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class LaneEvents:
-    """Who is told what happens in a lane; nobody, where nobody is named."""
+    """What is called when something happens in a lane; by default nothing is."""
 
     on_outcome: Callable[[Outcome], None] = lambda _outcome: None
     on_crossing: Callable[[Crossing], None] = lambda _crossing: None

@@ -136,7 +136,7 @@ class Lane:
         self._parts.log(LogEvent.LANE_CLOSED, lane=self.number)
 
     def _note_starts(self, *, given_up: bool) -> None:
-        """A job that is given up in good order has killed nobody: its start does not count."""
+        """Take back the starts of running jobs (they killed no worker), or count them again."""
         topics = self._parts.settings.topics
         for job in self._jobs.values():
             if job.task is not None and not job.task.done():

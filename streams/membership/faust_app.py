@@ -89,7 +89,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class _NoReadOffsets(dict[Any, Any]):
-    """Forgets what was read: Faust would drop a record read twice; our positions know."""
+    """Forgets what was read: Faust would drop a record that is read again, as it must be."""
 
     def __getitem__(self, _key: object) -> None:
         return None
@@ -160,10 +160,10 @@ class _Consumer(driver.Consumer):
         return bool(done)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Keep no gaps: transaction markers are passed over by the positions."""
+        """Keep no gaps: the offset tracker passes over the markers of transactions."""
 
     def track_message(self, message: Any) -> None:  # noqa: ANN401
-        """Keep no set of messages that are not acknowledged: the positions know."""
+        """Keep no set of messages that are not acknowledged: the offset tracker knows them."""
 
 
 class _Transport(driver.Transport):

@@ -111,7 +111,7 @@ async def require_free_instance(settings: Settings, *, clock: Clock, log: Log) -
 
 
 async def _holder(admin: Any, group: str, instance: str) -> Process | None:  # noqa: ANN401
-    """Give the process that has an instance id in the group; None for none, or none of ours.
+    """Give the process that has an instance id in the group; None for none, or a foreign one.
 
     Raises RebalanceInProgressError while the group does not say.
     """

@@ -176,7 +176,7 @@ class Recorder:
     def _insert(
         self, store: ClickHouse, table: str, rows: list[dict[str, Any]], token: str
     ) -> None:
-        """Insert rows; those that are refused for themselves are set aside."""
+        """Insert rows; those that are to blame themselves are set aside: logged and counted."""
         for one in insert_rows(store, table, rows, token=token):
             key = next((one.row[name] for name in KEYS if one.row.get(name)), "?")
             self._set_aside(f"{table}/{key}", one.error)

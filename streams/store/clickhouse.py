@@ -87,7 +87,7 @@ def address_of(url: str) -> Address:
 
 
 def database_of(url: str) -> str:
-    """Give the database of a CLICKHOUSE_URL; raises ValueError for a URL that is none."""
+    """Give the database of a CLICKHOUSE_URL; raises ValueError for one that cannot be read."""
     return address_of(url).database
 
 

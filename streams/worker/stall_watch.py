@@ -16,7 +16,7 @@ LOOK_EVERY_S = 5
 
 
 class StallWatch:
-    """Looks whether open lanes have work that nobody begins."""
+    """Looks whether open lanes have work that does not begin."""
 
     def __init__(self, dispatcher: Dispatcher, *, clock: Clock, log: Log) -> None:
         """Watch a dispatcher."""

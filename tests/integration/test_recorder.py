@@ -28,6 +28,7 @@ from streams.recording.recorder import Recorder
 from streams.store.clickhouse import ClickHouse
 from tests.chaos.running import RunningStack
 from tests.integration.databases import migrated
+from tests.integration.driving import soon
 from tests.integration.test_commands import hybrid
 from tests.integration.test_rows import an_attempt
 
@@ -148,11 +149,10 @@ class Watched:
         return int(self.store.rows(f"SELECT count() FROM provider_attempts{end}")[1][0][0])
 
     async def until(self, holds: Callable[[], bool], *, within_s: float = 60) -> None:
-        clock = SystemClock()
-        deadline = clock.monotonic() + within_s
-        while not holds():
-            assert clock.monotonic() < deadline, f"{self.rows()} rows, log: {self.said[-3:]}"
-            await clock.sleep(0.05)
+        async def look() -> tuple[bool, list[dict[str, Any]]]:
+            return holds(), self.said[-3:]
+
+        await soon(look, lambda seen: seen[0], within_s=within_s)
 
 
 @asynccontextmanager

@@ -97,6 +97,13 @@ class Told:
     def __init__(self) -> None:
         self.broken: list[str] = []
 
+    async def first(self) -> str:
+        """Wait until a lane says why its worker must end."""
+        async with asyncio.timeout(5):
+            while not self.broken:
+                await asyncio.sleep(0)
+        return self.broken[0]
+
 
 def a_lane(broker: ModelBroker, told: Told, clock: ManualClock, **events: Any) -> Lane:
     parts = LaneParts(
@@ -169,10 +176,7 @@ def test_a_missing_right_ends_the_worker_by_name() -> None:
         lane = a_lane(broker, told, ManualClock(NOW))
         await lane.open()
         offered(lane, 3)
-        async with asyncio.timeout(5):
-            while not told.broken:
-                await asyncio.sleep(0)
-        assert f"WRITE on topic {TOPICS.events}" in told.broken[0]
+        assert f"WRITE on topic {TOPICS.events}" in await told.first()
         await lane.close()
 
     asyncio.run(run())
@@ -185,10 +189,7 @@ def test_what_nobody_can_write_ends_the_worker() -> None:
         lane = a_lane(broker, told, ManualClock(NOW))
         await lane.open()
         offered(lane, 1)
-        async with asyncio.timeout(5):
-            while not told.broken:
-                await asyncio.sleep(0)
-        assert "not even a minimal dead letter" in told.broken[0]
+        assert "not even a minimal dead letter" in await told.first()
         await lane.close()
 
     asyncio.run(run())
@@ -204,10 +205,7 @@ def test_an_observer_that_raises_is_heard() -> None:
         lane = a_lane(ModelBroker(), told, ManualClock(NOW), on_outcome=raises)
         await lane.open()
         offered(lane, 1)
-        async with asyncio.timeout(5):
-            while not told.broken:
-                await asyncio.sleep(0)
-        assert "ended unexpectedly (ZeroDivisionError)" in told.broken[0]
+        assert "ended unexpectedly (ZeroDivisionError)" in await told.first()
         await lane.close()
 
     asyncio.run(run())
@@ -307,10 +305,7 @@ def test_a_right_taken_away_later_ends_the_worker_too() -> None:
         lane = a_lane(Later(lambda _one: errors.KafkaTimeoutError()), told, clock)
         await lane.open()
         offered(lane, 1)
-        async with asyncio.timeout(5):
-            while not told.broken:
-                await asyncio.sleep(0)
-        assert "transactional id" in told.broken[0]
+        assert "transactional id" in await told.first()
         await lane.close()
 
     asyncio.run(run())

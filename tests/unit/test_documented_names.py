@@ -98,7 +98,7 @@ def test_each_environment_variable_that_is_named_is_read() -> None:
 
 def test_each_make_target_that_is_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"(?m)^([a-z]+):", makefile))
+    targets = set(re.findall(r"(?m)^([a-z-]+):", makefile))
     variables = set(re.findall(r"\$\((?:or \$\(|if \$\()?([A-Z]+)\)", makefile)) | {"PYTHON"}
     named = [
         (name, word)
@@ -125,6 +125,28 @@ def test_the_help_of_each_command_has_an_example_of_it() -> None:
         if not hasattr(command, "commands") and not command.hidden:
             snippets = list(_snippets(command.help or ""))
             assert any(one.startswith(path) for one in snippets), path
+
+
+def test_each_option_says_what_it_is_for() -> None:
+    silent = [
+        f"{path} {one.opts[0]}"
+        for path, command in _commands(COMMAND, "hybrid")
+        for one in command.params
+        if not command.hidden and not getattr(one, "help", None)
+    ]
+    assert silent == []
+
+
+def test_each_value_that_a_document_gives_a_variable_is_allowed() -> None:
+    given = {
+        (name.lower(), value)
+        for text in _texts().values()
+        for name, value in re.findall(rf"({VARIABLE})=([\w.,:/@-]+)(?=[\s`)])", text)
+    }
+    assert len(given) >= 8
+    for name, value in sorted(given):
+        if name in Settings.model_fields:
+            assert getattr(Settings.model_validate({name: value}), name) is not None, name
 
 
 def test_what_does_not_exist_is_found() -> None:
