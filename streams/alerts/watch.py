@@ -8,7 +8,6 @@ so that is where a recorder that takes over learns it.
 import asyncio
 from typing import Any, Protocol
 
-from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from agents.clock import Clock
@@ -20,7 +19,9 @@ from streams.alerts.raising import Alerts
 from streams.alerts.rules import RULES, Rule
 from streams.failpoints import FailPoints
 from streams.kafka.clients import BrokerUnavailableError
+from streams.kafka.faults import is_awaited
 from streams.kafka.journal import AttemptJournal
+from streams.kafka.patience import kept_running
 from streams.kafka.reading import read_topic
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 
@@ -190,7 +191,8 @@ async def watch(
     settings: Settings, *, name: str, recording: Recording, clock: Clock, log: Log
 ) -> None:
     """Watch until cancelled; waits for a broker that is away."""
-    while True:
+
+    async def once() -> None:
         journal = AttemptJournal(settings, clock=clock, log=log, fail_points=FailPoints(None))
         try:
             await journal.start()
@@ -198,8 +200,10 @@ async def watch(
             await Watch(
                 settings, name=name, recording=recording, alerts=alerts, clock=clock, log=log
             ).run()
-        except (KafkaError, OSError) as error:
-            log(LogEvent.WATCH_DELAYED, level="warning", error=type(error).__name__)
-            await clock.sleep(RETRY_S)
         finally:
             await journal.stop()
+
+    def tell(error: BaseException) -> None:
+        log(LogEvent.WATCH_DELAYED, level="warning", error=type(error).__name__)
+
+    await kept_running(once, clock, passes=is_awaited, tell=tell, pause_s=RETRY_S)

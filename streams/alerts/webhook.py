@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import httpx
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError
 from pydantic import ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_exponential
 
@@ -23,6 +23,8 @@ from schemas.events import Alert
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.clients import consumer, started
+from streams.kafka.faults import is_awaited
+from streams.kafka.patience import kept_running
 
 __all__ = ["Webhook", "signature"]
 
@@ -37,6 +39,8 @@ TRY_AGAIN = frozenset({408, 425, 429})
 AWAY = frozenset({408, 425, 429, 502, 503, 504})
 #: A post that an endpoint fails at is given up after so many tries (about four minutes).
 MOST_TRIES = 8
+#: The topic is read anew so many seconds after reading it failed.
+RETRY_S = 5.0
 
 
 def signature(secret: str, *, identifier: str, timestamp_s: int, body: bytes) -> str:
@@ -78,12 +82,13 @@ class Webhook:
 
     async def run(self) -> None:
         """Post alerts until cancelled, whatever is away for a while."""
-        while True:
-            try:
-                await self._pass_on()
-            except (KafkaError, TimeoutError, OSError) as error:
-                self._log(LogEvent.ALERT_DELAYED, level="warning", error=type(error).__name__)
-                await self._clock.sleep(5)
+
+        def tell(error: BaseException) -> None:
+            self._log(LogEvent.ALERT_DELAYED, level="warning", error=type(error).__name__)
+
+        await kept_running(
+            self._pass_on, self._clock, passes=is_awaited, tell=tell, pause_s=RETRY_S
+        )
 
     async def _pass_on(self) -> None:
         reader = consumer(

@@ -26,6 +26,7 @@ from schemas.settings import Settings
 from schemas.vocabulary import EventName, LogEvent
 from streams.deliveries.pacing import Pace, PacedQueue
 from streams.kafka.clients import consumer, partitions_of, producer, started
+from streams.kafka.patience import kept_running
 from streams.kafka.reading import record_at
 from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import DELIVERY_HEADER, header
@@ -86,15 +87,20 @@ class DeliveryPacer:
 
     async def run(self) -> None:
         """Pace deliveries until cancelled, which is when the lane is somebody else's."""
-        while True:
-            try:
-                await self._run_once()
-            except ProducerFenced:
-                self._log(LogEvent.DELIVERIES_FENCED, level="warning")
-                await self._until_it_is_ours()
-            except Exception as error:  # noqa: BLE001 - deliveries must not end in silence
-                self._log(LogEvent.DELIVERIES_DELAYED, level="warning", error=type(error).__name__)
-                await self._clock.sleep(RETRY_S)
+        await kept_running(
+            self._run_once,
+            self._clock,
+            passes=lambda error: isinstance(error, Exception),  # deliveries do not end in silence
+            tell=self._ended,
+            pause_s=RETRY_S,
+        )
+
+    async def _ended(self, error: BaseException) -> None:
+        if isinstance(error, ProducerFenced):
+            self._log(LogEvent.DELIVERIES_FENCED, level="warning")
+            await self._until_it_is_ours()
+        else:
+            self._log(LogEvent.DELIVERIES_DELAYED, level="warning", error=type(error).__name__)
 
     async def _until_it_is_ours(self) -> None:
         """Wait as long as a rebalance needs to take the lane away; then it was no other pacer.

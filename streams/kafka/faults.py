@@ -9,7 +9,7 @@ from enum import Enum
 
 from aiokafka import errors
 
-__all__ = ["FaultKind", "RefusedWriteError", "kind_of", "right_missing"]
+__all__ = ["FaultKind", "RefusedWriteError", "is_awaited", "kind_of", "right_missing"]
 
 
 class FaultKind(Enum):
@@ -52,6 +52,11 @@ RECORD = (
 )
 #: The client's own words for a record that it cannot encode.
 UNWRITABLE = (ValueError, TypeError, AssertionError)
+
+
+def is_awaited(error: BaseException) -> bool:
+    """Whether it is a broker or the way to it that failed: worth trying again."""
+    return isinstance(error, errors.KafkaError | TimeoutError | OSError)
 
 
 def kind_of(error: BaseException) -> FaultKind:

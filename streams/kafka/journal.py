@@ -15,7 +15,7 @@ from schemas.settings import Settings
 from schemas.vocabulary import AttemptStatus, LogEvent
 from streams.failpoints import FailPoints
 from streams.kafka.clients import producer
-from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, right_missing
+from streams.kafka.faults import FaultKind, RefusedWriteError, is_awaited, kind_of, right_missing
 from streams.kafka.patience import patiently
 from streams.messages.records import OutRecord
 
@@ -28,8 +28,7 @@ WRITE_LIMIT_S = 30
 
 def _may_pass(error: BaseException) -> bool:
     """Whether a write may succeed later; a missing right is told of, and ends the worker."""
-    waited_for = isinstance(error, KafkaError | OSError | TimeoutError)
-    return waited_for and kind_of(error) is not FaultKind.RECORD
+    return is_awaited(error) and kind_of(error) is not FaultKind.RECORD
 
 
 class AttemptJournal:

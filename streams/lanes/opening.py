@@ -5,7 +5,7 @@ from collections.abc import Callable
 from aiokafka.errors import KafkaError
 
 from schemas.vocabulary import LogEvent
-from streams.kafka.faults import FaultKind, kind_of, right_missing
+from streams.kafka.faults import FaultKind, is_awaited, kind_of, right_missing
 from streams.kafka.patience import patiently
 from streams.lanes.committer import Committer
 from streams.lanes.job import LaneParts
@@ -76,5 +76,4 @@ class Opening:
 
 
 def _may_pass(error: BaseException) -> bool:
-    waited_for = isinstance(error, KafkaError | TimeoutError | OSError)
-    return waited_for and kind_of(error) not in {FaultKind.FENCED, FaultKind.RIGHT}
+    return is_awaited(error) and kind_of(error) not in {FaultKind.FENCED, FaultKind.RIGHT}

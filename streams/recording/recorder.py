@@ -26,6 +26,7 @@ from schemas.vocabulary import LogEvent
 from streams.failpoints import FailPoints
 from streams.kafka.clients import consumer
 from streams.kafka.diagnosis import unavailable
+from streams.kafka.patience import patiently
 from streams.kafka.rights import recorder_rights, require_rights
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.store.inserting import insert_rows
@@ -40,6 +41,8 @@ KEYS = ("attempt_id", "outcome_id", "event_id")
 BROKER_S = 5.0
 #: A batch waits this long for more rows.
 GATHER_S = 1.0
+#: ClickHouse is asked again at the latest after so many seconds.
+LONGEST_PAUSE_S = 15.0
 
 
 def rows_of(settings: Settings, record: ConsumerRecord) -> Row:
@@ -185,32 +188,47 @@ class Recorder:
         self, action: Callable[[ClickHouse], object], *, first: bool = False
     ) -> None:
         """Do something with ClickHouse, however long it is away."""
-        delay = 0.5
-        while not self._stopping.is_set():
-            try:
-                if self._clickhouse is None:
-                    self._clickhouse = await asyncio.to_thread(ClickHouse, self._settings)
-                await asyncio.to_thread(action, self._clickhouse)
-            except (ClickHouseUnavailableError, ClickHouseRefusedError) as error:
-                if first and isinstance(error, ClickHouseRefusedError):
-                    raise  # what is configured does not fit, and that is best said at once
-                if self._clickhouse is not None:
-                    self._clickhouse.close()
-                self._clickhouse = None
-                self.held_up_by = str(error)
-                if self._held_up_since is None:
-                    self._held_up_since = self._clock.monotonic()
-                self._log(LogEvent.INSERT_DELAYED, level="warning", error=str(error))
-                await self._measure_lag()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), delay)
-                delay = min(delay * 2, 15)
-                continue
-            self._held_up_since = None
-            return
+
+        async def once() -> None:
+            if self._clickhouse is None:
+                self._clickhouse = await asyncio.to_thread(ClickHouse, self._settings)
+            await asyncio.to_thread(action, self._clickhouse)
+
+        # At the start, what is configured may not fit: that is best said at once.
+        waited_for: tuple[type[Exception], ...] = (ClickHouseUnavailableError,)
         if not first:
-            # Stopping with rows that are not stored: nothing is committed, they come again.
-            raise asyncio.CancelledError
+            waited_for = (*waited_for, ClickHouseRefusedError)
+        tries = patiently(
+            self._clock,
+            passes=lambda error: isinstance(error, waited_for),
+            tell=self._held_up,
+            given_up=self._stopping.is_set,
+            longest_s=LONGEST_PAUSE_S,
+            sleep=self._pause,
+        )
+        try:
+            await tries(once)
+        except waited_for:
+            if not first:
+                # Stopping with rows that are not stored: nothing is committed, they come again.
+                raise asyncio.CancelledError from None
+            return
+        self._held_up_since = None
+
+    async def _held_up(self, error: BaseException) -> None:
+        """Keep what ClickHouse said, and begin a new connection."""
+        if self._clickhouse is not None:
+            self._clickhouse.close()
+        self._clickhouse = None
+        self.held_up_by = str(error)
+        if self._held_up_since is None:
+            self._held_up_since = self._clock.monotonic()
+        self._log(LogEvent.INSERT_DELAYED, level="warning", error=str(error))
+        await self._measure_lag()
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _measure_lag(self, *, all_stored: bool = False) -> None:
         """Count the records that are not in ClickHouse; the broker knows where they end.
