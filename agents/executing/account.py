@@ -61,6 +61,7 @@ class Execution:
                 self.unpriced = True
             else:
                 self.spent = before.spent_usd
+            self.at_risk = max(Decimal(0), (before.exposure_usd or Decimal(0)) - self.spent)
 
     @property
     def limits(self) -> Limits:

@@ -4,7 +4,7 @@ from agents.deciding.budgets import Spending
 from agents.deciding.policy import Defer, GiveUp, RetryPolicy, rung
 from agents.deciding.structured import check_schema
 from agents.executing.account import Execution
-from agents.executing.endings import limit_reached, refused
+from agents.executing.endings import limit_reached, price_unknown, refused
 from agents.executing.ground import Ground
 from agents.executing.moves import defer
 from agents.task import Deferred, Failed
@@ -22,12 +22,19 @@ class Admission:
         self._policy = policy
         self._ground = ground
 
-    def refusal(self, run: Execution, providers: tuple[str, ...]) -> Failed | Deferred | None:
-        """End or put off an intent that must not be called for; None when it may be."""
+    def refusal(
+        self, run: Execution, providers: tuple[str, ...], *, routed: tuple[str, ...]
+    ) -> Failed | Deferred | None:
+        """End or put off an intent that must not be called for; None when it may be.
+
+        `providers` are those of its route (`routed`) that its money can be held against.
+        """
         intent = run.task.intent
         problem = check_schema(intent.response_schema) if intent.response_schema else None
         if problem is not None:
             return refused(run, DeadLetterReason.INVALID_INTENT, "response_schema", problem)
+        if routed and not providers:
+            return price_unknown(run, routed)
         if not providers:
             message = f"provider {intent.force_provider} is not configured"
             return refused(run, DeadLetterReason.REJECTED, "provider_not_configured", message)

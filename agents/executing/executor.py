@@ -73,7 +73,6 @@ class Executor:
         caller = Caller(
             capacity=capacity,
             attempts=Attempts(kinds=kinds, prices=rules.prices, ground=ground),
-            prices=rules.prices,
             hedger=Hedger(rules.hedging, providers),
             journal=journal,
             ground=ground,
@@ -90,8 +89,9 @@ class Executor:
     async def execute(self, task: Task, permit: Permit) -> Outcome:
         """Bring one intent to its outcome; raises LaneLostError when the lane is gone."""
         run = Execution(task, self._ground.clock.now())
-        providers = self._router.route(task.intent)
-        outcome: Outcome | None = self._admission.refusal(run, providers)
+        routed = self._router.route(task.intent)
+        providers = self._planner.payable(task.intent, routed)
+        outcome: Outcome | None = self._admission.refusal(run, providers, routed=routed)
         if outcome is None:
             self._ground.say(LogEvent.WORKFLOW_STARTED, run, type=task.intent.type)
             outcome = await self._reuse.answer(

@@ -73,7 +73,7 @@ class Pursuit:
             call = self._planner.plan(run, providers[run.position], messages)
             if call is None:
                 return limit_reached(run, GiveUp(DeadLetterReason.BUDGET))
-            rival = self._planner.rival(run, providers, messages)
+            rival = self._planner.rival(run, providers, messages, beside=call)
             answer = await self._caller.call(run, call, permit, rival=rival)
             try:
                 step = await self._after(run, providers, answer)

@@ -7,40 +7,22 @@ from datetime import datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
-from genai_prices import Usage as PricedUsage
-from genai_prices import calc_price
-
+from agents.pricing.limits import most_output
+from agents.pricing.public import public_rates, window_of
+from agents.pricing.rates import Prompt, Rates, dearest
 from agents.pricing.usage import Usage
 from schemas.base import USD_QUANTUM
 from schemas.pricing import PriceSpec
 
-__all__ = [
-    "FLAT_PRICES",
-    "NO_TIER",
-    "Charge",
-    "Price",
-    "PriceBook",
-    "charge_of",
-    "recalled_charge",
-]
-
-#: (kind of provider, model) → dollars per 1,000 tokens, input and output alike.
-FLAT_PRICES = {
-    ("openai", "gpt-3.5-turbo"): Decimal("0.002"),
-    ("azure", "gpt-4-turbo"): Decimal("0.01"),
-}
+__all__ = ["NO_TIER", "Charge", "Price", "PriceBook", "charge_of", "recalled_charge"]
 
 #: How the ids of prices say what they were made for; `recalled_charge` reads them.
 SHARED = re.compile(r"\*(?P<share>\d+(?:\.\d+)?)(?::(?P<tier>\w+))?$")
 TIERED = re.compile(
     r"^(?:unpriced:(?P<unpriced>\w+)|own:.*:(?P<own>batch|flex|priority):\d{4}-\d\d-\d\d)"
 )
-MILLION = 1_000_000
-
 #: Names of the standard tier, as providers have them; scale units are paid for apart.
 STANDARD_TIERS = ("", "default", "auto", "scale", "standard")
-#: Output tokens assumed for an upper bound when neither intent nor model says how many.
-DEFAULT_OUTPUT_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +90,36 @@ class PriceBook:
         tier without a price of its own costs `charge.share` of the standard price, where that is
         known.
         """
-        own = self._own(provider, models, usage, at=at, tier=charge.tier)
+        own = self._own(provider, models, at=at, tier=charge.tier, prompt_tokens=usage.input)
         if own is not None:
-            return own
+            return Price(own.usd(usage), own.price_id)
+        standard = self._standard(provider, models, at=at, prompt_tokens=usage.input)
         if charge.tier == "standard":
-            return _public(provider[1], models, usage, at=at)
-        standard = self._own(provider, models, usage, at=at, tier="standard") or _public(
-            provider[1], models, usage, at=at
-        )
-        if charge.share is None or standard.usd is None:
+            if standard is None:
+                return Price(None, "")
+            return Price(standard.usd(usage), standard.price_id)
+        if charge.share is None or standard is None:
             return Price(None, f"unpriced:{charge.tier}")
-        usd = (standard.usd * charge.share).quantize(USD_QUANTUM)
+        usd = (standard.usd(usage) * charge.share).quantize(USD_QUANTUM)
         return Price(usd, f"{standard.price_id}*{charge.share}:{charge.tier}")
+
+    def worst(
+        self, provider: tuple[str, str], models: Sequence[str], prompt: Prompt, *, at: datetime
+    ) -> Rates | None:
+        """Give rates that a call with such a prompt cannot exceed; None = no price is known.
+
+        A tier that nobody asked for may serve it: a price of the user's for one says that it does.
+        """
+        length = prompt.tokens
+        standard = self._standard(provider, models, at=at, prompt_tokens=length, most=True)
+        if standard is None:
+            return None
+        tiers = sorted({spec.tier for spec in self._specs} - {"standard"})
+        found = (
+            self._own(provider, models, at=at, tier=tier, prompt_tokens=length, most=True)
+            for tier in tiers
+        )
+        return dearest([standard, *(rates for rates in found if rates is not None)])
 
     def upper_bound(
         self,
@@ -130,99 +130,81 @@ class PriceBook:
         max_output_tokens: int | None,
         at: datetime,
     ) -> Decimal | None:
-        """Bound what a call of which nothing was heard may have cost, in dollars."""
-        usage = Usage(
-            uncached_input=prompt_tokens,
-            visible_output=max_output_tokens or DEFAULT_OUTPUT_TOKENS,
+        """Bound what a call may cost, in dollars; None = no price is known."""
+        prompt = Prompt(prompt_tokens)
+        rates = self.worst(provider, models, prompt, at=at)
+        most, _ = most_output(models, window=self.window(provider, models))
+        return (
+            None if rates is None else rates.at_most(prompt, min(max_output_tokens or most, most))
         )
-        return self.price(provider, models, usage, at=at).usd
 
-    def affordable_output(
+    def window(self, provider: tuple[str, str], models: Sequence[str]) -> int | None:
+        """Give how many tokens a model's context holds; None where nobody says."""
+        return window_of(provider[1], models)
+
+    def _standard(
         self,
         provider: tuple[str, str],
         models: Sequence[str],
         *,
-        prompt_tokens: int,
-        budget_usd: Decimal,
         at: datetime,
-    ) -> int | None:
-        """Give how many output tokens a budget pays for after the prompt; None = no price known."""
-        probe = 1_000
-        prompt, more = (
-            self.price(
-                provider,
-                models,
-                Usage(uncached_input=prompt_tokens, visible_output=output),
-                at=at,
-            ).usd
-            for output in (0, probe)
+        prompt_tokens: int,
+        most: bool = False,
+    ) -> Rates | None:
+        own = self._own(
+            provider, models, at=at, tier="standard", prompt_tokens=prompt_tokens, most=most
         )
-        if prompt is None or more is None:
-            return None
-        if more <= prompt:
-            return DEFAULT_OUTPUT_TOKENS  # output costs nothing
-        return max(0, int((budget_usd - prompt) * probe / (more - prompt)))
+        return own or public_rates(
+            provider[1], models, at=at, prompt_tokens=prompt_tokens, most=most
+        )
 
     def _own(
         self,
         provider: tuple[str, str],
         models: Sequence[str],
-        usage: Usage,
         *,
         at: datetime,
         tier: str,
-    ) -> Price | None:
+        prompt_tokens: int,
+        most: bool = False,
+    ) -> Rates | None:
         for model in filter(None, models):
             for spec in reversed(self._specs):
                 fits = spec.provider in {"*", *provider} and fnmatchcase(model, spec.model)
                 if fits and spec.tier == tier and spec.since <= at:
-                    return _by_spec(spec, usage)
+                    return _by_spec(spec, prompt_tokens, most=most)
         return None
 
 
-def _by_spec(spec: PriceSpec, usage: Usage) -> Price:
-    """Price a call by a price of the user's."""
-    per_input, per_cached, per_output = spec.input, spec.cached_input, spec.output
-    per_thought = spec.reasoning
-    suffix = ""
-    if spec.above_tokens is not None and usage.input > spec.above_tokens:
-        per_input, per_cached = spec.above_input or Decimal(0), spec.above_cached_input
-        per_output, per_thought = spec.above_output or Decimal(0), None
-        suffix = f":above-{spec.above_tokens}"
-    usd = (
-        usage.uncached_input * per_input
-        + usage.cached_input * (per_input if per_cached is None else per_cached)
-        + usage.visible_output * per_output
-        + usage.reasoning * (per_output if per_thought is None else per_thought)
-    ) / MILLION
-    name = f"own:{spec.provider}:{spec.model}:{spec.tier}:{spec.valid_from.isoformat()}{suffix}"
-    return Price(usd.quantize(USD_QUANTUM), name)
+def _by_spec(spec: PriceSpec, prompt_tokens: int, *, most: bool) -> Rates:
+    """Give the rates of a price of the user's for a prompt so long, or for any up to it."""
+    name = f"own:{spec.provider}:{spec.model}:{spec.tier}:{spec.valid_from.isoformat()}"
+    usual = _rates(name, spec.input, spec.cached_input, spec.output, spec.reasoning)
+    if spec.above_tokens is None or prompt_tokens <= spec.above_tokens:
+        return usual
+    long = _rates(
+        f"{name}:above-{spec.above_tokens}",
+        spec.above_input or Decimal(0),
+        spec.above_cached_input,
+        spec.above_output or Decimal(0),
+        None,
+    )
+    return dearest([usual, long]) if most else long
 
 
-def _public(kind: str, models: Sequence[str], usage: Usage, *, at: datetime) -> Price:
-    """Price a call by the two built-in prices, else by genai-prices."""
-    for model in models:
-        flat = FLAT_PRICES.get((kind, model))
-        if flat is not None:
-            return Price(
-                (usage.total * flat / 1000).quantize(USD_QUANTUM), f"contract:{kind}:{model}"
-            )
-    for model in filter(None, models):
-        try:
-            calculated = calc_price(
-                PricedUsage(
-                    input_tokens=usage.input,
-                    cache_read_tokens=usage.cached_input,
-                    output_tokens=usage.output,
-                ),
-                model_ref=model,
-                provider_id=kind,
-                genai_request_timestamp=at,
-            )
-        except LookupError:
-            continue
-        return Price(
-            calculated.total_price.quantize(USD_QUANTUM),
-            f"genai-prices:{calculated.provider.id}:{calculated.model.id}",
-        )
-    return Price(None, "")
+def _rates(
+    price_id: str,
+    per_input: Decimal,
+    cached: Decimal | None,
+    output: Decimal,
+    reasoning: Decimal | None,
+) -> Rates:
+    return Rates(
+        price_id,
+        input=per_input,
+        cached=per_input if cached is None else cached,
+        output=output,
+        reasoning=output if reasoning is None else reasoning,
+        cache_write=per_input,
+        audio_input=per_input,
+    )

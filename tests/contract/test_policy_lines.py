@@ -28,6 +28,7 @@ from hybrid.stack import simulator
 from hybrid.stack.process import free_port
 from schemas.attempt import ProviderAttempt
 from schemas.budgets import BudgetSpec
+from schemas.events import DeferralState
 from schemas.vocabulary import AttemptStatus, DeadLetterReason, FailureKind
 from tests.builders import NOW, a_task, an_intent
 
@@ -106,7 +107,9 @@ class World:
             self.simulator.faults[provider].always = act
             self.simulator.faults[provider].retry_after = retry_after
 
-    def run(self, text: str = "hello", **changes: Any) -> Run:
+    def run(
+        self, text: str = "hello", *, deferral: DeferralState | None = None, **changes: Any
+    ) -> Run:
         intent = an_intent(type=TYPES[self.first], data={"note": text}, **changes)
 
         async def once() -> Run:
@@ -148,7 +151,9 @@ class World:
                     self.clock.slept.clear()
                     self.simulator.calls.clear()
                     journal.written.clear()
-                    outcome = await executor.execute(a_task(intent=intent), Free())
+                    outcome = await executor.execute(
+                        a_task(intent=intent, deferral=deferral), Free()
+                    )
             finally:
                 for provider in providers.values():
                     await provider.close()

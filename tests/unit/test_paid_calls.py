@@ -261,7 +261,6 @@ def test_an_answer_that_comes_as_its_intent_is_given_up_is_on_record() -> None:
         caller = Caller(
             capacity=capacity,
             attempts=Attempts(kinds={"openai": "openai"}, prices=prices, ground=ground),
-            prices=prices,
             hedger=hedger,
             journal=journal,
             ground=replace(ground, clock=Waiting()),  # type: ignore[arg-type]
