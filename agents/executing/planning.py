@@ -2,15 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from agents.clock import Clock
+from agents.deciding.budgets import Spending
 from agents.deciding.hedging import HedgePolicy
 from agents.executing.account import Execution
+from agents.executing.allowance import (
+    Length,
+    Short,
+    length_of,
+    within_budget,
+    within_limit,
+)
 from agents.executing.attempts import Answer, characters
 from agents.executing.calls import Call
 from agents.executing.prompts import render
-from agents.pricing.limits import most_output, prompt_of
+from agents.pricing.limits import prompt_of
 from agents.pricing.prices import PriceBook
 from agents.pricing.rates import Prompt
 from agents.pricing.usage import estimate_tokens
@@ -18,9 +27,6 @@ from agents.providers.adapters import Provider
 from schemas.intent import WorkflowIntent
 
 __all__ = ["Planner", "with_complaint"]
-
-#: Output tokens that every chat model takes as a limit.
-DEFAULT_OUTPUT_TOKENS = 4096
 
 
 class Planner:
@@ -31,6 +37,7 @@ class Planner:
         *,
         providers: Mapping[str, Provider],
         prices: PriceBook,
+        spending: Spending,
         prompts: Mapping[str, str],
         hedging: HedgePolicy,
         clock: Clock,
@@ -38,6 +45,7 @@ class Planner:
         """Keep providers, prices, and the instructions by type of intent (`prompts`)."""
         self._providers = providers
         self._prices = prices
+        self._spending = spending
         self._prompts = prompts
         self._hedging = hedging
         self._clock = clock
@@ -77,7 +85,10 @@ class Planner:
         if position >= len(providers) or not self._hedging.wants(run.task.intent):
             return None
         call = self.plan(run, providers[position], messages, beside=beside)
-        return None if call is None or call.cut else replace(call, hedge_at=position)
+        if isinstance(call, Short) or call.cut:
+            self._hold(run, beside.bound_usd)
+            return None
+        return replace(call, hedge_at=position)
 
     def plan(
         self,
@@ -86,36 +97,41 @@ class Planner:
         messages: list[dict[str, Any]],
         *,
         beside: Call | None = None,
-    ) -> Call | None:
-        """Bound a call by the money that is left; None when nothing is left for it."""
+    ) -> Call | Short:
+        """Bound a call by the money that is left: the intent's own, and its tenant's.
+
+        The tenant's is held back until the execution ends. `beside` is paid from the same money.
+        """
         intent, provider = run.task.intent, self._providers[provider_name]
-        sold = _sold(intent, provider)
+        sold, now = _sold(intent, provider), self._clock.now()
         window = self._prices.window(*sold)
         prompt = prompt_of(messages, models=sold[1], schema=intent.response_schema, window=window)
-        rates = self._prices.worst(*sold, prompt, at=self._clock.now())
-        limit, known = most_output(sold[1], window=window)
-        cap, most, cut = (
-            intent.max_output_tokens,
-            min(intent.max_output_tokens or limit, limit),
-            False,
-        )
+        rates = self._prices.worst(*sold, prompt, at=now)
+        length: Length | Short = length_of(intent, sold[1], window)
+        also = (beside and beside.bound_usd) or Decimal(0)
         if intent.max_cost_usd is not None:
-            left = intent.max_cost_usd - run.exposure - ((beside and beside.bound_usd) or 0)
-            affordable = None if rates is None else rates.affordable_output(prompt, left)
-            if rates is None or affordable == 0:
-                return None
-            if affordable is not None:
-                longest = _longest(intent, limit if known else None, window)
-                cap = most = min(affordable, longest)
-                cut = affordable < longest
+            left = intent.max_cost_usd - run.exposure - also
+            length = within_limit(length_of(intent, sold[1], window), left, rates, prompt)
+        room = self._spending.room(intent.tenant, now, execution=run.task.execution_id)
+        if room is not None and isinstance(length, Length):
+            length = within_budget(length, room, run.at_stake + also, rates, prompt)
+        if isinstance(length, Short):
+            return length
+        bound_usd = None if rates is None else rates.at_most(prompt, length.most)
+        self._hold(run, also + (bound_usd or 0))
         return Call(
             provider,
             messages,
             estimate_tokens(characters(messages)),
-            cap,
-            bound_usd=None if rates is None else rates.at_most(prompt, most),
-            cut=cut,
+            length.cap,
+            bound_usd=bound_usd,
+            cut=length.cut,
         )
+
+    def _hold(self, run: Execution, usd: Decimal | None) -> None:
+        """Hold back what the calls of an execution cost, those that are about to be made too."""
+        tenant = run.task.intent.tenant
+        self._spending.hold(run.task.execution_id, tenant, run.at_stake + (usd or 0))
 
 
 def _sold(intent: WorkflowIntent, provider: Provider) -> tuple[tuple[str, str], tuple[str, ...]]:
@@ -124,18 +140,6 @@ def _sold(intent: WorkflowIntent, provider: Provider) -> tuple[tuple[str, str], 
     The provider's own model is no name of the one that an intent asks for.
     """
     return (provider.name, provider.kind), (intent.model or provider.model,)
-
-
-def _longest(intent: WorkflowIntent, limit: int | None, window: int | None) -> int:
-    """Give how long an answer may be that is paid from limited money.
-
-    What the model does not take would be refused: without a limit that is known, few tokens; and
-    at most half of the model's window, which must hold the prompt too.
-    """
-    asked = intent.max_output_tokens
-    if limit is None:
-        return asked or DEFAULT_OUTPUT_TOKENS
-    return min(asked or limit, limit, window // 2 if window else limit)
 
 
 def with_complaint(messages: list[dict[str, Any]], answer: Answer) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from agents.pricing.rates import Prompt
 
-__all__ = ["base_of", "most_output", "prompt_of"]
+__all__ = ["MOST_OUTPUT", "base_of", "most_output", "prompt_of"]
 
 #: Models → output tokens of one answer, reasoning included; the first that fits counts.
 OUTPUT_LIMITS = tuple(

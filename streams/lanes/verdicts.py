@@ -48,7 +48,7 @@ class Verdicts:
         parts, intent = self._parts, job.who.intent
         if intent is None:
             return decided
-        booked = parts.spending.add(self._lane, intent.tenant, outcome.paid_usd, parts.clock.now())
+        booked = parts.spending.add(self._lane, intent.tenant, outcome.paid, parts.clock.now())
         if booked is None:
             return decided
         record, crossings = booked
@@ -163,9 +163,7 @@ def _paid_for(failed: Failed, outcome: Outcome) -> Failed:
     attempt = outcome.last_attempt
     if attempt is not None:  # its answer is not delivered
         attempt = attempt.model_copy(update={"used_result": False})
-    return replace(
-        failed, last_attempt=attempt, spent_usd=_spent(outcome), paid_usd=outcome.paid_usd
-    )
+    return replace(failed, last_attempt=attempt, spent_usd=_spent(outcome), paid=outcome.paid)
 
 
 def _spent(outcome: Outcome) -> Decimal | None:

@@ -1,14 +1,18 @@
 """Money limits against a simulator that always writes as much as it may, a token for each byte."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from agents.task import Completed, Deferred, Failed
+from agents.deciding.budgets import Spending
+from agents.task import Completed, Deferred, Failed, Paid
+from hybrid.stack.simulator import MOST_WRITTEN
 from schemas.attempt import ProviderAttempt
+from schemas.budgets import BudgetSpec
 from schemas.events import DeferralState
 from schemas.vocabulary import AttemptStatus, DeadLetterReason
-from tests.builders import NOW_MS, a_task
+from tests.builders import NOW, NOW_MS, a_task
 from tests.contract.test_policy_lines import Run, World, hedged, world
 
 __all__ = ["hedged", "world"]
@@ -25,10 +29,8 @@ def spent(run: Run) -> Decimal:
     return sum(bounds.values(), Decimal(0))
 
 
-@pytest.mark.parametrize(
-    "model", ["gpt-5", "gpt-5.4-pro", "gpt-4o", "gpt-4", "o3", "gpt-3.5-turbo"]
-)
-@pytest.mark.parametrize("usd", ["0.01", "0.10", "1", "5"])
+@pytest.mark.parametrize("model", ["gpt-5", "gpt-5.4-pro", "gpt-4o", "gpt-3.5-turbo"])
+@pytest.mark.parametrize("usd", ["0.02", "0.10"])
 def test_an_answer_costs_no_more_than_the_intent_allows(model: str, usd: str) -> None:
     run = World("openai").run(GREEDY, model=model, max_cost_usd=usd)
     if isinstance(run.outcome, Failed):
@@ -102,3 +104,78 @@ def test_a_deferral_does_not_forget_what_may_have_been_paid(world: World) -> Non
     after = run.outcome.state
     assert after.spent_usd is None
     assert after.exposure_usd == Decimal("0.0499") + spent(run)
+
+
+# ── tenants' budgets ────────────────────────────────────────────────────────────────────────
+
+
+def budgeted(world: World, spent: str, **changes: Any) -> BudgetSpec:
+    """Give the tenant 0.025 USD a day of which so much is spent."""
+    budget = BudgetSpec.model_validate({"tenant": "*", "per": "day", "usd": "0.025", **changes})
+    world.spending = Spending([budget])
+    world.spending.add(3, "default", Paid(Decimal(spent)), NOW)
+    return budget
+
+
+@pytest.mark.parametrize("then", ["defer", "dead_letter"])
+def test_no_more_than_the_rest_of_a_budget_is_spent(then: str) -> None:
+    world = World("openai")
+    budget = budgeted(world, "0.024", then=then)
+    run = world.run(GREEDY)
+    assert isinstance(run.outcome, Completed)
+    assert Decimal("0.0005") < (run.outcome.result.total_cost_usd or 0) <= Decimal("0.001")
+    assert world.spending.counted(budget, "default", NOW) <= budget.usd
+    run = world.run(GREEDY)
+    assert isinstance(run.outcome, Deferred if then == "defer" else Failed), (
+        "the rest pays for nothing"
+    )
+    assert run.calls == []
+
+
+def test_calls_side_by_side_do_not_overrun_a_budget(world: World) -> None:
+    """Twenty greedy calls at once: what one holds the others wait for, and nobody is cut meanwhile."""
+    budget = budgeted(world, "0", usd="0.1")
+    world.beside = 20
+    world.simulator.faults[world.first].latency_ms = 50
+    world.run(GREEDY)
+    assert world.spending.counted(budget, "default", NOW) <= budget.usd
+    put_aside = [one.state for one in world.outcomes if isinstance(one, Deferred)]
+    assert put_aside
+    assert {(one.reason, one.count, one.due_at_ms - NOW_MS) for one in put_aside} == {
+        ("budget", 0, 10_000)
+    }
+    assert any(isinstance(one, Completed) for one in world.outcomes)
+
+
+def test_a_budget_that_holds_nothing_back_is_overrun_by_what_is_in_flight() -> None:
+    world = World("openai")
+    budget = budgeted(world, "0.024", hold=False)
+    assert isinstance(world.run(GREEDY).outcome, Completed)
+    assert world.spending.counted(budget, "default", NOW) > budget.usd
+
+
+def test_calls_that_timed_out_count_by_their_bounds(world: World) -> None:
+    world.always("hang")
+    world.time_limits = dict.fromkeys(world.time_limits, 0.2)
+    for uncertain, spent_usd in (("count", True), ("ignore", False)):
+        budget = budgeted(world, "0", usd="100", uncertain=uncertain)
+        run = world.run(max_output_tokens=10)
+        assert isinstance(run.outcome, Deferred)
+        counted = world.spending.counted(budget, "default", NOW)
+        assert counted == (spent(run) if spent_usd else 0)
+
+
+def test_a_call_whose_price_nobody_knows_counts_what_its_budget_says() -> None:
+    world = World("openai")
+    budget = budgeted(world, "0", unpriced_usd="0.02")
+    assert isinstance(world.run(model="no-such-model-x1").outcome, Completed)
+    assert world.spending.counted(budget, "default", NOW) == Decimal("0.02")
+    assert isinstance(world.run(model="no-such-model-x1").outcome, Deferred)
+
+
+def test_a_budget_with_plenty_left_tells_the_provider_nothing() -> None:
+    world = World("openai")
+    budgeted(world, "0", usd="1000")
+    run = world.run(GREEDY)
+    assert isinstance(run.outcome, Completed)
+    assert run.outcome.result.cost_info.output_tokens == MOST_WRITTEN

@@ -28,7 +28,7 @@ from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
 from agents.providers.adapters import SdkProvider, Transport
-from agents.task import Completed, Task
+from agents.task import Completed, Paid, Task
 from schemas.attempt import ProviderAttempt
 from schemas.budgets import BudgetSpec
 from schemas.vocabulary import AttemptOutcome, AttemptStatus
@@ -59,7 +59,7 @@ class Paying:
             update={"content": self._content, "cost_info": cost, "total_cost_usd": PAID}
         )
         attempt = an_attempt(task).model_copy(update={"cost_usd": PAID, "used_result": True})
-        return Completed(result, attempt, paid_usd=PAID)
+        return Completed(result, attempt, paid=Paid(PAID))
 
 
 class KeepingJournal(ModelJournal):
