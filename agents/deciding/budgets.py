@@ -6,7 +6,7 @@ most; of the others it knows what they have committed. What those have in flight
 much can be spent beyond a limit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -53,7 +53,7 @@ class Spending:
     def __init__(self, budgets: Sequence[BudgetSpec]) -> None:
         """Begin with nothing spent; `budgets` are those of all tenants."""
         self._budgets = tuple(budgets)
-        self._sums = _Sums()
+        self._sums = _Sums(lambda tenant: bool(self.budgets_of(tenant)))
         #: execution → its tenant, and what its calls cost at most
         self._held: dict[str, tuple[str, Decimal]] = {}
 
@@ -73,16 +73,14 @@ class Spending:
 
     def add(
         self, lane: int, tenant: str, paid: Paid, now: datetime
-    ) -> tuple[SpendRecord, list[Crossing]] | None:
+    ) -> tuple[SpendRecord, list[Crossing]]:
         """Book what a lane of ours spends; gives the record to write and the limits it reaches.
 
-        None for a tenant without budgets.
+        Also for a tenant without budgets: one that is given later counts from here (ADR 14).
         """
         budgets = self.budgets_of(tenant)
-        if not budgets:
-            return None
         before = [self.counted(one, tenant, now) for one in budgets]
-        names = {per: now.astimezone(UTC).strftime(form) for per, form in PERIODS.items()}
+        names = _names(now)
         known = self._sums.lane(lane, tenant) or SpendRecord(tenant=tenant, lane=lane, periods={})
         record = _added(known, names, paid)
         self._sums.own(record)
@@ -131,6 +129,10 @@ class Spending:
         """Keep nothing back any more: what it cost is booked next, or was never paid."""
         self._held.pop(execution, None)
 
+    def prune(self, now: datetime) -> None:
+        """Forget what was spent in earlier months."""
+        self._sums.prune(_names(now)["month"])
+
     def _all(self, tenant: str, now: datetime) -> list[OverBudget]:
         return [
             OverBudget(
@@ -141,28 +143,62 @@ class Spending:
 
 
 class _Sums:
-    """What each lane has spent for each tenant: what we booked ourselves over what is committed."""
+    """What each lane has spent for each tenant: what we booked ourselves over what is committed.
 
-    def __init__(self) -> None:
-        self._told: dict[str, dict[int, SpendRecord]] = {}
-        self._own: dict[str, dict[int, SpendRecord]] = {}
+    There may be many tenants that no budget watches over: their records are kept as they are
+    written, a few hundred bytes each, and read when they are needed.
+    """
+
+    def __init__(self, watched: Callable[[str], bool]) -> None:
+        self._watched = watched
+        self._told: dict[str, dict[int, SpendRecord | bytes]] = {}
+        self._own: dict[str, dict[int, SpendRecord | bytes]] = {}
 
     def told(self, record: SpendRecord) -> None:
-        self._told.setdefault(record.tenant, {})[record.lane] = record
+        self._told.setdefault(record.tenant, {})[record.lane] = self._packed(record)
 
     def own(self, record: SpendRecord) -> None:
-        self._own.setdefault(record.tenant, {})[record.lane] = record
+        self._own.setdefault(record.tenant, {})[record.lane] = self._packed(record)
 
     def forget(self, lane: int) -> None:
         for lanes in self._own.values():
             lanes.pop(lane, None)
 
+    def prune(self, month: str) -> None:
+        """Forget tenants for whom nothing was spent this month."""
+        for sums in (self._told, self._own):
+            for tenant, lanes in list(sums.items()):
+                for lane in [number for number in lanes if not _is_of(lanes[number], month)]:
+                    del lanes[lane]
+                if not lanes:
+                    del sums[tenant]
+
     def lane(self, lane: int, tenant: str) -> SpendRecord | None:
-        own, told = self._own.get(tenant, {}), self._told.get(tenant, {})
-        return own.get(lane) or told.get(lane)
+        found = self._own.get(tenant, {}).get(lane) or self._told.get(tenant, {}).get(lane)
+        return None if found is None else _unpacked(found)
 
     def of(self, tenant: str) -> list[SpendRecord]:
-        return list({**self._told.get(tenant, {}), **self._own.get(tenant, {})}.values())
+        newest = {**self._told.get(tenant, {}), **self._own.get(tenant, {})}
+        return [_unpacked(one) for one in newest.values()]
+
+    def _packed(self, record: SpendRecord) -> SpendRecord | bytes:
+        return record if self._watched(record.tenant) else record.to_json()
+
+
+def _unpacked(packed: SpendRecord | bytes) -> SpendRecord:
+    return SpendRecord.model_validate_json(packed) if isinstance(packed, bytes) else packed
+
+
+def _is_of(packed: SpendRecord | bytes, month: str) -> bool:
+    """Whether it is of a month; of packed ones there may be many, so they are not read for it."""
+    if isinstance(packed, bytes):
+        return f'"month":["{month}"'.encode() in packed
+    return packed.periods.get("month", ("",))[0] == month
+
+
+def _names(now: datetime) -> dict[Period, str]:
+    """Name the periods at hand."""
+    return {per: now.astimezone(UTC).strftime(form) for per, form in PERIODS.items()}
 
 
 def _in(sums: Mapping[Period, tuple[str, Decimal | int]], per: Period, name: str) -> Decimal | int:
