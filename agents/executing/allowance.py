@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from agents.deciding.budgets import OverBudget, Room
-from agents.pricing.limits import MOST_OUTPUT, most_output
+from agents.pricing.limits import MOST_OUTPUT
 from agents.pricing.rates import Prompt, Rates
 from schemas.intent import WorkflowIntent
 
@@ -50,14 +50,14 @@ class Length:
         return Length(most, most, self.longest, cut=self.cut or affordable < self.longest)
 
 
-def length_of(intent: WorkflowIntent, models: tuple[str, ...], window: int | None) -> Length:
+def length_of(intent: WorkflowIntent, limit: int, *, known: bool, window: int | None) -> Length:
     """Give what an answer's length is bounded by before money is thought of.
 
-    Where money is limited the provider is told a length, and what the model does not take would be
+    `limit` bounds what the model writes; `known`: it is the model's own limit, no mere bound. Where
+    money is limited the provider is told a length, and what the model does not take would be
     refused: so few tokens where its own limit is not known; and at most half of its window, which
     must hold the prompt too.
     """
-    limit, known = most_output(models, window=window)
     asked = intent.max_output_tokens
     longest = asked or DEFAULT_OUTPUT_TOKENS
     if known:

@@ -98,10 +98,11 @@ class Attempts:
         call_ms: int,
     ) -> Answer:
         """Make the record of a call that was answered with 200."""
-        models = (started.requested_model, reply.served_model, started.deployment)
+        provider = (started.provider, self._kinds[started.provider])
+        models = self._prices.seller(provider).names(started.requested_model, reply.served_model)
         usage = reply.usage or _counted(models, messages, reply.content)
         price = self._prices.price(
-            (started.provider, self._kinds[started.provider]),
+            provider,
             models,
             usage,
             at=started.started_at,
@@ -118,6 +119,9 @@ class Attempts:
                 "cached_input_tokens": usage.cached_input,
                 "visible_output_tokens": usage.visible_output,
                 "reasoning_tokens": usage.reasoning,
+                "cache_write_tokens": usage.cache_write,
+                "audio_input_tokens": usage.audio_input,
+                "audio_output_tokens": usage.audio_output,
                 "usage_source": usage.source,
                 "cost_usd": price.usd,
                 # Without a price it keeps its bound, where there is one.

@@ -66,7 +66,7 @@ class Planner:
 
     def _is_priced(self, intent: WorkflowIntent, provider_name: str) -> bool:
         provider, at = self._providers[provider_name], self._clock.now()
-        return self._prices.worst(*_sold(intent, provider), Prompt(), at=at) is not None
+        return self._prices.worst(*self._sold(intent, provider), Prompt(), at=at) is not None
 
     def rival(
         self,
@@ -103,15 +103,17 @@ class Planner:
         The tenant's is held back until the execution ends. `beside` is paid from the same money.
         """
         intent, provider = run.task.intent, self._providers[provider_name]
-        sold, now = _sold(intent, provider), self._clock.now()
+        sold, now = self._sold(intent, provider), self._clock.now()
         window = self._prices.window(*sold)
         prompt = prompt_of(messages, models=sold[1], schema=intent.response_schema, window=window)
         rates = self._prices.worst(*sold, prompt, at=now)
-        length: Length | Short = length_of(intent, sold[1], window)
+        limit, known = self._prices.longest(*sold)
+        whole = length_of(intent, limit, known=known, window=window)
+        length: Length | Short = whole
         also = (beside and beside.bound_usd) or Decimal(0)
         if intent.max_cost_usd is not None:
             left = intent.max_cost_usd - run.exposure - also
-            length = within_limit(length_of(intent, sold[1], window), left, rates, prompt)
+            length = within_limit(whole, left, rates, prompt)
         room = self._spending.room(intent.tenant, now, execution=run.task.execution_id)
         if room is not None and isinstance(length, Length):
             length = within_budget(length, room, run.at_stake + also, rates, prompt)
@@ -128,18 +130,20 @@ class Planner:
             cut=length.cut,
         )
 
+    def _sold(
+        self, intent: WorkflowIntent, provider: Provider
+    ) -> tuple[tuple[str, str], tuple[str, ...]]:
+        """Give who sells a call, and the names of its model, as prices are looked up.
+
+        The provider's own model is no name of the one that an intent asks for.
+        """
+        who = (provider.name, provider.kind)
+        return who, self._prices.seller(who).names(intent.model or provider.model)
+
     def _hold(self, run: Execution, usd: Decimal | None) -> None:
         """Hold back what the calls of an execution cost, those that are about to be made too."""
         tenant = run.task.intent.tenant
         self._spending.hold(run.task.execution_id, tenant, run.at_stake + (usd or 0))
-
-
-def _sold(intent: WorkflowIntent, provider: Provider) -> tuple[tuple[str, str], tuple[str, ...]]:
-    """Give who sells a call, and the names of the model, as prices are looked up.
-
-    The provider's own model is no name of the one that an intent asks for.
-    """
-    return (provider.name, provider.kind), (intent.model or provider.model,)
 
 
 def with_complaint(messages: list[dict[str, Any]], answer: Answer) -> list[dict[str, Any]]:

@@ -17,9 +17,9 @@ __all__ = ["MOST_OUTPUT", "base_of", "most_output", "prompt_of"]
 OUTPUT_LIMITS = tuple(
     (re.compile(pattern), tokens)
     for pattern, tokens in (
-        (r"gpt-5(\.\d)?-chat|chatgpt-4o|gpt-4\.5", 16_384),
+        (r"gpt-[5-9](\.\d)?-chat|chatgpt-4o|gpt-4\.5", 16_384),
         (r"gpt-5(\.\d)?-pro", 272_000),
-        (r"gpt-5", 128_000),
+        (r"gpt-[5-9]", 128_000),
         (r"gpt-4\.1", 32_768),
         (r"gpt-4o-2024-05-13", 4_096),
         (r"gpt-4o", 16_384),

@@ -1,17 +1,18 @@
 """What tokens cost: the user's prices, the two built-in ones, then genai-prices; Decimal only."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from agents.pricing.limits import most_output
-from agents.pricing.public import public_rates, window_of
-from agents.pricing.rates import Prompt, Rates, dearest
+from agents.pricing.public import Moment, flat_rates, public_rates, window_of
+from agents.pricing.rates import Prompt, Rates, dearest, free
+from agents.pricing.sellers import Seller, seller_of
 from agents.pricing.usage import Usage
-from schemas.base import USD_QUANTUM
 from schemas.pricing import PriceSpec
 
 __all__ = ["NO_TIER", "Charge", "Price", "PriceBook", "charge_of", "recalled_charge"]
@@ -19,10 +20,10 @@ __all__ = ["NO_TIER", "Charge", "Price", "PriceBook", "charge_of", "recalled_cha
 #: How the ids of prices say what they were made for; `recalled_charge` reads them.
 SHARED = re.compile(r"\*(?P<share>\d+(?:\.\d+)?)(?::(?P<tier>\w+))?$")
 TIERED = re.compile(
-    r"^(?:unpriced:(?P<unpriced>\w+)|own:.*:(?P<own>batch|flex|priority):\d{4}-\d\d-\d\d)"
+    r"^(?:unpriced:(?P<unpriced>\w+)|own:.*:(?P<own>\w+):\d{4}-\d\d-\d\d|.*#(?P<public>\w+)$)"
 )
 #: Names of the standard tier, as providers have them; scale units are paid for apart.
-STANDARD_TIERS = ("", "default", "auto", "scale", "standard")
+STANDARD_TIERS = ("", "default", "auto", "on_demand", "scale", "standard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +64,33 @@ def recalled_charge(price_id: str) -> Charge:
     if found := SHARED.search(price_id):
         return Charge(found["tier"] or "", Decimal(found["share"]))
     if found := TIERED.search(price_id):
-        return Charge(found["unpriced"] or found["own"], None)
+        tier = found["unpriced"] or found["own"] or found["public"]
+        return NO_TIER if tier == "standard" else Charge(tier, None)
     return NO_TIER
 
 
 class PriceBook:
     """All prices of one configuration."""
 
-    def __init__(self, specs: Sequence[PriceSpec] = ()) -> None:
-        """Keep the user's prices; they win over all others."""
+    def __init__(
+        self,
+        specs: Sequence[PriceSpec] = (),
+        sellers: Mapping[str, Seller] = MappingProxyType({}),
+        *,
+        flat: bool = True,
+    ) -> None:
+        """Keep the user's prices, which win over all others, and who sells what by its name.
+
+        `flat`: whether the contract's two flat prices hold for its two models.
+        """
         # Of prices that hold, the newest counts, and of the same day the last in the file.
         self._specs = sorted(specs, key=lambda spec: spec.valid_from)
+        self._sellers = sellers
+        self._flat = flat
+
+    def seller(self, provider: tuple[str, str]) -> Seller:
+        """Give who sells the calls of a provider, by its name and its kind."""
+        return self._sellers.get(provider[0]) or seller_of(*provider)
 
     def price(
         self,
@@ -86,22 +103,34 @@ class PriceBook:
     ) -> Price:
         """Price a call.
 
-        `provider` is its name and its kind; `models` holds the names of the model, best first. A
-        tier without a price of its own costs `charge.share` of the standard price, where that is
-        known.
+        `provider` is its name and its kind; `models` holds the names of the model, best first.
         """
-        own = self._own(provider, models, at=at, tier=charge.tier, prompt_tokens=usage.input)
-        if own is not None:
-            return Price(own.usd(usage), own.price_id)
-        standard = self._standard(provider, models, at=at, prompt_tokens=usage.input)
+        rates = self.rates(provider, models, at=at, prompt_tokens=usage.input, charge=charge)
+        if rates is None:
+            return Price(None, "" if charge.tier == "standard" else f"unpriced:{charge.tier}")
+        return Price(rates.usd(usage), rates.price_id)
+
+    def rates(
+        self,
+        provider: tuple[str, str],
+        models: Sequence[str],
+        *,
+        at: datetime,
+        prompt_tokens: int,
+        charge: Charge = NO_TIER,
+    ) -> Rates | None:
+        """Give what tokens cost after a prompt so long; None = no price is known.
+
+        A tier whose price is not known costs `charge.share` of the standard price, where that is.
+        """
+        seller, moment = self.seller(provider), Moment(at, prompt_tokens)
+        standard = self._standard(seller, models, moment)
         if charge.tier == "standard":
-            if standard is None:
-                return Price(None, "")
-            return Price(standard.usd(usage), standard.price_id)
-        if charge.share is None or standard is None:
-            return Price(None, f"unpriced:{charge.tier}")
-        usd = (standard.usd(usage) * charge.share).quantize(USD_QUANTUM)
-        return Price(usd, f"{standard.price_id}*{charge.share}:{charge.tier}")
+            return standard
+        tiered = self._tiered(seller, models, moment, charge.tier)
+        if tiered is not None or charge.share is None or standard is None:
+            return tiered
+        return standard.times(charge.share, f"{standard.price_id}*{charge.share}:{charge.tier}")
 
     def worst(
         self, provider: tuple[str, str], models: Sequence[str], prompt: Prompt, *, at: datetime
@@ -110,15 +139,12 @@ class PriceBook:
 
         A tier that nobody asked for may serve it: a price of the user's for one says that it does.
         """
-        length = prompt.tokens
-        standard = self._standard(provider, models, at=at, prompt_tokens=length, most=True)
+        seller, moment = self.seller(provider), Moment(at, prompt.tokens, most=True)
+        standard = self._standard(seller, models, moment)
         if standard is None:
             return None
         tiers = sorted({spec.tier for spec in self._specs} - {"standard"})
-        found = (
-            self._own(provider, models, at=at, tier=tier, prompt_tokens=length, most=True)
-            for tier in tiers
-        )
+        found = (self._own(seller, models, moment, tier) for tier in tiers)
         return dearest([standard, *(rates for rates in found if rates is not None)])
 
     def upper_bound(
@@ -133,78 +159,119 @@ class PriceBook:
         """Bound what a call may cost, in dollars; None = no price is known."""
         prompt = Prompt(prompt_tokens)
         rates = self.worst(provider, models, prompt, at=at)
-        most, _ = most_output(models, window=self.window(provider, models))
+        most, _ = self.longest(provider, models)
         return (
             None if rates is None else rates.at_most(prompt, min(max_output_tokens or most, most))
         )
 
     def window(self, provider: tuple[str, str], models: Sequence[str]) -> int | None:
         """Give how many tokens a model's context holds; None where nobody says."""
-        return window_of(provider[1], models)
+        vendor = self.seller(provider).vendor
+        return None if vendor is None else window_of(vendor, models)
 
-    def _standard(
-        self,
-        provider: tuple[str, str],
-        models: Sequence[str],
-        *,
-        at: datetime,
-        prompt_tokens: int,
-        most: bool = False,
+    def longest(self, provider: tuple[str, str], models: Sequence[str]) -> tuple[int, bool]:
+        """Bound the output tokens of one answer; and say whether that is the model's own limit."""
+        stated = self.seller(provider).max_output_tokens
+        if stated is not None:
+            return stated, True
+        return most_output(models, window=self.window(provider, models))
+
+    def _standard(self, seller: Seller, models: Sequence[str], moment: Moment) -> Rates | None:
+        own = self._own(seller, models, moment, "standard")
+        return own or self._listed(seller, models, moment, "standard")
+
+    def _tiered(
+        self, seller: Seller, models: Sequence[str], moment: Moment, tier: str
     ) -> Rates | None:
-        own = self._own(
-            provider, models, at=at, tier="standard", prompt_tokens=prompt_tokens, most=most
-        )
-        return own or public_rates(
-            provider[1], models, at=at, prompt_tokens=prompt_tokens, most=most
-        )
+        """Give the price of a tier: the user's, else what everybody can read.
+
+        Where the user has a price for the standard tier, what everybody reads of this one says
+        nothing, but for a discount on what everybody reads.
+        """
+        own = self._own(seller, models, moment, tier)
+        if own is not None:
+            return own
+        spec = self._spec(seller, models, moment, "standard")
+        listed = self._listed(seller, models, moment, tier)
+        if spec is None or listed is None:
+            return listed
+        return _discounted(spec, listed) if spec.discount is not None else None
+
+    def _listed(
+        self, seller: Seller, models: Sequence[str], moment: Moment, tier: str
+    ) -> Rates | None:
+        """Give the price where the user has none: nothing, the flat price, or the list."""
+        if seller.free:
+            return free(f"free:{seller.name}")
+        flat = flat_rates(seller.kind, models) if self._flat else None
+        if flat is not None:
+            return flat if tier == "standard" else None
+        if seller.vendor is None:
+            return None
+        return public_rates(seller.vendor, models, moment, tier=tier)
 
     def _own(
-        self,
-        provider: tuple[str, str],
-        models: Sequence[str],
-        *,
-        at: datetime,
-        tier: str,
-        prompt_tokens: int,
-        most: bool = False,
+        self, seller: Seller, models: Sequence[str], moment: Moment, tier: str
     ) -> Rates | None:
+        """Give the user's price, where there is one for the tier."""
+        spec = self._spec(seller, models, moment, tier)
+        if spec is None or spec.discount is None:
+            return None if spec is None else _by_spec(spec, moment)
+        listed = self._listed(seller, models, moment, tier)
+        return None if listed is None else _discounted(spec, listed)
+
+    def _spec(
+        self, seller: Seller, models: Sequence[str], moment: Moment, tier: str
+    ) -> PriceSpec | None:
         for model in filter(None, models):
             for spec in reversed(self._specs):
-                fits = spec.provider in {"*", *provider} and fnmatchcase(model, spec.model)
-                if fits and spec.tier == tier and spec.since <= at:
-                    return _by_spec(spec, prompt_tokens, most=most)
+                fits = spec.provider in {"*", seller.name, seller.kind}
+                fits = fits and fnmatchcase(model, spec.model) and spec.tier == tier
+                if fits and spec.since <= moment.at:
+                    return spec
         return None
 
 
-def _by_spec(spec: PriceSpec, prompt_tokens: int, *, most: bool) -> Rates:
+def _id_of(spec: PriceSpec) -> str:
+    return f"own:{spec.provider}:{spec.model}:{spec.tier}:{spec.valid_from.isoformat()}"
+
+
+def _discounted(spec: PriceSpec, listed: Rates) -> Rates:
+    """Take a discount off what is listed."""
+    off = spec.discount or Decimal(0)
+    return listed.times(1 - off, f"{_id_of(spec)}:-{off}:{listed.price_id}")
+
+
+def _by_spec(spec: PriceSpec, moment: Moment) -> Rates:
     """Give the rates of a price of the user's for a prompt so long, or for any up to it."""
-    name = f"own:{spec.provider}:{spec.model}:{spec.tier}:{spec.valid_from.isoformat()}"
-    usual = _rates(name, spec.input, spec.cached_input, spec.output, spec.reasoning)
-    if spec.above_tokens is None or prompt_tokens <= spec.above_tokens:
-        return usual
-    long = _rates(
-        f"{name}:above-{spec.above_tokens}",
-        spec.above_input or Decimal(0),
-        spec.above_cached_input,
-        spec.above_output or Decimal(0),
-        None,
-    )
-    return dearest([usual, long]) if most else long
-
-
-def _rates(
-    price_id: str,
-    per_input: Decimal,
-    cached: Decimal | None,
-    output: Decimal,
-    reasoning: Decimal | None,
-) -> Rates:
-    return Rates(
-        price_id,
+    per_input, per_output = spec.input or Decimal(0), spec.output or Decimal(0)
+    usual = Rates(
+        _id_of(spec),
         input=per_input,
-        cached=per_input if cached is None else cached,
-        output=output,
-        reasoning=output if reasoning is None else reasoning,
-        cache_write=per_input,
-        audio_input=per_input,
+        cached=_else(spec.cached_input, per_input),
+        output=per_output,
+        reasoning=_else(spec.reasoning, per_output),
+        cache_write=_else(spec.cache_write, per_input),
+        audio_input=_else(spec.audio_input, per_input),
+        audio_output=_else(spec.audio_output, per_output),
+        per_call=spec.per_call,
     )
+    if spec.above_tokens is None or moment.prompt_tokens <= spec.above_tokens:
+        return usual
+    per_input, per_output = spec.above_input or Decimal(0), spec.above_output or Decimal(0)
+    long = Rates(
+        f"{_id_of(spec)}:above-{spec.above_tokens}",
+        input=per_input,
+        cached=_else(spec.above_cached_input, per_input),
+        output=per_output,
+        reasoning=per_output,
+        cache_write=_else(spec.above_cache_write, per_input),
+        audio_input=_else(spec.audio_input, per_input),
+        audio_output=_else(spec.audio_output, per_output),
+        per_call=spec.per_call,
+    )
+    return dearest([usual, long]) if moment.most else long
+
+
+def _else(price: Decimal | None, otherwise: Decimal) -> Decimal:
+    return otherwise if price is None else price

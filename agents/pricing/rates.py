@@ -7,7 +7,7 @@ from decimal import Decimal
 from agents.pricing.usage import Usage
 from schemas.base import USD_QUANTUM
 
-__all__ = ["Prompt", "Rates", "dearest"]
+__all__ = ["Prompt", "Rates", "dearest", "free"]
 
 MILLION = 1_000_000
 
@@ -32,16 +32,27 @@ class Rates:
     #: Prompt tokens that the provider puts into its cache.
     cache_write: Decimal
     audio_input: Decimal
+    audio_output: Decimal
+    #: Dollars for each call, whatever its tokens.
+    per_call: Decimal = Decimal(0)
+
+    def times(self, share: Decimal, price_id: str) -> "Rates":
+        """Give all of them as a share, such as 0.85 under a contract with 15 % off."""
+        names = [one.name for one in fields(Rates) if one.name != "price_id"]
+        return Rates(price_id, **{name: getattr(self, name) * share for name in names})
 
     def usd(self, usage: Usage) -> Decimal:
         """Price a call."""
         usd = (
-            usage.uncached_input * self.input
+            (usage.uncached_input - usage.cache_write - usage.audio_input) * self.input
+            + usage.cache_write * self.cache_write
+            + usage.audio_input * self.audio_input
             + usage.cached_input * self.cached
-            + usage.visible_output * self.output
+            + (usage.visible_output - usage.audio_output) * self.output
+            + usage.audio_output * self.audio_output
             + usage.reasoning * self.reasoning
         ) / MILLION
-        return usd.quantize(USD_QUANTUM)
+        return (usd + self.per_call).quantize(USD_QUANTUM)
 
     def at_most(self, prompt: Prompt, output_tokens: int) -> Decimal:
         """Bound the price of a call by the dearest class that its tokens may turn out to be."""
@@ -52,7 +63,7 @@ class Rates:
             + prompt.audio * per_audio
             + output_tokens * max(self.output, self.reasoning)
         ) / MILLION
-        return usd.quantize(USD_QUANTUM)
+        return (usd + self.per_call).quantize(USD_QUANTUM)
 
     def affordable_output(self, prompt: Prompt, usd: Decimal) -> int | None:
         """Give how many output tokens an amount pays for after the prompt; None = any number."""
@@ -61,6 +72,12 @@ class Rates:
         if left < 0:
             return 0
         return int(left * MILLION / per_output) if per_output else None
+
+
+def free(price_id: str) -> Rates:
+    """Give the rates of what costs nothing."""
+    none = Decimal(0)
+    return Rates(price_id, none, none, none, none, none, none, none)
 
 
 def dearest(several: Sequence[Rates]) -> Rates:

@@ -28,6 +28,10 @@ CREATE TABLE IF NOT EXISTS provider_attempts
     cached_input_tokens    UInt64 CODEC(T64, ZSTD(1)),
     visible_output_tokens  UInt64 CODEC(T64, ZSTD(1)),
     reasoning_tokens       UInt64 CODEC(T64, ZSTD(1)),
+    -- Parts of the classes above that have prices of their own.
+    cache_write_tokens     UInt64 CODEC(T64, ZSTD(1)),
+    audio_input_tokens     UInt64 CODEC(T64, ZSTD(1)),
+    audio_output_tokens    UInt64 CODEC(T64, ZSTD(1)),
     usage_source           Enum8('provider' = 1, 'estimated' = 2, 'none' = 3),
     cost_usd               Nullable(Decimal(18, 12)) CODEC(ZSTD(1)),
     cost_upper_usd         Nullable(Decimal(18, 12)) CODEC(ZSTD(1)),

@@ -26,13 +26,15 @@ BATCH = 10_000
 COLUMNS = (
     "attempt_id",
     "provider",
-    "deployment",
     "requested_model",
     "served_model",
     "uncached_input_tokens",
     "cached_input_tokens",
     "visible_output_tokens",
     "reasoning_tokens",
+    "cache_write_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
     "toString(a.cost_usd) AS cost",
     "price_id",
     "started_at",
@@ -84,14 +86,15 @@ def find_changes(
 
 
 def _change(prices: PriceBook, kinds: Mapping[str, str], row: tuple[Any, ...]) -> Change | None:
-    attempt_id, provider, deployment, requested, served, *tokens, cost, price_id, at = row
-    uncached, cached, visible, reasoning = map(int, tokens)
-    usage = Usage(uncached, cached, visible, reasoning)
+    attempt_id, provider, requested, served, *tokens, cost, price_id, at = row
+    uncached, cached, visible, reasoning, written, heard, spoken = map(int, tokens)
+    usage = Usage(uncached, cached, visible, reasoning, cache_write=written, audio_input=heard,
+                  audio_output=spoken)  # fmt: skip
     names = (provider, kinds.get(provider, provider))
     moment = at.replace(tzinfo=at.tzinfo or UTC)  # the client gives UTC, without saying so
     # The row does not hold its service tier; the id of its price does.
     price = prices.price(
-        names, (requested, served, deployment), usage, at=moment,
+        names, prices.seller(names).names(requested, served), usage, at=moment,
         charge=recalled_charge(str(price_id)),
     )  # fmt: skip
     before = None if cost is None else Decimal(str(cost))

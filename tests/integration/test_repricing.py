@@ -120,7 +120,9 @@ def test_prices_say_what_applies_and_why(priced: tuple[ClickHouse, dict[str, str
     flat = rows["openai", "gpt-3.5-turbo"]
     assert (flat["input_usd"], flat["price"]) == ("2", "contract:openai:gpt-3.5-turbo")
     assert rows["azure", "x-1"]["input_usd"] is None
-    assert "not known" in rows["azure", "x-1"]["price"]
+    assert rows["azure", "x-1"]["source"] == "not known: its calls cost NULL, not 0"
+    assert own["source"] == "your [[prices]] since 1970-01-01 for house-* at any provider"
+    assert flat["source"].startswith("flat price of the original")
 
 
 def test_prices_are_told_for_a_tier_and_for_long_prompts(
@@ -146,9 +148,9 @@ def test_prices_are_told_for_a_tier_and_for_long_prompts(
     assert told("--prompt-tokens", "300000") == ["4", "1", "12", "12"]
     assert told("--tier", "flex") == ["1", "0.5", "2", "2"]
     assert told("--tier", "priority") == [None] * 4
-    refused = hybrid("costs", "prices", "--tier", "fast", environment=environment)
+    refused = hybrid("costs", "prices", "--tier", "Very Fast", environment=environment)
     assert refused.returncode == 2
-    assert "--tier fast: choose one of standard, batch, flex, priority" in refused.stderr
+    assert "--tier Very Fast: write a tier as providers name it" in refused.stderr
 
 
 def test_an_export_is_held_against_the_record_and_a_month_is_forecast(
@@ -162,6 +164,14 @@ def test_an_export_is_held_against_the_record_and_a_month_is_forecast(
     (row,) = json.loads(done.stdout)
     assert (row["theirs_usd"], row["ours_usd"], row["gap_usd"]) == ("0.02", "0.012", "0.008")
     assert row["why"] == "they count 4 calls, we 3"
+    export.write_text("date,model,cost,currency\n2026-01-31,house-model,0.010,EUR\n")
+    refused = hybrid("costs", "reconcile", str(export), environment=environment)
+    assert (refused.returncode, "in EUR" in refused.stderr) == (1, True)
+    done = hybrid("costs", "reconcile", str(export), "--rate", "EUR=1.2", "--format", "json",
+                  environment=environment)  # fmt: skip
+    assert json.loads(done.stdout)[0]["theirs_usd"] == "0.012"
+    refused = hybrid("costs", "reconcile", str(export), "--rate", "EUR", environment=environment)
+    assert (refused.returncode, "such as EUR=1.08" in refused.stderr) == (2, True)
     export.write_text("nothing\n")
     refused = hybrid("costs", "reconcile", str(export), environment=environment)
     assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)

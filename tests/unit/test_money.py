@@ -278,7 +278,7 @@ def test_the_newest_price_that_holds_counts() -> None:
 
 def test_a_price_may_be_for_one_provider_or_for_a_kind() -> None:
     assert own(a_price(provider="azure-eu")).usd == own(a_price(provider="azure")).usd
-    assert own(a_price(provider="azure-us")).price_id.startswith("genai-prices:")
+    assert own(a_price(provider="azure-us")).price_id.startswith("genai-prices@")
 
 
 def test_a_long_prompt_is_priced_whole_by_the_long_price() -> None:
