@@ -11,7 +11,7 @@ import httpx
 from aiokafka.errors import KafkaError
 
 from agents.clock import SystemClock
-from agents.pricing.book import book_of
+from agents.pricing.book import age_of, book_of
 from agents.pricing.rates import Prompt
 from hybrid.config import address_of, can_be_called, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
@@ -125,7 +125,10 @@ async def _recorder(settings: Settings) -> Check:
 
 def _prices(settings: Settings) -> list[Check]:
     """Name the models that would be called and have no price."""
-    book, now = book_of(settings), SystemClock().now()
+    try:
+        book, now = book_of(settings), SystemClock().now()
+    except ValueError as error:
+        return [Check("prices", "broken", str(error))]
     models = {
         (spec.name, spec.deployment or spec.model)
         for spec in settings.provider_specs
@@ -137,7 +140,8 @@ def _prices(settings: Settings) -> list[Check]:
     }  # fmt: skip
     named = ", ".join(f"{model} at {provider}" for provider, model in sorted(models))
     if not named:
-        return [Check("prices", "ok", "every configured model has one")]
+        detail = f"every configured model has one; {age_of(book.listed, now.date())}"
+        return [Check("prices", "ok", detail)]
     detail = f"no price is known for {named}: its calls cost NULL; add it to [[prices]]"
     return [Check("prices", "warning", detail)]
 

@@ -17,6 +17,9 @@ class MoneySettings(ConnectionSettings):
     hybrid_prices: Literal["original", "public"] = "original"
     """What gpt-3.5-turbo at `openai` and gpt-4-turbo at `azure` cost without a price of your own:
     the flat prices of the contract, or, as all other models, what genai-prices says."""
+    hybrid_price_list: str | None = None
+    """File with a newer list of prices than the installed package genai-prices has, written by
+    `hybrid costs prices update`; read when a process starts."""
     hybrid_azure_base_model: str | None = None
     """The model behind the deployment of provider `azure`, for its price where an answer does not
     name it, and for bounds before there is one."""

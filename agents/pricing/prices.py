@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 from agents.pricing.limits import most_output
-from agents.pricing.public import Moment, flat_rates, public_rates, window_of
+from agents.pricing.public import Moment, PriceList, bundled_list, flat_rates
 from agents.pricing.rates import Prompt, Rates, dearest, free
 from agents.pricing.sellers import Seller, seller_of
 from agents.pricing.usage import Usage
@@ -78,15 +78,18 @@ class PriceBook:
         sellers: Mapping[str, Seller] = MappingProxyType({}),
         *,
         flat: bool = True,
+        listed: PriceList | None = None,
     ) -> None:
         """Keep the user's prices, which win over all others, and who sells what by its name.
 
-        `flat`: whether the contract's two flat prices hold for its two models.
+        `listed` is the public list, without it the installed package's. `flat`: whether the two
+        built-in flat prices hold for their two models.
         """
         # Of prices that hold, the newest counts, and of the same day the last in the file.
         self._specs = sorted(specs, key=lambda spec: spec.valid_from)
         self._sellers = sellers
         self._flat = flat
+        self.listed = listed or bundled_list()
 
     def seller(self, provider: tuple[str, str]) -> Seller:
         """Give who sells the calls of a provider, by its name and its kind."""
@@ -167,7 +170,7 @@ class PriceBook:
     def window(self, provider: tuple[str, str], models: Sequence[str]) -> int | None:
         """Give how many tokens a model's context holds; None where nobody says."""
         vendor = self.seller(provider).vendor
-        return None if vendor is None else window_of(vendor, models)
+        return None if vendor is None else self.listed.window(vendor, models)
 
     def longest(self, provider: tuple[str, str], models: Sequence[str]) -> tuple[int, bool]:
         """Bound the output tokens of one answer; and say whether that is the model's own limit."""
@@ -208,7 +211,7 @@ class PriceBook:
             return flat if tier == "standard" else None
         if seller.vendor is None:
             return None
-        return public_rates(seller.vendor, models, moment, tier=tier)
+        return self.listed.rates(seller.vendor, models, moment, tier=tier)
 
     def _own(
         self, seller: Seller, models: Sequence[str], moment: Moment, tier: str

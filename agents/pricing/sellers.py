@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agents.pricing.public import vendor_at
+from agents.pricing.public import PriceList
 from schemas.providers import ProviderSpec
 
 __all__ = ["Seller", "seller_of", "sellers_of"]
@@ -39,18 +39,18 @@ def seller_of(name: str, kind: str) -> Seller:
     return Seller(name, kind, vendor=None if kind == "openai-compatible" else kind)
 
 
-def sellers_of(specs: Iterable[ProviderSpec]) -> dict[str, Seller]:
+def sellers_of(specs: Iterable[ProviderSpec], listed: PriceList) -> dict[str, Seller]:
     """Give who charges for the calls of each provider.
 
     A vendor is known by its address, whatever the kind. Of kind `openai` an address that nobody
     knows is a way to OpenAI (a gateway, a simulator); of kind `openai-compatible` it is somebody's
     own server, and no public price holds for what runs there.
     """
-    return {spec.name: _seller(spec) for spec in specs}
+    return {spec.name: _seller(spec, listed) for spec in specs}
 
 
-def _seller(spec: ProviderSpec) -> Seller:
-    vendor = vendor_at(spec.base_url) if spec.base_url else None
+def _seller(spec: ProviderSpec, listed: PriceList) -> Seller:
+    vendor = listed.vendor_at(spec.base_url) if spec.base_url else None
     if spec.kind in {"azure", "openai"} and vendor is None:
         vendor = spec.kind
     return Seller(

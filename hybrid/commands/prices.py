@@ -1,22 +1,27 @@
 """What models cost, and new prices for calls that were made: `costs prices|reprice`."""
 
+import json
 import re
 from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated
 
+import httpx
 import typer
+from genai_prices.update_prices import DEFAULT_UPDATE_URL
 from rich.console import Console
 from rich.progress import Progress
 
-from agents.pricing.book import book_of
-from agents.pricing.prices import charge_of
+from agents.pricing.book import age_of, book_of, stored_list
+from agents.pricing.prices import PriceBook, charge_of
+from agents.pricing.public import PriceListError, read_list
 from agents.pricing.rates import Rates
 from agents.pricing.words import explained
 from hybrid.commands.common import FormatOption, SinceOption, confirm, parse_moment
 from hybrid.config import load_settings, need_clickhouse
-from hybrid.errors import UsageError
+from hybrid.errors import HybridError, UsageError
 from hybrid.printing import Format, print_table
 from schemas.base import format_usd
 from schemas.settings import Settings
@@ -24,10 +29,11 @@ from streams.bill.repricing import Repricing, find_changes, undo
 from streams.store.clickhouse import ClickHouse
 from streams.store.migrations import Layout, migrate
 
-__all__ = ["prices", "reprice"]
+__all__ = ["prices_app", "reprice"]
 
 #: Some models charge more for long prompts: asked for so short a one, none counts as long.
 ASKED_FOR = 1_000
+FETCH_LIMIT_S = 60
 UNCHANGED = "nothing was changed"
 MICRO_USD = Decimal("0.000001")
 CLASSES = (
@@ -36,7 +42,12 @@ CLASSES = (
 TIER = re.compile(r"[a-z][a-z0-9_]*")
 
 
+prices_app = typer.Typer(help="What models cost, and where it is known from.")
+
+
+@prices_app.callback(invoke_without_command=True)
 def prices(
+    context: typer.Context,
     model: Annotated[
         list[str] | None, typer.Option(help="a model to look up; may be repeated")
     ] = None,
@@ -51,11 +62,13 @@ def prices(
 
     Example: `hybrid costs prices --model gpt-4o-mini --at 2026-01-31`
     """
+    if context.invoked_subcommand is not None:
+        return
     if not TIER.fullmatch(tier):
         message = f"--tier {tier}: write a tier as providers name it, such as flex or priority"
         raise UsageError(message)
     settings = load_settings()
-    book = book_of(settings)
+    book = _book(settings)
     moment = parse_moment(at, option="--at") or datetime.now(UTC)
     rows = []
     for spec in settings.provider_specs:
@@ -71,6 +84,59 @@ def prices(
     if form is Format.TABLE:
         columns, rows = without_echoes(columns, rows)
     print_table(columns, rows, form)
+
+
+@prices_app.command()
+def update(
+    source: Annotated[
+        str, typer.Argument(help="file, or http(s) URL; without it what the project publishes")
+    ] = DEFAULT_UPDATE_URL,
+) -> None:
+    """Fetch a newer list of prices, in genai-prices' format, into HYBRID_PRICE_LIST.
+
+    Example: `hybrid costs prices update prices.json`
+    """
+    target = load_settings().hybrid_price_list
+    if target is None:
+        message = "HYBRID_PRICE_LIST is not set: name the file that workers are to read prices from"
+        raise UsageError(message)
+    day = datetime.now(UTC).date()
+    try:
+        stored = stored_list(json.loads(_fetched(source)), source=source, day=day)
+    except (ValueError, RecursionError, PriceListError) as error:
+        said = str(error) if isinstance(error, PriceListError) else "it is no JSON"
+        message = f"{source}: {said}"
+        raise HybridError(message) from None
+    try:
+        beside = Path(f"{target}.new")
+        beside.write_text(json.dumps(stored), encoding="utf-8")
+        beside.replace(target)  # whoever reads it meanwhile reads the old one, whole
+    except OSError as error:
+        message = f"HYBRID_PRICE_LIST = {target}: it cannot be written ({error.strerror})"
+        raise HybridError(message) from None
+    age = age_of(read_list(stored["providers"], day=day), day)
+    typer.echo(f"{age}; workers read it when they start")
+
+
+def _fetched(source: str) -> str:
+    """Read a file or a URL; raises HybridError."""
+    try:
+        if not source.startswith(("http://", "https://")):
+            return Path(source).read_text(encoding="utf-8-sig")
+        answer = httpx.get(source, timeout=FETCH_LIMIT_S, follow_redirects=True)
+        answer.raise_for_status()
+    except (OSError, UnicodeDecodeError, httpx.HTTPError, httpx.InvalidURL) as error:
+        message = f"{source}: it cannot be read ({type(error).__name__})"
+        raise HybridError(message) from None
+    return answer.text
+
+
+def _book(settings: Settings) -> PriceBook:
+    """Build the price book; raises UsageError for a list that cannot be read."""
+    try:
+        return book_of(settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _told(rates: Rates | None) -> list[str | None]:
@@ -140,7 +206,7 @@ def _find(
         repricing.keep(
             find_changes(
                 store,
-                book_of(settings),
+                _book(settings),
                 kinds,
                 since=since,
                 on_progress=lambda rows: progress.advance(task, rows),

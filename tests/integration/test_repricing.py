@@ -1,8 +1,12 @@
 """Prices as the user looks them up, and calls priced anew and back."""
 
+import http.server
 import json
+import threading
 import uuid
+from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +181,60 @@ def test_an_export_is_held_against_the_record_and_a_month_is_forecast(
     assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
     done = hybrid("costs", "forecast", "--format", "json", environment=environment)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_newer_list_is_fetched_from_a_file_or_an_address(tmp_path: Path) -> None:
+    from tests.unit.test_prices import NEWER
+
+    source, target = tmp_path / "published.json", tmp_path / "list.json"
+    source.write_text(json.dumps(NEWER))
+    environment = {"HYBRID_PRICE_LIST": str(target)}
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(Files, directory=tmp_path)
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for address in (str(source), f"http://127.0.0.1:{server.server_port}/published.json"):
+            target.unlink(missing_ok=True)
+            done = hybrid("costs", "prices", "update", address, environment=environment)
+            assert done.returncode == 0, done.stderr
+            today = f"{datetime.now(UTC):%Y-%m-%d}"
+            assert done.stdout.startswith(f"list genai-prices@{today}, its newest price is ")
+            told = hybrid(
+                "costs",
+                "prices",
+                "--model",
+                "gpt-4o-mini",
+                "--format",
+                "json",
+                environment=environment,
+            )
+            row = json.loads(told.stdout)[0]
+            assert (row["input_usd"], row["price"]) == (
+                "3",
+                f"genai-prices@{today}:openai:gpt-4o-mini",
+            )
+        refused = hybrid(
+            "costs",
+            "prices",
+            "update",
+            f"http://127.0.0.1:{server.server_port}/no",
+            environment=environment,
+        )
+        server.shutdown()
+    assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
+    before = target.read_text()
+    source.write_text("[]")
+    refused = hybrid("costs", "prices", "update", str(source), environment=environment)
+    assert (refused.returncode, target.read_text()) == (1, before)
+    assert "it names no models" in refused.stderr
+    assert hybrid("costs", "prices", "update", str(source)).returncode == 2
+    target.write_text("{")
+    refused = hybrid("costs", "prices", environment=environment)
+    assert (refused.returncode, "write it with" in refused.stderr) == (2, True)
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, and says nothing about it."""
+
+    def log_message(self, *_: object) -> None:
+        pass

@@ -1,14 +1,18 @@
 """Whose price holds: by what served, by the address, by the tier; sums computed by hand."""
 
-from datetime import UTC, datetime
+import json
+import os
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from agents.pricing.book import book_of
+from agents.pricing.book import age_of, book_of, stored_list
 from agents.pricing.prices import Charge, PriceBook, charge_of, recalled_charge
+from agents.pricing.public import read_list
 from agents.pricing.tokens import encoding_of
 from agents.pricing.usage import Usage, read_usage
 from agents.pricing.words import explained
@@ -291,3 +295,90 @@ def test_half_a_price_is_refused(changes: dict[str, Any], said: str) -> None:
 )  # fmt: skip
 def test_where_a_price_comes_from_is_said_in_words(price_id: str, said: str) -> None:
     assert explained(price_id) == said
+
+
+# ── a newer list ────────────────────────────────────────────────────────────────────────────
+
+#: As the genai-prices project publishes it.
+NEWER: list[dict[str, Any]] = [
+    {
+        "id": "openai", "name": "OpenAI", "api_pattern": "https://api\\.openai\\.com",
+        "models": [
+            {
+                "id": "gpt-4o-mini", "match": {"equals": "gpt-4o-mini"}, "context_window": 128_000,
+                "prices": [
+                    {"prices": {"input_mtok": 1, "output_mtok": 2}},
+                    {"constraint": {"start_date": "2026-01-20"}, "prices": {"input_mtok": 3, "output_mtok": 4}},
+                ],
+            },
+            {
+                "id": "gpt-5", "match": {"starts_with": "gpt-5"},
+                "prices": {"input_mtok": {"base": 1, "tiers": [{"start": 1_000, "price": 2}]}, "output_mtok": 8,
+                           "requests_kcount": 12},
+                "price_variants": [
+                    {"when": {"service_tier": "flex"}, "prices": {"input_mtok": 0.5},
+                     "constraint": {"start_date": "2026-01-25"}},
+                ],
+            },
+        ],
+    }
+]  # fmt: skip
+
+
+def written(folder: Path, text: str) -> Settings:
+    file = folder / "list.json"
+    file.write_text(text)
+    return Settings.model_validate({"hybrid_price_list": str(file)})
+
+
+def test_a_newer_list_takes_the_place_of_the_packages_and_names_its_day(tmp_path: Path) -> None:
+    stored = stored_list(NEWER, source="here", day=date(2026, 1, 30))
+    assert stored_list(stored, source="there", day=date(2026, 1, 31))["providers"] == NEWER
+    book, who = book_of(written(tmp_path, json.dumps(stored))), ("openai", "openai")
+    assert cost(book, who, "gpt-4o-mini") == (
+        Decimal("0.007"),
+        "genai-prices@2026-01-30:openai:gpt-4o-mini",
+    )
+    assert cost(book, who, "gpt-4o-mini", at=NOW.replace(day=1))[0] == Decimal("0.003")
+    assert cost(book, who, "gpt-5")[0] == Decimal("0.021"), "a fee for each call"
+    assert cost(book, who, "gpt-5", usage=Usage(1_001))[0] == Decimal("0.014002")
+    assert cost(book, who, "gpt-5", charge=Charge("flex", None))[0] == Decimal("0.0205")
+    assert book.window(who, ("gpt-4o-mini",)) == 128_000
+    assert cost(book, ("azure", "azure"), "gpt-4o-mini")[0] is None, "it names no such vendor"
+    assert (
+        age_of(book.listed, NOW.date())
+        == "list genai-prices@2026-01-30, its newest price is 6 days old"
+    )
+
+
+def test_a_list_as_it_is_published_may_be_put_there_by_hand(tmp_path: Path) -> None:
+    settings = written(tmp_path, json.dumps(NEWER))
+    moment = datetime(2026, 1, 29, 12, tzinfo=UTC).timestamp()
+    os.utime(settings.hybrid_price_list or "", (moment, moment))
+    assert book_of(settings).listed.name == "genai-prices@2026-01-29"
+
+
+def test_a_list_without_days_has_no_age() -> None:
+    plain = [{**NEWER[0], "models": [{**NEWER[0]["models"][0], "prices": {"input_mtok": 1}}]}]
+    assert (
+        age_of(read_list(plain, day=date(2026, 1, 30)), NOW.date())
+        == "list genai-prices@2026-01-30"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "JSONDecodeError"),
+        ("{}", "KeyError"),
+        ('{"fetched_on": "soon", "providers": []}', "ValueError"),
+        ('"words"', "no list of providers"),
+        ("[]", "names no models"),
+        ('[{"id": "openai"}]', "not in genai-prices' format"),
+    ],
+)
+def test_what_is_no_list_of_prices_says_so(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=rf"HYBRID_PRICE_LIST = .*{said}.*hybrid costs prices update"
+    ):
+        book_of(written(tmp_path, text))
