@@ -124,6 +124,7 @@ class Attempts:
                 "audio_output_tokens": usage.audio_output,
                 "usage_source": usage.source,
                 "cost_usd": price.usd,
+                "input_cost_usd": price.input_usd,
                 # Without a price it keeps its bound, where there is one.
                 "cost_upper_usd": started.cost_upper_usd if price.usd is None else price.usd,
                 "price_id": price.price_id,

@@ -32,6 +32,8 @@ class Price:
 
     usd: Decimal | None
     price_id: str
+    #: Of it, what the prompt cost.
+    input_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class PriceBook:
         rates = self.rates(provider, models, at=at, prompt_tokens=usage.input, charge=charge)
         if rates is None:
             return Price(None, "" if charge.tier == "standard" else f"unpriced:{charge.tier}")
-        return Price(rates.usd(usage), rates.price_id)
+        return Price(rates.usd(usage), rates.price_id, rates.input_usd(usage))
 
     def rates(
         self,

@@ -109,6 +109,11 @@ class PriceList:
         found = self._find(vendor, models)
         return None if found is None else found[1].context_window
 
+    def vendor_name(self, vendor: str) -> str:
+        """Give the name by which people know a vendor."""
+        providers = self._snapshot.providers
+        return next((one.name for one in providers if one.id == vendor), vendor)
+
     def newest(self) -> date | None:
         """Give the day on which the newest price in it began, a sign of its age; None = no day."""
         days = [

@@ -43,16 +43,25 @@ class Rates:
 
     def usd(self, usage: Usage) -> Decimal:
         """Price a call."""
+        output = (
+            (usage.visible_output - usage.audio_output) * self.output
+            + usage.audio_output * self.audio_output
+            + usage.reasoning * self.reasoning
+        ) / MILLION
+        return (self._input(usage) + output).quantize(USD_QUANTUM)
+
+    def input_usd(self, usage: Usage) -> Decimal:
+        """Give the part of a call's price that its prompt, and the call itself, cost."""
+        return min(self._input(usage).quantize(USD_QUANTUM), self.usd(usage))
+
+    def _input(self, usage: Usage) -> Decimal:
         usd = (
             (usage.uncached_input - usage.cache_write - usage.audio_input) * self.input
             + usage.cache_write * self.cache_write
             + usage.audio_input * self.audio_input
             + usage.cached_input * self.cached
-            + (usage.visible_output - usage.audio_output) * self.output
-            + usage.audio_output * self.audio_output
-            + usage.reasoning * self.reasoning
         ) / MILLION
-        return (usd + self.per_call).quantize(USD_QUANTUM)
+        return usd + self.per_call
 
     def at_most(self, prompt: Prompt, output_tokens: int) -> Decimal:
         """Bound the price of a call by the dearest class that its tokens may turn out to be."""

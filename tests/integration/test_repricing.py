@@ -67,6 +67,11 @@ def total(store: ClickHouse) -> tuple[Any, int]:
     return rows[0][0], int(rows[0][1])
 
 
+def prompts_cost(store: ClickHouse) -> Any:
+    _, rows = store.rows("SELECT toString(sum(input_cost_usd)) FROM provider_attempts FINAL")
+    return rows[0][0]
+
+
 def test_calls_are_priced_anew_once_seen_and_back_again(
     priced: tuple[ClickHouse, dict[str, str]],
 ) -> None:
@@ -85,11 +90,13 @@ def test_calls_are_priced_anew_once_seen_and_back_again(
     assert done.returncode == 0, done.stderr
     assert "3 calls priced anew" in done.stdout
     assert (Decimal(total(store)[0]), total(store)[1]) == (Decimal("0.012"), 3)
+    assert Decimal(prompts_cost(store)) == Decimal("0.012"), "the prompts' part of it"
     again = hybrid("costs", "reprice", "--dry-run", "--format", "json", environment=environment)
     assert json.loads(again.stdout) == []
     done = hybrid("costs", "reprice", "--undo", "--yes", environment=environment)
     assert "3 calls have their first price again" in done.stdout
     assert total(store) == (None, 3)
+    assert prompts_cost(store) is None
 
 
 def test_a_call_of_a_cheap_tier_is_priced_anew_as_such(
