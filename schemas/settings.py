@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
 from schemas.alerting import AlertSpec
-from schemas.budgets import BudgetSpec
-from schemas.connections import ConnectionSettings
-from schemas.pricing import PriceSpec
+from schemas.money import MoneySettings
 from schemas.providers import ProviderSpec, RouteSpec
 from schemas.topics import Topics
 from schemas.vocabulary import FailureKind
@@ -27,7 +25,7 @@ class SettingsError(Exception):
     """Raised when a setting has a wrong value: names it, shows it, says what is allowed."""
 
 
-class Settings(ConnectionSettings):
+class Settings(MoneySettings):
     """All configuration, validated once at start. Times in seconds unless named `_ms`."""
 
     openai_api_key: SecretStr | None = None
@@ -128,10 +126,6 @@ class Settings(ConnectionSettings):
     `azure_timeout = "openai"`, `openai_rate_limit = "defer 60"`."""
     provider_keys: dict[str, SecretStr] = Field(default_factory=dict)
     """The values of the key variables that `[[providers]]` name (from the environment only)."""
-    prices: tuple[PriceSpec, ...] = ()
-    """Prices of your own, in dollars per million tokens; they win over all others."""
-    budgets: tuple[BudgetSpec, ...] = ()
-    """What tenants may spend an hour, a day, a month."""
     alerts: AlertSpec = AlertSpec()
     """Above what the recorder raises an alert; 0 or false = never."""
     tenant_weights: dict[str, float] = Field(default_factory=dict)
@@ -252,6 +246,7 @@ class Settings(ConnectionSettings):
             endpoint=self.azure_openai_endpoint,
             api_version=self.openai_api_version,
             deployment=self.hybrid_azure_deployment,
+            base_model=self.hybrid_azure_base_model or "",
             timeout=self.hybrid_azure_timeout,
             stream=self.hybrid_stream,
             **_limit_fields(self.hybrid_azure_limits),

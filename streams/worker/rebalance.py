@@ -142,9 +142,13 @@ class Rebalance:
             self._pacing.cancel()
 
     async def prune_ledgers_forever(self) -> None:
-        """Forget decisions that have left the window and cannot be asked for again."""
+        """Forget decisions that have left the window and cannot be asked for again.
+
+        What was spent in earlier months goes too.
+        """
         while True:
             await self._clock.sleep(PRUNE_EVERY_S)
+            self._parts.spending.prune(self._clock.now())
             # While the broker does not answer, what was known holds on: less is forgotten.
             with suppress(KafkaError, TimeoutError, OSError):
                 await self._prune_ledgers(dict(self.lanes))
