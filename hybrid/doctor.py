@@ -18,7 +18,7 @@ from hybrid.errors import HybridError
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.kafka.clients import BrokerUnavailableError, admin_client
-from streams.kafka.topics import TopicsError, check_topics
+from streams.kafka.topics import TopicsError, check_topics, require_usable
 from streams.recording.lag import recorder_lag
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.store.migrations import MigrationError, pending
@@ -92,9 +92,11 @@ async def _kafka(settings: Settings) -> Check:
 async def _topics(settings: Settings) -> Check:
     reports = await check_topics(settings)
     wrong = [f"{report.name}: {report.detail}" for report in reports if report.state != "ok"]
+    if any(report.state in {"missing", "hidden"} for report in reports):
+        return Check("topics", "broken", "; ".join(wrong))
+    require_usable(settings, reports)  # what a worker would refuse is broken
     if wrong:
-        broken = any(report.state in {"missing", "hidden"} for report in reports)
-        return Check("topics", "broken" if broken else "warning", "; ".join(wrong))
+        return Check("topics", "warning", "; ".join(wrong))
     return Check("topics", "ok", f"{len(reports)} topics are as wanted")
 
 
