@@ -101,6 +101,7 @@ def running_stack(
     *,
     workers: int,
     environment: dict[str, str],
+    brokers: int = 1,
     seed: int = 0,
     small_disk: bool = False,
     partitions: int | None = None,
@@ -115,6 +116,7 @@ def running_stack(
     (folder / "clock").write_bytes(struct.pack("d", 0.0))
     options = StackOptions(
         workers=workers,
+        brokers=brokers,
         data_dir=folder,
         simulator_port=simulator_port,
         real_providers=False,
