@@ -69,6 +69,15 @@ class RunningStack:
         found = re.search(r"(?m)^hybrid_in_flight (\S+)", self.metrics(number))
         return int(float(found[1])) if found else 0
 
+    def outcomes(self, number: int) -> dict[str, int]:
+        """What a worker has committed since it started: completed, failed, deferred."""
+        found = re.findall(
+            r'(?m)^hybrid_outcomes_total\{outcome="(\w+)"\} (\S+)', self.metrics(number)
+        )
+        return {"completed": 0, "failed": 0, "deferred": 0} | {
+            name: int(float(count)) for name, count in found
+        }
+
     def lanes(self, number: int) -> set[int]:
         """The lanes that run at a worker."""
         found = re.findall(r'(?m)^hybrid_lane_open\{lane="(\d+)"\} 1', self.metrics(number))
