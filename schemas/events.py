@@ -16,6 +16,7 @@ __all__ = [
     "Delivery",
     "HybridWorkflowState",
     "LedgerRecord",
+    "ReplayRecord",
     "StartRecord",
     "WorkflowEvent",
 ]
@@ -65,6 +66,14 @@ class StartRecord(Message):
     """How often an intent was started without an end (internal); a tombstone when it ended."""
 
     count: int
+
+
+class ReplayRecord(Message):
+    """That the replay of a dead letter has been decided (internal)."""
+
+    dead_letter_id: str
+    tenant: str = ""
+    decided_at_ms: int
 
 
 class CachedAnswer(Message):

@@ -2,9 +2,21 @@
 
 from dataclasses import dataclass
 
-__all__ = ["DAY_MS", "TopicSpec", "Topics", "duration_name"]
+__all__ = [
+    "DAY_MS",
+    "DEAD_LETTERS_KEPT_MS",
+    "REPLAYS_KEPT_MS",
+    "SEGMENTS",
+    "TopicSpec",
+    "Topics",
+    "duration_name",
+]
 
 DAY_MS = 24 * 60 * 60 * 1000
+#: Dead letters are kept so long.
+DEAD_LETTERS_KEPT_MS = 30 * DAY_MS
+#: A replay is remembered a little longer than its dead letter can be replayed.
+REPLAYS_KEPT_MS = DEAD_LETTERS_KEPT_MS + 2 * DAY_MS
 #: A compacted topic is cut into so many segments over its retention.
 SEGMENTS = 24
 
@@ -101,6 +113,11 @@ class Topics:
         return f"{self.prefix}.spend"
 
     @property
+    def replays(self) -> str:
+        """ReplayRecord (internal), compacted."""
+        return f"{self.prefix}.replays"
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The topics that workers consume; a lane is one partition number of all of them."""
         return (self.intents, self.urgent, *self.deferred)
@@ -118,6 +135,7 @@ class Topics:
             self.ledger,
             self.cache,
             self.spend,
+            self.replays,
         )
 
     @property
@@ -134,7 +152,7 @@ class Topics:
             TopicSpec(self.intents, "WorkflowIntent", week),
             TopicSpec(self.urgent, "WorkflowIntent", week),
             TopicSpec(self.results, "WorkflowResult", week),
-            TopicSpec(self.dead_letters, "DeadLetter", 30 * DAY_MS, dead_letters=True),
+            TopicSpec(self.dead_letters, "DeadLetter", DEAD_LETTERS_KEPT_MS, dead_letters=True),
             *(TopicSpec(name, "WorkflowIntent", week) for name in self.deferred),
             TopicSpec(self.attempts, "ProviderAttempt", week),
             TopicSpec(self.events, "WorkflowEvent", 3 * DAY_MS),
@@ -150,4 +168,5 @@ class Topics:
             TopicSpec(self.alerts, "Alert", 30 * DAY_MS),
             TopicSpec(self.cache, "CachedAnswer", DAY_MS, compact=True),
             TopicSpec(self.spend, "SpendRecord", 40 * DAY_MS, compact=True),
+            TopicSpec(self.replays, "ReplayRecord", REPLAYS_KEPT_MS, compact=True),
         )

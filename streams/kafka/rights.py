@@ -60,7 +60,7 @@ class Rights:
 def worker_rights(settings: Settings) -> Rights:
     """Give what a worker needs, whatever its work will be."""
     topics, prefix = settings.topics, settings.hybrid_topic_prefix
-    read = {*topics.sources, topics.ledger, topics.cache, topics.spend}
+    read = {*topics.sources, topics.ledger, topics.cache, topics.spend, topics.replays}
     read |= {topics.results, topics.deliveries}  # the pacer of deliveries
     write = {*topics.written_by_lanes, topics.deliveries, topics.alerts}
     return Rights(

@@ -23,6 +23,9 @@ def admit(
 ) -> Admission:
     """Decide by the ledger whether a delivery runs."""
     entry = _decision_about(ledger, who, incoming, topics)
+    if ledger.replays.knows(who):  # for as long as its dead letter can be replayed
+        own = entry is not None and _is_same_record(entry, who, incoming, topics)
+        return Admission.DONE if own else Admission.DUPLICATE
     if entry is None or _must_run(entry, who):
         return Admission.RUN
     if _is_same_record(entry, who, incoming, topics):

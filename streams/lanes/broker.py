@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -11,10 +11,11 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from agents.clock import Clock, SystemClock
 from agents.deciding.budgets import Spending
 from agents.log import Log, silent
+from schemas.budgets import SpendRecord
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.clients import consumer, producer, started
-from streams.lanes.ledger import Ledger, read_ledger, read_spend
+from streams.lanes.ledger import Ledger, read_ledger, read_whole
 from streams.lanes.reach import horizon_ms, uncommitted_since
 
 __all__ = ["KafkaLaneBroker", "LaneBroker", "LaneProducer"]
@@ -113,8 +114,13 @@ class KafkaLaneBroker:
         progress = partial(self._say_progress, lane)
         if not ledger.next_offset:  # later the worker asks from time to time
             ledger.advance((await self.horizons([lane]))[lane])
+        takes: dict[TopicPartition, Callable[[bytes], None]] = {}
         if self._spending is not None:
-            await read_spend(self._settings, lane, self._spending.learn, self._pass_over)
+            takes[TopicPartition(self._settings.topics.spend, lane)] = self._learn_spending
+        if not ledger.next_offset:  # afterwards only we write them
+            takes[TopicPartition(self._settings.topics.replays, lane)] = ledger.replays.load
+        if takes:
+            await read_whole(self._settings, takes, on_foreign=self._pass_over)
         return await read_ledger(
             self._settings, lane, ledger, on_progress=progress, on_foreign=self._pass_over
         )
@@ -124,6 +130,10 @@ class KafkaLaneBroker:
         now_ms = self._clock.now_ms()
         since = await uncommitted_since(self._settings, lanes)
         return {lane: horizon_ms(written, now_ms=now_ms) for lane, written in since.items()}
+
+    def _learn_spending(self, value: bytes) -> None:
+        if self._spending is not None:
+            self._spending.learn(SpendRecord.model_validate_json(value))
 
     def _pass_over(self, record: ConsumerRecord, error: Exception) -> None:
         """Say that somebody else writes into a topic of ours; nothing of it is believed."""

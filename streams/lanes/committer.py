@@ -12,7 +12,7 @@ from typing import assert_never
 
 from aiokafka.errors import IllegalOperation, KafkaError
 
-from schemas.vocabulary import LogEvent
+from schemas.vocabulary import LogEvent, WorkflowStatus
 from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, right_missing
 from streams.kafka.patience import pause_s
 from streams.lanes.broker import LaneProducer
@@ -198,6 +198,8 @@ class Committer:
             if job.decided is not None:
                 self._ledger.put(job.who.key, job.decided.ledger)
                 self._ledger.forget_starts(job.who.key)
+                if job.decided.ledger.status is not WorkflowStatus.DEFERRED:
+                    self._ledger.replays.note(job.who, job.decided.ledger.decided_at_ms)
             self._on_committed(job)
 
     async def _reopen(self, batch: list[Job], error: Exception) -> list[Job]:

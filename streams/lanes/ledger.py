@@ -13,21 +13,21 @@ again: what is older than the ledger's horizon is forgotten, and nothing else (d
 
 import asyncio
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import islice
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from schemas.budgets import SpendRecord
 from schemas.events import LedgerRecord, StartRecord
 from schemas.settings import Settings
 from schemas.vocabulary import WorkflowStatus
 from streams.kafka.clients import consumer, started
+from streams.lanes.digests import digest
+from streams.lanes.replays import Replays
 from streams.messages.records import START_PREFIX
 
-__all__ = ["CLOCKS_DIFFER_MS", "Entry", "Ledger", "read_ledger", "read_spend"]
+__all__ = ["CLOCKS_DIFFER_MS", "Entry", "Ledger", "read_ledger", "read_whole"]
 
 #: Workers' clocks may differ by so much; so may a producer's be ahead of them.
 CLOCKS_DIFFER_MS = 3_600_000
@@ -53,11 +53,6 @@ class Entry:
     outcome_digest: bytes
 
 
-def digest(text: str) -> bytes:
-    """Shorten an id of any length to 16 bytes (collisions: 2^-64 at billions of entries)."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
 class Ledger:
     """Decisions by deduplication id, packed: two short byte strings an entry."""
 
@@ -69,6 +64,7 @@ class Ledger:
         self._starts: dict[bytes, int] = {}
         self._sources = sources
         self.window_ms = window_ms
+        self.replays = Replays()
         self.next_offset = 0
         #: No record that may come again was written before this moment, in ms since 1970.
         self.horizon_ms = 0
@@ -172,7 +168,8 @@ class Ledger:
         for name in old:
             del self._entries[name]
         # Clocks differ a little, so some may be in the way of older ones.
-        return len(oldest) == SLICE and bool(old)
+        more = len(oldest) == SLICE and bool(old)
+        return self.replays.prune(now_ms=self.horizon_ms) or more
 
     def _is_past_packed(self, packed: bytes) -> bool:
         return self._is_past(_STATUSES[packed[0]], _LAYOUT.unpack(packed)[5])
@@ -209,25 +206,36 @@ async def read_ledger(
         )
 
 
-async def read_spend(
+async def read_whole(
     settings: Settings,
-    partition: int,
-    learn: Callable[[SpendRecord], None],
+    takes: Mapping[TopicPartition, Callable[[bytes], None]],
+    *,
     on_foreign: Callable[[ConsumerRecord, Exception], None] = lambda _record, _error: None,
+    idle_limit_s: float = 30,
 ) -> None:
-    """Read what a lane has spent, to the end; raises KafkaError, TimeoutError."""
-    tp = TopicPartition(settings.topics.spend, partition)
+    """Give whole partitions to those who take them, to the end of each.
+
+    Raises KafkaError, and TimeoutError where an end stays away; what nobody can take is told.
+    """
+    tps = list(takes)
     async with started(consumer(settings)) as reader:
-        reader.assign([tp])
-        end = (await reader.end_offsets([tp]))[tp]
-        await reader.seek_to_beginning(tp)
-        async with asyncio.timeout(30):
-            while await reader.position(tp) < end:
-                for record in (await reader.getmany(tp, timeout_ms=200)).get(tp, []):
+        reader.assign(tps)
+        ends = await reader.end_offsets(tps)
+        await reader.seek_to_beginning(*tps)
+        idle_ms = 0
+        while [tp for tp in tps if await reader.position(tp) < ends[tp]]:
+            found = await reader.getmany(*tps, timeout_ms=200)
+            idle_ms = 0 if found else idle_ms + 200
+            if idle_ms > idle_limit_s * 1000:
+                message = f"what a lane has to know cannot be read to its end: {tps}"
+                raise TimeoutError(message)
+            for tp, records in found.items():
+                for record in records:
                     try:
-                        learn(SpendRecord.model_validate_json(record.value or b""))
+                        takes[tp](record.value or b"")
                     except Exception as error:  # noqa: BLE001 - nothing there may stop a lane
                         on_foreign(record, error)
+            await asyncio.sleep(0)  # noqa: TID251 - lets others run, waits for nothing
 
 
 async def _needed_from(

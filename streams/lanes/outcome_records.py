@@ -23,6 +23,7 @@ from streams.messages.records import (
     Incoming,
     OutRecord,
     header,
+    replay_record,
     start_record,
     writable_headers,
 )
@@ -104,6 +105,10 @@ def outcome_records(
     ]
     if who.intent is not None:
         records.append(start_record(topics, who.key, None, lane=lane))
+    if not isinstance(outcome, Deferred):
+        decided_ms = ledger.decided_at_ms
+        replayed = replay_record(topics, who, lane=lane, decided_at_ms=decided_ms)
+        records += [replayed] if replayed is not None else []
     return Decided(outcome_id, ledger, tuple(_traced(one, incoming) for one in records))
 
 

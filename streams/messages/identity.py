@@ -57,6 +57,7 @@ def identify(incoming: Incoming, *, max_bytes: int) -> Identified:
     replays = _replay_count(incoming)
     derived = derive_intent_id(incoming.topic, incoming.partition, incoming.offset)
     known = deferral.intent_id if deferral else _replayed_id(incoming)
+    letter = _stated_id(incoming, REPLAYED_HEADER)
     source = deferral.source if deferral else incoming.source
     try:
         intent = decode_intent(incoming.value, max_bytes=max_bytes)
@@ -71,10 +72,12 @@ def identify(incoming: Incoming, *, max_bytes: int) -> Identified:
             suggested_action="correct the producer, then publish the intent anew",
         )
         # Decided under the record's own id: the same intent, corrected, must be able to run.
-        return Identified(Identity(derived, intent_id, replays, None, deferral, source), failed)
+        return Identified(
+            Identity(derived, intent_id, replays, None, deferral, source, letter), failed
+        )
     intent_id = intent.intent_id or known or derived
     key = deduplication_key(intent.tenant, intent.deduplication_id or intent_id)
-    return Identified(Identity(key, intent_id, replays, intent, deferral, source))
+    return Identified(Identity(key, intent_id, replays, intent, deferral, source, letter))
 
 
 def deduplication_key(tenant: str, stated: str) -> str:
@@ -175,7 +178,12 @@ def _replayed_id(incoming: Incoming) -> str | None:
     """Give the id that a replayed dead letter had, if it can be one."""
     if header(incoming.headers, REPLAYED_HEADER) is None:
         return None
-    stated = (header(incoming.headers, INTENT_ID_HEADER) or b"").decode("utf-8", "replace")
+    return _stated_id(incoming, INTENT_ID_HEADER)
+
+
+def _stated_id(incoming: Incoming, name: str) -> str | None:
+    """Give an id that a header states, if it can be one."""
+    stated = (header(incoming.headers, name) or b"").decode("utf-8", "replace")
     return stated if 0 < len(stated) <= MAX_ID else None
 
 

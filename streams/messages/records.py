@@ -9,6 +9,7 @@ from schemas.budgets import SpendRecord
 from schemas.events import (
     DeferralState,
     LedgerRecord,
+    ReplayRecord,
     StartRecord,
     WorkflowEvent,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "duplicate_records",
     "header",
     "readable_headers",
+    "replay_record",
     "spend_record",
     "start_record",
     "usable_timestamp_ms",
@@ -98,6 +100,13 @@ class Identity:
     intent: WorkflowIntent | None
     deferral: DeferralState | None
     source: RecordSource
+    #: Of a replayed record: the dead letter that it was.
+    dead_letter_id: str | None = None
+
+    @property
+    def tenant(self) -> str:
+        """For whom it is; empty where that cannot be read."""
+        return self.intent.tenant if self.intent else ""
 
     @property
     def stated_key(self) -> str:
@@ -208,6 +217,17 @@ def spend_record(topics: Topics, record: SpendRecord) -> OutRecord:
     """Build the record of what a lane has spent for a tenant."""
     key = f"{record.lane}/{record.tenant}".encode()
     return OutRecord(topics.spend, key, record.to_json(), partition=record.lane)
+
+
+def replay_record(
+    topics: Topics, who: Identity, *, lane: int, decided_at_ms: int
+) -> OutRecord | None:
+    """Build the record that a replay has been decided; None where it is none."""
+    letter = who.dead_letter_id
+    if letter is None:
+        return None
+    record = ReplayRecord(dead_letter_id=letter, tenant=who.tenant, decided_at_ms=decided_at_ms)
+    return OutRecord(topics.replays, letter.encode(), record.to_json(), partition=lane)
 
 
 def start_record(topics: Topics, key: str, count: int | None, *, lane: int) -> OutRecord:

@@ -18,7 +18,9 @@ from streams.kafka.topics import ensure_topics
 from streams.lanes.broker import KafkaLaneBroker, LaneProducer
 from streams.lanes.ledger import CLOCKS_DIFFER_MS, Ledger
 from streams.lanes.reach import uncommitted_since
-from tests.builders import NOW, NOW_MS
+from streams.messages.identity import identify
+from streams.messages.records import REPLAYED_HEADER, replay_record
+from tests.builders import NOW, NOW_MS, an_incoming
 from tests.chaos.running import RunningStack
 
 pytestmark = pytest.mark.integration
@@ -182,5 +184,25 @@ def test_a_ledger_is_read_from_where_it_can_still_be_asked(settings: Settings) -
         ledger = ledger_of(settings)
         assert await KafkaLaneBroker(settings, clock=clock).read_ledger(0, ledger) == 1
         assert ledger.get("a") is not None
+
+    run(body)
+
+
+def test_replays_that_were_decided_are_read_back_and_foreign_records_passed_over(
+    settings: Settings,
+) -> None:
+    async def body() -> None:
+        who = identify(an_incoming(headers=((REPLAYED_HEADER, b"dl-1"),)), max_bytes=1_000).who
+        record = replay_record(settings.topics, who, lane=1, decided_at_ms=NOW_MS)
+        assert record is not None
+        async with producer(settings) as client:
+            await client.send_and_wait(record.topic, b"foreign", b"k", partition=1)
+            await client.send_and_wait(record.topic, record.value, record.key, partition=1)
+        ledger = ledger_of(settings)
+        await KafkaLaneBroker(settings).read_ledger(1, ledger)
+        assert ledger.replays.knows(who)
+        elsewhere = ledger_of(settings)
+        await KafkaLaneBroker(settings).read_ledger(0, elsewhere)
+        assert not elsewhere.replays.knows(who)
 
     run(body)

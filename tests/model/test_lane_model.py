@@ -59,6 +59,9 @@ class ModelBroker:
         for record in entries[ledger.next_offset :]:
             ledger.load(record.key or b"", record.value)
         ledger.next_offset = len(entries)
+        for record in self.committed:
+            if record.topic == TOPICS.replays:
+                ledger.replays.load(record.value or b"")
         await asyncio.sleep(0)
         return len(entries)
 

@@ -1,0 +1,57 @@
+"""Which dead letters have been replayed, and what their replay came to is decided.
+
+A replay may be asked for again for as long as its dead letter is there, which is longer than the
+ledger knows the intent. So the dead letter's id is remembered, in a topic of its own that keeps it
+as long as the dead letters are kept. A replay that is deferred is not decided yet.
+"""
+
+from itertools import islice
+
+from schemas.events import ReplayRecord
+from schemas.topics import REPLAYS_KEPT_MS
+from streams.lanes.digests import digest
+from streams.messages.records import Identity
+
+__all__ = ["Replays"]
+
+#: So many are looked at in one step.
+SLICE = 2_000
+
+
+class Replays:
+    """The replayed dead letters of one lane, by tenant and id: 16 bytes and a moment each."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._decided: dict[bytes, int] = {}  # in the order in which they were decided
+
+    def __len__(self) -> int:
+        """Count what is remembered."""
+        return len(self._decided)
+
+    def knows(self, who: Identity) -> bool:
+        """Whether a record is the replay of a dead letter whose replay has been decided."""
+        letter = who.dead_letter_id
+        return letter is not None and _name(who.tenant, letter) in self._decided
+
+    def note(self, who: Identity, decided_at_ms: int) -> None:
+        """Remember that a replay has been decided; nothing, where it is none."""
+        if who.dead_letter_id is not None:
+            self._decided[_name(who.tenant, who.dead_letter_id)] = decided_at_ms
+
+    def load(self, value: bytes) -> None:
+        """Take in a record of the topic; raises ValueError for one that is not ours."""
+        record = ReplayRecord.model_validate_json(value)
+        self._decided[_name(record.tenant, record.dead_letter_id)] = record.decided_at_ms
+
+    def prune(self, *, now_ms: int) -> bool:
+        """Forget a slice of those whose dead letters are gone; gives whether there may be more."""
+        oldest = list(islice(self._decided.items(), SLICE))
+        old = [name for name, decided in oldest if now_ms - decided >= REPLAYS_KEPT_MS]
+        for name in old:
+            del self._decided[name]
+        return len(oldest) == SLICE and bool(old)
+
+
+def _name(tenant: str, dead_letter_id: str) -> bytes:
+    return digest(f"{len(tenant)}/{tenant}/{dead_letter_id}")
