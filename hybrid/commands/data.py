@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -18,12 +16,12 @@ from hybrid.config import load_settings, need_kafka
 from hybrid.errors import HybridError, UsageError
 from hybrid.printing import Format, print_table
 from hybrid.text import json_text, visible
-from schemas.base import format_usd
+from schemas.base import format_time, format_usd
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 from streams.kafka.reading import read_topic
-from streams.publishing.dead_letters import Selection, dead_letters, estimate
+from streams.publishing.dead_letters import Selection, dead_letters, estimate, letters_at, to_replay
 from streams.publishing.dead_letters import replay as replay_letters
 from streams.publishing.intents import BadLine, publish_lines
 
@@ -146,7 +144,7 @@ def dlq_list(
     Example: `hybrid dlq list --reason rejected --since 24h`
     """
     selection = _selection(reason, error_class, type_, tenant, since, until, None, limit)
-    letters = asyncio.run(_collect(need_kafka(load_settings()), selection))
+    settings = need_kafka(load_settings())
     columns = [
         "failed_at",
         "dead_letter_id",
@@ -158,21 +156,26 @@ def dlq_list(
         "calls",
         "spent_usd",
     ]
-    rows = [
-        (
-            letter.to_dict()["failed_at"],
-            letter.dead_letter_id,
-            letter.intent_id,
-            letter.tenant,
-            letter.type or "",
-            letter.reason.value,
-            letter.error_code,
-            len(letter.attempts),
-            None if letter.spent_usd is None else format_usd(letter.spent_usd),
-        )
-        for letter in letters
-    ]
-    print_table(columns, rows, form)
+
+    async def rows() -> list[tuple[object, ...]]:
+        """Keep a line of each letter, and not the letter."""
+        return [_line(letter) async for letter in dead_letters(settings, selection)]
+
+    print_table(columns, asyncio.run(rows()), form)
+
+
+def _line(letter: DeadLetter) -> tuple[object, ...]:
+    return (
+        format_time(letter.failed_at),
+        letter.dead_letter_id,
+        letter.intent_id,
+        letter.tenant,
+        letter.type or "",
+        letter.reason.value,
+        letter.error_code,
+        len(letter.attempts),
+        None if letter.spent_usd is None else format_usd(letter.spent_usd),
+    )
 
 
 def dlq_show(
@@ -209,36 +212,27 @@ def dlq_replay(
     """
     settings = need_kafka(load_settings())
     selection = _selection(reason, error_class, type_, tenant, since, until, id_, limit)
-    # The limit counts what is replayed, so it comes after what was replayed already is left out.
-    everything = asyncio.run(_collect(settings, replace(selection, limit=None)))
-    letters = _newest(everything)[:limit]
+    places = asyncio.run(to_replay(settings, selection))
     try:
-        cost = estimate(settings, letters)
+        cost = asyncio.run(estimate(settings, letters_at(settings, selection, places)))
     except ValueError as error:  # a list of prices that cannot be read
         raise UsageError(str(error)) from None
     usd = "an unknown price" if cost.usd is None else f"at most {format_usd(cost.usd)} USD"
     typer.echo(f"{cost.count} dead letters, about {cost.tokens} input tokens, {usd}")
-    if dry_run or not letters:
+    if dry_run or not places:
         return
     confirm("Replay them?", yes=yes, otherwise="nothing was replayed")
     with Progress(console=_stderr(), transient=True) as progress:
-        task = progress.add_task("replaying", total=len(letters))
+        task = progress.add_task("replaying", total=len(places))
         count = asyncio.run(
             replay_letters(
-                settings, letters, rate=rate, on_replayed=lambda _letter: progress.advance(task)
+                settings,
+                letters_at(settings, selection, places),
+                rate=rate,
+                on_replayed=lambda _letter: progress.advance(task),
             )
         )
     typer.echo(f"replayed {count}")
-
-
-def _newest(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
-    """Keep the last dead letter of each intent: an earlier one has been replayed already."""
-    kept: dict[str, DeadLetter] = {}
-    for letter in letters:
-        known = kept.get(letter.intent_id)
-        if known is None or known.replay_count <= letter.replay_count:
-            kept[letter.intent_id] = letter
-    return list(kept.values())
 
 
 def _selection(

@@ -23,8 +23,8 @@ from schemas.events import LedgerRecord, StartRecord
 from schemas.settings import Settings
 from schemas.vocabulary import WorkflowStatus
 from streams.kafka.clients import consumer, started
-from streams.lanes.digests import digest
 from streams.lanes.replays import Replays
+from streams.messages.digests import digest
 from streams.messages.records import START_PREFIX
 
 __all__ = ["CLOCKS_DIFFER_MS", "Entry", "Ledger", "read_ledger", "read_whole"]

@@ -9,7 +9,7 @@ from itertools import islice
 
 from schemas.events import ReplayRecord
 from schemas.topics import REPLAYS_KEPT_MS
-from streams.lanes.digests import digest
+from streams.messages.digests import digest
 from streams.messages.records import Identity
 
 __all__ = ["Replays"]

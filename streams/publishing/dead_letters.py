@@ -2,10 +2,12 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Container
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import islice
 
 from pydantic import ValidationError
 
@@ -14,13 +16,26 @@ from agents.executing.prompts import load_prompts, render
 from agents.pricing.book import book_of
 from agents.pricing.usage import estimate_tokens
 from schemas.codec import IntentError, decode_intent
+from schemas.events import ReplayRecord
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
 from streams.kafka.reading import read_topic
+from streams.messages.digests import digest
 from streams.messages.records import INTENT_ID_HEADER, REPLAY_COUNT_HEADER, REPLAYED_HEADER
 from streams.publishing.intents import open_producer
 
-__all__ = ["Estimate", "Selection", "dead_letters", "estimate", "replay"]
+__all__ = [
+    "Estimate",
+    "Selection",
+    "dead_letters",
+    "estimate",
+    "letters_at",
+    "replay",
+    "to_replay",
+]
+
+#: Partition and offset of a dead letter.
+Place = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +74,73 @@ class Estimate:
 async def dead_letters(settings: Settings, selection: Selection) -> AsyncIterator[DeadLetter]:
     """Give the chosen dead letters; records of other kinds are passed over."""
     count = 0
+    async for _, letter in _placed(settings, selection):
+        if selection.limit is not None and count >= selection.limit:
+            return
+        count += 1
+        yield letter
+
+
+async def to_replay(settings: Settings, selection: Selection) -> frozenset[Place]:
+    """Choose what a replay is about: the newest dead letter of each intent, where it is.
+
+    One whose replay has been decided is left out before the limit counts. The letters themselves
+    are not kept: `letters_at` reads them again, one by one.
+    """
+    decided = await _decided(settings)
+    newest: dict[bytes, tuple[int, Place, bool]] = {}
+    async for place, letter in _placed(settings, selection):
+        name = digest(f"{len(letter.tenant)}/{letter.tenant}/{letter.intent_id}")
+        known = newest.get(name)
+        if known is None or known[0] <= letter.replay_count:
+            is_open = digest(letter.dead_letter_id) not in decided
+            newest[name] = (letter.replay_count, place, is_open)
+    chosen = (place for _, place, is_open in newest.values() if is_open)
+    return frozenset(islice(chosen, selection.limit))
+
+
+async def letters_at(
+    settings: Settings, selection: Selection, places: Container[Place]
+) -> AsyncIterator[DeadLetter]:
+    """Give the dead letters at some places, one by one."""
+    async for place, letter in _placed(settings, selection):
+        if place in places:
+            yield letter
+
+
+async def _placed(
+    settings: Settings, selection: Selection
+) -> AsyncIterator[tuple[Place, DeadLetter]]:
     records = read_topic(
         settings, settings.topics.dead_letters, since=selection.since, until=selection.until
     )
     async for record in records:
-        if selection.limit is not None and count >= selection.limit:
-            return
         try:
             letter = DeadLetter.model_validate_json(record.value or b"")
         except ValidationError:
             continue
         if selection.takes(letter):
-            count += 1
-            yield letter
+            yield (record.partition, record.offset), letter
 
 
-def estimate(settings: Settings, letters: list[DeadLetter]) -> Estimate:
+async def _decided(settings: Settings) -> set[bytes]:
+    """Give the dead letters whose replays have been decided, by the digests of their ids."""
+    found = set()
+    async for record in read_topic(settings, settings.topics.replays):
+        with suppress(ValidationError):
+            found.add(digest(ReplayRecord.model_validate_json(record.value or b"").dead_letter_id))
+    return found
+
+
+async def estimate(settings: Settings, letters: AsyncIterable[DeadLetter]) -> Estimate:
     """Bound what replaying costs: the prompts, and the longest answers, at the first provider."""
     prompts, tokens, usd = load_prompts(), 0, Decimal(0)
-    known = True
+    known, count = True, 0
     specs = {spec.name: spec for spec in settings.provider_specs}
     prices = book_of(settings)
     router = Router({name: spec.kind for name, spec in specs.items()}, settings.routes)
-    for letter in letters:
+    async for letter in letters:
+        count += 1
         try:
             intent = decode_intent(_value(letter), max_bytes=settings.hybrid_max_intent_bytes)
         except IntentError:
@@ -104,23 +163,23 @@ def estimate(settings: Settings, letters: list[DeadLetter]) -> Estimate:
         )
         known = known and bound is not None
         usd += bound or Decimal(0)
-    return Estimate(len(letters), tokens, usd if known else None)
+    return Estimate(count, tokens, usd if known else None)
 
 
 async def replay(
     settings: Settings,
-    letters: list[DeadLetter],
+    letters: AsyncIterable[DeadLetter],
     *,
     rate: float | None,
     on_replayed: Callable[[DeadLetter], None],
 ) -> int:
     """Publish the original records again, with their ids and a replay count; gives how many.
 
-    `rate` is records a second. A dead letter replayed twice runs once: the ledger keeps the count.
+    `rate` is records a second. A dead letter replayed twice runs once: lanes remember its id.
     """
-    sources = settings.topics.sources
+    sources, count = settings.topics.sources, 0
     async with open_producer(settings) as client:
-        for letter in letters:
+        async for letter in letters:
             topic = letter.source.topic if letter.source.topic in sources[:2] else sources[0]
             own = {REPLAY_COUNT_HEADER, REPLAYED_HEADER, INTENT_ID_HEADER}
             headers = [
@@ -142,10 +201,11 @@ async def replay(
                 partition=letter.source.partition,
                 headers=headers,
             )
+            count += 1
             on_replayed(letter)
             if rate:
                 await asyncio.sleep(1 / rate)
-    return len(letters)
+    return count
 
 
 def _value(letter: DeadLetter) -> bytes | None:

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,14 @@ from typer.testing import CliRunner
 
 from hybrid.cli import app
 from hybrid.stack.process import free_port
-from streams.kafka.topics import check_topics
+from schemas.events import ReplayRecord
+from streams.kafka.clients import producer
+from streams.kafka.topics import check_topics, ensure_topics
+from streams.lanes.letters import dead_letter
+from streams.lanes.verdicts import internal
+from streams.messages.identity import identify
+from streams.publishing.dead_letters import Selection, letters_at, to_replay
+from tests.builders import NOW, NOW_MS, an_incoming
 from tests.chaos.running import RunningStack
 from tests.integration.databases import address_of, with_database
 from tests.integration.driving import Case, eventually
@@ -83,12 +92,57 @@ def test_a_dead_letter_is_listed_shown_and_replayed_once(
     assert dry.stdout.startswith("1 dead letters, about ")
     refused = hybrid("dlq", "replay", "--id", identifier, environment=local, given="")
     assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
-    for _ in range(2):
-        replayed = hybrid("dlq", "replay", "--id", identifier, "--yes", environment=local)
-        assert "replayed 1" in replayed.stdout
+    replayed = hybrid("dlq", "replay", "--id", identifier, "--yes", environment=local)
+    assert "replayed 1" in replayed.stdout
     found = case.wait(2)
+    # Before the limit counts, what has been replayed is left out.
+    again = hybrid("dlq", "replay", "--id", identifier, "--limit", "1", "--yes", environment=local)
+    assert (again.returncode, again.stdout.startswith("0 dead letters")) == (0, True)
     assert [len(results) for results in found.results.values()] == [1]
     assert len(case.calls()) == 2
+
+
+def test_what_is_replayed_is_chosen_without_keeping_the_letters(stack: RunningStack) -> None:
+    """The newest of each intent, by tenant; a million letters would not fit into memory."""
+    name = f"m{uuid.uuid4().hex[:8]}"
+    own = stack.settings.model_copy(update={"hybrid_topic_prefix": name, "hybrid_partitions": 1})
+    count, size = 1_500, 10_000
+
+    def letter(number: int, tenant: str, replays: int) -> bytes:
+        incoming = an_incoming(b"x" * size)
+        who = identify(incoming, max_bytes=size).who
+        made = dead_letter(incoming, who, internal("x"), dead_letter_id="d", now=NOW)
+        changed = {
+            "dead_letter_id": f"{tenant}-{number}-{replays}",
+            "intent_id": f"i-{number}",
+            "tenant": tenant,
+            "replay_count": replays,
+        }
+        return made.model_copy(update=changed).to_json()
+
+    async def story() -> tuple[int, int, list[str]]:
+        await ensure_topics(own)
+        async with producer(own) as client:
+            sent = [
+                await client.send(own.topics.dead_letters, letter(number, tenant, replays))
+                for number in range(count)
+                for tenant, replays in (("a", 0), ("a", 1), ("b", 0))
+            ]
+            await asyncio.gather(*sent)
+            done = ReplayRecord(dead_letter_id="b-0-0", tenant="b", decided_at_ms=NOW_MS)
+            await client.send_and_wait(own.topics.replays, done.to_json(), b"b-0-0")
+        tracemalloc.start()
+        places = await to_replay(own, Selection())
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        few = await to_replay(own, Selection(tenant="b", limit=2))
+        letters = letters_at(own, Selection(), few)
+        return peak, len(places), [one.dead_letter_id async for one in letters]
+
+    peak, chosen, few = asyncio.run(story())
+    assert chosen == 2 * count - 1  # of `a` the newest, of `b` all but the replayed one
+    assert few == ["b-1-0", "b-2-0"]
+    assert peak < 3 * count * size / 2, "the letters alone are twice as much"
 
 
 @pytest.mark.parametrize("by", ["provider,model,tenant", "type,day"])
