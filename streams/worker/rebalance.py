@@ -172,11 +172,18 @@ class Rebalance:
 
     def _pace_deliveries(self, *, wanted: bool) -> None:
         """Run the pacer where lane 0 is, and nowhere else."""
-        running = self._pacing is not None and not self._pacing.done()
+        before = self._pacing
+        running = before is not None and not before.done() and not before.cancelling()
         if wanted and not running:
-            self._pacing = asyncio.get_running_loop().create_task(self._pacer.run())
+            self._pacing = asyncio.get_running_loop().create_task(self._pace_after(before))
         elif self._pacing is not None and not wanted:
             self._pacing.cancel()
+
+    async def _pace_after(self, before: asyncio.Task[None] | None) -> None:
+        """Pace when a run that was told to end has ended: lane 0 may come back before that."""
+        if before is not None:
+            await asyncio.wait([before])
+        await self._pacer.run()
 
     def _open_lane(self, number: int) -> None:
         lane = Lane(number, self._parts)

@@ -18,9 +18,13 @@ from streams.messages.records import DEFERRAL_HEADER, Incoming
 from streams.worker.dispatcher import Dispatcher
 from streams.worker.fair_queue import FairQueue
 from streams.worker.read_ahead import FEW_RECORDS
+from streams.worker.rebalance import Rebalance
 from streams.worker.stall_watch import STALL_LIMIT_S, StallWatch
 from streams.worker.supervisor import Supervisor
 from tests.builders import NOW, NOW_MS, an_incoming
+from tests.model.test_lane_model import ModelBroker
+from tests.unit.test_broker_faults import Told
+from tests.unit.test_broker_faults import a_lane as a_real_lane
 
 TOPICS = Topics("workflow", (10, 60, 600), 86_400)
 MIB = 1024 * 1024
@@ -299,3 +303,48 @@ def test_the_first_failure_is_the_one_that_is_told() -> None:
         supervisor.end("second")
 
     assert str(supervised(begin).failure) == "first"
+
+
+class SlowToEnd:
+    """A pacer whose producer takes its time to stop."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.may_end = asyncio.Event()
+
+    async def run(self) -> None:
+        self.running += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.may_end.wait()
+            self.running -= 1
+
+
+def test_deliveries_are_paced_by_one_also_when_their_lane_is_back_at_once() -> None:
+    async def run() -> None:
+        pacer, parts = SlowToEnd(), a_real_lane(ModelBroker(), Told(), ManualClock(NOW))._parts
+        rebalance = Rebalance(
+            parts.settings,
+            parts,
+            dispatcher=None,  # type: ignore[arg-type] # the lanes stay out of it
+            flow=None,  # type: ignore[arg-type]
+            lease=None,  # type: ignore[arg-type]
+            capacity=None,  # type: ignore[arg-type]
+            pacer=pacer,  # type: ignore[arg-type]
+            supervisor=Supervisor(log=silent),
+            clock=parts.clock,
+            log=silent,
+        )
+        for wanted in (True, False, True, True):
+            rebalance._pace_deliveries(wanted=wanted)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert pacer.running == 1
+        pacer.may_end.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert pacer.running == 1
+        await rebalance.close()
+
+    asyncio.run(run())
