@@ -166,11 +166,18 @@ CODES: tuple[tuple[FailureKind, frozenset[str], tuple[str, ...]], ...] = (
     ),
     (
         FailureKind.AUTH,
-        frozenset({"invalid_api_key", "api_key_invalid"}),
+        frozenset({"invalid_api_key", "api_key_invalid", "invalidapikey"}),
         ("api key not valid", "incorrect api key"),
     ),
 )
 RATE_CODES = frozenset({"rate_limit_exceeded", "rate_limit_error"})
+#: Types of errors inside a 200, where no status tells more; Anthropic's names, and OpenAI's.
+EMBEDDED = {
+    "invalid_request_error": FailureKind.BAD_REQUEST,
+    "authentication_error": FailureKind.AUTH,
+    "permission_error": FailureKind.AUTH,
+    "not_found_error": FailureKind.DEPLOYMENT_NOT_FOUND,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +255,9 @@ def _kind(answer: HttpAnswer) -> FailureKind:
         return STATUSES[status]
     if codes & RATE_CODES:
         return FailureKind.RATE_LIMIT
-    return FailureKind.BAD_REQUEST if status >= FIRST_ERROR else FailureKind.SERVER_ERROR
+    if status >= FIRST_ERROR:
+        return FailureKind.BAD_REQUEST
+    return next((EMBEDDED[code] for code in codes if code in EMBEDDED), FailureKind.SERVER_ERROR)
 
 
 def parse_retry_after(headers: dict[str, str], *, now: datetime) -> int | None:

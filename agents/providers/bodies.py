@@ -10,7 +10,16 @@ from agents.deciding.failures import Failure, HttpAnswer, classify_http
 from agents.providers.rate_headers import rest_asked_for
 from schemas.base import whole_text
 
-__all__ = ["answer_of", "content_of", "embedded_failure", "fields_of", "load", "text"]
+__all__ = [
+    "answer_of",
+    "content_of",
+    "document_of",
+    "embedded_failure",
+    "error_in",
+    "fields_of",
+    "load",
+    "text",
+]
 
 #: Names of models and reasons are short; what is longer is none.
 MOST_NAME = 200
@@ -27,6 +36,12 @@ def load(body: bytes | str) -> object:
         return json.loads(body)
     except (ValueError, RecursionError):  # cut, not text, a number of 5,000 digits, a deep nest
         return None
+
+
+def document_of(body: bytes | str) -> Mapping[str, Any]:
+    """Read an object; of a list (Gemini wraps errors so) its first; empty where it is neither."""
+    value = load(body)
+    return fields_of(value[0] if isinstance(value, list) and value else value)
 
 
 def fields_of(value: object) -> Mapping[str, Any]:
@@ -65,10 +80,22 @@ def answer_of(status: int, headers: Mapping[str, str], body: object) -> HttpAnsw
     return HttpAnswer(status, lower, codes[0] if codes else "", tuple(codes[1:]), words)
 
 
+def error_in(document: Mapping[str, Any]) -> object:
+    """Give the error that a document or a chunk of a 200 is, or carries; None where it has none."""
+    if document.get("error"):
+        return document
+    bare = "choices" not in document and any(document.get(name) for name in ("message", "detail"))
+    return document if bare or "error" in (document.get("object"), document.get("type")) else None
+
+
 def embedded_failure(error: object, *, now: datetime) -> Failure:
     """Classify an error that came inside a 200: by its own status or code, else the server's."""
-    inner = fields_of(error)
-    stated = [inner.get(name) for name in ("code", "status", "status_code")]
+    outer = fields_of(error)
+    stated = [
+        one.get(name)
+        for one in (fields_of(outer.get("error")), outer)
+        for name in ("code", "status", "status_code")
+    ]
     status = next((number for one in stated if (number := _status(one))), 200)
     return classify_http(answer_of(status, {}, error), now=now, received=200)
 

@@ -13,7 +13,14 @@ from typing import Any, Protocol
 from agents.deciding.failures import Failure, text_of
 from agents.pricing.prices import NO_TIER, Charge
 from agents.pricing.usage import Usage, read_usage
-from agents.providers.bodies import content_of, embedded_failure, fields_of, load, text
+from agents.providers.bodies import (
+    content_of,
+    document_of,
+    embedded_failure,
+    error_in,
+    fields_of,
+    text,
+)
 from schemas.base import whole_text
 from schemas.vocabulary import FailureKind
 
@@ -86,7 +93,7 @@ class Bytes(Protocol):
 def read_reply(body: bytes, request_id: str, *, now: datetime) -> ChatReply:
     """Read a chat completion leniently; raises UnreadableReplyError and nothing else."""
     whole = _Assembly(now)
-    whole.add(fields_of(load(body)))
+    whole.add(document_of(body))
     return whole.reply(text_of(request_id))
 
 
@@ -110,7 +117,7 @@ async def read_stream(
             event = await _within(anext(events, None), what, limit, left_s=left)
             if event is None:
                 break
-            whole.add(fields_of(load(event)))
+            whole.add(document_of(event))
     except StalledError as error:
         whole.broken(Failure(FailureKind.TIMEOUT, error.code, str(error), 200))
         if not whole.billed:
@@ -184,7 +191,7 @@ class _Assembly:
         self._usage = read_usage(chunk.get("usage")) or self._usage
         choices = chunk.get("choices")
         choice = fields_of(choices[0]) if isinstance(choices, list) and choices else {}
-        for error in (chunk.get("error"), choice.get("error")):
+        for error in (choice.get("error"), error_in(chunk)):
             if error:
                 self.broken(embedded_failure(error, now=self._now))
         message = choice.get("message")
@@ -228,7 +235,7 @@ class _Assembly:
             message = "the provider ended the answer with an error"
             return Failure(FailureKind.SERVER_ERROR, "finish_error", message, 200)
         if not (self._finish or self._answered):
-            return Failure(
-                FailureKind.BAD_OUTPUT, "unreadable_reply", "the answer cannot be read", 200
-            )
+            # Who bills for it has called a model: that one was asked, and gave nothing.
+            kind = FailureKind.BAD_OUTPUT if self.billed else FailureKind.SERVER_ERROR
+            return Failure(kind, "unreadable_reply", "what came is no chat completion", 200)
         return None

@@ -26,7 +26,7 @@ from agents.pricing.prices import PriceBook
 from agents.providers.adapters import ChatRequest, SdkProvider, Transport, openai_provider
 from agents.providers.errors import ExecutionError
 from agents.providers.replies import read_stream
-from agents.task import Completed, Failed, Outcome
+from agents.task import Completed, Deferred, Failed, Outcome
 from schemas.attempt import ProviderAttempt
 from schemas.rows import attempt_row
 from schemas.vocabulary import AttemptStatus, DeadLetterReason, FailureKind, UsageSource
@@ -82,16 +82,23 @@ class Vendor:
 class Run:
     """One intent before one vendor, and what is on record of it."""
 
-    def __init__(self, *answers: bytes, transport: Transport | None = None, **intent: Any) -> None:
+    def __init__(
+        self,
+        *answers: bytes,
+        transport: Transport | None = None,
+        breaker_calls: int = 1000,
+        **intent: Any,
+    ) -> None:
         self.vendor, self.record = Vendor(*answers), Record()
+        self.clock, self.breaker = ManualClock(NOW), BreakerPolicy(calls=breaker_calls)
         self.health = BreakerState.CLOSED
         self.outcome: Outcome = asyncio.run(self._run(transport or Transport(), intent))
 
     async def _run(self, transport: Transport, intent: dict[str, Any]) -> Outcome:
         server = await asyncio.start_server(self.vendor.serve, "127.0.0.1", 0)
         provider = _provider(server, transport)
-        clock = ManualClock(NOW)
-        capacity = Capacity({"openai": ProviderLimits()}, BreakerPolicy(calls=1000), clock=clock)
+        clock = self.clock
+        capacity = Capacity({"openai": ProviderLimits()}, self.breaker, clock=clock)
         executor = Executor(
             providers={"openai": provider}, router=Router({"openai": "openai"}), capacity=capacity,
             rules=Rules(RetryPolicy(), HedgePolicy(), PriceBook(), load_prompts(), 3600),
@@ -108,6 +115,10 @@ class Run:
     @property
     def calls(self) -> int:
         return len(self.vendor.bodies)
+
+    @property
+    def slept(self) -> list[float]:
+        return self.clock.slept
 
     @property
     def completed(self) -> Completed:
@@ -266,6 +277,55 @@ def test_an_error_inside_a_200_has_the_class_of_its_code(
 ) -> None:
     (failure,) = _failures([events(error) if stream else said(error)], stream=stream)
     assert failure is kind
+
+
+SIGN_IN = b"<!DOCTYPE html><html><body>Sign in to continue</body></html>"
+#: What is no chat completion: a sign-in page, a page in a stream, JSON of something else.
+NO_ANSWERS = [
+    raw(SIGN_IN, 200, "Content-Type: text/html"),
+    raw(b"data: <html>\n\ndata: [DONE]\n\n", 200, "Content-Type: text/event-stream"),
+    raw(b"upstream connect error", 200),
+    raw(b"", 200, "Content-Type: text/event-stream"),
+    *map(said, ({}, {"status": "ok"}, {"choices": []}, {"choices": [{}]}, [], "ok", 5)),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("answer", NO_ANSWERS)
+def test_a_200_that_is_no_answer_is_the_servers_error_and_the_breaker_sees_it(
+    answer: bytes, *, stream: bool
+) -> None:
+    transport = STREAM if stream else None
+    run = Run(answer, chat() if not stream else answer, transport=transport, breaker_calls=2)
+    assert run.attempts[0].outcome.value == "server_error"
+    if stream:
+        assert isinstance(run.outcome, Deferred)
+        assert run.health is BreakerState.OPEN
+    else:
+        assert run.completed.result.content == "ok"
+        assert run.slept[0] >= 1.0  # retried as an outage is: after a wait, not at once
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"object": "error", "message": "x", "code": 400}, FailureKind.BAD_REQUEST),
+        ({"object": "error", "message": "x", "code": 40001}, FailureKind.SERVER_ERROR),
+        ({"code": "InvalidApiKey", "message": "Invalid API-key provided."}, FailureKind.AUTH),
+        ({"type": "error", "error": {"type": "overloaded_error"}}, FailureKind.SERVER_ERROR),
+        ({"type": "error", "error": {"type": "invalid_request_error"}}, FailureKind.BAD_REQUEST),
+        ({"type": "error", "error": {"type": "authentication_error"}}, FailureKind.AUTH),
+        ({"detail": "This model's maximum context length is 8"}, FailureKind.CONTEXT_LENGTH),
+        ({"error": {"code": 503, "metadata": {"provider_name": "x"}}}, FailureKind.SERVER_ERROR),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_error_without_its_wrapping_is_read_inside_a_200_too(
+    body: Any, kind: FailureKind, *, stream: bool
+) -> None:
+    begun = [delta("he")] if stream else []
+    answer = events(*begun, body) if stream else said(body)
+    assert _failures([answer], stream=stream) == [kind]
 
 
 def test_a_stream_is_read_as_plain_data() -> None:
