@@ -47,8 +47,9 @@ class FailureKind(StrEnum):
     SERVER_ERROR = "server_error"  # 408, 409, 5xx, 529
     RATE_LIMIT = "rate_limit"  # 429 that passes with time
     QUOTA = "quota"  # 429 insufficient_quota: passes only with money
-    AUTH = "auth"  # 401, 403
-    DEPLOYMENT_NOT_FOUND = "deployment_not_found"  # 404: the configuration is wrong
+    AUTH = "auth"  # 401, and what says that the key is wrong
+    REFUSED = "refused"  # 403 (402 for one request's size) without a reason: key, model or content
+    DEPLOYMENT_NOT_FOUND = "deployment_not_found"  # 404, 410: the configured model is not there
     BAD_REQUEST = "bad_request"  # 400, 422 and other 4xx: the request itself is wrong
     CONTEXT_LENGTH = "context_length"  # the prompt is longer than the model takes
     CONTENT_FILTER = "content_filter"  # the provider refused the content

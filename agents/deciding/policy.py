@@ -176,7 +176,12 @@ def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice:
             retry = _retry(policy, situation, failure, dice)
             if retry is not None:
                 return retry
-        case FailureKind.QUOTA | FailureKind.AUTH | FailureKind.DEPLOYMENT_NOT_FOUND:
+        case (
+            FailureKind.QUOTA
+            | FailureKind.AUTH
+            | FailureKind.REFUSED
+            | FailureKind.DEPLOYMENT_NOT_FOUND
+        ):
             pass
         case _:
             assert_never(failure.kind)

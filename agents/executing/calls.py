@@ -129,7 +129,7 @@ class Caller:
         except BaseException:
             self._capacity.cancel(turn)
             raise
-        self._end(turn, answer)
+        self._end(turn, answer, _evidence(run, call.provider))
         run.end_call(answer.attempt, answer.failure)
         self._log_end(run, call.provider, answer)
         return answer
@@ -198,10 +198,10 @@ class Caller:
             run, started, reply, call.messages, self._ground.since_ms(since)
         )
 
-    def _end(self, turn: Turn, answer: Answer) -> None:
+    def _end(self, turn: Turn, answer: Answer, evidence: str) -> None:
         used = answer.usage.total if answer.reply is not None else turn.tokens
         rest_s = answer.reply.rest_s if answer.reply is not None else 0.0
-        self._capacity.end(turn, answer.failure, tokens=used, rest_s=rest_s)
+        self._capacity.end(turn, answer.failure, tokens=used, rest_s=rest_s, evidence=evidence)
         if answer.failure is None:
             self._hedger.note(turn.provider, answer.attempt.call_ms / 1000)
 
@@ -219,6 +219,14 @@ class Caller:
             fields["error_class"] = answer.failure.error_class.value
             fields["error_code"] = answer.failure.code
         self._ground.say(LogEvent(f"{provider.kind}_execution_{name}"), run, level=level, **fields)
+
+
+def _evidence(run: Execution, provider: Provider) -> str:
+    """Say whose choice a call was: many intents that name one model are one choice."""
+    intent = run.task.intent
+    if intent.model not in {None, provider.model}:
+        return f"model {intent.model}"
+    return f"intent {intent.tenant} {run.task.intent_id}"
 
 
 def _blame(failure: Failure, intent: WorkflowIntent) -> Failure:

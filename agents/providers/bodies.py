@@ -123,6 +123,7 @@ def _facts(body: object) -> tuple[list[str], str, int]:
     metadata = fields_of(error.get("metadata"))
     if "flagged_input" in metadata or "reasons" in metadata:  # OpenRouter's moderation
         codes.append("moderation_blocked")
+    codes += [_code(metadata.get(name)) for name in ("reason", "limit_source", "error_type")]
     wait_ms = 0
     details = error.get("details")
     for detail in map(fields_of, details if isinstance(details, list) else []):

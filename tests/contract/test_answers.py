@@ -354,6 +354,24 @@ def test_a_model_that_the_intent_named_takes_no_provider_down() -> None:
     assert run.health is BreakerState.CLOSED
 
 
+#: What vendors say with 402 and 403 for a single request: its content, its model, its size.
+ONE_INTENTS = [
+    (403, {}),
+    (403, {"error": {"message": "Forbidden"}}),
+    (403, {"error": {"type": "permission_error", "message": "no access to the resource"}}),
+    (402, {"error": {"code": 402, "message": "requires more credits, or fewer max_tokens"}}),
+    (402, {"error": {"code": 402, "metadata": {"reason": "weight_exceeds_budget"}}}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), ONE_INTENTS)
+def test_a_refusal_without_a_reason_takes_no_provider_down_and_ends(status: int, body: Any) -> None:
+    run = Run(said(body, status))
+    assert isinstance(run.outcome, Deferred)
+    assert (run.outcome.state.reason, run.outcome.state.count) == ("refused", 1)
+    assert run.health is BreakerState.CLOSED
+
+
 def _failures(answers: list[bytes], *, stream: bool = False) -> list[FailureKind | None]:
     async def ask() -> list[FailureKind | None]:
         vendor = Vendor(*answers)

@@ -121,7 +121,7 @@ def test_a_reply_has_content_usage_and_ids(bench: Bench) -> None:
     [
         ("400", FailureKind.BAD_REQUEST),
         ("401", FailureKind.AUTH),
-        ("403", FailureKind.AUTH),
+        ("403", FailureKind.REFUSED),
         ("404", FailureKind.DEPLOYMENT_NOT_FOUND),
         ("408", FailureKind.SERVER_ERROR),
         ("409", FailureKind.SERVER_ERROR),
