@@ -72,6 +72,12 @@ FACETS: dict[FailureKind, tuple[ErrorClass, AttemptOutcome, bool, str]] = {
         True,
         "correct the deployment or model name, then replay",
     ),
+    FailureKind.MODEL_NOT_FOUND: (
+        ErrorClass.VALIDATION,
+        AttemptOutcome.VALIDATION,
+        False,
+        "name a model that a provider of its route serves, or none, and publish it anew",
+    ),
     FailureKind.BAD_REQUEST: (
         ErrorClass.VALIDATION,
         AttemptOutcome.VALIDATION,

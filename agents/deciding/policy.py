@@ -49,6 +49,8 @@ PATIENT = frozenset(
         FailureKind.DEPLOYMENT_NOT_FOUND,
     }
 )
+#: Failures of which at least one was an answer, and which no later time makes better.
+HOPELESS = frozenset({FailureKind.BAD_OUTPUT, FailureKind.MODEL_NOT_FOUND})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,13 @@ def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice:
     wanted = _overridden(policy, situation, failure)
     if wanted is not None:
         return wanted
+    return _here(policy, situation, failure, dice) or _next(policy, situation, failure)
+
+
+def _here(
+    policy: RetryPolicy, situation: Situation, failure: Failure, dice: float
+) -> Retry | Fallback | GiveUp | None:
+    """Say what the kind of failure asks for; None = to leave this provider."""
     match failure.kind:
         case FailureKind.BAD_REQUEST | FailureKind.CONTEXT_LENGTH | FailureKind.CONTENT_FILTER:
             later = _first_free(situation, within_s=policy.inline_wait_s)
@@ -168,14 +177,16 @@ def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice:
             cut = failure.code == TRUNCATED
             if situation.repairs_here < policy.repair_tries and not cut:
                 return Retry(0.0, repair=True)
-        case FailureKind.TIMEOUT | FailureKind.CONNECTION | FailureKind.SERVER_ERROR:
-            retry = _retry(policy, situation, failure, dice)
-            if retry is not None:
-                return retry
-        case FailureKind.RATE_LIMIT:
-            retry = _retry(policy, situation, failure, dice)
-            if retry is not None:
-                return retry
+        case (
+            FailureKind.TIMEOUT
+            | FailureKind.CONNECTION
+            | FailureKind.SERVER_ERROR
+            | FailureKind.RATE_LIMIT
+        ):
+            return _retry(policy, situation, failure, dice)
+        case FailureKind.MODEL_NOT_FOUND:
+            if _nobody_has_the_model(situation):
+                return GiveUp(DeadLetterReason.REJECTED)
         case (
             FailureKind.QUOTA
             | FailureKind.AUTH
@@ -185,7 +196,7 @@ def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice:
             pass
         case _:
             assert_never(failure.kind)
-    return _next(policy, situation, failure)
+    return None
 
 
 def _overridden(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decision | None:
@@ -233,7 +244,7 @@ def _next(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decisi
         return Fallback(later, failure.kind.value)
     kinds = {*situation.earlier, failure.kind}
     patient = bool(kinds & PATIENT) or situation.outage
-    if kinds <= {FailureKind.BAD_OUTPUT}:
+    if FailureKind.BAD_OUTPUT in kinds and kinds <= HOPELESS:
         return GiveUp(DeadLetterReason.EXHAUSTED)
     if not patient and situation.deferrals >= len(policy.defer_delays):
         return GiveUp(DeadLetterReason.EXHAUSTED)
@@ -243,6 +254,12 @@ def _next(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decisi
         # The dispatcher holds it back until a provider answers; a long ladder would only delay it.
         wanted = max(policy.defer_delays[0], (failure.retry_after_ms or 0) / 1000)
     return _defer(policy, situation, wanted, reason=failure.kind.value)
+
+
+def _nobody_has_the_model(situation: Situation) -> bool:
+    """Say whether all of the route were asked, and none of them serves the intent's model."""
+    asked_all = len(situation.earlier) == situation.position == len(situation.providers) - 1
+    return asked_all and set(situation.earlier) <= {FailureKind.MODEL_NOT_FOUND}
 
 
 def _first_free(situation: Situation, *, within_s: float) -> int | None:

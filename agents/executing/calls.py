@@ -230,7 +230,7 @@ def _evidence(run: Execution, provider: Provider) -> str:
 
 
 def _blame(failure: Failure, intent: WorkflowIntent) -> Failure:
-    """A model that the intent itself named and nobody serves is the intent's mistake."""
+    """A model that the intent itself named, and a provider lacks, is the intent's choice."""
     if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND and intent.model is not None:
-        return replace(failure, kind=FailureKind.BAD_REQUEST)
+        return replace(failure, kind=FailureKind.MODEL_NOT_FOUND)
     return failure
