@@ -87,6 +87,8 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
         stream=spec.stream,
         first_token_s=spec.first_token_timeout,
         idle_s=spec.idle_timeout,
+        time_lines=settings.time_limits,
+        set_limits=spec.set_limits,
         low_tier=spec.low_tier,
         low_tier_price=Decimal(str(spec.low_tier_price)),
     )

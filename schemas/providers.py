@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from schemas.vocabulary import Priority
 
-__all__ = ["ProviderSpec", "RouteSpec"]
+__all__ = ["ProviderSpec", "RouteSpec", "TimeLimitSpec"]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+")]
@@ -37,13 +37,14 @@ class ProviderSpec(_Table):
     model: str = ""
     """Model where the intent names none (not azure: there the deployment stands for it)."""
     timeout: float = Field(default=30.0, gt=0, le=3600)
-    """Seconds for one attempt."""
+    """Seconds for one attempt; more for models that reason, unless it is set."""
     stream: bool = False
     """Whether answers are streamed, so that a call that is stuck is seen after seconds."""
     first_token_timeout: float = Field(default=10.0, gt=0, le=3600)
-    """Seconds until a streamed answer must begin."""
+    """Seconds until the first content of a streamed answer; more for models that reason, unless it
+    is set."""
     idle_timeout: float = Field(default=5.0, gt=0, le=3600)
-    """Seconds that a streamed answer may pause."""
+    """Seconds that a streamed answer may pause; more for models that reason, unless it is set."""
     low_tier: str = ""
     """Service tier for intents of priority low, such as `flex`; none = the standard one."""
     low_tier_price: float = Field(default=0.5, gt=0, le=1)
@@ -54,6 +55,12 @@ class ProviderSpec(_Table):
     """Tokens a minute, over all workers."""
     in_flight: int | None = Field(default=None, ge=1)
     """Calls at the same time, over all workers."""
+
+    @property
+    def set_limits(self) -> frozenset[str]:
+        """Time limits that were set, and are not their default: these hold for every model."""
+        names = {"timeout", "first_token_timeout", "idle_timeout"}
+        return frozenset(names & self.model_fields_set)
 
     @model_validator(mode="after")
     def _complete(self) -> "ProviderSpec":
@@ -74,6 +81,21 @@ class ProviderSpec(_Table):
             )
             raise ValueError(message)
         return self
+
+
+class TimeLimitSpec(_Table):
+    """Time limits of some models; what is left out is as without the line."""
+
+    model: str = Field(min_length=1)
+    """Model or deployment, `*` for any characters: `gpt-5*`, `my-deployment`."""
+    provider: str = ""
+    """Only at this provider; none = at all."""
+    timeout: float | None = Field(default=None, gt=0, le=7200)
+    """Seconds for one attempt."""
+    first_token_timeout: float | None = Field(default=None, gt=0, le=7200)
+    """Seconds until the first content of a streamed answer."""
+    idle_timeout: float | None = Field(default=None, gt=0, le=7200)
+    """Seconds that a streamed answer may pause."""
 
 
 class RouteSpec(_Table):

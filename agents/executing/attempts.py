@@ -96,7 +96,7 @@ class Attempts:
             backoff_ms=run.take_backoff_ms(),
             worker=self._ground.worker,
             started_at=now,
-            deadline_at=now + timedelta(seconds=provider.timeout_s + ORPHAN_GRACE_S),
+            deadline_at=now + timedelta(seconds=provider.limit_s(model) + ORPHAN_GRACE_S),
         )
 
     def answered(

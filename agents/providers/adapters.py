@@ -1,9 +1,8 @@
 """Provider adapters: one chat completion over the openai SDK, classified when it fails."""
 
 import asyncio
-from dataclasses import dataclass, replace
-from decimal import Decimal
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import openai
 from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
@@ -22,7 +21,8 @@ from agents.providers.replies import (
     read_reply,
     read_stream,
 )
-from schemas.intent import TraceContext
+from agents.providers.requests import STANDARD, ChatRequest, Provider, Transport
+from agents.providers.time_limits import TimeLimits, TimeTable
 from schemas.vocabulary import FailureKind
 
 __all__ = [
@@ -34,76 +34,6 @@ __all__ = [
     "azure_provider",
     "openai_provider",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """One call: messages and parameters, with the identity it is sent under."""
-
-    messages: list[dict[str, Any]]
-    attempt_id: str
-    attempt: int = 1
-    model: str | None = None
-    max_output_tokens: int | None = None
-    temperature: float | None = None
-    response_schema: dict[str, Any] | None = None
-    traceparent: str | None = None
-    tracestate: str | None = None
-    trace: TraceContext | None = None
-    #: Seconds that are left for it; None = the provider's own time limit.
-    within_s: float | None = None
-    low_priority: bool = False
-
-
-class Provider(Protocol):
-    """One place that serves chat completions."""
-
-    @property
-    def name(self) -> str:
-        """What attempts, results and routes call it."""
-        ...
-
-    @property
-    def kind(self) -> str:
-        """`openai` or `azure`: how it is spoken to."""
-        ...
-
-    @property
-    def deployment(self) -> str:
-        """The Azure deployment; empty elsewhere."""
-        ...
-
-    @property
-    def model(self) -> str:
-        """The model (deployment) used when the intent names none."""
-        ...
-
-    @property
-    def timeout_s(self) -> float:
-        """The time limit of one call."""
-        ...
-
-    async def complete(self, request: ChatRequest) -> ChatReply:
-        """Make one call; raises ExecutionError."""
-        ...
-
-    async def close(self) -> None:
-        """Give the connections back."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Transport:
-    """How answers travel, and which tier they are asked from; times in seconds."""
-
-    stream: bool = False
-    first_token_s: float = 10.0
-    idle_s: float = 5.0
-    low_tier: str = ""
-    low_tier_price: Decimal = Decimal("0.5")
-
-
-STANDARD = Transport()
 
 
 class SdkProvider:
@@ -126,14 +56,15 @@ class SdkProvider:
         self.kind = kind
         self.model = model
         self.deployment = deployment
-        self.timeout_s = timeout_s
+        own = TimeLimits(timeout_s, transport.first_token_s, transport.idle_s)
+        self._times = TimeTable(name, own, lines=transport.time_lines, fixed=transport.set_limits)
         self._client = client
         self._clock = clock
         self._transport = transport
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
-        limit = self.timeout_s
+        limit = self.limit_s(request.model)
         if request.within_s is not None:
             limit = min(limit, request.within_s)
         try:
@@ -150,6 +81,10 @@ class SdkProvider:
         except Exception as error:  # noqa: BLE001 - whatever libraries raise, the call was made
             failure = self._failure_of(error)
         raise execution_error(self.kind, failure, attempt=request.attempt, trace=request.trace)
+
+    def limit_s(self, model: str | None) -> float:
+        """Give the time limit of one call to a model, in seconds."""
+        return self._times.of(model or self.model).whole_s
 
     async def close(self) -> None:
         """Close the shared connections."""
@@ -183,10 +118,11 @@ class SdkProvider:
             body: Bytes = answer.http_response
             return body
 
+        times = self._times.of(request.model or self.model)
         return await read_stream(
             opening(),
-            first_s=self._transport.first_token_s,
-            idle_s=self._transport.idle_s,
+            first_s=times.first_s,
+            idle_s=times.idle_s,
             now=self._clock.now(),
         )
 

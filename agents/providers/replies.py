@@ -103,21 +103,24 @@ async def read_stream(
     """Put a streamed chat completion together; raises StalledError, UnreadableReplyError.
 
     `opening` gives the body; it is closed whatever happens, which ends the call. Until the answer
-    itself begins it has `first_s`, whatever else is sent before; after that `idle_s` a piece.
+    itself begins it has `first_s`, whatever else is sent before, and again after each piece of
+    reasoning; after that `idle_s` a piece.
     """
     clock = asyncio.get_running_loop().time
-    begun = clock()
+    since = clock()
     body = await _within(opening, "first_token", first_s)
     whole, events = _Assembly(now), _events(body)
     try:
         while True:
             what, limit, left = "idle", idle_s, idle_s
             if not whole.begun:
-                what, limit, left = "first_token", first_s, first_s - (clock() - begun)
+                what, limit, left = "first_token", first_s, first_s - (clock() - since)
             event = await _within(anext(events, None), what, limit, left_s=left)
             if event is None:
                 break
+            thoughts = whole.thoughts
             whole.add(document_of(event))
+            since = clock() if whole.thoughts > thoughts else since
     except StalledError as error:
         whole.broken(Failure(FailureKind.TIMEOUT, error.code, str(error), 200))
         if not whole.billed:
@@ -176,8 +179,8 @@ class _Assembly:
         self._usage: Usage | None = None
         self._failure: Failure | None = None
         self._answered = False
-        #: Whether the answer itself, or its reasoning, has begun.
-        self.begun = False
+        #: Whether the answer itself has begun, and pieces of reasoning, before it or beside it.
+        self.begun, self.thoughts = False, 0
 
     @property
     def billed(self) -> bool:
@@ -202,7 +205,8 @@ class _Assembly:
         self._refusal.append(refusal)
         self._finish = text(choice.get("finish_reason")) or self._finish
         thought = said.get("reasoning_content") or said.get("reasoning")
-        self.begun = bool(self.begun or content or refusal or thought or self._finish)
+        self.thoughts += bool(thought)
+        self.begun = bool(self.begun or content or refusal or self._finish)
 
     def broken(self, failure: Failure) -> None:
         """Note that it is no answer, unless it had come to its end or was broken before."""

@@ -28,6 +28,7 @@ from agents.providers.errors import ExecutionError
 from agents.providers.replies import read_stream
 from agents.task import Completed, Deferred, Failed, Outcome
 from schemas.attempt import ProviderAttempt
+from schemas.providers import TimeLimitSpec
 from schemas.rows import attempt_row
 from schemas.vocabulary import AttemptStatus, DeadLetterReason, FailureKind, UsageSource
 from tests.builders import NOW, a_task, an_intent
@@ -473,6 +474,53 @@ def test_what_comes_before_the_answer_does_not_begin_it() -> None:
 
     reply = asyncio.run(read_stream(opening(), first_s=20, idle_s=0.1, now=NOW))
     assert reply.content == "late"
+
+
+class Thinking(Slow):
+    """A body that reasons for longer than the first word may take, with pauses, then answers."""
+
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield b'data: {"choices": [{"delta": {"reasoning_content": "hm"}}]}\n\n'
+            await asyncio.sleep(0.3)
+        chunks = (delta("late"), delta(None, "stop"))
+        yield "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode()
+
+
+def test_a_model_that_thinks_aloud_is_alive_and_may_pause_longer_than_an_answer() -> None:
+    async def opening() -> Thinking:
+        return Thinking()
+
+    reply = asyncio.run(read_stream(opening(), first_s=1.0, idle_s=0.1, now=NOW))
+    assert reply.content == "late"
+
+
+def test_silence_that_kills_others_does_not_kill_a_model_that_reasons() -> None:
+    """The same silence, the same provider's limits: by the model's name, or by the user's line."""
+
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        async for piece in Slow().aiter_bytes():
+            writer.write(piece)
+            await writer.drain()
+        writer.close()
+
+    async def ask(model: str) -> str:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        line = TimeLimitSpec(model="slow-*", first_token_timeout=20)
+        transport = Transport(stream=True, first_token_s=0.05, idle_s=0.05, time_lines=(line,))
+        provider = _provider(server, transport)
+        try:
+            return (await provider.complete(ChatRequest([], "a", model=model))).content
+        except ExecutionError as error:
+            return error.failure.code
+        finally:
+            await provider.close()
+            server.close()
+
+    said = {model: asyncio.run(ask(model)) for model in ("gpt-4o", "o3-mini", "slow-1")}
+    assert said == {"gpt-4o": "first_token_timeout", "o3-mini": "late", "slow-1": "late"}
 
 
 def test_nothing_that_is_answered_escapes() -> None:
