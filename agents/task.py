@@ -65,6 +65,8 @@ class Failed:
     fallbacks: tuple[FallbackStep, ...] = ()
     spent_usd: Decimal | None = field(default=Decimal(0))
     paid_usd: Decimal = Decimal(0)
+    #: The model's own words where it refused.
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,9 @@ class ResultMetadata(Message):
     success: Literal[True] = True
     cached: bool = False
     fallback: bool = False
+    dropped_parameters: list[str] = Field(
+        default_factory=list, description="parameters that the model does not take"
+    )
 
 
 class FallbackStep(Message):
@@ -84,6 +87,13 @@ class WorkflowResult(Message):
     model: str
     content: str
     structured: Any = None
+    tool_calls: list[dict[str, Any]] | None = Field(
+        default=None, description="what the model wants done, in OpenAI's form"
+    )
+    refusal: str | None = Field(default=None, description="the model's words where it refused")
+    annotations: list[dict[str, Any]] | None = Field(
+        default=None, description="citations and the like, as the provider gave them"
+    )
     finish_reason: str | None = None
     cost_info: CostInfo
     total_cost_usd: Usd | None = None
@@ -149,6 +159,7 @@ class DeadLetter(Message):
     error_message: str
     retriable: bool
     suggested_action: str
+    refusal: str | None = Field(default=None, description="the model's words where it refused")
     attempts: list[AttemptSummary] = Field(default_factory=list)
     fallback_history: list[FallbackStep] = Field(default_factory=list)
     spent_usd: Usd | None = None

@@ -115,6 +115,8 @@ class Failure:
     http_status: int | None = None
     retry_after_ms: int | None = None
     request_id: str = ""
+    #: The model's own words where it refused; never in a message, which holds no content.
+    refusal: str = ""
 
     @property
     def error_class(self) -> ErrorClass:

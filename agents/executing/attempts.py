@@ -162,7 +162,7 @@ class Attempts:
         cut = Failure(FailureKind.BAD_OUTPUT, TRUNCATED, message, 200)
         if reply.finish_reason == "length" and not reply.content:
             return cut, None
-        if schema is None:
+        if schema is None or reply.beside.tool_calls:
             return None, None
         try:
             return None, parse_answer(reply.content, schema)

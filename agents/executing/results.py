@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from agents.executing.account import Execution
 from agents.pricing.usage import Usage
@@ -83,6 +84,8 @@ def result(
             served_model=reply.served_model or attempt.requested_model,
             content=reply.content,
             finish_reason=reply.finish_reason,
+            refusal=reply.beside.refusal or None,
+            annotations=list(reply.beside.annotations) or None,
             stored_at_ms=int(now.timestamp() * 1000),
         ),
         structured,
@@ -100,7 +103,9 @@ def result(
             attempt=attempt.attempt,
             total_retries=attempt.attempt - 1,
             fallback=bool(run.fallbacks),
+            dropped_parameters=list(reply.dropped),
         ),
+        tool_calls=list(reply.beside.tool_calls) or None,
         result_id=result_id,
         now=now,
     )
@@ -115,6 +120,7 @@ def _result(
     metadata: ResultMetadata,
     result_id: str,
     now: datetime,
+    tool_calls: list[dict[str, Any]] | None = None,
 ) -> WorkflowResult:
     intent = run.task.intent
     return RESULT_CLASSES.get(answer.provider, WorkflowResult)(
@@ -128,6 +134,9 @@ def _result(
         model=answer.served_model,
         content=answer.content,
         structured=structured,
+        tool_calls=tool_calls,
+        refusal=answer.refusal,
+        annotations=answer.annotations,
         finish_reason=answer.finish_reason or None,
         cost_info=cost_info,
         total_cost_usd=run.known_spend(),

@@ -248,8 +248,75 @@ def test_an_answer_that_its_limit_cut_off_is_asked_for_once(schema: Any) -> None
 
 def test_a_refusal_is_the_models_word_and_no_result() -> None:
     run = Run(chat(None, message={"refusal": "I cannot"}))
-    assert run.failed.code == "refusal"
+    assert (run.failed.code, run.failed.refusal) == ("refusal", "I cannot")
     assert "I cannot" not in run.failed.message  # an error message holds no content
+
+
+def test_words_and_citations_beside_an_answer_are_in_the_result() -> None:
+    cited = [{"type": "url_citation", "url_citation": {"url": "https://x", "title": "caf\ud83d"}}]
+    run = Run(chat("ok", message={"refusal": "not all of it", "annotations": cited}), cache=True)
+    result = run.completed.result
+    assert (result.content, result.refusal) == ("ok", "not all of it")
+    assert result.annotations == [
+        {"type": "url_citation", "url_citation": {"url": "https://x", "title": "caf\ufffd"}}
+    ]
+    assert run.completed.cached is not None
+    assert run.completed.cached[1].annotations == result.annotations
+
+
+CALLED = [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]
+#: The same call, as vendors write it: whole, in pieces, with arguments as an object, the old way.
+TOOL_ANSWERS = [
+    (chat(None, finish="tool_calls", message={"tool_calls": CALLED}), False),
+    (chat("", finish="stop", message={"tool_calls": CALLED}), False),
+    (
+        events(
+            {"choices": [{"delta": {"role": "assistant", "content": None, "tool_calls": [
+                {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}]}}]},
+            {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": '{"a"'}}]}}]},
+            {"choices": [{"delta": {"tool_calls": [{"index": 0, "id": None, "function": {"arguments": ": 1}"}}]}}]},
+            delta(None, "tool_calls"), {"choices": [], "usage": USAGE}, "[DONE]",
+        ),
+        True,
+    ),
+    (events({"choices": [{"delta": {"tool_calls": CALLED}}]}, delta("", "stop"), {"usage": USAGE}), True),
+    (chat(None, message={"tool_calls": [{**CALLED[0], "function": {"name": "f", "arguments": {"a": 1}}}]}), False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "stream"), TOOL_ANSWERS)
+def test_what_the_model_wants_done_is_in_the_result(answer: bytes, *, stream: bool) -> None:
+    schema = {"type": "object", "required": ["b"]}
+    run = Run(answer, transport=STREAM if stream else None, cache=True, response_schema=schema)
+    assert (run.completed.result.tool_calls, run.calls) == (CALLED, 1)
+    assert run.completed.cached is None  # work to do is nobody else's answer
+    assert run.completed.result.to_json()
+
+
+def test_several_calls_keep_their_order_and_the_old_form_is_read() -> None:
+    second = {"id": "call_2", "function": {"name": "g", "arguments": "{}"}}
+    pieces = [
+        {
+            "choices": [
+                {"delta": {"tool_calls": [{"index": 1, **second}, {"index": 0, **CALLED[0]}]}}
+            ]
+        }
+    ]
+    run = Run(events(*pieces, delta(None, "tool_calls"), {"usage": USAGE}), transport=STREAM)
+    assert [one["id"] for one in run.completed.result.tool_calls or []] == ["call_1", "call_2"]
+    old = {"function_call": {"name": "f", "arguments": "{}"}}
+    (call,) = Run(chat(None, finish="function_call", message=old)).completed.result.tool_calls or []
+    assert call["function"] == {"name": "f", "arguments": "{}"}
+
+
+def test_a_tool_call_of_any_shape_is_read_or_passed_over() -> None:
+    deep: Any = "x"
+    for _ in range(200):
+        deep = {"a": deep}
+    odd = [None, 5, [], {}, {"function": None}, {"function": 5}, {"index": "x", "id": 7},
+           {"index": 2**70, "function": {"arguments": float("nan")}}, {"deep": deep}]  # fmt: skip
+    run = Run(chat("ok", message={"tool_calls": odd, "annotations": odd, "function_call": odd}))
+    assert run.completed.result.to_json()
 
 
 def test_an_answer_that_ends_in_an_error_is_asked_for_again() -> None:
