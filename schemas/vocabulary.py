@@ -51,6 +51,7 @@ class FailureKind(StrEnum):
     REFUSED = "refused"  # 403 (402 for one request's size) without a reason: key, model or content
     DEPLOYMENT_NOT_FOUND = "deployment_not_found"  # 404, 410: the configured model is not there
     MODEL_NOT_FOUND = "model_not_found"  # the same for a model that the intent itself named
+    UNSUPPORTED_PARAMETER = "unsupported_parameter"  # 400, 422 that names one: left out from now on
     BAD_REQUEST = "bad_request"  # 400, 422 and other 4xx: the request itself is wrong
     CONTEXT_LENGTH = "context_length"  # the prompt is longer than the model takes
     CONTENT_FILTER = "content_filter"  # the provider refused the content

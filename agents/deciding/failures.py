@@ -78,6 +78,12 @@ FACETS: dict[FailureKind, tuple[ErrorClass, AttemptOutcome, bool, str]] = {
         False,
         "name a model that a provider of its route serves, or none, and publish it anew",
     ),
+    FailureKind.UNSUPPORTED_PARAMETER: (
+        ErrorClass.VALIDATION,
+        AttemptOutcome.VALIDATION,
+        True,
+        "replay: what the model does not take is left out; or leave it out of the intent",
+    ),
     FailureKind.BAD_REQUEST: (
         ErrorClass.VALIDATION,
         AttemptOutcome.VALIDATION,

@@ -111,6 +111,8 @@ class HttpAnswer:
     more: tuple[str, ...] = ()
     #: What it says, in lower case; looked at only where vendors have no code for it.
     words: str = ""
+    #: The parameter that it says is not taken.
+    parameter: str = ""
 
 
 def kind_of(answer: HttpAnswer) -> FailureKind:
@@ -122,6 +124,8 @@ def kind_of(answer: HttpAnswer) -> FailureKind:
     for kind, names, phrases in CODES:
         if codes & names or any(phrase in answer.words for phrase in phrases):
             return kind
+    if answer.parameter:
+        return FailureKind.UNSUPPORTED_PARAMETER
     if status in STATUSES:
         return STATUSES[status]
     if codes & RATE_CODES:

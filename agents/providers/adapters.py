@@ -10,6 +10,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 from agents.clock import Clock
 from agents.deciding.failures import Failure, classify_http
 from agents.pricing.prices import charge_of
+from agents.providers.arguments import Dialect, Lessons, body_of, left_out, messages_of
 from agents.providers.bodies import answer_of
 from agents.providers.errors import execution_error
 from agents.providers.rate_headers import rest_asked_for
@@ -35,6 +36,8 @@ __all__ = [
     "openai_provider",
 ]
 
+PLAIN = Dialect()
+
 
 class SdkProvider:
     """A provider behind the openai SDK; the SDK's own retries are off (one retry owner)."""
@@ -50,6 +53,7 @@ class SdkProvider:
         timeout_s: float,
         clock: Clock,
         transport: Transport,
+        dialect: Dialect = PLAIN,
     ) -> None:
         """Keep one client, whose connections all calls of the worker share."""
         self.name = name
@@ -61,17 +65,25 @@ class SdkProvider:
         self._client = client
         self._clock = clock
         self._transport = transport
+        self._dialect = dialect
+        self._lessons = Lessons()
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
         limit = self.limit_s(request.model)
         if request.within_s is not None:
             limit = min(limit, request.within_s)
+        sent = self._request(request)
         try:
             async with asyncio.timeout(limit):
-                reply = await self._reply(request)
-            asked, share = self._tier(request), self._transport.low_tier_price
-            return replace(reply, charge=charge_of(served=reply.tier, asked=asked, share=share))
+                reply = await self._reply(request, sent)
+            asked, share = (
+                sent["extra_body"].get("service_tier", ""),
+                self._transport.low_tier_price,
+            )
+            charge = charge_of(served=reply.tier, asked=asked, share=share)
+            dropped = left_out(request, self._dialect, self._lessons.of(sent["model"]))
+            return replace(reply, charge=charge, dropped=dropped)
         except StalledError as error:
             failure = Failure(FailureKind.TIMEOUT, error.code, str(error))
         except TimeoutError:
@@ -79,7 +91,7 @@ class SdkProvider:
         except UnreadableReplyError as error:
             failure = error.failure
         except Exception as error:  # noqa: BLE001 - whatever libraries raise, the call was made
-            failure = self._failure_of(error)
+            failure = self._failure_of(error, sent)
         raise execution_error(self.kind, failure, attempt=request.attempt, trace=request.trace)
 
     def limit_s(self, model: str | None) -> float:
@@ -90,12 +102,18 @@ class SdkProvider:
         """Close the shared connections."""
         await self._client.close()
 
-    def _failure_of(self, error: Exception) -> Failure:
+    def _failure_of(self, error: Exception, sent: dict[str, Any]) -> Failure:
         """Classify what the SDK, or a library under it, raised."""
         now, cause = self._clock.now(), type(error.__cause__ or error).__name__
         if isinstance(error, openai.APIStatusError):
             answer = answer_of(error.status_code, error.response.headers, error.body)
-            return classify_http(answer, now=now)
+            failure = classify_http(answer, now=now)
+            if failure.kind is not FailureKind.UNSUPPORTED_PARAMETER:
+                return failure
+            names = {*sent["extra_body"], *sent.keys() & {"stream"}}
+            if self._lessons.learn(sent["model"], answer.parameter, sent=names):
+                return failure
+            return replace(failure, kind=FailureKind.BAD_REQUEST)
         if isinstance(error, UnicodeEncodeError | RecursionError):
             message = f"the request cannot be written ({cause})"
             return Failure(FailureKind.BAD_REQUEST, "unwritable_request", message)
@@ -103,18 +121,36 @@ class SdkProvider:
         # limit is off, so its APITimeoutError is one too: its aiohttp transport calls a reset that.
         return Failure(FailureKind.CONNECTION, "connection", f"no connection ({cause})")
 
-    async def _reply(self, request: ChatRequest) -> ChatReply:
+    def _request(self, request: ChatRequest) -> dict[str, Any]:
+        """Give the arguments of a call, as this vendor and model take them."""
+        model = request.model or self.model
+        learnt = self._lessons.of(model)
+        body = body_of(request, self._dialect, learnt)
+        if request.low_priority and self._transport.low_tier:
+            body.setdefault("service_tier", self._transport.low_tier)
+        stream = self._transport.stream and "stream" not in learnt
+        if stream:
+            body.setdefault("stream_options", {"include_usage": True})
+        gone = learnt | self._dialect.drop
+        return {
+            "model": model,
+            "messages": messages_of(request, self._dialect, learnt),
+            **({"stream": True} if stream else {}),
+            "extra_headers": self._headers(request),
+            "extra_body": {name: value for name, value in body.items() if name not in gone},
+        }
+
+    async def _reply(self, request: ChatRequest, sent: dict[str, Any]) -> ChatReply:
         """Send, and read the answer whole or as it comes."""
-        arguments = self._arguments(request)
         create = self._client.chat.completions.with_raw_response.create
-        if not self._transport.stream:
-            answer = await create(**arguments)
+        if "stream" not in sent:
+            answer = await create(**sent)
             number = answer.headers.get("x-request-id", "")
             reply = read_reply(answer.content, number, now=self._clock.now())
             return replace(reply, rest_s=rest_asked_for(answer.headers))
 
         async def opening() -> Bytes:
-            answer = await create(**arguments, stream=True, stream_options={"include_usage": True})
+            answer = await create(**sent)
             body: Bytes = answer.http_response
             return body
 
@@ -126,33 +162,13 @@ class SdkProvider:
             now=self._clock.now(),
         )
 
-    def _tier(self, request: ChatRequest) -> str:
-        """Give the service tier to ask for; empty for the standard one."""
-        return self._transport.low_tier if request.low_priority else ""
-
-    def _arguments(self, request: ChatRequest) -> dict[str, Any]:
+    def _headers(self, request: ChatRequest) -> dict[str, str]:
         headers = {"X-Client-Request-Id": request.attempt_id}
         if request.traceparent:
             headers["traceparent"] = request.traceparent
             if request.tracestate:
                 headers["tracestate"] = request.tracestate
-        arguments: dict[str, Any] = {
-            "model": request.model or self.model,
-            "messages": request.messages,
-            "extra_headers": headers,
-        }
-        if self._tier(request):
-            arguments["service_tier"] = self._tier(request)
-        if request.max_output_tokens is not None:
-            arguments["max_completion_tokens"] = request.max_output_tokens
-        if request.temperature is not None:
-            arguments["temperature"] = request.temperature
-        if request.response_schema is not None:
-            arguments["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": request.response_schema},
-            }
-        return arguments
+        return headers
 
 
 def openai_provider(
@@ -165,6 +181,7 @@ def openai_provider(
     concurrency: int,
     clock: Clock,
     transport: Transport = STANDARD,
+    dialect: Dialect = PLAIN,
 ) -> SdkProvider:
     """Build a provider that speaks as OpenAI does; without `base_url` the SDK's own default."""
     client = AsyncOpenAI(
@@ -183,6 +200,7 @@ def openai_provider(
         timeout_s=timeout_s,
         clock=clock,
         transport=transport,
+        dialect=dialect,
     )
 
 
@@ -197,6 +215,7 @@ def azure_provider(
     concurrency: int,
     clock: Clock,
     transport: Transport = STANDARD,
+    dialect: Dialect = PLAIN,
 ) -> SdkProvider:
     """Build a provider on Azure; the deployment's name stands in for the model's."""
     client = AsyncAzureOpenAI(
@@ -216,6 +235,7 @@ def azure_provider(
         timeout_s=timeout_s,
         clock=clock,
         transport=transport,
+        dialect=dialect,
     )
 
 

@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from agents.deciding.failures import Failure, HttpAnswer, classify_http
 from agents.providers.rate_headers import rest_asked_for
+from agents.providers.unsupported import refused_parameter
 from schemas.base import whole_text
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
 MOST_NAME = 200
 #: Words of an error that are looked at; the rest of a long page is not.
 MOST_WORDS = 4_000
+#: Statuses that say that the request itself is wrong.
+ABOUT_THE_REQUEST = frozenset({400, 422})
 #: Types of content parts that are the answer; thinking is not.
 SPOKEN = frozenset({"text", "output_text", ""})
 DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s")
@@ -77,7 +81,11 @@ def answer_of(status: int, headers: Mapping[str, str], body: object) -> HttpAnsw
         wait_ms = wait_ms or (reset_ms if status == 429 else 0)  # noqa: PLR2004 - RFC 6585 §4
         if wait_ms:
             lower["retry-after-ms"] = str(wait_ms)
-    return HttpAnswer(status, lower, codes[0] if codes else "", tuple(codes[1:]), words)
+    refused = ""
+    if status in ABOUT_THE_REQUEST:
+        refused = refused_parameter(_error_of(body), codes, body)
+    code = codes[0] if codes else ""
+    return HttpAnswer(status, lower, code, tuple(codes[1:]), words, refused)
 
 
 def error_in(document: Mapping[str, Any]) -> object:
@@ -97,7 +105,8 @@ def embedded_failure(error: object, *, now: datetime) -> Failure:
         for name in ("code", "status", "status_code")
     ]
     status = next((number for one in stated if (number := _status(one))), 200)
-    return classify_http(answer_of(status, {}, error), now=now, received=200)
+    answer = replace(answer_of(status, {}, error), parameter="")
+    return classify_http(answer, now=now, received=200)
 
 
 def _status(value: object) -> int:
@@ -107,16 +116,9 @@ def _status(value: object) -> int:
 
 def _facts(body: object) -> tuple[list[str], str, int]:
     """Give an error's codes, most telling first, its words, and the wait it asks for in ms."""
-    if isinstance(body, list):  # Gemini wraps its error in a list
-        body = body[0] if body else None
     if isinstance(body, str):
         return [], whole_text(body)[:MOST_WORDS].lower(), 0
-    error = fields_of(body)
-    if isinstance(error.get("error"), dict | str):
-        nested = error["error"]
-        if isinstance(nested, str):
-            nested = {**error, "message": error.get("message") or nested}
-        error = fields_of(nested)
+    error = _error_of(body)
     codes = [_code(error.get(name)) for name in ("code", "type", "status")]
     inner = [fields_of(error.get(name)) for name in ("innererror", "inner_error")]
     codes += [_code(one.get("code")) for one in inner]
@@ -134,6 +136,17 @@ def _facts(body: object) -> tuple[list[str], str, int]:
     said = [error.get(name) for name in ("message", "detail", "msg")]
     words = " ".join(one for one in said if isinstance(one, str))
     return [code for code in codes if code], whole_text(words)[:MOST_WORDS].lower(), wait_ms
+
+
+def _error_of(body: object) -> Mapping[str, Any]:
+    """Give the error itself, whatever it is wrapped in."""
+    if isinstance(body, list):  # Gemini wraps its error in a list
+        body = body[0] if body else None
+    error = fields_of(body)
+    nested = error.get("error")
+    if isinstance(nested, str):
+        return {**error, "message": error.get("message") or nested}
+    return fields_of(nested) if isinstance(nested, dict) else error
 
 
 def _code(value: object) -> str:

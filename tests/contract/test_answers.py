@@ -24,6 +24,7 @@ from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
 from agents.providers.adapters import ChatRequest, SdkProvider, Transport, openai_provider
+from agents.providers.arguments import Dialect
 from agents.providers.errors import ExecutionError
 from agents.providers.replies import read_stream
 from agents.task import Completed, Deferred, Failed, Outcome
@@ -87,9 +88,12 @@ class Run:
         self,
         *answers: bytes,
         transport: Transport | None = None,
+        dialect: Dialect | None = None,
         breaker_calls: int = 1000,
+        times: int = 1,
         **intent: Any,
     ) -> None:
+        self.times, self.dialect = times, dialect or Dialect()
         self.vendor, self.record = Vendor(*answers), Record()
         self.clock, self.breaker = ManualClock(NOW), BreakerPolicy(calls=breaker_calls)
         self.health = BreakerState.CLOSED
@@ -97,7 +101,7 @@ class Run:
 
     async def _run(self, transport: Transport, intent: dict[str, Any]) -> Outcome:
         server = await asyncio.start_server(self.vendor.serve, "127.0.0.1", 0)
-        provider = _provider(server, transport)
+        provider = _provider(server, transport, self.dialect)
         clock = self.clock
         capacity = Capacity({"openai": ProviderLimits()}, self.breaker, clock=clock)
         executor = Executor(
@@ -107,7 +111,9 @@ class Run:
             ground=Ground(clock, SystemDice(1), "w", silent),
         )  # fmt: skip
         try:
-            return await executor.execute(a_task(intent=an_intent(**intent)), Free())
+            for _ in range(self.times):
+                outcome = await executor.execute(a_task(intent=an_intent(**intent)), Free())
+            return outcome
         finally:
             self.health = capacity.state("openai")
             await provider.close()
@@ -116,6 +122,11 @@ class Run:
     @property
     def calls(self) -> int:
         return len(self.vendor.bodies)
+
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        """The bodies of the requests, as the vendor saw them."""
+        return [json.loads(body) for body in self.vendor.bodies]
 
     @property
     def slept(self) -> list[float]:
@@ -141,11 +152,14 @@ class Run:
         return list(finished.values())
 
 
-def _provider(server: asyncio.Server, transport: Transport) -> SdkProvider:
+def _provider(
+    server: asyncio.Server, transport: Transport, dialect: Dialect | None = None
+) -> SdkProvider:
     port = server.sockets[0].getsockname()[1]
     return openai_provider(
         "openai", api_key="k", base_url=f"http://127.0.0.1:{port}/v1", model="gpt-3.5-turbo",
         timeout_s=20, concurrency=4, clock=ManualClock(NOW), transport=transport,
+        dialect=dialect or Dialect(),
     )  # fmt: skip
 
 
