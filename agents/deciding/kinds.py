@@ -1,6 +1,7 @@
 """From the status, codes and words of an error answer to the kind of failure it is; pure.
 
-What each vendor says is taken from its documentation and from public reports.
+What each vendor says is taken from its documentation and from public reports; one line a vendor
+and answer in `tests/contract/vendors.py`.
 """
 
 from dataclasses import dataclass
@@ -19,76 +20,104 @@ STATUSES = {
     402: FailureKind.QUOTA,
     403: FailureKind.REFUSED,
     404: FailureKind.DEPLOYMENT_NOT_FOUND,
+    407: FailureKind.AUTH,  # of the proxy on the way
     410: FailureKind.DEPLOYMENT_NOT_FOUND,
     413: FailureKind.CONTEXT_LENGTH,
     429: FailureKind.RATE_LIMIT,
     498: FailureKind.RATE_LIMIT,  # Groq: the flex tier is full
 }
+
+
+def _codes(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 #: kind, codes (lower case), and words of vendors that have no code for it; the first line counts.
 CODES: tuple[tuple[FailureKind, frozenset[str], tuple[str, ...]], ...] = (
     # OpenRouter's 402 for a single request that is dearer than what is left, and for a moment.
-    (FailureKind.REFUSED, frozenset({"weight_exceeds_budget"}), ("or fewer max_tokens",)),
-    (FailureKind.RATE_LIMIT, frozenset({"in_flight_budget_exhausted"}), ()),
+    (FailureKind.REFUSED, _codes("weight_exceeds_budget"), ("or fewer max_tokens",)),
     (
-        FailureKind.QUOTA,
-        frozenset(
-            {
-                "insufficient_quota",
-                "billing_hard_limit_reached",
-                "billing_not_active",
-                "billing_error",
-                "credit_balance_exhausted",
-                "insufficient_credits",
-                "insufficient_balance",
-                "spend_limit_exceeded",
-                "spend_limit_reached",
-            }
-        ),
-        ("credit balance is too low", "spend limit", "spending limit", "have any credits"),
-    ),
-    (
-        FailureKind.CONTENT_FILTER,
-        frozenset(
-            {
-                "content_filter",
-                "content_policy_violation",
-                "invalid_prompt",
-                "moderation_blocked",
-                "responsibleaipolicyviolation",
-            }
-        ),
+        FailureKind.RATE_LIMIT,
+        _codes("in_flight_budget_exhausted openrouter_in_flight_budget engine_overloaded_error"),
         (),
     ),
     (
+        FailureKind.QUOTA,
+        _codes(
+            "insufficient_quota billing_hard_limit_reached billing_not_active billing_error"
+            " credit_balance_exhausted insufficient_credits insufficient_balance"
+            " spend_limit_exceeded spend_limit_reached blocked_api_access arrearage"
+            " exceeded_current_quota_error"
+        ),
+        (
+            "credit balance is too low",
+            "spend limit",
+            "spending limit",
+            "have any credits",
+            "api usage limits",
+            "key limit exceeded",
+            "call volume quota",
+        ),
+    ),
+    (
+        FailureKind.CONTENT_FILTER,
+        _codes(
+            "content_filter content_policy_violation invalid_prompt moderation_blocked"
+            " responsibleaipolicyviolation data_inspection_failed datainspectionfailed"
+        ),
+        ("violates usage guidelines",),
+    ),
+    (
         FailureKind.CONTEXT_LENGTH,
-        frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"}),
-        # vLLM and Together, Anthropic, Gemini, and a request larger than a whole minute's tokens.
+        _codes(
+            "context_length_exceeded string_above_max_length request_too_large"
+            " tokens_limit_reached exceed_context_size_error"
+        ),
+        # vLLM and Mistral, Together, Anthropic, Gemini, xAI, Cohere, text-generation-inference,
+        # and a request larger than a whole minute's tokens.
         (
             "maximum context length",
             "context length of the model",
             "prompt is too long",
             "exceeds the maximum number of tokens",
+            "maximum prompt length",
+            "too many tokens",
+            "`inputs` tokens + `max_new_tokens`",
             "request too large for",
         ),
     ),
     (
         FailureKind.DEPLOYMENT_NOT_FOUND,
-        frozenset(
-            {
-                "model_not_found",
-                "deploymentnotfound",
-                "servicemodeldeprecated",
-                "model_decommissioned",
-                "model_deprecated",
-            }
+        _codes(
+            "model_not_found deploymentnotfound servicemodeldeprecated modeldeprecated"
+            " model_decommissioned model_deprecated model_not_available invalid_model no_access"
+            " operationnotsupported model_permission_blocked_org model_permission_blocked_project"
         ),
         (),
     ),
     (
         FailureKind.AUTH,
-        frozenset({"invalid_api_key", "api_key_invalid", "invalidapikey"}),
-        ("api key not valid", "incorrect api key"),
+        _codes(
+            "invalid_api_key api_key_invalid invalidapikey account_deactivated access_terminated"
+            " organization_restricted authenticationtypedisabled service_disabled"
+            " api_key_service_blocked consumer_suspended unsupported_country_region_territory"
+        ),
+        (
+            "api key not valid",
+            "incorrect api key",
+            "virtual network/firewall",
+            "authentication is disabled",
+            "location is not supported",
+        ),
     ),
+    # Groq: the model wrote what cannot be read; asked again it may write better.
+    (
+        FailureKind.BAD_OUTPUT,
+        _codes("json_validate_failed tool_use_failed output_parse_failed"),
+        (),
+    ),
+    # OpenRouter's 404 for what a request needs: tools, images.
+    (FailureKind.BAD_REQUEST, frozenset(), ("no endpoints found that support",)),
 )
 RATE_CODES = frozenset({"rate_limit_exceeded", "rate_limit_error"})
 #: Types of errors inside a 200, where no status tells more; Anthropic's names, and OpenAI's.

@@ -28,6 +28,8 @@ UNREAD = frozenset({FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD
 #: Azure charges for what it has processed, whatever the status: its page on managing costs names
 #: 400 for a content filter or an input limit, and 408. OpenAI charges for none of them.
 CHARGED_BY_AZURE = frozenset({FailureKind.CONTENT_FILTER, FailureKind.CONTEXT_LENGTH})
+#: Ends of answers that were cut for their content; Gemini adds its reason, Zhipu says sensitive.
+FILTERED = ("content_filter", "sensitive")
 TIMED_OUT, ANSWERED = 408, 200
 
 
@@ -152,7 +154,7 @@ class Attempts:
     @staticmethod
     def _inspect(run: Execution, reply: ChatReply) -> tuple[Failure | None, object]:
         """Look whether a 200 holds what was asked for."""
-        if reply.finish_reason == "content_filter":
+        if reply.finish_reason.startswith(FILTERED):
             message = "the provider cut the answer off by its content filter"
             return Failure(FailureKind.CONTENT_FILTER, "content_filter", message, 200), None
         if reply.failure is not None:

@@ -1,7 +1,9 @@
 """Provider adapters: one chat completion over the openai SDK, classified when it fails."""
 
 import asyncio
+import ssl
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import openai
@@ -246,4 +248,13 @@ def _shared_connections(concurrency: int) -> Any:  # noqa: ANN401 - the SDK's ow
     limits = httpx2.Limits(
         max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=60
     )
-    return DefaultAioHttpClient(limits=limits)
+    return DefaultAioHttpClient(limits=limits, verify=_trust())
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Whom TLS believes, read once: reading the roots takes longer than many a call."""
+    import httpx2  # noqa: PLC0415 - as above
+
+    context: ssl.SSLContext = httpx2.create_ssl_context()
+    return context

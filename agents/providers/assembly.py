@@ -14,6 +14,8 @@ from schemas.vocabulary import FailureKind
 
 __all__ = ["Assembly", "Beside", "ChatReply", "UnreadableReplyError"]
 
+#: Ends of answers that the server broke off: OpenRouter, DeepSeek, vLLM, Zhipu.
+BROKEN_OFF = frozenset({"error", "insufficient_system_resource", "abort", "network_error"})
 #: Characters of a refusal, and citations of an answer, that are kept.
 MOST_REFUSAL, MOST_ANNOTATIONS = 4_000, 200
 #: Failures of the connection, which no longer matter when the answer has come to its end.
@@ -143,7 +145,7 @@ class Assembly:
             # Not its words: an error message holds no content.
             message, said = "the model refused to answer", whole_text(refusal)[:MOST_REFUSAL]
             return Failure(FailureKind.CONTENT_FILTER, "refusal", message, 200, refusal=said)
-        if self._finish == "error":
+        if self._finish in BROKEN_OFF:
             message = "the provider ended the answer with an error"
             return Failure(FailureKind.SERVER_ERROR, "finish_error", message, 200)
         if not (self._finish or self._answered):
