@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test unit check format chaos outage storm answers mutants bench lock generate clean
+.PHONY: demo test unit check format chaos outage storm answers litellm mutants bench lock generate clean
 
 demo: .venv/.installed ## the whole job once, on real parts
 	@$(BIN)/hybrid demo
@@ -38,6 +38,9 @@ storm: .venv/.installed ## foreign records of all kinds on all source topics; RE
 
 answers: .venv/.installed ## odd answers of a provider through adapter and executor; ANSWERS=n, SEED=n
 	ODD_ANSWERS=$(or $(ANSWERS),100000) ODD_SEED=$(or $(SEED),1) $(BIN)/pytest tests/contract/test_odd_answers.py
+
+litellm: .venv/.installed ## against LiteLLM's proxy with its mock answers, installed for the run
+	$(BIN)/pytest tests/peers/check_litellm.py
 
 mutants: .venv/.installed ## known bugs put back one at a time: the suite must notice each
 	$(BIN)/python tools/mutate.py

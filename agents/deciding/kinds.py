@@ -65,7 +65,7 @@ CODES: tuple[tuple[FailureKind, frozenset[str], tuple[str, ...]], ...] = (
             "content_filter content_policy_violation invalid_prompt moderation_blocked"
             " responsibleaipolicyviolation data_inspection_failed datainspectionfailed"
         ),
-        ("violates usage guidelines",),
+        ("violates usage guidelines", "contentpolicyviolation"),
     ),
     (
         FailureKind.CONTEXT_LENGTH,
@@ -73,9 +73,11 @@ CODES: tuple[tuple[FailureKind, frozenset[str], tuple[str, ...]], ...] = (
             "context_length_exceeded string_above_max_length request_too_large"
             " tokens_limit_reached exceed_context_size_error"
         ),
-        # vLLM and Mistral, Together, Anthropic, Gemini, xAI, Cohere, text-generation-inference,
-        # and a request larger than a whole minute's tokens.
+        # OpenAI and LiteLLM, vLLM and Mistral, Together, Anthropic, Gemini, xAI, Cohere,
+        # text-generation-inference, and a request larger than a whole minute's tokens.
         (
+            "context window",
+            "contextwindowexceeded",
             "maximum context length",
             "context length of the model",
             "prompt is too long",
@@ -93,14 +95,15 @@ CODES: tuple[tuple[FailureKind, frozenset[str], tuple[str, ...]], ...] = (
             " model_decommissioned model_deprecated model_not_available invalid_model no_access"
             " operationnotsupported model_permission_blocked_org model_permission_blocked_project"
         ),
-        (),
+        ("invalid model name",),  # LiteLLM
     ),
     (
         FailureKind.AUTH,
         _codes(
             "invalid_api_key api_key_invalid invalidapikey account_deactivated access_terminated"
             " organization_restricted authenticationtypedisabled service_disabled"
-            " api_key_service_blocked consumer_suspended unsupported_country_region_territory"
+            " no_db_connection api_key_service_blocked consumer_suspended"
+            " unsupported_country_region_territory"
         ),
         (
             "api key not valid",
