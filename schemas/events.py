@@ -76,6 +76,7 @@ class CachedAnswer(Message):
     finish_reason: str = ""
     refusal: str | None = None
     annotations: list[dict[str, Any]] | None = None
+    logprobs: list[dict[str, Any]] | None = None
     stored_at_ms: int
 
 

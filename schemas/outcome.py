@@ -94,6 +94,9 @@ class WorkflowResult(Message):
     annotations: list[dict[str, Any]] | None = Field(
         default=None, description="citations and the like, as the provider gave them"
     )
+    logprobs: list[dict[str, Any]] | None = Field(
+        default=None, description="of the content's tokens, where the intent asked for them"
+    )
     finish_reason: str | None = None
     cost_info: CostInfo
     total_cost_usd: Usd | None = None

@@ -7,7 +7,9 @@ from agents.executing.account import Execution
 from agents.executing.endings import limit_reached, refused
 from agents.executing.ground import Ground
 from agents.executing.moves import defer
+from agents.executing.prompts import chat_in
 from agents.task import Deferred, Failed
+from schemas.parameters import chat_problem
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 
 __all__ = ["Admission"]
@@ -28,6 +30,10 @@ class Admission:
         problem = check_schema(intent.response_schema) if intent.response_schema else None
         if problem is not None:
             return refused(run, DeadLetterReason.INVALID_INTENT, "response_schema", problem)
+        chat = chat_in(intent)
+        problem = chat_problem(chat) if chat is not None else None
+        if problem is not None:
+            return refused(run, DeadLetterReason.INVALID_INTENT, "invalid_messages", problem)
         if not providers:
             message = f"provider {intent.force_provider} is not configured"
             return refused(run, DeadLetterReason.REJECTED, "provider_not_configured", message)

@@ -54,6 +54,7 @@ class Reuse:
                 finish_reason=outcome.result.finish_reason or "",
                 refusal=outcome.result.refusal,
                 annotations=outcome.result.annotations,
+                logprobs=outcome.result.logprobs,
                 stored_at_ms=clock.now_ms(),
             )
             cut = answer.finish_reason != "stop" or not answer.content

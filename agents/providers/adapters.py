@@ -72,7 +72,7 @@ class SdkProvider:
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
-        limit = self.limit_s(request.model)
+        limit = self._limits(request).whole_s
         if request.within_s is not None:
             limit = min(limit, request.within_s)
         sent = self._request(request)
@@ -99,6 +99,10 @@ class SdkProvider:
     def limit_s(self, model: str | None) -> float:
         """Give the time limit of one call to a model, in seconds."""
         return self._times.of(model or self.model).whole_s
+
+    def _limits(self, request: ChatRequest) -> TimeLimits:
+        reasons = request.parameters.get("reasoning_effort", "none") not in {"none", "minimal"}
+        return self._times.of(request.model or self.model, reasons=reasons)
 
     async def close(self) -> None:
         """Close the shared connections."""
@@ -138,7 +142,7 @@ class SdkProvider:
             "model": model,
             "messages": messages_of(request, self._dialect, learnt),
             **({"stream": True} if stream else {}),
-            "extra_headers": self._headers(request),
+            "extra_headers": {"X-Client-Request-Id": request.attempt_id, **request.trace_headers},
             "extra_body": {name: value for name, value in body.items() if name not in gone},
         }
 
@@ -156,21 +160,13 @@ class SdkProvider:
             body: Bytes = answer.http_response
             return body
 
-        times = self._times.of(request.model or self.model)
+        times = self._limits(request)
         return await read_stream(
             opening(),
             first_s=times.first_s,
             idle_s=times.idle_s,
             now=self._clock.now(),
         )
-
-    def _headers(self, request: ChatRequest) -> dict[str, str]:
-        headers = {"X-Client-Request-Id": request.attempt_id}
-        if request.traceparent:
-            headers["traceparent"] = request.traceparent
-            if request.tracestate:
-                headers["tracestate"] = request.tracestate
-        return headers
 
 
 def openai_provider(

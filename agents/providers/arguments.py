@@ -99,6 +99,7 @@ def messages_of(
 def _wanted(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
     """Give what the request asks for; `cap` is the limit of the answer's length."""
     wanted: dict[str, Any] = {
+        **request.parameters,
         "cap": request.max_output_tokens,
         "temperature": request.temperature,
         "response_format": _format(request.response_schema, dialect),

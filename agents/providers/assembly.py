@@ -32,6 +32,8 @@ class Beside:
     refusal: str = ""
     #: Citations and the like, as they came.
     annotations: tuple[dict[str, Any], ...] = ()
+    #: Log probabilities of the content's tokens, where they were asked for.
+    logprobs: tuple[dict[str, Any], ...] = ()
 
 
 NOTHING = Beside()
@@ -77,6 +79,7 @@ class Assembly:
         self._content: list[str] = []
         self._refusal: list[str] = []
         self._annotations: list[dict[str, Any]] = []
+        self._logprobs: list[dict[str, Any]] = []
         self._calls = ToolCalls()
         self._model = self._finish = self._tier = ""
         self._usage: Usage | None = None
@@ -107,6 +110,7 @@ class Assembly:
         self._content.append(content)
         self._refusal.append(refusal)
         self._annotations += objects_of(said.get("annotations"))
+        self._logprobs += objects_of(fields_of(choice.get("logprobs")).get("content"))
         called = self._calls.add(said.get("tool_calls"), said.get("function_call"))
         self._finish = text(choice.get("finish_reason")) or self._finish
         thought = said.get("reasoning_content") or said.get("reasoning")
@@ -134,6 +138,7 @@ class Assembly:
                 self._calls.whole(),
                 whole_text("".join(self._refusal))[:MOST_REFUSAL],
                 tuple(self._annotations[:MOST_ANNOTATIONS]),
+                tuple(self._logprobs),
             ),
             failure=failure,
         )

@@ -1,6 +1,7 @@
 """One call as it is asked for, who may serve it, and how its answer travels."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -22,8 +23,10 @@ class ChatRequest:
     max_output_tokens: int | None = None
     temperature: float | None = None
     response_schema: dict[str, Any] | None = None
-    traceparent: str | None = None
-    tracestate: str | None = None
+    #: What else the intent asks of the provider.
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    #: `traceparent` and `tracestate`, where the intent brought them.
+    trace_headers: Mapping[str, str] = field(default_factory=dict)
     trace: TraceContext | None = None
     #: Seconds that are left for it; None = the provider's own time limit.
     within_s: float | None = None

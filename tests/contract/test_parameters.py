@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+from agents.deciding.cache import request_key
 from agents.deciding.kinds import HttpAnswer, kind_of
 from agents.providers.adapters import Transport
 from agents.providers.arguments import Dialect, Lessons
 from agents.providers.bodies import answer_of
 from schemas.vocabulary import DeadLetterReason, FailureKind
+from tests.builders import an_intent
 from tests.contract.test_answers import STREAM, Run, chat, delta, events, said
 
 SCHEMA = {"type": "object", "required": ["a"]}
@@ -121,3 +123,64 @@ def test_the_memory_of_refusals_is_bounded_and_keeps_the_models_asked_last() -> 
 def test_who_asks_for_a_whole_answer_sends_no_stream_options() -> None:
     (body,) = Run(chat(), transport=Transport()).sent
     assert set(body) == {"model", "messages"}
+
+
+ASKED: dict[str, Any] = {
+    "reasoning_effort": "high", "top_p": 0.5, "stop": ["END"], "seed": 7, "top_k": 40,
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+    "tool_choice": "required", "metadata": {"team": "a"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_intents_parameters_are_sent_as_they_are(*, stream: bool) -> None:
+    answer = events(delta("ok", "stop")) if stream else chat()
+    run = Run(answer, parameters=ASKED, transport=STREAM if stream else None)
+    assert {name: run.sent[0].get(name) for name in ASKED} == ASKED
+
+
+def test_a_parameter_of_the_intent_that_a_model_refuses_is_left_out_and_named() -> None:
+    run = Run(refused("top_p"), chat(), parameters={"top_p": 0.5, "seed": 7})
+    assert [sorted(set(body) - {"model", "messages"}) for body in run.sent] == [
+        ["seed", "top_p"],
+        ["seed"],
+    ]
+    assert run.completed.result.metadata.dropped_parameters == ["top_p"]
+    tools = Run(refused("tools"), chat(), parameters={"tools": ASKED["tools"]})
+    assert (tools.failed.reason, tools.calls) == (DeadLetterReason.REJECTED, 1)
+
+
+def test_other_parameters_are_another_request_for_the_cache() -> None:
+    same = request_key(an_intent(parameters={"seed": 1}), "m", [])
+    assert same == request_key(an_intent(parameters={"seed": 1}), "m", [])
+    assert len({same, request_key(an_intent(parameters={"seed": 2}), "m", []), request_key(an_intent(), "m", [])}) == 3  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_log_probabilities_that_were_asked_for_are_in_the_result(*, stream: bool) -> None:
+    token = {"token": "ok", "logprob": -0.1, "bytes": None, "top_logprobs": []}
+    said_so = {"logprobs": {"content": [token]}}
+    piece = {"choices": [{"delta": {"content": "ok"}, "finish_reason": "stop", **said_so}]}
+    whole = {"choices": [{"message": {"content": "ok"}, "finish_reason": "stop", **said_so}]}
+    run = Run(events(piece) if stream else said(whole), parameters={"logprobs": True},
+              transport=STREAM if stream else None)  # fmt: skip
+    assert run.completed.result.logprobs == [token]
+
+
+def test_a_chat_with_an_unknown_role_ends_without_a_call() -> None:
+    run = Run(chat(), data={"messages": [{"role": "boss", "content": "do it"}]})
+    assert (run.failed.reason, run.failed.code) == (
+        DeadLetterReason.INVALID_INTENT,
+        "invalid_messages",
+    )
+    assert run.calls == 0
+
+
+def test_images_go_out_as_they_came() -> None:
+    parts = [
+        {"type": "text", "text": "what?"},
+        {"type": "image_url", "image_url": {"url": "data:x"}},
+    ]
+    run = Run(chat(), data={"messages": [{"role": "user", "content": parts}]})
+    assert run.sent[0]["messages"] == [{"role": "user", "content": parts}]
+    assert run.completed.result.content == "ok"
