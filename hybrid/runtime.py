@@ -8,11 +8,15 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from agents.clock import Clock, SystemClock, SystemDice
 from agents.executing.prompts import load_prompts
 from agents.log import Log
-from agents.providers.adapters import Provider, Transport, azure_provider, openai_provider
+from agents.providers.adapters import Provider, Transport
+from agents.providers.building import Link, azure_provider, openai_provider
+from agents.providers.presets import dialect_of
 from hybrid.config import can_be_called
 from hybrid.errors import HybridError, UsageError
 from hybrid.logs import build_log
@@ -92,27 +96,39 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
         low_tier=spec.low_tier,
         low_tier_price=Decimal(str(spec.low_tier_price)),
     )
+    if spec.ca_file and not Path(spec.ca_file).is_file():
+        message = f"provider {spec.name}: there is no file ca_file = {spec.ca_file}"
+        raise UsageError(message)
+    common: dict[str, Any] = {
+        "api_key": api_key,
+        "concurrency": settings.hybrid_concurrency,
+        "clock": clock,
+        "transport": transport,
+        "dialect": dialect_of(spec),
+        "link": _link(settings, spec),
+        "timeout_s": spec.timeout,
+    }
     if spec.kind == "azure":
+        version, deployment = spec.api_version, spec.deployment
         return azure_provider(
-            spec.name,
-            api_key=api_key,
-            endpoint=endpoint,
-            api_version=spec.api_version,
-            deployment=spec.deployment,
-            timeout_s=spec.timeout,
-            concurrency=settings.hybrid_concurrency,
-            clock=clock,
-            transport=transport,
+            spec.name, endpoint=endpoint, api_version=version, deployment=deployment, **common
         )
-    return openai_provider(
-        spec.name,
-        api_key=api_key,
-        base_url=base_url,
-        model=spec.model,
-        timeout_s=spec.timeout,
-        concurrency=settings.hybrid_concurrency,
-        clock=clock,
-        transport=transport,
+    return openai_provider(spec.name, base_url=base_url, model=spec.model, **common)
+
+
+def _link(settings: Settings, spec: ProviderSpec) -> Link:
+    """Give the way to a provider; a simulator is on this machine, and is told nobody's names."""
+    if settings.hybrid_simulator:
+        return Link(headers=spec.headers)
+    host = urlsplit(spec.base_url or "").hostname
+    own = spec.kind == "openai" and host in {None, "api.openai.com"}
+    return Link(
+        headers=spec.headers,
+        organization=spec.organization,
+        project=spec.project,
+        from_environment=own and not (spec.organization or spec.project),
+        ca_file=spec.ca_file,
+        proxy=spec.proxy,
     )
 
 

@@ -1,9 +1,16 @@
 """Providers and routes as configuration: what a `hybrid.toml` may say beside the plain settings."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from schemas.vocabulary import Priority
 
@@ -49,12 +56,43 @@ class ProviderSpec(_Table):
     """Service tier for intents of priority low, such as `flex`; none = the standard one."""
     low_tier_price: float = Field(default=0.5, gt=0, le=1)
     """What that tier costs, as a share of the standard price."""
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens", ""] = ""
+    """Name of the limit of an answer's length; without it as the vendor at that address has it."""
+    drop: tuple[str, ...] = ()
+    """Parameters that are never sent there, such as `seed`, `stream_options`."""
+    structured: Literal["strict", "schema", "object", "none", ""] = ""
+    """How a response_schema is sent: with or without strict, as json_object with the schema in the
+    instructions, or in the instructions only; without it as the vendor has it."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Sent in the body of every request, over everything else."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Sent with every request."""
+    organization: str = ""
+    """OpenAI organization; OPENAI_ORG_ID goes to OpenAI's own address only."""
+    project: str = ""
+    """OpenAI project; OPENAI_PROJECT_ID goes to OpenAI's own address only."""
+    ca_file: str = ""
+    """File of certificates (PEM) that are believed there, beside no others."""
+    proxy: Url | None = None
+    """HTTP proxy on the way; without it what HTTPS_PROXY and the like say."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     """Calls a minute, over all workers; without it no limit but what its 429s teach."""
     tokens_per_minute: float | None = Field(default=None, gt=0)
     """Tokens a minute, over all workers."""
     in_flight: int | None = Field(default=None, ge=1)
     """Calls at the same time, over all workers."""
+
+    @field_validator("headers")
+    @classmethod
+    def _writable(cls, value: dict[str, str]) -> dict[str, str]:
+        """Refuse what breaks HTTP."""
+        for name, text in value.items():
+            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_|~-]+", name) or not re.fullmatch(
+                r"[\x20-\x7e]*", text
+            ):
+                message = f"{name} is no header that can be sent: names and values are plain ASCII"
+                raise ValueError(message)
+        return value
 
     @property
     def set_limits(self) -> frozenset[str]:

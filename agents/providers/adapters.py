@@ -1,13 +1,11 @@
 """Provider adapters: one chat completion over the openai SDK, classified when it fails."""
 
 import asyncio
-import ssl
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import openai
-from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncOpenAI
 
 from agents.clock import Clock
 from agents.deciding.failures import Failure, classify_http
@@ -24,7 +22,7 @@ from agents.providers.replies import (
     read_reply,
     read_stream,
 )
-from agents.providers.requests import STANDARD, ChatRequest, Provider, Transport
+from agents.providers.requests import ChatRequest, Provider, Transport
 from agents.providers.time_limits import TimeLimits, TimeTable
 from schemas.vocabulary import FailureKind
 
@@ -34,8 +32,6 @@ __all__ = [
     "Provider",
     "SdkProvider",
     "Transport",
-    "azure_provider",
-    "openai_provider",
 ]
 
 PLAIN = Dialect()
@@ -167,90 +163,3 @@ class SdkProvider:
             idle_s=times.idle_s,
             now=self._clock.now(),
         )
-
-
-def openai_provider(
-    name: str,
-    *,
-    api_key: str,
-    base_url: str | None,
-    model: str,
-    timeout_s: float,
-    concurrency: int,
-    clock: Clock,
-    transport: Transport = STANDARD,
-    dialect: Dialect = PLAIN,
-) -> SdkProvider:
-    """Build a provider that speaks as OpenAI does; without `base_url` the SDK's own default."""
-    client = AsyncOpenAI(
-        api_key=api_key,
-        base_url=base_url,
-        max_retries=0,
-        timeout=None,  # one owner of the time limit: `SdkProvider.complete`
-        http_client=_shared_connections(concurrency),
-    )
-    return SdkProvider(
-        name,
-        client,
-        kind="openai",
-        model=model,
-        deployment="",
-        timeout_s=timeout_s,
-        clock=clock,
-        transport=transport,
-        dialect=dialect,
-    )
-
-
-def azure_provider(
-    name: str,
-    *,
-    api_key: str,
-    endpoint: str,
-    api_version: str,
-    deployment: str,
-    timeout_s: float,
-    concurrency: int,
-    clock: Clock,
-    transport: Transport = STANDARD,
-    dialect: Dialect = PLAIN,
-) -> SdkProvider:
-    """Build a provider on Azure; the deployment's name stands in for the model's."""
-    client = AsyncAzureOpenAI(
-        api_key=api_key,
-        azure_endpoint=endpoint,
-        api_version=api_version,
-        max_retries=0,
-        timeout=None,  # one owner of the time limit: `SdkProvider.complete`
-        http_client=_shared_connections(concurrency),
-    )
-    return SdkProvider(
-        name,
-        client,
-        kind="azure",
-        model=deployment,
-        deployment=deployment,
-        timeout_s=timeout_s,
-        clock=clock,
-        transport=transport,
-        dialect=dialect,
-    )
-
-
-def _shared_connections(concurrency: int) -> Any:  # noqa: ANN401 - the SDK's own private type
-    """One connection pool per provider, kept alive and as wide as the worker's concurrency."""
-    import httpx2  # noqa: PLC0415 - the SDK's HTTP library, named only here
-
-    limits = httpx2.Limits(
-        max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=60
-    )
-    return DefaultAioHttpClient(limits=limits, verify=_trust())
-
-
-@cache
-def _trust() -> ssl.SSLContext:
-    """Whom TLS believes, read once: reading the roots takes longer than many a call."""
-    import httpx2  # noqa: PLC0415 - as above
-
-    context: ssl.SSLContext = httpx2.create_ssl_context()
-    return context

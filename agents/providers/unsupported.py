@@ -24,6 +24,7 @@ WORDS = tuple(
         rf"does not support (?:the )?parameter:? {NAME}",
         rf"property {NAME}['\"`]? is unsupported",
         rf"Unknown name {NAME}['\"`]?: Cannot find field",
+        r"(response_format)(?: type|\.type `json_schema`) is unavailable",  # DeepSeek
         rf"{NAME}['\"`]? is not supported (?:with|by|for) this model",
     )
 )

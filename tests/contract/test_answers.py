@@ -22,8 +22,9 @@ from agents.executing.ground import Ground
 from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
-from agents.providers.adapters import ChatRequest, SdkProvider, Transport, openai_provider
+from agents.providers.adapters import ChatRequest, SdkProvider, Transport
 from agents.providers.arguments import Dialect
+from agents.providers.building import openai_provider
 from agents.providers.errors import ExecutionError
 from agents.providers.replies import read_stream
 from agents.task import Completed, Deferred, Failed, Outcome

@@ -26,7 +26,8 @@ from agents.executing.ground import Ground
 from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
-from agents.providers.adapters import SdkProvider, Transport, openai_provider
+from agents.providers.adapters import SdkProvider, Transport
+from agents.providers.building import openai_provider
 from agents.task import Completed, Deferred, Failed
 from schemas.attempt import ProviderAttempt
 from schemas.rows import attempt_row

@@ -90,6 +90,8 @@ WORDS: list[tuple[int, Any, str]] = [
     (400, {"object": "error", "message": "[{'type': 'extra_forbidden', 'loc': ('body', 'max_completion_tokens'), 'msg': 'x'}]", "type": "BadRequestError", "code": 400}, "max_completion_tokens"),
     (400, [{"error": {"code": 400, "message": 'Invalid JSON payload received. Unknown name "seed": Cannot find field.', "status": "INVALID_ARGUMENT"}}], "seed"),
     (400, {"message": "property 'service_tier' is unsupported", "type": "invalid_request_error"}, "service_tier"),
+    (400, {"message": "This response_format type is unavailable now", "code": "invalid_request_error"}, "response_format"),
+    (422, {"message": "Failed to deserialize the JSON body into the target type: response_format: response_format.type `json_schema` is unavailable now at line 1"}, "response_format"),
     (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "messages", 3, "reasoning_content"]}]}, ""),
     (400, {"message": "Invalid value: 'x'", "param": "temperature", "code": "invalid_value"}, ""),
     (500, {"message": "Unknown parameter: 'verbosity'."}, ""),

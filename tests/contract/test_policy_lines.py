@@ -22,7 +22,7 @@ from agents.executing.ground import Ground
 from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
-from agents.providers.adapters import azure_provider, openai_provider
+from agents.providers.building import azure_provider, openai_provider
 from agents.task import Completed, Deferred, Failed, Outcome
 from hybrid.stack import simulator
 from hybrid.stack.process import free_port

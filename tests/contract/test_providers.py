@@ -7,13 +7,8 @@ import pytest
 
 from agents.clock import SystemClock
 from agents.pricing.prices import PriceBook
-from agents.providers.adapters import (
-    ChatRequest,
-    SdkProvider,
-    Transport,
-    azure_provider,
-    openai_provider,
-)
+from agents.providers.adapters import ChatRequest, SdkProvider, Transport
+from agents.providers.building import azure_provider, openai_provider
 from agents.providers.errors import (
     AzureExecutionError,
     AzureExecutionTimeoutError,

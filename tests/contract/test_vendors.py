@@ -22,7 +22,8 @@ from agents.executing.ground import Ground
 from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
-from agents.providers.adapters import SdkProvider, Transport, azure_provider, openai_provider
+from agents.providers.adapters import SdkProvider, Transport
+from agents.providers.building import azure_provider, openai_provider
 from agents.task import Completed, Failed, Outcome
 from schemas.attempt import ProviderAttempt
 from schemas.providers import RouteSpec
