@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test unit check format chaos outage storm answers litellm mutants bench lock generate clean
+.PHONY: demo test unit check format chaos outage storm answers litellm mutants image deploy-test bench lock generate clean
 
 demo: .venv/.installed ## the whole job once, on real parts
 	@$(BIN)/hybrid demo
@@ -45,6 +45,14 @@ litellm: .venv/.installed ## against LiteLLM's proxy with its mock answers, inst
 mutants: .venv/.installed ## known bugs put back one at a time: the suite must notice each
 	$(BIN)/python tools/mutate.py
 
+image: ## the production image, hybrid-orchestrator:latest; needs a container engine
+	docker build -f deploy/Dockerfile -t hybrid-orchestrator:latest \
+	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+	  --build-arg REVISION=$$(git rev-parse HEAD) .
+
+deploy-test: .venv/.installed ## the image, in a container engine; starts one of its own as root where none runs
+	$(BIN)/pytest tests/deploy -s
+
 bench: .venv/.installed ## the benchmarks; each prints its own table
 	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
 
@@ -55,6 +63,7 @@ lock: ## new versions into the lock files; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras pyproject.toml -o requirements/all.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/uv.in -o requirements/uv.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/build.in -o requirements/build.lock
 
 clean:
 	rm -rf .venv .coverage build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,1 +1,1 @@
-"""Decide and call: policy, prices, routes, prompts, provider adapters, the executor."""
+"""Decide what to do with an intent, and call providers; knows no Kafka and no ClickHouse."""

@@ -1,4 +1,4 @@
-"""How the core says what it does: one named event of the closed vocabulary, with fields."""
+"""The log as modules see it: one named event of the closed vocabulary, with fields."""
 
 from typing import Protocol
 

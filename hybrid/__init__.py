@@ -1,1 +1,1 @@
-"""Operate: the command, the local stack, the console, the doctor."""
+"""Operate: the commands, the local stack, logs, metrics, the doctor, the demo."""

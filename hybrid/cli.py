@@ -12,6 +12,8 @@ from hybrid.commands import costs, data, operate, stack
 from hybrid.errors import HybridError
 from hybrid.text import visible
 from streams.kafka.clients import BrokerUnavailableError
+from streams.kafka.faults import FaultKind, kind_of, right_missing
+from streams.kafka.rights import RightsError
 from streams.kafka.topics import TopicsError
 from streams.store.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.store.migrations import MigrationError
@@ -34,6 +36,7 @@ STATUSES: dict[type[Exception], int] = {
     BrokerUnavailableError: 2,
     ClickHouseUnavailableError: 2,
     TopicsError: 2,
+    RightsError: 2,
     ClickHouseRefusedError: 1,
     MigrationError: 1,
     KafkaError: 1,
@@ -50,7 +53,7 @@ def main() -> None:
         _end(str(error), error.exit_status)
     except tuple(STATUSES) as error:
         status = next(code for kind, code in STATUSES.items() if isinstance(error, kind))
-        _end(str(error) or type(error).__name__, status)
+        _end(_sentence(error), status)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
@@ -66,7 +69,15 @@ def main() -> None:
         )
 
 
+def _sentence(error: Exception) -> str:
+    """Say what happened; of a right that is missing, which one."""
+    if kind_of(error) is FaultKind.RIGHT:
+        return f"the broker refuses this {right_missing(error)}; docs/security.md lists the rights"
+    return str(error) or type(error).__name__
+
+
 def _end(sentence: str, status: int) -> None:
+    logging.disable()  # the sentence is the last word
     Console(stderr=True, soft_wrap=True).print(
         f"hybrid: {visible(sentence)}", markup=False, highlight=False
     )

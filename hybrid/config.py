@@ -1,4 +1,4 @@
-"""Configuration enters once: environment over `hybrid.toml` over defaults, one Settings out."""
+"""Reads the configuration: the environment wins over `hybrid.toml`, that over defaults."""
 
 import os
 import tomllib
@@ -10,8 +10,8 @@ from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from agents.deciding.overrides import overrides_of
+from hybrid.announced import running_stack
 from hybrid.errors import UsageError
-from hybrid.stack.state import running_stack
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.kafka.security import SecurityError, check_security

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import SecretStr
 from rich.progress import Progress
 
-from hybrid.commands.common import Format, console, print_table
 from hybrid.config import load_settings
 from hybrid.errors import HybridError
+from hybrid.printing import Format, console, print_table
 from hybrid.stack.environment import StackOptions
 from hybrid.stack.local import LocalStack
 from schemas.base import format_usd

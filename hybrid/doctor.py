@@ -1,4 +1,4 @@
-"""Checks of everything a deployment needs; one line a check."""
+"""The checks of `hybrid doctor`: everything that a deployment needs, one line each."""
 
 import asyncio
 import time
@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx
+from aiokafka.errors import KafkaError
 
 from agents.clock import SystemClock
 from agents.pricing.prices import PriceBook
@@ -20,7 +21,7 @@ from streams.kafka.clients import BrokerUnavailableError, admin_client
 from streams.kafka.topics import TopicsError, check_topics
 from streams.recording.lag import recorder_lag
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
-from streams.store.migrations import load_migrations, pending
+from streams.store.migrations import MigrationError, pending
 
 __all__ = ["Check", "examine"]
 
@@ -74,9 +75,12 @@ async def _guarded(
         BrokerUnavailableError,
         ClickHouseUnavailableError,
         ClickHouseRefusedError,
+        MigrationError,
         TopicsError,
+        KafkaError,
+        TimeoutError,
     ) as error:
-        return Check(name, "broken", str(error))
+        return Check(name, "broken", str(error) or type(error).__name__)
 
 
 async def _kafka(settings: Settings) -> Check:
@@ -89,8 +93,8 @@ async def _topics(settings: Settings) -> Check:
     reports = await check_topics(settings)
     wrong = [f"{report.name}: {report.detail}" for report in reports if report.state != "ok"]
     if wrong:
-        missing = any(report.state == "missing" for report in reports)
-        return Check("topics", "broken" if missing else "warning", "; ".join(wrong))
+        broken = any(report.state in {"missing", "hidden"} for report in reports)
+        return Check("topics", "broken" if broken else "warning", "; ".join(wrong))
     return Check("topics", "ok", f"{len(reports)} topics are as wanted")
 
 
@@ -98,12 +102,12 @@ async def _clickhouse(settings: Settings) -> Check:
     def look() -> Check:
         store = ClickHouse(settings, timeout_s=HTTP_LIMIT_S)
         try:
-            missing = ", ".join(f"{step.version:04d}_{step.name}" for step in pending(store))
+            missing = ", ".join(step.label for step in pending(store))
         finally:
             store.close()
         if missing:
             return Check("clickhouse", "broken", f"not applied: {missing}; run `hybrid migrate`")
-        return Check("clickhouse", "ok", f"{len(load_migrations())} migrations are applied")
+        return Check("clickhouse", "ok", "tables and views are as wanted")
 
     return await asyncio.to_thread(look)
 

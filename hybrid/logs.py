@@ -17,6 +17,9 @@ __all__ = ["build_log"]
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 #: Fields whose numbers become metrics in the embedded metric format.
 METRIC_FIELDS = ("call_ms", "total_ms")
+STARTED = frozenset({LogEvent.WORKER_STARTED, LogEvent.RECORDER_STARTED})
+#: Said once in docs/security.md, not at each connection.
+KNOWN = "Sending username and password in the clear"
 
 
 class _LibraryHandler(logging.Handler):
@@ -27,6 +30,8 @@ class _LibraryHandler(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.msg == KNOWN:
+            return
         level = "error" if record.levelno >= logging.ERROR else "warning"
         kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
         self._log(
@@ -61,6 +66,8 @@ def build_log(settings: Settings, *, process: str, clock: Clock) -> Log:
     def log(event: LogEvent, /, *, level: str = "info", **fields: object) -> None:
         kept = {name: value for name, value in fields.items() if value is not None}
         logger.log(LEVELS[level], event.value, **kept)
+        if event in STARTED:
+            logging.getLogger("aiokafka").setLevel(logging.NOTSET)
         if settings.hybrid_emf_namespace:
             _embed_metrics(settings.hybrid_emf_namespace, event, kept, clock)
 
@@ -68,7 +75,8 @@ def build_log(settings: Settings, *, process: str, clock: Clock) -> Log:
     root = logging.getLogger()
     root.handlers = [_LibraryHandler(log)]
     root.setLevel(logging.WARNING)
-    logging.getLogger("aiokafka").setLevel(logging.NOTSET)  # a command may have silenced it
+    # Why a process cannot start is one sentence of ours; the client's words come before it.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     return log
 
 

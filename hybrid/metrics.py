@@ -20,7 +20,7 @@ class WorkerMetrics(Collector):
     """Reads a worker's state when asked."""
 
     def __init__(self, worker: Worker) -> None:
-        """Keep the worker."""
+        """Keep the worker that is asked at each scrape."""
         self._worker = worker
 
     def collect(self) -> Iterator[Metric]:
@@ -72,7 +72,7 @@ class RecorderMetrics(Collector):
     """Reads a recorder's state when asked."""
 
     def __init__(self, recorder: Recorder) -> None:
-        """Keep the recorder."""
+        """Keep the recorder that is asked at each scrape."""
         self._recorder = recorder
 
     def collect(self) -> Iterator[Metric]:

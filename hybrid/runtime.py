@@ -6,26 +6,22 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from agents.clock import Clock, SystemClock, SystemDice
 from agents.executing.prompts import load_prompts
 from agents.log import Log
-from agents.providers.adapters import Provider, Transport
-from agents.providers.building import Link, azure_provider, openai_provider
-from agents.providers.presets import dialect_of
-from hybrid.config import can_be_called
 from hybrid.errors import HybridError, UsageError
 from hybrid.logs import build_log
 from hybrid.metrics import RecorderMetrics, WorkerMetrics, serve_metrics
-from schemas.providers import ProviderSpec
+from hybrid.providing import build_providers, require_keys
 from schemas.settings import Settings
 from streams.alerts.watch import watch
 from streams.alerts.webhook import Webhook
 from streams.kafka.clients import BrokerUnavailableError
+from streams.kafka.faults import FaultKind, kind_of, right_missing
+from streams.kafka.rights import RightsError
 from streams.kafka.topics import TopicsError
 from streams.membership.single_instance import InstanceTakenError
 from streams.recording.recorder import Recorder
@@ -41,95 +37,6 @@ __all__ = [
     "run_simulator",
     "run_worker",
 ]
-
-
-def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
-    """Build every provider whose key is set.
-
-    Raises UsageError when there is none, or when one that hybrid.toml names lacks its key.
-    """
-    require_keys(settings)
-    found = {
-        spec.name: _provider(settings, spec, clock)
-        for spec in settings.provider_specs
-        if can_be_called(settings, spec)
-    }
-    if not found:
-        message = (
-            "no provider is configured: set OPENAI_API_KEY, or AZURE_OPENAI_API_KEY with "
-            "AZURE_OPENAI_ENDPOINT"
-        )
-        raise UsageError(message)
-    return found
-
-
-def require_keys(settings: Settings) -> None:
-    """Refuse to run without what was asked for; commands that call nobody do not ask."""
-    if settings.hybrid_simulator:
-        return
-    for spec in settings.providers:
-        if spec.key_variable and settings.key_of(spec) is None:
-            message = (
-                f"provider {spec.name}: its key variable {spec.key_variable} is not set in the "
-                "environment"
-            )
-            raise UsageError(message)
-    azure = settings.azure_openai_api_key and not settings.azure_openai_endpoint
-    if azure and not settings.providers:
-        message = "AZURE_OPENAI_API_KEY is set: AZURE_OPENAI_ENDPOINT is needed too"
-        raise UsageError(message)
-
-
-def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
-    key = settings.key_of(spec)
-    api_key = key.get_secret_value() if key else "none"
-    endpoint, base_url = spec.endpoint or "", spec.base_url
-    if settings.hybrid_simulator:
-        api_key, endpoint = "simulated", settings.hybrid_simulator
-        base_url = f"{settings.hybrid_simulator}/v1"
-    transport = Transport(
-        stream=spec.stream,
-        first_token_s=spec.first_token_timeout,
-        idle_s=spec.idle_timeout,
-        time_lines=settings.time_limits,
-        set_limits=spec.set_limits,
-        low_tier=spec.low_tier,
-        low_tier_price=Decimal(str(spec.low_tier_price)),
-    )
-    if spec.ca_file and not Path(spec.ca_file).is_file():
-        message = f"provider {spec.name}: there is no file ca_file = {spec.ca_file}"
-        raise UsageError(message)
-    common: dict[str, Any] = {
-        "api_key": api_key,
-        "concurrency": settings.hybrid_concurrency,
-        "clock": clock,
-        "transport": transport,
-        "dialect": dialect_of(spec),
-        "link": _link(settings, spec),
-        "timeout_s": spec.timeout,
-    }
-    if spec.kind == "azure":
-        version, deployment = spec.api_version, spec.deployment
-        return azure_provider(
-            spec.name, endpoint=endpoint, api_version=version, deployment=deployment, **common
-        )
-    return openai_provider(spec.name, base_url=base_url, model=spec.model, **common)
-
-
-def _link(settings: Settings, spec: ProviderSpec) -> Link:
-    """Give the way to a provider; a simulator is on this machine, and is told nobody's names."""
-    if settings.hybrid_simulator:
-        return Link(headers=spec.headers)
-    host = urlsplit(spec.base_url or "").hostname
-    own = spec.kind == "openai" and host in {None, "api.openai.com"}
-    return Link(
-        headers=spec.headers,
-        organization=spec.organization,
-        project=spec.project,
-        from_environment=own and not (spec.organization or spec.project),
-        ca_file=spec.ca_file,
-        proxy=spec.proxy,
-    )
 
 
 def run_worker(settings: Settings) -> None:
@@ -161,13 +68,16 @@ async def _worker(settings: Settings) -> None:
     )
     try:
         await worker.run()
-    except (BrokerUnavailableError, TopicsError, InstanceTakenError) as error:
+    except (BrokerUnavailableError, TopicsError, RightsError, InstanceTakenError) as error:
         raise UsageError(str(error)) from error
     finally:
         if metrics is not None:
             await metrics.cleanup()
     if isinstance(worker.failure, WorkerEndedError):
         raise HybridError(str(worker.failure))
+    if worker.failure is not None and kind_of(worker.failure) is FaultKind.RIGHT:
+        message = f"the broker refuses the worker {right_missing(worker.failure)}; grant the right"
+        raise HybridError(message)
     if worker.failure is not None:
         message = f"the worker's consumer failed ({type(worker.failure).__name__}); start it again"
         if settings.hybrid_instance_id:
@@ -193,7 +103,7 @@ async def _recorder(settings: Settings) -> None:
     try:
         with suppress(asyncio.CancelledError):
             await _together(recorder, beside)
-    except BrokerUnavailableError as error:
+    except (BrokerUnavailableError, RightsError) as error:
         raise UsageError(str(error)) from error
     except ClickHouseRefusedError as error:
         raise HybridError(str(error)) from error
@@ -202,10 +112,15 @@ async def _recorder(settings: Settings) -> None:
             await metrics.cleanup()
 
 
-async def _together(recorder: Recorder, beside: list[Coroutine[None, None, None]]) -> None:
-    """Run the recorder, and the others as long as it runs; one of them that fails ends it."""
+async def _together(
+    recorder: Recorder, beside: list[Callable[[], Coroutine[None, None, None]]]
+) -> None:
+    """Run the recorder, and the others once it is connected; one of them that fails ends it."""
     main = asyncio.create_task(recorder.run())
-    others = {asyncio.create_task(one) for one in beside}
+    connected = asyncio.create_task(recorder.connected.wait())
+    await asyncio.wait({main, connected}, return_when=asyncio.FIRST_COMPLETED)
+    connected.cancel()
+    others = {asyncio.create_task(one()) for one in beside} if connected.done() else set()
     done, _ = await asyncio.wait({main, *others}, return_when=asyncio.FIRST_COMPLETED)
     recorder.stop()
     try:
@@ -220,14 +135,15 @@ async def _together(recorder: Recorder, beside: list[Coroutine[None, None, None]
 
 def _watching(
     settings: Settings, recorder: Recorder, *, clock: Clock, log: Log
-) -> list[Coroutine[None, None, None]]:
-    """Give what a recorder does beside recording: alerts, and passing them on."""
+) -> list[Callable[[], Coroutine[None, None, None]]]:
+    """Give what a recorder does beside recording: raise alerts, and post them to the webhook."""
     name = settings.hybrid_instance_id or f"recorder on {socket.gethostname()}"
-    found = [watch(settings, name=name, recording=recorder, clock=clock, log=log)]
+    watching = partial(watch, settings, name=name, recording=recorder, clock=clock, log=log)
+    found: list[Callable[[], Coroutine[None, None, None]]] = [watching]
     url = settings.hybrid_alert_webhook
     if url is not None:
         webhook = Webhook(settings, url=url.get_secret_value(), clock=clock, log=log)
-        found.append(webhook.run())
+        found.append(webhook.run)
     return found
 
 
@@ -274,7 +190,7 @@ async def _until_signal(ready: Callable[[], None]) -> None:
 
 
 def _on_signals(stop: Callable[[], object]) -> None:
-    """First signal: a clean stop. Second: the end."""
+    """Stop cleanly at the first signal; end the process at the second."""
     loop = asyncio.get_running_loop()
     asked = False
 

@@ -1,4 +1,4 @@
-"""What comes from outside, made fit to be shown: nothing in it acts on a terminal."""
+"""Texts from outside made safe to print: nothing in them acts on a terminal."""
 
 import json
 import unicodedata

@@ -1,1 +1,1 @@
-"""The words: every message, row, name and setting of the product; imports nothing but pydantic."""
+"""The words of the product: messages, rows, names, settings; imports nothing but pydantic."""

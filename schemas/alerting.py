@@ -1,4 +1,4 @@
-"""When what the record shows is worth an alert, as configuration."""
+"""The `[alerts]` table of hybrid.toml: above what the record shows an alert is raised."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""The common ground of all messages: case, money, time, headers."""
+"""The base of all messages: names in either case, money, time, JSON."""
 
 import json
 import math

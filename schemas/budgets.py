@@ -1,4 +1,4 @@
-"""Budgets of tenants as configuration, and what has been spent as a record."""
+"""Budgets: the `[[budgets]]` tables of hybrid.toml, and the record of what was spent."""
 
 from decimal import Decimal
 from typing import Literal

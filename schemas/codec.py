@@ -1,4 +1,4 @@
-"""From record bytes to WorkflowIntent, and the two ways in which that fails.
+"""Reads an intent from the bytes of a record, or says in which of two ways that fails.
 
 IntentError
 ├── PoisonError         the bytes cannot be read as a JSON object

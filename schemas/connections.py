@@ -22,7 +22,7 @@ class ConnectionSettings(BaseModel):
     kafka_bootstrap_servers: str | None = None
     """Brokers, comma separated; without it the running local stack."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """How brokers are spoken to."""
+    """Whether brokers want TLS, a login, or both."""
     kafka_sasl_mechanism: (
         Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"] | None
     ) = None

@@ -1,4 +1,4 @@
-"""What else goes over Kafka: events, state, ledger entries, deferrals, deliveries, alerts."""
+"""All other messages: events, state, ledger entries, deferrals, deliveries, alerts."""
 
 from typing import Any
 

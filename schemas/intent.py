@@ -11,7 +11,7 @@ from schemas.vocabulary import Priority
 
 __all__ = ["ProviderName", "TraceContext", "WorkflowIntent"]
 
-#: The two providers of the contract; more come as configuration.
+#: The two built-in providers; more come as configuration.
 ProviderName = Literal["openai", "azure"]
 
 #: 100 years: a moment that far away can still be written as a date.

@@ -41,9 +41,9 @@ class ProviderSettings(ConnectionSettings):
     hybrid_stream: bool = False
     """Whether `openai` and `azure` stream: a stuck call is seen after 10 s, or a pause of 5 s."""
     providers: tuple[ProviderSpec, ...] = ()
-    """`[[providers]]` tables of hybrid.toml; without them `openai` and `azure` as set above."""
+    """Who serves chat completions; without them `openai` and `azure` as set above."""
     time_limits: tuple[TimeLimitSpec, ...] = ()
-    """`[[time_limits]]` tables of hybrid.toml: time limits by model; the first line that fits."""
+    """How long a call may take, by model; the first line that fits."""
     provider_keys: dict[str, SecretStr] = Field(default_factory=dict)
     """The values of the key variables that `[[providers]]` name (from the environment only)."""
 
@@ -59,7 +59,7 @@ class ProviderSettings(ConnectionSettings):
 
     @property
     def provider_specs(self) -> tuple[ProviderSpec, ...]:
-        """The configured providers, or the contract's two, whether or not their keys are set."""
+        """The configured providers, or the two built-in ones, whether or not their keys are set."""
         if self.providers:
             return self.providers
         openai = ProviderSpec.model_construct(

@@ -1,4 +1,4 @@
-"""Providers and routes as configuration: what a `hybrid.toml` may say beside the plain settings."""
+"""Providers and routes: the `[[providers]]` and `[[routes]]` tables of hybrid.toml."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -68,9 +68,9 @@ class ProviderSpec(_Table):
     headers: dict[str, str] = Field(default_factory=dict)
     """Sent with every request."""
     organization: str = ""
-    """OpenAI organization; OPENAI_ORG_ID goes to OpenAI's own address only."""
+    """OpenAI organization; the SDK's variable for it holds for OpenAI's own address only."""
     project: str = ""
-    """OpenAI project; OPENAI_PROJECT_ID goes to OpenAI's own address only."""
+    """OpenAI project; the SDK's variable for it holds for OpenAI's own address only."""
     ca_file: str = ""
     """File of certificates (PEM) that are believed there, beside no others."""
     proxy: Url | None = None

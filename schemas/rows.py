@@ -1,7 +1,7 @@
 """From messages to ClickHouse rows; pure. The recorder writes them."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from schemas.attempt import ProviderAttempt
@@ -15,9 +15,22 @@ __all__ = ["Row", "attempt_row", "dead_letter_row", "event_row", "result_row"]
 Row = tuple[str, dict[str, Any]]
 
 
+#: Moments beyond these are of no clock that was right, and of no partition that should be.
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2199, 12, 31, tzinfo=UTC)
+
+
 def _time(moment: datetime | None) -> str | None:
-    """Write a moment as ClickHouse's DateTime64(3) reads it."""
-    return None if moment is None else moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    """Write a moment as ClickHouse's DateTime64(3, 'UTC') reads it, within what it can hold."""
+    if moment is None:
+        return None
+    utc = min(max(_aware(moment), _EARLIEST), _LATEST).astimezone(UTC)
+    return utc.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _aware(moment: datetime) -> datetime:
+    """Take a moment without a zone as UTC: what our messages hold, whoever wrote them."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def attempt_row(attempt: ProviderAttempt) -> Row:
@@ -57,7 +70,8 @@ def result_row(result: WorkflowResult) -> Row:
 def dead_letter_row(letter: DeadLetter) -> Row:
     """Give the row of a dead letter."""
     document = letter.to_dict()
-    total = max(0, round((letter.failed_at - letter.source.timestamp).total_seconds() * 1000))
+    taken = _aware(letter.failed_at) - _aware(letter.source.timestamp)
+    total = max(0, round(taken.total_seconds() * 1000))
     return "workflow_outcomes", {
         "outcome_id": letter.dead_letter_id,
         "intent_id": letter.intent_id,

@@ -96,18 +96,18 @@ class Settings(ProviderSettings):
     hybrid_prompts_dir: str | None = None
     """Folder with `<type>.txt` templates that win over the built-in ones."""
     routes: tuple[RouteSpec, ...] = ()
-    """`[[routes]]` tables of hybrid.toml; without them the routing of the contract."""
+    """Which providers serve which intents, first choice first; without them the type decides."""
     policy: dict[str, str] = Field(default_factory=dict)
-    """Table of hybrid.toml: `azure_timeout = "openai"`, `openai_rate_limit = "defer 60"`: what
-    follows a failure at a provider at once, in place of the table in failures.md."""
+    """What follows a failure at a provider at once, in place of the table in failures.md:
+    `azure_timeout = "openai"`, `openai_rate_limit = "defer 60"`."""
     prices: tuple[PriceSpec, ...] = ()
-    """`[[prices]]` tables of hybrid.toml, which win over the contract's two and genai-prices."""
+    """Prices of your own, in dollars per million tokens; they win over all others."""
     budgets: tuple[BudgetSpec, ...] = ()
-    """`[[budgets]]` tables of hybrid.toml: what tenants may spend an hour, a day, a month."""
+    """What tenants may spend an hour, a day, a month."""
     alerts: AlertSpec = AlertSpec()
-    """Table of hybrid.toml: above what the recorder raises an alert; 0 or false = never."""
+    """Above what the recorder raises an alert; 0 or false = never."""
     tenant_weights: dict[str, float] = Field(default_factory=dict)
-    """Table of hybrid.toml: share of the slots by tenant, relative to 1 for all others."""
+    """How many turns a tenant gets for each turn of the others, who have 1: `acme = 3`."""
     hybrid_fail_point: str | None = None
     """For tests: `name` or `name:n` of the protocol step at which the process kills itself."""
 
@@ -150,7 +150,7 @@ class Settings(ProviderSettings):
     @field_validator("hybrid_retry_delays")
     @classmethod
     def _few_retries(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if len(value) > 3:  # noqa: PLR2004 - at most 4 attempts on each provider (contract)
+        if len(value) > 3:  # noqa: PLR2004 - at most 4 attempts on each provider
             message = "must be at most 3 delays: 4 attempts on a provider is the limit"
             raise ValueError(message)
         return value

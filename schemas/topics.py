@@ -1,10 +1,12 @@
-"""The topics of the contract: names, keys, retention, compaction."""
+"""All topics: names, keys, retention, compaction."""
 
 from dataclasses import dataclass
 
 __all__ = ["DAY_MS", "TopicSpec", "Topics", "duration_name"]
 
 DAY_MS = 24 * 60 * 60 * 1000
+#: A compacted topic is cut into so many segments over its retention.
+SEGMENTS = 24
 
 
 def duration_name(seconds: float) -> str:
@@ -21,6 +23,8 @@ class TopicSpec:
     retention_ms: int
     compact: bool = False
     dead_letters: bool = False
+    #: Of a compacted topic: its newest records, so long, are neither compacted nor deleted.
+    segment_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +126,10 @@ class Topics:
         return (self.attempts, self.results, self.dead_letters, self.events)
 
     def specs(self) -> tuple[TopicSpec, ...]:
-        """Every topic with its retention, in the order of the contract."""
+        """Every topic with its key, its content, and how long it keeps records."""
         week = 7 * DAY_MS
+        # What Kafka may deliver again must be known: decisions are kept as long as intents are.
+        window = self.deduplication_window_s * 1000
         return (
             TopicSpec(self.intents, "WorkflowIntent", week),
             TopicSpec(self.urgent, "WorkflowIntent", week),
@@ -134,7 +140,11 @@ class Topics:
             TopicSpec(self.events, "WorkflowEvent", 3 * DAY_MS),
             TopicSpec(self.state, "HybridWorkflowState", week, compact=True),
             TopicSpec(
-                self.ledger, "LedgerRecord", self.deduplication_window_s * 1000, compact=True
+                self.ledger,
+                "LedgerRecord",
+                max(window, week),
+                compact=True,
+                segment_ms=window // SEGMENTS,
             ),
             TopicSpec(self.deliveries, "Delivery", week),
             TopicSpec(self.alerts, "Alert", 30 * DAY_MS),

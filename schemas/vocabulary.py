@@ -1,6 +1,6 @@
 """Closed vocabularies: every name that appears in a message, a row or a log line.
 
-One comment each; the tables in `docs/` are generated from here.
+Each has a comment that says what it means: the lists in `docs/` are made from them.
 """
 
 from enum import StrEnum
@@ -23,20 +23,20 @@ __all__ = [
 class Priority(StrEnum):
     """How urgent an intent is; `high` and `critical` belong on the urgent topic."""
 
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    CRITICAL = "critical"
+    LOW = "low"  # may take a cheaper, slower tier of its provider
+    MEDIUM = "medium"  # the default
+    HIGH = "high"  # goes before all below it
+    CRITICAL = "critical"  # the same; the two are told apart by routes and hedges
 
 
 class ErrorClass(StrEnum):
     """The coarse class that consumers of dead letters branch on."""
 
-    TIMEOUT = "timeout"
-    RATE_LIMIT = "rate_limit"
-    AUTH = "auth"
-    VALIDATION = "validation"
-    UNKNOWN = "unknown"
+    TIMEOUT = "timeout"  # the provider did not answer in time
+    RATE_LIMIT = "rate_limit"  # it asked for fewer calls
+    AUTH = "auth"  # key, quota or deployment was refused
+    VALIDATION = "validation"  # request or answer is not what it must be
+    UNKNOWN = "unknown"  # anything else: connections, faults of the server
 
 
 class FailureKind(StrEnum):
@@ -61,32 +61,32 @@ class FailureKind(StrEnum):
 class AttemptOutcome(StrEnum):
     """How one provider call ended."""
 
-    SUCCESS = "success"
-    RATE_LIMIT = "rate_limit"
-    TIMEOUT = "timeout"
-    SERVER_ERROR = "server_error"
-    CONNECTION = "connection"
-    AUTH = "auth"
-    VALIDATION = "validation"
-    CONTENT_FILTER = "content_filter"
-    BAD_OUTPUT = "bad_output"
-    CANCELLED = "cancelled"
+    SUCCESS = "success"  # an answer that could be used
+    RATE_LIMIT = "rate_limit"  # 429, or no quota left
+    TIMEOUT = "timeout"  # over its time limit, cancelled
+    SERVER_ERROR = "server_error"  # 408, 409, 5xx, 529
+    CONNECTION = "connection"  # no HTTP answer
+    AUTH = "auth"  # 401, 403, or no such deployment
+    VALIDATION = "validation"  # the provider found the request wrong
+    CONTENT_FILTER = "content_filter"  # it refused the content
+    BAD_OUTPUT = "bad_output"  # a 200 that is not what was asked for
+    CANCELLED = "cancelled"  # ended from our side: a stop, or its rival was quicker
     UNKNOWN = "unknown"  # started, and nothing more was heard
 
 
 class AttemptStatus(StrEnum):
     """Whether the record was written before the call or after it."""
 
-    STARTED = "started"
-    FINISHED = "finished"
+    STARTED = "started"  # before the call
+    FINISHED = "finished"  # after it; replaces the other record of the same attempt
 
 
 class UsageSource(StrEnum):
     """Where the token counts of an attempt come from."""
 
-    PROVIDER = "provider"
-    ESTIMATED = "estimated"
-    NONE = "none"
+    PROVIDER = "provider"  # it said so in its reply
+    ESTIMATED = "estimated"  # counted here, from the texts
+    NONE = "none"  # nobody said, nothing was counted
 
 
 class DeadLetterReason(StrEnum):
@@ -104,21 +104,21 @@ class DeadLetterReason(StrEnum):
 class WorkflowStatus(StrEnum):
     """The newest state of one workflow."""
 
-    DEFERRED = "deferred"
-    COMPLETED = "completed"
-    FAILED = "failed"
+    DEFERRED = "deferred"  # waits on a delayed-retry topic
+    COMPLETED = "completed"  # has a result
+    FAILED = "failed"  # has a dead letter
 
 
 class EventName(StrEnum):
     """Names on `workflow.events`."""
 
-    WORKFLOW_COMPLETED = "workflow_completed"
-    WORKFLOW_FAILED = "workflow_failed"
-    WORKFLOW_DEFERRED = "workflow_deferred"
-    FALLBACK_STARTED = "fallback_started"
-    DUPLICATE_IGNORED = "duplicate_ignored"
-    PROVIDER_HEALTH_CHANGED = "provider_health_changed"
-    ONLYFANS_MESSAGE_SCHEDULED = "onlyfans_message_scheduled"
+    WORKFLOW_COMPLETED = "workflow_completed"  # an intent has its result
+    WORKFLOW_FAILED = "workflow_failed"  # an intent ended as a dead letter
+    WORKFLOW_DEFERRED = "workflow_deferred"  # an intent was put off until later
+    FALLBACK_STARTED = "fallback_started"  # an intent went on to the next provider
+    DUPLICATE_IGNORED = "duplicate_ignored"  # an intent came again after it had been decided
+    PROVIDER_HEALTH_CHANGED = "provider_health_changed"  # a worker's breaker of a provider moved
+    ONLYFANS_MESSAGE_SCHEDULED = "onlyfans_message_scheduled"  # content went to `.deliveries`
 
 
 class AlertName(StrEnum):
@@ -143,55 +143,56 @@ class AlertName(StrEnum):
 class LogEvent(StrEnum):
     """Every log line's `event`; nothing else may be logged by the product."""
 
-    WORKER_STARTED = "worker_started"
-    WORKER_READY = "worker_ready"
-    WORKER_STOPPING = "worker_stopping"
-    WORKER_STOPPED = "worker_stopped"
-    WORKER_STALLED = "worker_stalled"
-    INSTANCE_AWAITED = "instance_awaited"
-    LEASE_LOST = "lease_lost"
-    PARTITIONS_ASSIGNED = "partitions_assigned"
-    PARTITIONS_REVOKED = "partitions_revoked"
-    LEDGER_LOADING = "ledger_loading"
-    LANE_OPENED = "lane_opened"
-    LANE_CLOSED = "lane_closed"
-    LANE_FENCED = "lane_fenced"
-    LANE_REOPENED = "lane_reopened"
-    WORKFLOW_STARTED = "workflow_started"
-    WORKFLOW_COMPLETED = "workflow_completed"
-    WORKFLOW_FAILED = "workflow_failed"
-    WORKFLOW_DEFERRED = "workflow_deferred"
-    DUPLICATE_IGNORED = "duplicate_ignored"
-    OPENAI_EXECUTION_STARTED = "openai_execution_started"
-    OPENAI_EXECUTION_COMPLETED = "openai_execution_completed"
-    OPENAI_EXECUTION_ERROR = "openai_execution_error"
-    AZURE_EXECUTION_STARTED = "azure_execution_started"
-    AZURE_EXECUTION_COMPLETED = "azure_execution_completed"
-    AZURE_EXECUTION_ERROR = "azure_execution_error"
-    RETRY_SCHEDULED = "retry_scheduled"
-    FALLBACK_STARTED = "fallback_started"
-    HEDGE_STARTED = "hedge_started"
-    PROVIDER_HEALTH_CHANGED = "provider_health_changed"
-    ALERT_RAISED = "alert_raised"
-    ALERT_OVER = "alert_over"
-    ALERT_POSTED = "alert_posted"
-    ALERT_DELAYED = "alert_delayed"
-    ALERT_REFUSED = "alert_refused"
-    WATCH_DELAYED = "watch_delayed"
-    WORKER_HALTED = "worker_halted"
-    WORKER_RESUMED = "worker_resumed"
-    INTERNAL_ERROR = "internal_error"
-    DELIVERY_WRITTEN = "delivery_written"
-    DELIVERIES_DELAYED = "deliveries_delayed"
-    DELIVERIES_FENCED = "deliveries_fenced"
-    DELIVERIES_UNPACED = "deliveries_unpaced"
-    CACHE_HIT = "cache_hit"
-    FOLLOW_DELAYED = "follow_delayed"
-    RECORD_PASSED_OVER = "record_passed_over"
-    JOURNAL_DELAYED = "journal_delayed"
-    RECORDER_STARTED = "recorder_started"
-    RECORDER_STOPPED = "recorder_stopped"
-    BATCH_INSERTED = "batch_inserted"
-    INSERT_DELAYED = "insert_delayed"
-    ROW_REFUSED = "row_refused"
-    LIBRARY_WARNING = "library_warning"
+    WORKER_STARTED = "worker_started"  # a worker begins to connect
+    WORKER_READY = "worker_ready"  # all lanes of a worker are open; it takes work
+    WORKER_STOPPING = "worker_stopping"  # a clean stop has begun
+    WORKER_STOPPED = "worker_stopped"  # a worker has ended
+    WORKER_STALLED = "worker_stalled"  # work waited and nothing moved: the process ends itself
+    INSTANCE_AWAITED = "instance_awaited"  # another host has this instance id; waits to see
+    LEASE_LOST = "lease_lost"  # a worker was stopped for too long: the process ends itself
+    PARTITIONS_ASSIGNED = "partitions_assigned"  # a rebalance gave lanes to this worker
+    PARTITIONS_REVOKED = "partitions_revoked"  # a rebalance begins; running calls may finish
+    LEDGER_LOADING = "ledger_loading"  # a lane reads what has been decided, and is not at the end
+    LEDGER_FORGETS = "ledger_forgets"  # decisions are kept for less time than intents
+    LANE_OPENED = "lane_opened"  # a lane runs intents
+    LANE_CLOSED = "lane_closed"  # a lane was given up in good order
+    LANE_FENCED = "lane_fenced"  # the broker takes no more of this lane's writes from here
+    LANE_REOPENED = "lane_reopened"  # the broker was in trouble; a lane's producer is made anew
+    WORKFLOW_STARTED = "workflow_started"  # an intent is executed
+    WORKFLOW_COMPLETED = "workflow_completed"  # an intent has its result
+    WORKFLOW_FAILED = "workflow_failed"  # an intent ended as a dead letter
+    WORKFLOW_DEFERRED = "workflow_deferred"  # an intent was put off until later
+    DUPLICATE_IGNORED = "duplicate_ignored"  # an intent came again after it had been decided
+    OPENAI_EXECUTION_STARTED = "openai_execution_started"  # a call to a provider of kind openai
+    OPENAI_EXECUTION_COMPLETED = "openai_execution_completed"  # such a call was answered
+    OPENAI_EXECUTION_ERROR = "openai_execution_error"  # such a call failed
+    AZURE_EXECUTION_STARTED = "azure_execution_started"  # a call to a provider of kind azure
+    AZURE_EXECUTION_COMPLETED = "azure_execution_completed"  # such a call was answered
+    AZURE_EXECUTION_ERROR = "azure_execution_error"  # such a call failed
+    RETRY_SCHEDULED = "retry_scheduled"  # the same provider is called again after a wait
+    FALLBACK_STARTED = "fallback_started"  # the intent goes on to the next provider
+    HEDGE_STARTED = "hedge_started"  # a slow call gets a rival at another provider
+    PROVIDER_HEALTH_CHANGED = "provider_health_changed"  # a provider's breaker has moved
+    ALERT_RAISED = "alert_raised"  # an alert went to `workflow.alerts`
+    ALERT_OVER = "alert_over"  # the cause of an alert is over
+    ALERT_POSTED = "alert_posted"  # the webhook has taken an alert
+    ALERT_DELAYED = "alert_delayed"  # the webhook has not taken an alert; it is tried again
+    ALERT_REFUSED = "alert_refused"  # the webhook will not take an alert; it is passed over
+    WATCH_DELAYED = "watch_delayed"  # the recorder could not look for alerts; it looks again
+    WORKER_HALTED = "worker_halted"  # mostly dead letters: the worker takes no work for a minute
+    WORKER_RESUMED = "worker_resumed"  # the worker takes work again
+    INTERNAL_ERROR = "internal_error"  # a defect of ours; the intent ends as a dead letter
+    DELIVERY_WRITTEN = "delivery_written"  # content for a recipient went out
+    DELIVERIES_DELAYED = "deliveries_delayed"  # pacing of deliveries failed; it is started anew
+    DELIVERIES_FENCED = "deliveries_fenced"  # another worker paces deliveries now
+    DELIVERIES_UNPACED = "deliveries_unpaced"  # paced as if nothing had gone out: it is not known
+    CACHE_HIT = "cache_hit"  # an answer that was paid for before is given again
+    FOLLOW_DELAYED = "follow_delayed"  # a topic that workers follow cannot be read for now
+    RECORD_PASSED_OVER = "record_passed_over"  # a record of somebody else's in one of our topics
+    JOURNAL_DELAYED = "journal_delayed"  # the broker has not a call's record; the call waits
+    RECORDER_STARTED = "recorder_started"  # a recorder begins
+    RECORDER_STOPPED = "recorder_stopped"  # a recorder has ended
+    BATCH_INSERTED = "batch_inserted"  # rows went into ClickHouse
+    INSERT_DELAYED = "insert_delayed"  # ClickHouse has not taken a batch; it comes again
+    ROW_REFUSED = "row_refused"  # a row is not in ClickHouse and will not come
+    LIBRARY_WARNING = "library_warning"  # a library warned; its text may quote a record: left out

@@ -1,1 +1,1 @@
-"""Move: the only place that knows Faust, Kafka and ClickHouse."""
+"""Move records: the only floor that knows Faust, Kafka and ClickHouse's client."""

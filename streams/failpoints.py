@@ -36,7 +36,7 @@ class FailPoints:
         self._passed: Counter[str] = Counter()
 
     def reach(self, name: str) -> None:
-        """Pass a point."""
+        """Pass a point; the process dies here if it is the chosen passage."""
         if name == self._name:
             self._passed[name] += 1
             if self._passed[name] == self._at:

@@ -1,11 +1,20 @@
-"""Shared parts: one stack for the whole session, started on first use."""
+"""Shared parts: what is dear to make is made once for the whole session, on first use."""
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from hybrid.stack.ground import answers
+from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
 from tests.chaos.running import RunningStack, running_stack
+from tests.integration.secure_kafka import SecureKafka, secure_kafka
+
+ROOT = Path(__file__).resolve().parents[1]
 
 for _name in list(os.environ):
     # A developer's own configuration has no say in the tests.
@@ -19,3 +28,35 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
     with running_stack(workers=2, environment={"HYBRID_LOG_LEVEL": "debug"}) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+    """Somebody else's broker: Kafka's own defaults, a listener for every way to log in."""
+    with secure_kafka(tmp_path_factory.mktemp("secure")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of somebody else's ClickHouse: of no stack, with nothing in it."""
+    folder, port = tmp_path_factory.mktemp("clickhouse"), free_port()
+    command = hybrid_command("clickhouse-engine", "--data-dir", str(folder), "--port", str(port))
+    child = Child("clickhouse", command, log_file=folder / "log")
+    assert wait_until(lambda: answers(port, "/ping"), within_s=60), child.tail()
+    yield f"127.0.0.1:{port}"
+    child.stop(within_s=20)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for name in ("schemas", "agents", "streams", "hybrid"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q"]
+    subprocess.run([*command, "-w", str(folder), str(source)], check=True, timeout=120)
+    return next(folder.glob("*.whl"))

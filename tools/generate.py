@@ -1,11 +1,14 @@
-"""Makes the files that come from code: schemas, AsyncAPI, tables of the docs; `--check` compares."""
+"""Makes the files that come from code: schemas, AsyncAPI, docs, dashboards; `--check` compares."""
 
+import inspect
 import json
+import re
 import sys
 from datetime import date
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -31,15 +34,28 @@ from schemas.pricing import PriceSpec
 from schemas.providers import ProviderSpec, RouteSpec, TimeLimitSpec
 from schemas.settings import Settings
 from schemas.topics import DAY_MS
-from schemas.vocabulary import DeadLetterReason, EventName, FailureKind, LogEvent
+from schemas.vocabulary import (
+    AlertName,
+    AttemptOutcome,
+    DeadLetterReason,
+    EventName,
+    FailureKind,
+    LogEvent,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from example import EXAMPLE
 from grafana import alert_rules, dashboards
+from prose import wrapped
+from rooms import rooms
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+BUILT_IN_ROUTES = (
+    "Without routes `azure` is asked first for `content_planning`, and for `campaign_execution` with",
+    "`requires_multi_platform`. For everything else it is `openai`. The other one is the fallback.",
+)
 NOTE = "<!-- made by `make generate` from the code; edit that -->\n\n"
 
 
@@ -48,8 +64,9 @@ def failures() -> str:
     lines = [
         "# What follows a failed call",
         "",
-        "Each cell is what `agents.deciding.policy.decide` answers with the default delays (retries 1, 2, 5 s;",
-        "deferrals 10, 60, 600 s) and no jitter; up to 10 % jitter is added to a retry's wait.",
+        "Each cell is what `agents.deciding.policy.decide` answers with the default delays (retries",
+        "after 1, 2, 5 s; deferrals of 10, 60, 600 s). Up to 10 % is added to a retry's wait, by chance.",
+        "*Defer* means: put the intent off until later ([glossary](glossary.md#deferral)).",
         "",
         "| failure | class | 1st call | 2nd | 3rd | 4th | no provider left | deferred 3 times already |",
         "|---|---|---|---|---|---|---|---|",
@@ -79,21 +96,22 @@ def _around_the_table() -> list[str]:
     """What surrounds the table: limits, lines of one's own, what comes before a call, actions."""
     lines = [
         "",
-        "An intent's own `deadline_ms` or `max_cost_usd` ends it before any of these (`deadline`,",
-        "`budget`); a retry whose wait would pass the deadline is skipped. A provider is visited once",
-        "in an execution. An intent with `force_provider` has no other provider.",
+        "An intent's own `deadline_ms` or `max_cost_usd` comes before all of these: the intent then",
+        "ends with the reason `deadline` or `budget`. A retry whose wait would pass the deadline is",
+        "skipped. An execution goes to each provider once, and never back. An intent with",
+        "`force_provider` has no other provider.",
         "",
         "Lines of your own: the `[policy]` table of hybrid.toml, and `HYBRID_FALLBACK_ON`",
         "([configuration.md](configuration.md)).",
         "",
         "## Before a call",
         "",
-        "A provider's breaker (half of the newest 20 calls failed, within a minute: 30 s, then one",
-        "probe at a time), the rest it asked for, and its limits say how long it cannot be called.",
-        "Work that no provider of its route can take stays with the dispatcher; this is what an intent does",
-        "that has a slot already:",
+        "Three things say how long a provider cannot be called: its breaker (when half of its newest",
+        "20 calls failed, within a minute, it is out for 30 s, then one call at a time probes it), a",
+        "wait that it asked for itself, and its limits. Work that no provider of its route can take",
+        "stays with the dispatcher. An intent that has a slot already goes by this table:",
         "",
-        "| this provider | the next one | |",
+        "| this provider | the next one | what the intent does |",
         "|---|---|---|",
         *(
             f"| {'out, ' if out else ''}free in {here:g} s | free in {there:g} s | {_step(here, there, out=out)} |"
@@ -117,8 +135,8 @@ def _around_the_table() -> list[str]:
         f"| {kind.value} | {facets[1].value} | {'yes' if facets[2] else 'no'} | {facets[3]} |"
         for kind, facets in FACETS.items()
     ]
-    lines += ["", "## Reasons of dead letters", "", "| reason |", "|---|"]
-    lines += [f"| `{reason.value}` |" for reason in DeadLetterReason]
+    lines += ["", "## Failures", "", *_meanings(FailureKind)]
+    lines += ["", "## Reasons of dead letters", "", *_meanings(DeadLetterReason)]
     return lines
 
 
@@ -176,11 +194,17 @@ def configuration() -> str:
         "# Configuration",
         "",
         "Environment variables, or the same names in lower case in `hybrid.toml` in the working",
-        "folder, or in the file that `HYBRID_CONFIG` names (the environment wins). A wrong value is",
-        "refused at start with its name.",
+        "folder, or in the file that `HYBRID_CONFIG` names. Where both name a setting, the",
+        "environment wins. A wrong value is refused at start, with its name and what is allowed.",
+        "Words such as *lane* and *breaker* are in the [glossary](glossary.md).",
         "",
-        "| variable | default | meaning |",
-        "|---|---|---|",
+        "Two are read from the environment only: `HYBRID_CONFIG`, and `HYBRID_DEBUG`; with",
+        "`HYBRID_DEBUG=1` a command that ends by a defect of its own shows the place.",
+        "",
+        "## Settings",
+        "",
+        "Each is given with its default in brackets, where it has one.",
+        "",
     ]
     tables = {
         "time_limits",
@@ -195,14 +219,14 @@ def configuration() -> str:
     for name, field in Settings.model_fields.items():
         if name in {*tables, "provider_keys"}:
             continue
-        lines.append(f"| `{name.upper()}` | {_default(field.default)} | {_text(field)} |")
+        lines += _entry(name.upper(), field)
     lines += [
         "",
         "## Tables of `hybrid.toml`",
         "",
         "More providers, such as a second region, a local vLLM or a third vendor, are a few lines:",
         "",
-        *(f"    {line}" for line in EXAMPLE.strip().splitlines()),
+        *(f"    {line}".rstrip() for line in EXAMPLE.strip().splitlines()),
     ]
     for name, model in (
         ("providers", ProviderSpec),
@@ -213,23 +237,42 @@ def configuration() -> str:
         ("alerts", AlertSpec),
     ):
         shown = f"[{name}]" if name == "alerts" else f"[[{name}]]"
-        lines += ["", f"`{shown}`: {_text(Settings.model_fields[name])}", ""]
-        lines += ["| field | default | meaning |", "|---|---|---|"]
-        lines += [
-            f"| `{field_name}` | {_default(field.default)} | {_text(field)} |"
-            for field_name, field in model.model_fields.items()
-        ]
-    lines += ["", f"`[policy]`: {_text(Settings.model_fields['policy'])}"]
-    lines += ["", f"`[tenant_weights]`: {_text(Settings.model_fields['tenant_weights'])}"]
+        lines += ["", f"### `{shown}`", "", *wrapped(_text(Settings.model_fields[name])), ""]
+        for field_name, field in model.model_fields.items():
+            lines += _entry(field_name, field)
+        if name == "routes":
+            lines += ["", *BUILT_IN_ROUTES]
+    for name in ("policy", "tenant_weights"):
+        lines += ["", f"### `[{name}]`", "", *wrapped(_text(Settings.model_fields[name]))]
     return "\n".join(lines) + "\n"
+
+
+def _entry(name: str, field: FieldInfo) -> list[str]:
+    """Give one setting as an item of a list: its name, its default, its meaning."""
+    words = [f"`{word}`" for word in _allowed(field.annotation)]
+    allowed = f" One of {', '.join(words)}." if words else ""
+    return wrapped(
+        f"`{name}`{_default(field.default)}: {_text(field)}{allowed}", first="- ", rest="  "
+    )
+
+
+def _allowed(annotation: object) -> list[str]:
+    """Give the only words that a setting may be; empty where it is not a choice of words."""
+    if get_origin(annotation) is Literal:
+        return [str(word) for word in get_args(annotation)]
+    return [word for part in get_args(annotation) for word in _allowed(part)]
 
 
 def _default(value: object) -> str:
     if isinstance(value, date):
         value = value.isoformat()
+    if isinstance(value, bool):
+        value = str(value).lower()
+    if isinstance(value, float):
+        value = f"{value:g}"
     if isinstance(value, tuple):
         value = ",".join(f"{part:g}" for part in value)
-    return "–" if value in {None, "", PydanticUndefined} else f"`{value}`"
+    return "" if value in {None, "", PydanticUndefined} else f" (`{value}`)"
 
 
 def _text(field: FieldInfo) -> str:
@@ -242,6 +285,9 @@ def vocabulary() -> str:
     lines = [
         "# Names",
         "",
+        "Topics with the default prefix `workflow`, and the closed vocabularies: no other word is",
+        "written in their places. Words of the product itself are in the [glossary](glossary.md).",
+        "",
         "## Topics",
         "",
         "| topic | holds | retention | compacted |",
@@ -252,11 +298,24 @@ def vocabulary() -> str:
         f"{'yes' if spec.compact else 'no'} |"
         for spec in topics.specs()
     ]
-    lines += ["", "## Events on `workflow.events`", ""]
-    lines += [f"- `{event.value}`" for event in EventName]
-    lines += ["", "## Log events", "", "Every log line's `event` is one of these.", ""]
-    lines += [f"- `{event.value}`" for event in LogEvent]
+    for title, words in (
+        ("Events on `workflow.events`", EventName),
+        ("Alerts on `workflow.alerts`", AlertName),
+        ("How a call ends: `outcome` of an attempt", AttemptOutcome),
+        ("Log events: `event` of a log line", LogEvent),
+    ):
+        lines += ["", f"## {title}", "", *_meanings(words)]
     return "\n".join(lines) + "\n"
+
+
+def _meanings(words: type[StrEnum]) -> list[str]:
+    """Give the words of a closed vocabulary as a list, each with its comment in the source."""
+    said = dict(re.findall(r'(?m)^ +[A-Z_]+ = "(\w+)"  # (.+)$', inspect.getsource(words)))
+    return [
+        line
+        for word in words
+        for line in wrapped(f"`{word.value}`: {said[word.value]}", first="- ", rest="  ")
+    ]
 
 
 def documents() -> dict[Path, str]:
@@ -265,6 +324,7 @@ def documents() -> dict[Path, str]:
         DOCS / "failures.md": NOTE + failures(),
         DOCS / "configuration.md": NOTE + configuration(),
         DOCS / "names.md": NOTE + vocabulary(),
+        DOCS / "rooms.md": NOTE + rooms(),
         DOCS / "schemas" / "asyncapi.json": _json(asyncapi(Settings().topics)),
     }
     grafana = ROOT / "deploy" / "grafana"

@@ -63,6 +63,13 @@ BUGS = (
         "tests/model",
     ),
     Bug(
+        "decisions are forgotten although their records may come again",
+        "streams/lanes/reach.py",
+        "return min([now_ms, *sane])",
+        "return now_ms",
+        "tests/model tests/unit/test_lanes.py",
+    ),
+    Bug(
         "deferred and upstream records read uncommitted",
         "streams/membership/faust_app.py",
         'isolation_level="read_committed"',
@@ -96,6 +103,13 @@ BUGS = (
         "        if starts >= MAX_STARTS:",
         "        if starts >= MAX_STARTS + 100:",
         "tests/faults/test_faults.py -k circulation",
+    ),
+    Bug(
+        "suspects run side by side",
+        "streams/lanes/runner.py",
+        "        if not job.is_suspect:",
+        "        if True:",
+        "tests/model/test_suspects.py",
     ),
     Bug(
         "a header name that is not UTF-8 stops the consumer",

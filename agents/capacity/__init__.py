@@ -1,1 +1,1 @@
-"""What providers can take now: breakers, limits, turns; pure."""
+"""Whether and how fast each provider may be called: breakers, limits, turns; pure."""

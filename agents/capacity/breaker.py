@@ -54,7 +54,7 @@ class CircuitBreaker:
     """One provider as one worker sees it; every `now` is seconds on one monotonic clock."""
 
     def __init__(self, policy: BreakerPolicy) -> None:
-        """Begin closed."""
+        """Begin closed: the provider is called."""
         self._policy = policy
         self._recent: deque[tuple[float, bool]] = deque()
         self._failed = 0
@@ -88,7 +88,7 @@ class CircuitBreaker:
         return True
 
     def rest(self, now: float, seconds: float) -> None:
-        """Call nobody for a while, as the provider asked in an answer."""
+        """Make no call for so many seconds, as the provider asked in an answer."""
         self._rests_until = max(self._rests_until, now + seconds)
 
     def cancel(self, *, probe: bool) -> None:

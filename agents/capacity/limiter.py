@@ -98,12 +98,12 @@ class Limiter:
             )
 
     def throttled(self, now: float) -> None:
-        """Note a 429: go slower."""
+        """Note a 429: lower the pace, and allow fewer calls in flight, at most once a second."""
         if now - self._cut_at < CUT_EVERY_S:
             return
         self._cut_at = now
         self._pace = max(LEAST_PACE, self._pace * DECREASE)
-        flying = self.in_flight + 1  # with the one that was refused
+        flying = self.in_flight + 1  # the refused call is no longer counted, and was in flight too
         self._learnt = max(1.0, min(flying, self._learnt or flying) * DECREASE)
 
     def answered(self, now: float) -> None:

@@ -29,7 +29,7 @@ class BreakerChange:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The right to one call."""
+    """The right to one call; given back by `end` or `cancel`."""
 
     provider: str
     tokens: int
@@ -37,7 +37,7 @@ class Turn:
 
 
 class Capacity:
-    """One a worker: the executor asks before a call, the dispatcher before a job."""
+    """What all providers can take, for one worker: asked before each job and before each call."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Capacity:
         clock: Clock,
         on_change: Callable[[BreakerChange], None] = lambda _change: None,
     ) -> None:
-        """Begin with every provider healthy and the whole of its limits."""
+        """Begin with every provider healthy and whole limits; `on_change` hears of breakers."""
         self._health = {name: CircuitBreaker(policy) for name in limits}
         self._limiters = {name: Limiter(limit) for name, limit in limits.items()}
         self._clock = clock
@@ -60,7 +60,7 @@ class Capacity:
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """Their names."""
+        """The names of all providers."""
         return tuple(self._health)
 
     def state(self, name: str) -> BreakerState:

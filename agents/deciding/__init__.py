@@ -1,1 +1,1 @@
-"""Which call comes next, and what follows a failed one; pure."""
+"""The decisions about an intent: routes, policy, failures, budgets, hedges, caching; pure."""

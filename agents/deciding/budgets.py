@@ -2,7 +2,7 @@
 
 Every lane adds up what it spends and writes the sums in the transaction of the outcome: exact over
 restarts. A worker knows its own lanes to the last outcome, the others' as of their newest record;
-what it cannot know is what is in flight: so much can be spent beyond a limit.
+what is in flight it cannot know, so that much can be spent beyond a limit.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Spending:
     """The sums of one worker."""
 
     def __init__(self, budgets: Sequence[BudgetSpec]) -> None:
-        """Begin with nothing spent."""
+        """Begin with nothing spent; `budgets` are those of all tenants."""
         self._budgets = tuple(budgets)
         self._told: dict[tuple[int, str], SpendRecord] = {}
         self._own: dict[tuple[int, str], SpendRecord] = {}
@@ -55,7 +55,7 @@ class Spending:
         self._told[record.lane, record.tenant] = record
 
     def forget(self, lane: int) -> None:
-        """Go by what is committed: the lane is another worker's now, or read anew."""
+        """Forget what was booked here and not committed: the lane was lost, or is read anew."""
         for key in [key for key in self._own if key[0] == lane]:
             del self._own[key]
 

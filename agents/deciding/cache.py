@@ -48,10 +48,10 @@ def time_to_live_s(intent: WorkflowIntent, default_s: float) -> float | None:
 
 
 class AnswerCache:
-    """The newest answers, up to a number of bytes; the one that was not used longest goes first."""
+    """Answers up to a number of bytes; the one that has gone unused for longest goes first."""
 
     def __init__(self, most_bytes: int) -> None:
-        """Begin empty."""
+        """Begin empty; all entries together take about `most_bytes` at most."""
         self._most = most_bytes
         self._bytes = 0
         self._answers: OrderedDict[str, CachedAnswer] = OrderedDict()

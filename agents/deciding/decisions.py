@@ -1,4 +1,4 @@
-"""What the policy can say: values, closed by `assert_never` wherever they are read; pure."""
+"""What the policy can say, as values; every reader handles each of them (`assert_never`); pure."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""From what a provider answered to what went wrong; pure."""
+"""What a provider's error answer means: its kind, its class, what an operator should do; pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,7 +64,7 @@ FACETS: dict[FailureKind, tuple[ErrorClass, AttemptOutcome, bool, str]] = {
         ErrorClass.AUTH,
         AttemptOutcome.AUTH,
         True,
-        "give the key access, or change what the intent asks for (model, content), then replay",
+        "give the key access, or change the intent's model or content, then replay",
     ),
     FailureKind.DEPLOYMENT_NOT_FOUND: (
         ErrorClass.AUTH,
@@ -76,13 +76,13 @@ FACETS: dict[FailureKind, tuple[ErrorClass, AttemptOutcome, bool, str]] = {
         ErrorClass.VALIDATION,
         AttemptOutcome.VALIDATION,
         False,
-        "name a model that a provider of its route serves, or none, and publish it anew",
+        "name a model that a provider serves, or none, and publish it anew",
     ),
     FailureKind.UNSUPPORTED_PARAMETER: (
         ErrorClass.VALIDATION,
         AttemptOutcome.VALIDATION,
         True,
-        "replay: what the model does not take is left out; or leave it out of the intent",
+        "replay: what the model does not take is left out then",
     ),
     FailureKind.BAD_REQUEST: (
         ErrorClass.VALIDATION,
@@ -126,7 +126,7 @@ class Failure:
 
     @property
     def error_class(self) -> ErrorClass:
-        """The coarse class of the contract."""
+        """The coarse class that readers of dead letters branch on."""
         return FACETS[self.kind][0]
 
     @property

@@ -29,7 +29,7 @@ HOUR_S = 3_600.0
 class HedgePolicy:
     """Who is hedged, and at most how much."""
 
-    #: Intent types and priorities; none = nobody.
+    #: Intent types and priorities that are hedged; empty = no intent is.
     who: frozenset[str] = frozenset()
     #: Of the newest calls, at most this share may be hedges.
     most_share: float = 0.05

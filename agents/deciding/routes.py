@@ -48,7 +48,7 @@ class Router:
     """The routes of one configuration."""
 
     def __init__(self, kinds: Mapping[str, str], routes: Sequence[RouteSpec] = ()) -> None:
-        """Keep the providers with their kinds, and the routes (none = the contract's)."""
+        """Keep the providers with their kinds, and the routes (none = the built-in ones)."""
         self._kinds = dict(kinds)
         self._routes = tuple(routes)
 
@@ -57,7 +57,7 @@ class Router:
 
         `force_provider` pins: the intent waits for that provider (or another of that kind, where
         none has the name) rather than go elsewhere. Otherwise the first configured route that
-        fits; without routes the contract's routing by type, then all others in their order.
+        fits; without routes the built-in choice by type, then all others in their order.
         """
         forced = intent.force_provider
         if forced in self._kinds:

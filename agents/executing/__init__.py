@@ -1,1 +1,1 @@
-"""Bringing one intent to its outcome."""
+"""Bringing one intent to its outcome: what it needs no call for, then call by call."""

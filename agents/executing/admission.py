@@ -1,4 +1,4 @@
-"""Admission: what ends, or is put aside, before any provider is thought of."""
+"""Admission: intents that end, or are put off until later, before any provider is called."""
 
 from agents.deciding.budgets import Spending
 from agents.deciding.policy import Defer, GiveUp, RetryPolicy, rung
@@ -16,7 +16,7 @@ __all__ = ["Admission"]
 
 
 class Admission:
-    """Says which intents need no call to be ended; one for each worker."""
+    """Finds intents that must not be called for, now or at all; one for each worker."""
 
     def __init__(self, *, spending: Spending, policy: RetryPolicy, ground: Ground) -> None:
         """Keep what tenants have spent, and the delays of the deferred topics."""
@@ -25,7 +25,7 @@ class Admission:
         self._ground = ground
 
     def refusal(self, run: Execution, providers: tuple[str, ...]) -> Failed | Deferred | None:
-        """End what needs no provider to be ended; None when it may be answered."""
+        """End or put off an intent that must not be called for; None when it may be."""
         intent = run.task.intent
         problem = check_schema(intent.response_schema) if intent.response_schema else None
         if problem is not None:
@@ -40,7 +40,7 @@ class Admission:
         return self._over_budget(run) or self._too_early(run)
 
     def _over_budget(self, run: Execution) -> Failed | Deferred | None:
-        """Put aside, or end, what its tenant may not pay for now."""
+        """Put off, or end, an intent that its tenant's budget does not allow now."""
         clock = self._ground.clock
         over = self._spending.over(run.task.intent.tenant, clock.now())
         if over is None:

@@ -48,7 +48,7 @@ class Attempts:
     """Makes attempts; each is a frozen message, a later one of the same call replaces it."""
 
     def __init__(self, *, kinds: Mapping[str, str], prices: PriceBook, ground: Ground) -> None:
-        """Keep the prices, and each provider's kind by its name."""
+        """Keep the prices; `kinds` gives each provider's kind by its name."""
         self._prices = prices
         self._kinds = kinds
         self._ground = ground

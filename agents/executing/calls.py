@@ -32,7 +32,7 @@ HEDGE_LOST = "hedge_lost"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What one call is about."""
+    """One call before it is made: to whom, with what, and what it may cost at most."""
 
     provider: Provider
     messages: list[dict[str, Any]]
@@ -57,7 +57,7 @@ class Caller:
         journal: Journal,
         ground: Ground,
     ) -> None:
-        """Keep the parts."""
+        """Keep what a call needs: its turn, its record, its price, and its rival."""
         self._prices = prices
         self._hedger = hedger
         self._capacity = capacity
@@ -78,30 +78,36 @@ class Caller:
         loop = asyncio.get_running_loop()
         calls = {loop.create_task(self._one(run, call, permit))}
         waiting = loop.create_task(self._ground.clock.sleep(delay_s))
+        chosen: Answer | None = None
         try:
             await asyncio.wait({*calls, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if not any(one.done() for one in calls) and self._may_hedge(run, rival):
                 calls.add(loop.create_task(self._one(run, rival, permit)))
-            return await self._first_good(run, calls)
+            chosen = await self._first_good(calls)
+            return chosen
         finally:
             waiting.cancel()
             left = [one for one in calls if not one.done()]
             for one in left:
                 one.cancel(HEDGE_LOST)
             await asyncio.gather(*left, return_exceptions=True)
+            for one in calls:  # also those that ended while we were cancelled
+                if not one.cancelled() and one.exception() is None and one.result() is not chosen:
+                    self.post_unused(run, one.result().attempt)
 
-    async def _first_good(self, run: Execution, calls: set[asyncio.Task[Answer]]) -> Answer:
-        """Wait for the first answer without a failure, else for all; the rest goes on record."""
+    def post_unused(self, run: Execution, attempt: ProviderAttempt) -> None:
+        """Put a call whose answer nobody takes on record, with what it cost."""
+        unused = attempt.model_copy(update={"used_result": False})
+        self._journal.post(unused, run.task.traceparent)
+
+    @staticmethod
+    async def _first_good(calls: set[asyncio.Task[Answer]]) -> Answer:
+        """Wait for the first answer without a failure, else for all."""
         pending, ended = set(calls), list[Answer]()
         while pending and not any(answer.failure is None for answer in ended):
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             ended += [one.result() for one in done]
-        chosen = min(ended, key=lambda one: (one.failure is not None, one.attempt.hedge))
-        for answer in ended:
-            if answer is not chosen:
-                unused = answer.attempt.model_copy(update={"used_result": False})
-                self._journal.post(unused, run.task.traceparent)
-        return chosen
+        return min(ended, key=lambda one: (one.failure is not None, one.attempt.hedge))
 
     def _may_hedge(self, run: Execution, rival: Call) -> bool:
         """Whether the rival is free and the caps allow it; says so in the log."""
@@ -144,10 +150,10 @@ class Caller:
             max_output=call.max_output,
             hedge_at=call.hedge_at,
         )
-        await self._journal.write(started, run.task.traceparent)
         try:
+            await self._journal.write(started, run.task.traceparent)
             await permit.confirm()
-        except LaneLostError:
+        except (LaneLostError, asyncio.CancelledError):
             # Lost while the journal was written: on record as never sent, at no cost.
             self._journal.post(
                 self._attempts.cancelled(started, 0, cost_upper_usd=Decimal(0)),
@@ -188,7 +194,7 @@ class Caller:
         except asyncio.CancelledError as error:
             lost = HEDGE_LOST if error.args == (HEDGE_LOST,) else ""
             if lost:
-                # At least so long: left out, slow calls would vanish from the p95 they make.
+                # It took at least so long. Left out, the p95 would miss just the slow calls.
                 self._hedger.note(call.provider.name, self._ground.clock.monotonic() - since)
             cancelled = self._attempts.cancelled(started, self._ground.since_ms(since), code=lost)
             run.risk(cancelled.cost_upper_usd)
@@ -230,7 +236,7 @@ def _evidence(run: Execution, provider: Provider) -> str:
 
 
 def _blame(failure: Failure, intent: WorkflowIntent) -> Failure:
-    """A model that the intent itself named, and a provider lacks, is the intent's choice."""
+    """Blame the intent, not the configuration, where the intent itself named a missing model."""
     if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND and intent.model is not None:
         return replace(failure, kind=FailureKind.MODEL_NOT_FOUND)
     return failure

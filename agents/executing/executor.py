@@ -1,4 +1,4 @@
-"""The execution of one intent, room by room: admission, reuse, pursuit.
+"""The execution of one intent, step by step: admission, reuse, pursuit.
 
 task ─► admission ─► reuse ─► pursuit ( planning ─► calls ─► policy ─► moves )* ─► outcome
 """
@@ -57,7 +57,7 @@ class Executor:
         journal: Journal,
         ground: Ground,
     ) -> None:
-        """Put the rooms together; nothing here changes from intent to intent."""
+        """Put admission, reuse and pursuit together, once for all intents."""
         self._router = router
         self._ground = ground
         self._admission = Admission(spending=spending, policy=rules.policy, ground=ground)

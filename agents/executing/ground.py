@@ -1,4 +1,4 @@
-"""What every part of executing stands on: time, chance, the worker's name, and its log."""
+"""What every part of executing is given: clock, chance, the worker's name, its log."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ __all__ = ["Ground"]
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The same for all intents of a worker."""
+    """Clock, chance, name and log of one worker, the same for all its intents."""
 
     clock: Clock
     dice: Dice

@@ -1,4 +1,4 @@
-"""What an execution does besides calling: wait, turn to another provider, put itself aside, end."""
+"""What an execution does between calls: wait, go on to another provider, put off, end."""
 
 from agents.deciding.decisions import Defer, Fallback, Retry
 from agents.deciding.failures import Failure
@@ -16,7 +16,7 @@ __all__ = ["complete", "defer", "fall_back", "wait_for_retry", "wait_for_turn"]
 
 
 async def wait_for_turn(ground: Ground, run: Execution, delay_s: float) -> None:
-    """Wait until its provider can be called."""
+    """Wait until the provider at hand can be called."""
     since = ground.clock.monotonic()
     await ground.clock.sleep(delay_s)
     run.add_limiter_s(ground.clock.monotonic() - since)

@@ -1,4 +1,4 @@
-"""Planning of calls: what is sent to whom, and how much of it the intent's money pays for."""
+"""Planning of calls: what is sent to whom, and how long an answer the intent's money allows."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,7 +30,7 @@ class Planner:
         hedging: HedgePolicy,
         clock: Clock,
     ) -> None:
-        """Keep what calls are made of, and what they cost."""
+        """Keep providers, prices, and the instructions by type of intent (`prompts`)."""
         self._providers = providers
         self._prices = prices
         self._prompts = prompts

@@ -1,4 +1,4 @@
-"""What executing asks of whoever runs it: a journal, and leave to call."""
+"""What executing needs from whoever runs it: a journal, and permission to call."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""Pursuit: choose, call, classify, decide, again, until there is an outcome.
+"""Pursuit: choose a provider, call it, classify the answer, decide; until there is an outcome.
 
 The policy decides (`agents.deciding.policy`), this module does. A call that did not end the intent
 goes on record at once; the last one travels with the outcome in the lane's transaction.
@@ -21,6 +21,7 @@ from agents.deciding.policy import (
     decide,
 )
 from agents.executing.account import Execution
+from agents.executing.attempts import Answer
 from agents.executing.calls import Caller
 from agents.executing.endings import given_up, limit_reached
 from agents.executing.ground import Ground
@@ -37,7 +38,7 @@ URGENT = frozenset({Priority.HIGH, Priority.CRITICAL})
 
 
 class Pursuit:
-    """Pursues answers; one for each worker."""
+    """The loop over calls of one execution; one object for each worker."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class Pursuit:
         journal: Journal,
         ground: Ground,
     ) -> None:
-        """Keep the parts."""
+        """Keep the policy that decides, the planner that prepares calls, the caller that calls."""
         self._policy = policy
         self._capacity = capacity
         self._planner = planner
@@ -74,26 +75,43 @@ class Pursuit:
                 return limit_reached(run, GiveUp(DeadLetterReason.BUDGET))
             rival = self._planner.rival(run, providers, messages)
             answer = await self._caller.call(run, call, permit, rival=rival)
-            if answer.failure is None:
-                return complete(self._ground, run, answer)
-            situation, dice = self._situation(run, providers), self._ground.dice.fraction()
-            decision = decide(self._policy, situation, answer.failure, dice=dice)
-            match decision:
+            try:
+                step = await self._after(run, providers, answer)
+            except BaseException:  # given up in the middle, or a defect: what was paid is on record
+                self._caller.post_unused(run, answer.attempt)
+                raise
+            match step:
                 case Retry(repair=repair):
-                    await self._journal.write(answer.attempt, run.task.traceparent)
                     here, failed = providers[run.position], answer.attempt
-                    await wait_for_retry(self._ground, run, decision, provider=here, failed=failed)
+                    await wait_for_retry(self._ground, run, step, provider=here, failed=failed)
                     messages = with_complaint(messages, answer) if repair else messages
                 case Fallback():
-                    await self._journal.write(answer.attempt, run.task.traceparent)
-                    fall_back(self._ground, run, providers, decision, answer.failure)
                     messages = self._planner.messages(run.task.intent)
-                case Defer():
-                    return defer(self._ground, run, decision, answer.attempt)
-                case GiveUp():
-                    return given_up(run, decision.reason, answer.failure, answer.attempt)
                 case _:
-                    assert_never(decision)
+                    return step
+
+    async def _after(
+        self, run: Execution, providers: tuple[str, ...], answer: Answer
+    ) -> Completed | Failed | Deferred | Retry | Fallback:
+        """End with an answer, or put it on record where the policy says to go on."""
+        if answer.failure is None:
+            return complete(self._ground, run, answer)
+        situation, dice = self._situation(run, providers), self._ground.dice.fraction()
+        decision = decide(self._policy, situation, answer.failure, dice=dice)
+        match decision:
+            case Retry():
+                await self._journal.write(answer.attempt, run.task.traceparent)
+                return decision
+            case Fallback():
+                await self._journal.write(answer.attempt, run.task.traceparent)
+                fall_back(self._ground, run, providers, decision, answer.failure)
+                return decision
+            case Defer():
+                return defer(self._ground, run, decision, answer.attempt)
+            case GiveUp():
+                return given_up(run, decision.reason, answer.failure, answer.attempt)
+            case _:
+                assert_never(decision)
 
     async def _reach_turn(
         self, run: Execution, providers: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Reuse of answers: the same request is paid for once, whether answered or on its way."""
+"""Reuse of answers: a request that is answered, or on its way, is not paid for again."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -23,7 +23,7 @@ class Reuse:
     """Gives answers that were paid for to intents that allow it; one for each worker."""
 
     def __init__(self, *, cache: AnswerCache, ttl_s: float, ground: Ground) -> None:
-        """Answers are given again for `ttl_s` seconds, unless the intent says otherwise."""
+        """Keep the cache; answers may be `ttl_s` seconds old, unless the intent says otherwise."""
         self._cache = cache
         self._ttl_s = ttl_s
         self._flights = SingleFlight()

@@ -11,7 +11,7 @@ class SingleFlight:
     """Locks by key that vanish with their last user."""
 
     def __init__(self) -> None:
-        """Begin without any."""
+        """Begin without a lock."""
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What tokens cost: the user's prices, the contract's two, then genai-prices; Decimal only."""
+"""What tokens cost: the user's prices, the two built-in ones, then genai-prices; Decimal only."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ __all__ = [
     "recalled_charge",
 ]
 
-#: (kind of provider, model) → dollars per 1,000 tokens, input and output alike (contract §5).
+#: (kind of provider, model) → dollars per 1,000 tokens, input and output alike.
 FLAT_PRICES = {
     ("openai", "gpt-3.5-turbo"): Decimal("0.002"),
     ("azure", "gpt-4-turbo"): Decimal("0.01"),
@@ -200,7 +200,7 @@ def _by_spec(spec: PriceSpec, usage: Usage) -> Price:
 
 
 def _public(kind: str, models: Sequence[str], usage: Usage, *, at: datetime) -> Price:
-    """Price a call by the contract's two prices, else by genai-prices."""
+    """Price a call by the two built-in prices, else by genai-prices."""
     for model in models:
         flat = FLAT_PRICES.get((kind, model))
         if flat is not None:

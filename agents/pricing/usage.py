@@ -1,4 +1,4 @@
-"""Token counts in disjoint classes; pure."""
+"""Token counts in four classes that do not overlap; pure."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from schemas.vocabulary import UsageSource
 
 __all__ = ["NO_USAGE", "Usage", "estimate_tokens", "estimated_usage", "read_usage"]
 
-#: The contract's rule where no tokenizer is known.
+#: Characters to a token, where no tokenizer is known.
 CHARACTERS_PER_TOKEN = 4
 #: No call has more; a count beyond it is a mistake of the sender's, and would not fit the record.
 MOST_TOKENS = 1_000_000_000
@@ -27,12 +27,12 @@ class Usage:
 
     @property
     def input(self) -> int:
-        """All prompt tokens."""
+        """All prompt tokens, those from the provider's cache included."""
         return self.uncached_input + self.cached_input
 
     @property
     def output(self) -> int:
-        """All completion tokens."""
+        """All tokens of the answer, reasoning included."""
         return self.visible_output + self.reasoning
 
     @property

@@ -1,8 +1,9 @@
 """Provider adapters: one chat completion over the openai SDK, classified when it fails."""
 
 import asyncio
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NotRequired, TypedDict
 
 import openai
 from openai import AsyncOpenAI
@@ -29,12 +30,38 @@ from schemas.vocabulary import FailureKind
 __all__ = [
     "ChatReply",
     "ChatRequest",
+    "Common",
+    "Link",
     "Provider",
     "SdkProvider",
     "Transport",
 ]
 
-PLAIN = Dialect()
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The way to a provider, and for whom its calls are."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    organization: str = ""
+    project: str = ""
+    #: Whether OPENAI_ORG_ID and OPENAI_PROJECT_ID are meant for it.
+    from_environment: bool = False
+    #: Certificates (PEM) that are believed; empty = the usual roots.
+    ca_file: str = ""
+    proxy: str | None = None
+
+
+class Common(TypedDict):
+    """What a provider of either kind is built with; `concurrency` bounds its connections."""
+
+    api_key: str
+    timeout_s: float
+    concurrency: int
+    clock: Clock
+    transport: NotRequired[Transport]
+    dialect: NotRequired[Dialect]
+    link: NotRequired[Link]
 
 
 class SdkProvider:
@@ -47,23 +74,21 @@ class SdkProvider:
         *,
         kind: str,
         model: str,
-        deployment: str,
-        timeout_s: float,
-        clock: Clock,
-        transport: Transport,
-        dialect: Dialect = PLAIN,
+        deployment: str = "",
+        common: Common,
     ) -> None:
         """Keep one client, whose connections all calls of the worker share."""
         self.name = name
         self.kind = kind
         self.model = model
         self.deployment = deployment
-        own = TimeLimits(timeout_s, transport.first_token_s, transport.idle_s)
+        transport = common.get("transport", Transport())
+        own = TimeLimits(common["timeout_s"], transport.first_token_s, transport.idle_s)
         self._times = TimeTable(name, own, lines=transport.time_lines, fixed=transport.set_limits)
         self._client = client
-        self._clock = clock
+        self._clock = common["clock"]
         self._transport = transport
-        self._dialect = dialect
+        self._dialect = common.get("dialect", Dialect())
         self._lessons = Lessons()
 
     async def complete(self, request: ChatRequest) -> ChatReply:

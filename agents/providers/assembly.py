@@ -65,7 +65,7 @@ class UnreadableReplyError(Exception):
     """Raised when a 200 is not a chat completion, and says nothing of what it cost."""
 
     def __init__(self, failure: Failure) -> None:
-        """Keep what it is instead."""
+        """Keep the failure that the call ends with."""
         super().__init__(failure.code)
         self.failure = failure
 

@@ -23,9 +23,9 @@ __all__ = [
     "text",
 ]
 
-#: Names of models and reasons are short; what is longer is none.
+#: Characters of a name of a model or of a reason; a longer text is not taken for one.
 MOST_NAME = 200
-#: Words of an error that are looked at; the rest of a long page is not.
+#: Characters of an error's text that are looked at; the rest of a long page is not.
 MOST_WORDS = 4_000
 #: Statuses that say that the request itself is wrong.
 ABOUT_THE_REQUEST = frozenset({400, 422})
@@ -35,7 +35,7 @@ DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s")
 
 
 def load(body: bytes | str) -> object:
-    """Read JSON; None where it is none."""
+    """Read JSON; None where the bytes are not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):  # cut, not text, a number of 5,000 digits, a deep nest

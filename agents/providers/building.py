@@ -1,114 +1,53 @@
 """Providers built: one SDK client each, with its address, its key, and the way there."""
 
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Unpack
 
 from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 
-from agents.clock import Clock
-from agents.providers.adapters import PLAIN, SdkProvider
-from agents.providers.arguments import Dialect
-from agents.providers.requests import STANDARD, Transport
+from agents.providers.adapters import Common, Link, SdkProvider
 
-__all__ = ["Link", "azure_provider", "openai_provider"]
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """The way to a provider, and for whom its calls are."""
-
-    headers: Mapping[str, str] = field(default_factory=dict)
-    organization: str = ""
-    project: str = ""
-    #: Whether OPENAI_ORG_ID and OPENAI_PROJECT_ID are meant for it.
-    from_environment: bool = False
-    #: Certificates (PEM) that are believed; empty = the usual roots.
-    ca_file: str = ""
-    proxy: str | None = None
-
-
-DIRECT = Link()
+__all__ = ["azure_provider", "openai_provider"]
 
 
 def openai_provider(
-    name: str,
-    *,
-    api_key: str,
-    base_url: str | None,
-    model: str,
-    timeout_s: float,
-    concurrency: int,
-    clock: Clock,
-    transport: Transport = STANDARD,
-    dialect: Dialect = PLAIN,
-    link: Link = DIRECT,
+    name: str, *, base_url: str | None, model: str, **common: Unpack[Common]
 ) -> SdkProvider:
     """Build a provider that speaks as OpenAI does; without `base_url` the SDK's own default."""
-    client = AsyncOpenAI(
-        api_key=api_key,
-        base_url=base_url,
-        max_retries=0,
-        timeout=None,  # one owner of the time limit: `SdkProvider.complete`
-        http_client=_shared_connections(concurrency, link),
-        default_headers=dict(link.headers),
-    )
-    _as(client, link)
-    return SdkProvider(
-        name,
-        client,
-        kind="openai",
-        model=model,
-        deployment="",
-        timeout_s=timeout_s,
-        clock=clock,
-        transport=transport,
-        dialect=dialect,
-    )
+    client = AsyncOpenAI(base_url=base_url, **_client_options(common))
+    _introduce(client, common)
+    return SdkProvider(name, client, kind="openai", model=model, common=common)
 
 
 def azure_provider(
-    name: str,
-    *,
-    api_key: str,
-    endpoint: str,
-    api_version: str,
-    deployment: str,
-    timeout_s: float,
-    concurrency: int,
-    clock: Clock,
-    transport: Transport = STANDARD,
-    dialect: Dialect = PLAIN,
-    link: Link = DIRECT,
+    name: str, *, endpoint: str, api_version: str, deployment: str, **common: Unpack[Common]
 ) -> SdkProvider:
     """Build a provider on Azure; the deployment's name stands in for the model's."""
     client = AsyncAzureOpenAI(
-        api_key=api_key,
-        azure_endpoint=endpoint,
-        api_version=api_version,
-        max_retries=0,
-        timeout=None,  # one owner of the time limit: `SdkProvider.complete`
-        http_client=_shared_connections(concurrency, link),
-        default_headers=dict(link.headers),
+        azure_endpoint=endpoint, api_version=api_version, **_client_options(common)
     )
-    _as(client, link)
+    _introduce(client, common)
     return SdkProvider(
-        name,
-        client,
-        kind="azure",
-        model=deployment,
-        deployment=deployment,
-        timeout_s=timeout_s,
-        clock=clock,
-        transport=transport,
-        dialect=dialect,
+        name, client, kind="azure", model=deployment, deployment=deployment, common=common
     )
 
 
-def _as(client: AsyncOpenAI, link: Link) -> None:
+def _client_options(common: Common) -> dict[str, Any]:
+    """Give what both clients of the SDK are made with."""
+    link = common.get("link", Link())
+    return {
+        "api_key": common["api_key"],
+        "max_retries": 0,  # one owner of retries: the policy
+        "timeout": None,  # one owner of the time limit: `SdkProvider.complete`
+        "http_client": _shared_connections(common["concurrency"], link),
+        "default_headers": dict(link.headers),
+    }
+
+
+def _introduce(client: AsyncOpenAI, common: Common) -> None:
     """Say for whom the calls are; the SDK would tell every vendor what OpenAI's variables say."""
+    link = common.get("link", Link())
     if not link.from_environment:
         client.organization, client.project = link.organization or None, link.project or None
 

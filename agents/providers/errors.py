@@ -1,4 +1,4 @@
-"""Errors of provider calls.
+"""Errors of provider calls: one class for each provider, and for running out of time.
 
 ExecutionError
 ├── OpenAIExecutionError
@@ -35,7 +35,7 @@ class ExecutionError(Exception):
 
     @property
     def error_class(self) -> ErrorClass:
-        """The coarse class of the contract."""
+        """The coarse class that readers of dead letters branch on."""
         return self.failure.error_class
 
     @property

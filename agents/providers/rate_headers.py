@@ -32,7 +32,7 @@ def _whole(raw: str | None) -> int | None:
 
 
 def _duration_s(raw: str) -> float:
-    """Read `120ms`, `6s`, `1m30s`; 0 for what is none."""
+    """Read a duration such as `120ms`, `6s`, `1m30s`; 0 for any other text."""
     found = DURATION.fullmatch(raw.strip())
     if found is None:
         return 0.0

@@ -23,7 +23,7 @@ __all__ = [
     "read_stream",
 ]
 
-#: A line of a stream beyond this is none of a chat's.
+#: Bytes of a line of a stream; no chat completion has longer ones.
 MOST_LINE = 8 * 1024 * 1024
 DATA = b"data:"
 
@@ -42,11 +42,11 @@ class Bytes(Protocol):
     """The body of an HTTP answer as it comes."""
 
     def aiter_bytes(self) -> AsyncIterator[bytes]:
-        """Give its pieces."""
+        """Give its pieces as they arrive."""
         ...
 
     async def aclose(self) -> None:
-        """Give the connection back."""
+        """End the answer, read or not, and free its connection."""
         ...
 
 

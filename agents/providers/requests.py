@@ -9,7 +9,7 @@ from agents.providers.replies import ChatReply
 from schemas.intent import TraceContext
 from schemas.providers import TimeLimitSpec
 
-__all__ = ["STANDARD", "ChatRequest", "Provider", "Transport"]
+__all__ = ["ChatRequest", "Provider", "Transport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,3 @@ class Transport:
     set_limits: frozenset[str] = frozenset()
     low_tier: str = ""
     low_tier_price: Decimal = Decimal("0.5")
-
-
-STANDARD = Transport()

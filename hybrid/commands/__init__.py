@@ -1,1 +1,1 @@
-"""The commands, by who uses them: the stack, operators, data in and out, costs."""
+"""The commands of `hybrid`, one module for each group of them."""

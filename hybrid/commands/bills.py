@@ -1,4 +1,4 @@
-"""The bill to come, that came, made anew: `hybrid costs forecast|reconcile|rebuild`."""
+"""The bill of this month, of the provider, and made anew: `costs forecast|reconcile|rebuild`."""
 
 import asyncio
 from datetime import UTC, date, datetime, timedelta
@@ -9,18 +9,11 @@ from typing import Annotated
 import typer
 
 from hybrid.commands.charts import PlotOption, PngOption, show
-from hybrid.commands.common import (
-    Format,
-    FormatOption,
-    SinceOption,
-    console,
-    open_clickhouse,
-    parse_moment,
-    print_table,
-)
+from hybrid.commands.common import FormatOption, SinceOption, open_clickhouse, parse_moment
 from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.errors import HybridError, UsageError
 from hybrid.plots import Chart
+from hybrid.printing import Format, console, print_table
 from schemas.base import format_usd
 from streams.bill.costs import Table, daily
 from streams.bill.forecast import TREND_DAYS, Trend, trend_of

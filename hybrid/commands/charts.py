@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from hybrid.commands.common import Format, console, print_table
 from hybrid.errors import UsageError
 from hybrid.plots import Chart, draw, write_png
+from hybrid.printing import Format, console, print_table
 from streams.bill.costs import TIMES, Table
 
 __all__ = ["PlotOption", "PngOption", "chart_of", "show"]

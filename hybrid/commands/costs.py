@@ -6,16 +6,10 @@ import typer
 
 from hybrid.commands.bills import forecast, rebuild, reconcile
 from hybrid.commands.charts import PlotOption, PngOption, chart_of, show
-from hybrid.commands.common import (
-    Format,
-    FormatOption,
-    SinceOption,
-    console,
-    open_clickhouse,
-    parse_moment,
-)
+from hybrid.commands.common import FormatOption, SinceOption, open_clickhouse, parse_moment
 from hybrid.commands.prices import prices, reprice
 from hybrid.errors import UsageError
+from hybrid.printing import Format, console
 from hybrid.text import visible
 from streams.bill import costs as questions
 
@@ -25,7 +19,7 @@ By = Annotated[str, typer.Option(help=f"any of {', '.join(questions.DIMENSIONS)}
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands for the cost questions."""
     costs = typer.Typer(help="What it cost, and where the time went.", no_args_is_help=True)
     for command in (
         report,
@@ -83,7 +77,7 @@ def report(
 
 
 def top(
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 10,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="how many")] = 10,
     since: SinceOption = None,
     form: FormatOption = Format.TABLE,
     plot: PlotOption = False,

@@ -13,16 +13,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from hybrid.commands.common import (
-    Format,
-    FormatOption,
-    SinceOption,
-    confirm,
-    parse_moment,
-    print_table,
-)
+from hybrid.commands.common import FormatOption, SinceOption, confirm, parse_moment
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import HybridError, UsageError
+from hybrid.printing import Format, print_table
 from hybrid.text import json_text, visible
 from schemas.base import format_usd
 from schemas.outcome import DeadLetter
@@ -37,7 +31,7 @@ __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands for publish, results and dead letters."""
     app.command()(publish)
     app.command()(results)
     dlq = typer.Typer(help="The dead letters.", no_args_is_help=True)
@@ -90,8 +84,8 @@ def publish(
 def results(
     follow: Annotated[bool, typer.Option("--follow", help="wait for more")] = False,
     since: SinceOption = None,
-    limit: Annotated[int | None, typer.Option(min=1)] = None,
-    intent_id: Annotated[str | None, typer.Option()] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="end after so many")] = None,
+    intent_id: Annotated[str | None, typer.Option(help="of this intent only")] = None,
 ) -> None:
     """Print results as JSON Lines.
 
@@ -121,7 +115,7 @@ def results(
 
 
 def _document(value: bytes | None) -> dict[str, object] | None:
-    """Read a record's value; None where somebody else wrote what is no JSON object."""
+    """Read a record's value; None where it is no JSON object: then we have not written it."""
     try:
         document = json.loads(value or b"")
         json.dumps(document, ensure_ascii=False).encode()  # half surrogates cannot be printed
@@ -130,17 +124,18 @@ def _document(value: bytes | None) -> dict[str, object] | None:
     return document if isinstance(document, dict) else None
 
 
-Reason = Annotated[DeadLetterReason | None, typer.Option()]
-Class = Annotated[ErrorClass | None, typer.Option()]
-Text = Annotated[str | None, typer.Option()]
-Limit = Annotated[int | None, typer.Option(min=1)]
+Reason = Annotated[DeadLetterReason | None, typer.Option(help="why they ended")]
+Class = Annotated[ErrorClass | None, typer.Option(help="what went wrong with the last call")]
+Type = Annotated[str | None, typer.Option("--type", help="type of the intent")]
+Tenant = Annotated[str | None, typer.Option(help="for whom the work was")]
+Limit = Annotated[int | None, typer.Option(min=1, help="at most so many")]
 
 
 def dlq_list(
     reason: Reason = None,
     error_class: Class = None,
-    type_: Annotated[str | None, typer.Option("--type")] = None,
-    tenant: Text = None,
+    type_: Type = None,
+    tenant: Tenant = None,
     since: SinceOption = None,
     until: SinceOption = None,
     limit: Limit = None,
@@ -198,11 +193,11 @@ def dlq_show(
 def dlq_replay(
     reason: Reason = None,
     error_class: Class = None,
-    type_: Annotated[str | None, typer.Option("--type")] = None,
-    tenant: Text = None,
+    type_: Type = None,
+    tenant: Tenant = None,
     since: SinceOption = None,
     until: SinceOption = None,
-    id_: Annotated[str | None, typer.Option("--id")] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="dead letter or intent")] = None,
     limit: Limit = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="count and estimate only")] = False,
     rate: Annotated[float | None, typer.Option(min=0.01, help="records a second")] = None,
@@ -270,5 +265,5 @@ async def _collect(settings: Settings, selection: Selection) -> list[DeadLetter]
 
 
 def _stderr() -> Console:
-    """Progress goes to standard error, so that standard output stays data."""
+    """Give a console on standard error, for progress: standard output stays data."""
     return Console(stderr=True)

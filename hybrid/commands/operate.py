@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from hybrid.commands.common import Format, FormatOption, console, print_table
+from hybrid.commands.common import FormatOption
 from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
+from hybrid.printing import Format, console, print_table
 from schemas.export import write_all
-from streams.kafka.topics import ensure_topics
+from streams.kafka.topics import ensure_topics, require_seen
 from streams.store.clickhouse import ClickHouse
 from streams.store.migrations import Layout, load_migrations, placed
 from streams.store.migrations import migrate as apply_migrations
@@ -19,7 +20,7 @@ __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands for topics, migrations, schemas and the doctor."""
     topics = typer.Typer(help="The topics.", no_args_is_help=True)
     topics.command("ensure")(ensure)
     app.add_typer(topics, name="topics")
@@ -35,12 +36,14 @@ def ensure(form: FormatOption = Format.TABLE) -> None:
 
     Example: `hybrid topics ensure`
     """
-    reports = asyncio.run(ensure_topics(need_kafka(load_settings())))
+    settings = need_kafka(load_settings())
+    reports = asyncio.run(ensure_topics(settings))
     print_table(
         ["topic", "partitions", "state", "detail"],
         [(report.name, report.partitions, report.state, report.detail) for report in reports],
         form,
     )
+    require_seen(settings, reports)
     wrong = [report.name for report in reports if report.state == "differs"]
     if wrong:
         message = f"topics differ from what is wanted: {', '.join(wrong)}; alter them by hand"
@@ -58,8 +61,8 @@ def migrate(
     layout = Layout.of(settings)
     if dry_run:
         for step in load_migrations():
-            typer.echo(f"-- {step.version:04d}_{step.name}")
-            for statement in step.up:
+            typer.echo(f"-- {step.label}")
+            for statement in step.statements:
                 typer.echo(f"{placed(statement, layout.cluster)};\n")
         return
     store = ClickHouse(need_clickhouse(settings))
@@ -67,8 +70,8 @@ def migrate(
         done = apply_migrations(store, layout)
     finally:
         store.close()
-    names = ", ".join(f"{step.version:04d}_{step.name}" for step in done)
-    console.print(f"applied {len(done)} migrations{': ' + names if names else ''}", highlight=False)
+    names = ", ".join(step.label for step in done)
+    console.print(f"applied: {names}" if names else "nothing to apply", highlight=False)
 
 
 def export(

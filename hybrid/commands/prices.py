@@ -1,4 +1,4 @@
-"""What models cost, and calls priced anew: `hybrid costs prices|reprice`."""
+"""What models cost, and new prices for calls that were made: `costs prices|reprice`."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -13,16 +13,10 @@ from rich.progress import Progress
 
 from agents.pricing.prices import Price, PriceBook, charge_of
 from agents.pricing.usage import Usage
-from hybrid.commands.common import (
-    Format,
-    FormatOption,
-    SinceOption,
-    confirm,
-    parse_moment,
-    print_table,
-)
+from hybrid.commands.common import FormatOption, SinceOption, confirm, parse_moment
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
+from hybrid.printing import Format, print_table
 from schemas.base import format_usd
 from schemas.pricing import Tier
 from schemas.settings import Settings

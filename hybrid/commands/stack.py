@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from hybrid.commands.common import console
 from hybrid.config import load_settings, need_clickhouse, need_kafka
+from hybrid.printing import console
 from hybrid.stack.environment import StackOptions, callers_environment
 from hybrid.stack.local import LocalStack
 
@@ -21,7 +21,7 @@ Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="default: a fr
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands for what runs something."""
     app.command()(demo)
     app.command()(up)
     app.command()(worker)
@@ -129,7 +129,7 @@ def recorder() -> None:
 
 
 def simulator(
-    port: Annotated[int, typer.Option(min=1, max=65_535)] = 8089,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="port on 127.0.0.1")] = 8089,
     seed: Annotated[int, typer.Option(help="the same seed gives the same chance")] = 0,
     log: Annotated[Path | None, typer.Option(help="gets one JSON line a call")] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""What processes of the local stack are told: the caller's settings, at the stack's addresses."""
+"""Variables for the stack's processes: the caller's settings, with the stack's addresses."""
 
 import os
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class StackOptions:
 
 
 def callers_environment() -> dict[str, str]:
-    """Give the caller's environment without what points elsewhere."""
+    """Give the caller's environment without addresses of other clusters."""
     return {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
 
 

@@ -1,4 +1,4 @@
-"""What the local stack stands on: its folder, which is locked, and its ports, which are kept."""
+"""Folder and ports of the local stack: the folder is locked, the ports are remembered."""
 
 import fcntl
 import http.client

@@ -100,7 +100,7 @@ class EmbeddedKafka:
 
     @property
     def servers(self) -> str:
-        """The bootstrap address."""
+        """The bootstrap servers, as `host:port`."""
         return f"127.0.0.1:{self.port}"
 
     def start(self, on_progress: Callable[[int, int], None]) -> None:

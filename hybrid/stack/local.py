@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hybrid import announced
 from hybrid.config import load_settings
 from hybrid.errors import HybridError
-from hybrid.stack import state
 from hybrid.stack.environment import (
     StackOptions,
     callers_environment,
@@ -276,15 +276,15 @@ class LocalStack:
     def _announce(self) -> None:
         addresses = self.addresses()
         if self.options.ready_file is not None:
-            state.write_json(self.options.ready_file, addresses)
+            announced.write_json(self.options.ready_file, addresses)
         if self.options.announced:
-            state.announce(addresses)
+            announced.announce(addresses)
 
     # ── end ─────────────────────────────────────────────────────────────────────────────────
 
     def stop(self) -> None:
         """End every part: first those that use the others; remove a temporary folder."""
-        state.withdraw()
+        announced.withdraw()
         stop_in_order(self._parts)
         if self._kafka is not None:
             self._kafka.stop()

@@ -1,4 +1,4 @@
-"""One child process of the stack: started with its parent's death as its own, ended by its id."""
+"""One child process of the stack: it dies with its parent (Linux), and is ended by its id."""
 
 import ctypes
 import os

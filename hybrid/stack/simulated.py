@@ -1,4 +1,4 @@
-"""What a simulated provider does, and what it saw."""
+"""What a simulated provider is told to do, and what it has seen, as values."""
 
 from dataclasses import dataclass, field
 

@@ -1,1 +1,1 @@
-"""What is worth an alert, raised once, ended when it is over, and sent on."""
+"""Alerts: found in the record, raised once, ended when their cause is over, posted on."""

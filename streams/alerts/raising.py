@@ -24,7 +24,7 @@ class Alerts:
     def __init__(
         self, topics: Topics, *, post: Callable[[OutRecord], None], clock: Clock, log: Log
     ) -> None:
-        """Begin with nothing raised."""
+        """Begin with nothing raised; `post` writes an alert's record."""
         self._topic = topics.alerts
         self._post_record = post
         self._clock = clock

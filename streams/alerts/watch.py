@@ -1,4 +1,4 @@
-"""The watch: asks ClickHouse what is worth an alert, again and again.
+"""The watch: asks ClickHouse at regular times what is worth an alert.
 
 It runs in the recorder, which knows when ClickHouse has everything. Of several recorders the one
 that has the first partition of the attempts watches. What is raised is on `workflow.alerts` only,
@@ -8,7 +8,6 @@ so that is where a recorder that takes over learns it.
 import asyncio
 from typing import Any, Protocol
 
-from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from agents.clock import Clock
@@ -20,7 +19,9 @@ from streams.alerts.raising import Alerts
 from streams.alerts.rules import RULES, Rule
 from streams.failpoints import FailPoints
 from streams.kafka.clients import BrokerUnavailableError
+from streams.kafka.faults import is_awaited
 from streams.kafka.journal import AttemptJournal
+from streams.kafka.patience import kept_running
 from streams.kafka.reading import read_topic
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 
@@ -36,7 +37,7 @@ Found = tuple[str, str, float, str]
 
 
 class Recording(Protocol):
-    """The recorder, as far as the watch asks it."""
+    """What the watch must know of the recorder that it runs in."""
 
     @property
     def leads(self) -> bool:
@@ -50,12 +51,12 @@ class Recording(Protocol):
 
     @property
     def held_up_by(self) -> str:
-        """What ClickHouse said."""
+        """What ClickHouse said when it last took no rows."""
         ...
 
     @property
     def rows_set_aside(self) -> int:
-        """How many records were no rows, or were refused for themselves."""
+        """How many records are not in ClickHouse because they are no valid rows."""
         ...
 
 
@@ -72,7 +73,7 @@ class Watch:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Keep the parts; `name` is what this recorder is called in an alert about it."""
+        """Keep the limits, and the recorder to ask; `name` is what alerts call it."""
         self._settings = settings
         self._spec = settings.alerts
         self._name = name
@@ -87,7 +88,7 @@ class Watch:
         self._set_aside = 0
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look every `[alerts] every` seconds until cancelled."""
         try:
             while True:
                 await self._clock.sleep(self._spec.every)
@@ -128,7 +129,7 @@ class Watch:
         return answers
 
     def _settle(self, name: AlertName, found: list[Found], *, hold_s: float, severity: str) -> None:
-        """Raise what was found, and end what has not been for long enough."""
+        """Raise what was found, and end what has not been found for `hold_s` seconds."""
         now = self._clock.monotonic()
         for subject, tenant, _value, message in found:
             self._seen[name, subject] = now
@@ -154,7 +155,7 @@ class Watch:
         self._mind_rows(self._recording.rows_set_aside)
 
     def _mind_rows(self, set_aside: int) -> None:
-        """Say that records are missing; over when for an hour none has been."""
+        """Raise an alert about records that are missing; over after an hour without a new one."""
         found: list[Found] = []
         if set_aside > self._set_aside:
             self._set_aside = set_aside
@@ -190,7 +191,8 @@ async def watch(
     settings: Settings, *, name: str, recording: Recording, clock: Clock, log: Log
 ) -> None:
     """Watch until cancelled; waits for a broker that is away."""
-    while True:
+
+    async def once() -> None:
         journal = AttemptJournal(settings, clock=clock, log=log, fail_points=FailPoints(None))
         try:
             await journal.start()
@@ -198,8 +200,10 @@ async def watch(
             await Watch(
                 settings, name=name, recording=recording, alerts=alerts, clock=clock, log=log
             ).run()
-        except (KafkaError, OSError) as error:
-            log(LogEvent.WATCH_DELAYED, level="warning", error=type(error).__name__)
-            await clock.sleep(RETRY_S)
         finally:
             await journal.stop()
+
+    def tell(error: BaseException) -> None:
+        log(LogEvent.WATCH_DELAYED, level="warning", error=type(error).__name__)
+
+    await kept_running(once, clock, passes=is_awaited, tell=tell, pause_s=RETRY_S)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import httpx
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError
 from pydantic import ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_exponential
 
@@ -23,6 +23,8 @@ from schemas.events import Alert
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.clients import consumer, started
+from streams.kafka.faults import is_awaited
+from streams.kafka.patience import kept_running
 
 __all__ = ["Webhook", "signature"]
 
@@ -37,6 +39,8 @@ TRY_AGAIN = frozenset({408, 425, 429})
 AWAY = frozenset({408, 425, 429, 502, 503, 504})
 #: A post that an endpoint fails at is given up after so many tries (about four minutes).
 MOST_TRIES = 8
+#: The topic is read anew so many seconds after reading it failed.
+RETRY_S = 5.0
 
 
 def signature(secret: str, *, identifier: str, timestamp_s: int, body: bytes) -> str:
@@ -65,7 +69,7 @@ class Webhook:
     """Reads alerts and posts them until cancelled."""
 
     def __init__(self, settings: Settings, *, url: str, clock: Clock, log: Log) -> None:
-        """Keep the parts; `run` connects."""
+        """Keep the address and the secret; `run` connects."""
         self._settings = settings
         self._url = url
         secret = settings.hybrid_alert_secret
@@ -78,12 +82,13 @@ class Webhook:
 
     async def run(self) -> None:
         """Post alerts until cancelled, whatever is away for a while."""
-        while True:
-            try:
-                await self._pass_on()
-            except (KafkaError, TimeoutError, OSError) as error:
-                self._log(LogEvent.ALERT_DELAYED, level="warning", error=type(error).__name__)
-                await self._clock.sleep(5)
+
+        def tell(error: BaseException) -> None:
+            self._log(LogEvent.ALERT_DELAYED, level="warning", error=type(error).__name__)
+
+        await kept_running(
+            self._pass_on, self._clock, passes=is_awaited, tell=tell, pause_s=RETRY_S
+        )
 
     async def _pass_on(self) -> None:
         reader = consumer(
@@ -103,7 +108,7 @@ class Webhook:
                             break  # a rebalance took the partition; who has it now goes on
 
     async def _deliver(self, session: httpx.AsyncClient, record: ConsumerRecord) -> None:
-        """Post one alert, unless its endpoint knows; waits while the endpoint is away."""
+        """Post one alert, unless the endpoint has it already; waits while the endpoint is away."""
         try:
             alert = Alert.model_validate_json(record.value or b"")
         except ValidationError:
@@ -126,7 +131,7 @@ class Webhook:
         self._told[cause] = raised
 
     async def _post(self, session: httpx.AsyncClient, alert: Alert) -> _Problem | None:
-        """Post once; gives what stands against it, None when there is nothing left to do."""
+        """Post once; gives the problem, None when nothing is left to do."""
         problem = await self._try(session, alert)
         if problem is not None:
             self._log(LogEvent.ALERT_DELAYED, level="warning", alert=alert.name, error=problem.text)

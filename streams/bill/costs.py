@@ -1,4 +1,4 @@
-"""The cost questions, as SQL over the tables of the contract."""
+"""The questions of `hybrid costs`, as SQL over tables and views."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -140,7 +140,7 @@ def unpriced(store: ClickHouse, *, since: datetime | None) -> Table:
 
 
 def top(store: ClickHouse, *, since: datetime | None, limit: int) -> Table:
-    """The dearest intents."""
+    """The intents that cost most, dearest first."""
     condition, parameters = _since(since)
     statement = f"""
         SELECT intent_id, any(a.tenant) AS tenant, any(a.type) AS type, count() AS calls,

@@ -71,7 +71,7 @@ class Line:
 
     @property
     def explanation(self) -> str:
-        """What of the gap is explained by what we know that we do not know."""
+        """What explains the gap: calls without an answer, without a price, or on one side only."""
         gap, ours = self.gap_usd, self.ours
         if gap == 0:
             return "equal"
@@ -213,7 +213,7 @@ def compare(
 
 
 def _merged(usages: Mapping[Key, Usage], by: str) -> dict[Key, Usage]:
-    """Add up what is not told apart."""
+    """Add up lines that differ only in what is not compared."""
     found: dict[Key, Usage] = defaultdict(Usage)
     for (day, model), usage in usages.items():
         into = found[day if "day" in by else None, model if "model" in by else ""]

@@ -103,14 +103,14 @@ def _change(prices: PriceBook, kinds: Mapping[str, str], row: tuple[Any, ...]) -
 
 @dataclass
 class Difference:
-    """What calls of one model cost before and would cost now; None = nobody knows of any."""
+    """What calls of one model cost before and would cost now; None = no call's cost is known."""
 
     calls: int = 0
     before: Decimal | None = None
     after: Decimal | None = None
 
     def add(self, change: Change) -> None:
-        """Count one call more."""
+        """Add one call to the sums."""
         self.calls += 1
         if change.before is not None:
             self.before = (self.before or Decimal(0)) + change.before
@@ -122,7 +122,7 @@ class Repricing:
     """Changes that are found, kept in a table of their own until they are applied or dropped."""
 
     def __init__(self, store: ClickHouse) -> None:
-        """Begin without any."""
+        """Begin without changes; `with` makes the table for them."""
         self._store = store
         self._token = uuid.uuid4().hex
         self._table = f"repricing_{self._token}"
@@ -135,7 +135,7 @@ class Repricing:
         return sum(one.calls for one in self.differences.values())
 
     def __enter__(self) -> Self:
-        """Make the table."""
+        """Make the table that changes are kept in."""
         self._store.command(
             f"CREATE TABLE IF NOT EXISTS {self._table} (attempt_id UUID, "
             "cost Nullable(Decimal(18, 12)), price_id String) "

@@ -1,1 +1,1 @@
-"""Content that is due to a recipient, paced."""
+"""Content for recipients, sent one after the other at a pace that does not flood them."""

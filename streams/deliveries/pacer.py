@@ -8,6 +8,7 @@ remember (who got something when, and what went out) it reads back from the deli
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,13 +26,16 @@ from schemas.settings import Settings
 from schemas.vocabulary import EventName, LogEvent
 from streams.deliveries.pacing import Pace, PacedQueue
 from streams.kafka.clients import consumer, partitions_of, producer, started
+from streams.kafka.patience import kept_running
+from streams.kafka.reading import record_at
 from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import DELIVERY_HEADER, header
 
 __all__ = ["DeliveryPacer"]
 
-#: What waits in memory; beyond it no more is read.
-MOST_WAITING = 1_000
+#: What waits in memory, without its content; beyond it no more is read. More than can go out in the
+#: results' retention: one user's thousands hold up nobody.
+MOST_WAITING = 100_000
 STEP_LIMIT_S = 20
 #: Read positions are committed this often where no delivery takes them along.
 COMMIT_EVERY_S = 5.0
@@ -42,20 +46,38 @@ LOOK_S = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Due:
-    """A delivery in line, and where its result was read."""
+    """A delivery in line, and where its result is: it is read again when its turn comes."""
 
-    delivery: Delivery
+    user_id: str
+    delivery_id: str
     tp: TopicPartition
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """What one run of the pacer writes and reads with."""
+
+    producer: AIOKafkaProducer
+    reader: AIOKafkaConsumer
+    again: AIOKafkaConsumer  # reads one result, when its turn has come
+
+
 class DeliveryPacer:
-    """Runs until cancelled; an error starts it anew, another pacer ends it."""
+    """Runs until cancelled; an error starts it anew, also fencing, while the lane stays here."""
 
     def __init__(
-        self, settings: Settings, *, clock: Clock, dice: Dice, worker: str, log: Log
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        dice: Dice,
+        worker: str,
+        log: Log,
+        lease_holds: Callable[[], bool],
     ) -> None:
-        """Keep the parts."""
+        """Keep the settings; `worker` is the name under which it writes; `run` connects."""
+        self._lease_holds = lease_holds
         self._settings = settings
         self._clock = clock
         self._dice = dice
@@ -64,16 +86,30 @@ class DeliveryPacer:
         self._group = f"{settings.hybrid_topic_prefix}.deliveries"
 
     async def run(self) -> None:
-        """Pace deliveries until cancelled or fenced."""
-        while True:
-            try:
-                await self._run_once()
-            except ProducerFenced:
-                self._log(LogEvent.DELIVERIES_FENCED, level="warning")
-                return
-            except Exception as error:  # noqa: BLE001 - deliveries must not end in silence
-                self._log(LogEvent.DELIVERIES_DELAYED, level="warning", error=type(error).__name__)
-                await self._clock.sleep(RETRY_S)
+        """Pace deliveries until cancelled, which is when the lane is somebody else's."""
+        await kept_running(
+            self._run_once,
+            self._clock,
+            passes=lambda error: isinstance(error, Exception),  # deliveries do not end in silence
+            tell=self._ended,
+            pause_s=RETRY_S,
+        )
+
+    async def _ended(self, error: BaseException) -> None:
+        if isinstance(error, ProducerFenced):
+            self._log(LogEvent.DELIVERIES_FENCED, level="warning")
+            await self._until_it_is_ours()
+        else:
+            self._log(LogEvent.DELIVERIES_DELAYED, level="warning", error=type(error).__name__)
+
+    async def _until_it_is_ours(self) -> None:
+        """Wait as long as a rebalance needs to take the lane away; then it was no other pacer.
+
+        A broker also fences who was slow. Without the lease another worker may be the pacer.
+        """
+        await self._clock.sleep(self._settings.hybrid_session_timeout)
+        while not self._lease_holds():
+            await self._clock.sleep(RETRY_S)
 
     async def _run_once(self) -> None:
         client = producer(
@@ -83,10 +119,13 @@ class DeliveryPacer:
             async with asyncio.timeout(STEP_LIMIT_S):
                 await client.start()
             queue, out = await self._remember()
-            async with started(consumer(self._settings, group_id=self._group)) as reader:
-                await self._pace(client, reader, queue, out)
+            async with (
+                started(consumer(self._settings, group_id=self._group)) as reader,
+                started(consumer(self._settings)) as again,
+            ):
+                await self._pace(_Clients(client, reader, again), queue, out)
         finally:
-            with suppress(Exception):  # it is thrown away whatever it says
+            with suppress(Exception):  # it is thrown away, failed or not
                 await asyncio.wait_for(client.stop(), 3)
 
     # ── what it knows at its start ──────────────────────────────────────────────────────────
@@ -102,7 +141,7 @@ class DeliveryPacer:
             self._settings.hybrid_delivery_per_minute,
             self._settings.hybrid_delivery_per_hour,
         )
-        queue: PacedQueue[_Due] = PacedQueue(pace, user_of=lambda due: due.delivery.user_id)
+        queue: PacedQueue[_Due] = PacedQueue(pace, user_of=lambda due: due.user_id)
         out: set[str] = set()
         try:
             async with started(consumer(self._settings)) as reader:
@@ -133,13 +172,8 @@ class DeliveryPacer:
 
     # ── while it runs ───────────────────────────────────────────────────────────────────────
 
-    async def _pace(
-        self,
-        client: AIOKafkaProducer,
-        reader: AIOKafkaConsumer,
-        queue: PacedQueue[_Due],
-        out: set[str],
-    ) -> None:
+    async def _pace(self, clients: _Clients, queue: PacedQueue[_Due], out: set[str]) -> None:
+        reader = clients.reader
         tps = await partitions_of(reader, self._settings.topics.results)
         reader.assign(tps)
         for tp in tps:
@@ -156,11 +190,13 @@ class DeliveryPacer:
             idle = self._clock.monotonic() - committed_at > COMMIT_EVERY_S
             if due is None and not idle:
                 continue
+            delivery = None
             if due is not None:
-                out.add(due.delivery.delivery_id)
+                delivery = self._delivery_of(await record_at(clients.again, due.tp, due.offset))
+                out.add(due.delivery_id)
                 positions[due.tp].done(due.offset)
             # An error ends this run: the next one remembers what was committed.
-            await self._write(client, due, positions, now_ms=now_ms)
+            await self._write(clients.producer, delivery, positions, now_ms=now_ms)
             committed_at = self._clock.monotonic()
 
     async def _read(
@@ -184,10 +220,12 @@ class DeliveryPacer:
                     positions[tp].done(record.offset)
                 else:
                     order = (record.timestamp, tp.partition, record.offset)
-                    queue.add(_Due(delivery, tp, record.offset), order=order)
+                    due = _Due(delivery.user_id, delivery.delivery_id, tp, record.offset)
+                    queue.add(due, order=order)
 
     def _delivery_of(self, record: Any) -> Delivery | None:  # noqa: ANN401 - aiokafka's, untyped
-        raw = header(record.headers, DELIVERY_HEADER)
+        """Read what is to be delivered; None where nothing is, or the result is gone."""
+        raw = None if record is None else header(record.headers, DELIVERY_HEADER)
         if raw is None:
             return None
         try:
@@ -208,7 +246,7 @@ class DeliveryPacer:
     async def _write(
         self,
         client: AIOKafkaProducer,
-        due: _Due | None,
+        due: Delivery | None,
         positions: dict[TopicPartition, OffsetTracker],
         *,
         now_ms: int,
@@ -225,9 +263,9 @@ class DeliveryPacer:
         async with asyncio.timeout(STEP_LIMIT_S):
             await client.begin_transaction()
             if due is not None:
-                user = due.delivery.user_id.encode()
+                user = due.user_id.encode()
                 now = datetime.fromtimestamp(now_ms / 1000, UTC)
-                delivery = due.delivery.model_copy(update={"due_at": now})
+                delivery = due.model_copy(update={"due_at": now})
                 await client.send(topics.deliveries, delivery.to_json(), user)
                 event = WorkflowEvent(
                     event_id=uuid7(now_ms, self._dice),
@@ -244,7 +282,7 @@ class DeliveryPacer:
         for tp, offset in offsets.items():
             positions[tp].committed(offset)
         if due is not None:
-            self._log(LogEvent.DELIVERY_WRITTEN, intent_id=due.delivery.intent_id)
+            self._log(LogEvent.DELIVERY_WRITTEN, intent_id=due.intent_id)
 
     def _now(self) -> float:
         return self._clock.now_ms() / 1000

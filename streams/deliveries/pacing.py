@@ -27,7 +27,7 @@ class PacedQueue(Generic[Item]):
     """Deliveries in order, user by user; `now` is wall time in seconds: it outlives restarts."""
 
     def __init__(self, pace: Pace, *, user_of: Callable[[Item], str]) -> None:
-        """Begin empty."""
+        """Begin empty; `user_of` tells for which user an item is."""
         self._pace = pace
         self._user_of = user_of
         self._waiting: dict[str, list[tuple[Order, int, Item]]] = {}  # by user, a heap

@@ -1,1 +1,1 @@
-"""Kafka: clients, topics, reading to the end, following, and the journal of attempts."""
+"""Everything that any part does with Kafka: clients, topics, reading, errors, the journal."""

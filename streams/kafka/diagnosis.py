@@ -1,4 +1,4 @@
-"""Why no broker can be used: what a connection of our own meets, said in one sentence."""
+"""Why no broker can be used: tried with a plain connection, said in one sentence."""
 
 import asyncio
 import ssl

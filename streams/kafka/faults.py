@@ -1,4 +1,4 @@
-"""Three kinds of errors of a broker: decided here, for lanes, journal, pacer and recorder; pure.
+"""What an error of a broker asks for: three kinds, decided here for all that write; pure.
 
 - *fenced*: what we write is somebody else's now; it is never tried again.
 - *deterministic*: it never passes by itself. Either one record is at fault, or a right is missing.
@@ -9,10 +9,7 @@ from enum import Enum
 
 from aiokafka import errors
 
-__all__ = ["FaultKind", "RefusedWriteError", "kind_of", "pause_s", "right_missing"]
-
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 5.0
+__all__ = ["FaultKind", "RefusedWriteError", "is_awaited", "kind_of", "right_missing"]
 
 
 class FaultKind(Enum):
@@ -37,10 +34,10 @@ class RefusedWriteError(Exception):
 # Not InvalidProducerEpoch: a broker also says it after it ended a transaction that took too long.
 FENCED = errors.ProducerFenced
 RIGHTS: dict[type[BaseException], str] = {
-    errors.TopicAuthorizationFailedError: "WRITE on the topic",
-    errors.GroupAuthorizationFailedError: "READ on the group",
+    errors.TopicAuthorizationFailedError: "on topic",
+    errors.GroupAuthorizationFailedError: "READ on group",
     errors.ClusterAuthorizationFailedError: "IDEMPOTENT_WRITE on the cluster",
-    errors.TransactionalIdAuthorizationFailed: "WRITE on the transactional id",
+    errors.TransactionalIdAuthorizationFailed: "WRITE on transactional id",
 }
 RECORD = (
     errors.MessageSizeTooLargeError,
@@ -57,6 +54,11 @@ RECORD = (
 UNWRITABLE = (ValueError, TypeError, AssertionError)
 
 
+def is_awaited(error: BaseException) -> bool:
+    """Whether it is a broker or the way to it that failed: worth trying again."""
+    return isinstance(error, errors.KafkaError | TimeoutError | OSError)
+
+
 def kind_of(error: BaseException) -> FaultKind:
     """Say what an error of a write asks for."""
     if isinstance(error, RefusedWriteError):
@@ -70,13 +72,16 @@ def kind_of(error: BaseException) -> FaultKind:
 
 
 def right_missing(error: BaseException) -> str:
-    """Name the right, and where it is known the topic, that a broker wants."""
-    topic = f" {error.topic}" if isinstance(error, RefusedWriteError) else ""
+    """Name the right that a broker wants, and on what, as far as it says."""
     cause = error.cause if isinstance(error, RefusedWriteError) else error
-    named = next((right for kind, right in RIGHTS.items() if isinstance(cause, kind)), "a right")
-    return f"{named}{topic}" if named.endswith("topic") else named
-
-
-def pause_s(failures: int) -> float:
-    """Give the seconds to wait after so many failures in a row (1 = the first)."""
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * float(2 ** min(max(failures, 1) - 1, 10)))
+    found = cause.args[0] if cause.args else ()
+    names = [found] if isinstance(found, str) else sorted(found) if isinstance(found, set) else []
+    right = next((named for kind, named in RIGHTS.items() if isinstance(cause, kind)), None)
+    if right is None:
+        return "a right"
+    if isinstance(cause, errors.TopicAuthorizationFailedError):
+        # Who reads names one topic; a transaction names all those that it may not write.
+        writes = isinstance(error, RefusedWriteError) or isinstance(found, set)
+        right = f"{'WRITE' if writes else 'READ'} {right}"
+        names = [error.topic] if isinstance(error, RefusedWriteError) else names
+    return " ".join([right, ", ".join(names)]).strip()

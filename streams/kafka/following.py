@@ -1,16 +1,17 @@
-"""Following a small topic from its beginning on, all of it, in every worker."""
+"""Following a small topic: every worker reads all of it, from its beginning on."""
 
 import asyncio
 from collections.abc import Callable
 
 from aiokafka import ConsumerRecord
-from aiokafka.errors import KafkaError
 
 from agents.clock import Clock
 from agents.log import Log
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.clients import consumer, partitions_of, started
+from streams.kafka.faults import is_awaited
+from streams.kafka.patience import kept_running
 
 __all__ = ["follow"]
 
@@ -29,20 +30,22 @@ async def follow(
 
     A record that `take` cannot take (somebody else wrote it) is logged and passed over.
     """
-    while True:
-        try:
-            async with started(consumer(settings)) as reader:
-                tps = await partitions_of(reader, topic)
-                reader.assign(tps)
-                await reader.seek_to_beginning(*tps)
-                while True:
-                    for records in (await reader.getmany(timeout_ms=1000)).values():
-                        for record in records:
-                            _give(record, take, log)
-                    await asyncio.sleep(0)  # noqa: TID251 - lets others run, waits for nothing
-        except (KafkaError, TimeoutError, OSError) as error:
-            log(LogEvent.FOLLOW_DELAYED, level="warning", topic=topic, error=type(error).__name__)
-            await clock.sleep(RETRY_S)
+
+    async def read() -> None:
+        async with started(consumer(settings)) as reader:
+            tps = await partitions_of(reader, topic)
+            reader.assign(tps)
+            await reader.seek_to_beginning(*tps)
+            while True:
+                for records in (await reader.getmany(timeout_ms=1000)).values():
+                    for record in records:
+                        _give(record, take, log)
+                await asyncio.sleep(0)  # noqa: TID251 - lets others run, waits for nothing
+
+    def tell(error: BaseException) -> None:
+        log(LogEvent.FOLLOW_DELAYED, level="warning", topic=topic, error=type(error).__name__)
+
+    await kept_running(read, clock, passes=is_awaited, tell=tell, pause_s=RETRY_S)
 
 
 def _give(record: ConsumerRecord, take: Callable[[ConsumerRecord], None], log: Log) -> None:

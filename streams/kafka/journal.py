@@ -1,8 +1,9 @@
-"""The attempt journal: attempts outside the lanes' transactions, by a plain idempotent producer."""
+"""The journal: attempts that go to Kafka at once, outside the lanes' transactions."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -14,7 +15,8 @@ from schemas.settings import Settings
 from schemas.vocabulary import AttemptStatus, LogEvent
 from streams.failpoints import FailPoints
 from streams.kafka.clients import producer
-from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, pause_s
+from streams.kafka.faults import FaultKind, RefusedWriteError, is_awaited, kind_of, right_missing
+from streams.kafka.patience import patiently
 from streams.messages.records import OutRecord
 
 __all__ = ["AttemptJournal"]
@@ -24,16 +26,32 @@ __all__ = ["AttemptJournal"]
 WRITE_LIMIT_S = 30
 
 
+def _may_pass(error: BaseException) -> bool:
+    """Whether a write may succeed later; a missing right is told of, and ends the worker."""
+    return is_awaited(error) and kind_of(error) is not FaultKind.RECORD
+
+
 class AttemptJournal:
     """Writes attempts to `workflow.attempts`; no call is made before its start is on record."""
 
     def __init__(
-        self, settings: Settings, *, clock: Clock, log: Log, fail_points: FailPoints
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        log: Log,
+        fail_points: FailPoints,
+        on_broken: Callable[[str], None] = lambda _why: None,
     ) -> None:
-        """Keep the parts; `start` connects."""
+        """Keep settings and clock; `start` connects.
+
+        `on_broken` hears, in one sentence, of what does not pass by itself.
+        """
+        self._on_broken = on_broken
         self._settings = settings
         self._topic = settings.topics.attempts
         self._producer: AIOKafkaProducer | None = None
+        self._failed: AIOKafkaProducer | None = None  # it is not used again
         self._renewing = asyncio.Lock()
         self._clock = clock
         self._log = log
@@ -41,7 +59,7 @@ class AttemptJournal:
         self._posted: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Connect; raises KafkaError."""
+        """Connect an idempotent producer; raises KafkaError."""
         await self._renew(None)
 
     async def _connected(self) -> AIOKafkaProducer:
@@ -55,11 +73,15 @@ class AttemptJournal:
 
     async def stop(self) -> None:
         """Write what was posted, within bounds, and disconnect."""
-        if self._posted:
-            await asyncio.wait(self._posted, timeout=5)
+        await self.settle(5)
         if self._producer is not None:
             with suppress(TimeoutError, KafkaError):
                 await asyncio.wait_for(self._producer.stop(), 5)
+
+    async def settle(self, limit_s: float) -> None:
+        """Wait until the broker has what was posted, at most so many seconds."""
+        if self._posted:
+            await asyncio.wait(self._posted, timeout=limit_s)
 
     async def write(self, attempt: ProviderAttempt, traceparent: str | None) -> None:
         """Write and wait until the broker has it; while the broker is away this waits for it."""
@@ -93,49 +115,50 @@ class AttemptJournal:
 
     async def _send(self, record: OutRecord) -> None:
         """Write until the broker has it; raises RefusedWriteError for what it never takes."""
-        failures = 0
-        while True:
-            client = self._producer
-            try:
-                if client is None:
-                    await self._renew(client)
-                    continue
-                # Bounded: a producer that is thrown away may leave its last futures unanswered.
-                async with asyncio.timeout(WRITE_LIMIT_S):
-                    await client.send_and_wait(
-                        record.topic,
-                        record.value,
-                        key=record.key,
-                        partition=record.partition,
-                        headers=list(record.headers),
-                    )
-            except (KafkaError, OSError, TimeoutError) as error:
-                if kind_of(error) is FaultKind.RECORD:
-                    raise RefusedWriteError(record.topic, error) from error
-                failures += 1
-                self._log(
-                    LogEvent.JOURNAL_DELAYED,
-                    level="warning",
-                    topic=record.topic,
-                    error=type(error).__name__,
-                )
-                await self._clock.sleep(pause_s(failures))
-                with suppress(KafkaError, OSError, TimeoutError):
-                    await self._renew(client)
-                continue
-            return
+        tries = patiently(self._clock, passes=_may_pass, tell=partial(self._delayed, record.topic))
+        try:
+            await tries(self._send_once, record)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise RefusedWriteError(record.topic, error) from error
 
-    async def _renew(self, failed: AIOKafkaProducer | None) -> None:
+    async def _send_once(self, record: OutRecord) -> None:
+        if (client := self._producer) is None or client is self._failed:
+            client = await self._renew(client)
+        try:
+            # Bounded: a producer that is thrown away may leave its last futures unanswered.
+            async with asyncio.timeout(WRITE_LIMIT_S):
+                await client.send_and_wait(
+                    record.topic,
+                    record.value,
+                    key=record.key,
+                    partition=record.partition,
+                    headers=list(record.headers),
+                )
+        except (KafkaError, OSError, TimeoutError) as error:
+            if _may_pass(error):
+                self._failed = client
+            raise
+
+    def _delayed(self, topic: str, error: BaseException) -> None:
+        if kind_of(error) is FaultKind.RIGHT:
+            right = right_missing(RefusedWriteError(topic, error))
+            self._on_broken(f"the broker refuses the journal {right}; grant the right")
+        self._log(
+            LogEvent.JOURNAL_DELAYED, level="warning", topic=topic, error=type(error).__name__
+        )
+
+    async def _renew(self, failed: AIOKafkaProducer | None) -> AIOKafkaProducer:
         """Put a new producer in place of one that failed, once for all who wait.
 
         A batch that was given up leaves a gap in the sequence of an idempotent producer: from then
         on the broker refuses all that it sends. Attempts carry ids; one written twice counts once.
         """
         async with self._renewing:
-            if self._producer is not failed:
-                return  # somebody else was quicker
-            fresh = await self._connected()
-            self._producer = fresh
+            current = self._producer
+            if current is not None and current is not failed:
+                return current  # somebody else was quicker
+            fresh = self._producer = await self._connected()
         if failed is not None:
-            with suppress(Exception):  # it is thrown away whatever it says
+            with suppress(Exception):  # it is thrown away, failed or not
                 await asyncio.wait_for(failed.stop(), 5)
+        return fresh

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -10,8 +11,9 @@ from aiokafka.errors import KafkaError
 from schemas.settings import Settings
 from streams.kafka.clients import consumer, partitions_of
 from streams.kafka.diagnosis import unavailable
+from streams.kafka.rights import why_unseen
 
-__all__ = ["TopicStalledError", "read_topic"]
+__all__ = ["TopicStalledError", "read_topic", "record_at"]
 
 #: Nothing has come for so long, and the end that was there at the start is not reached.
 STALL_LIMIT_S = 30.0
@@ -21,7 +23,7 @@ class TopicStalledError(KafkaError):
     """Raised when a topic cannot be read to its end; the message says where it stands."""
 
     def __init__(self, tp: TopicPartition, position: int, end: int, limit_s: float) -> None:
-        """Say what to look at."""
+        """Say where reading stands and what to look at; `limit_s` is how long nothing came."""
         super().__init__(
             f"partition {tp.partition} of {tp.topic} gives nothing more for {limit_s:g} s, at "
             f"offset {position} of {end}: see whether it has a leader and no transaction stays "
@@ -44,8 +46,8 @@ async def read_topic(
 ) -> AsyncIterator[ConsumerRecord]:
     """Give a topic's records; ends at what was its end at the start unless `follow`.
 
-    Order: by partition as fetched; raises BrokerUnavailableError, and TopicStalledError where an
-    end that was there stays out of reach for `stall_limit_s`.
+    Order: by partition as fetched; raises BrokerUnavailableError, RightsError, and
+    TopicStalledError where an end that was there stays out of reach for `stall_limit_s`.
     """
     client = consumer(settings)
     try:
@@ -56,6 +58,9 @@ async def read_topic(
     try:
         partitions = await partitions_of(client, topic)
         if not partitions:
+            refused = await why_unseen(settings, topic)
+            if refused is not None:
+                raise refused
             return
         client.assign(partitions)
         ends = await client.end_offsets(partitions)
@@ -82,6 +87,21 @@ async def read_topic(
                 raise TopicStalledError(tp, position, ends[tp], stall_limit_s)
     finally:
         await client.stop()
+
+
+async def record_at(client: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> Any:  # noqa: ANN401
+    """Read one record again; None when it is gone. Raises KafkaError, TimeoutError.
+
+    The client is given the partition: it reads nothing else.
+    """
+    client.assign([tp])
+    client.seek(tp, offset)
+    async with asyncio.timeout(STALL_LIMIT_S):
+        while not (found := await client.getmany(tp, timeout_ms=500, max_records=1)).get(tp):
+            if await client.position(tp) > offset:
+                return None
+    record = found[tp][0]
+    return record if record.offset == offset else None
 
 
 async def _left(

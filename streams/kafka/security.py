@@ -18,7 +18,7 @@ TOKEN_LIMIT_S = 10
 
 
 class SecurityError(ValueError):
-    """Raised when security settings do not fit, or name what is none; says what to do."""
+    """Raised when security settings do not fit each other or cannot be used; says what to do."""
 
 
 def ssl_context(settings: Settings) -> ssl.SSLContext | None:

@@ -1,9 +1,9 @@
 """Creating and checking the topics; never shrinks, never deletes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from aiokafka.admin import NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
@@ -15,18 +15,28 @@ from aiokafka.errors import (
 )
 
 from schemas.settings import Settings
-from schemas.topics import TopicSpec
+from schemas.topics import SEGMENTS, TopicSpec
 from streams.kafka.clients import admin_client
+from streams.kafka.metadata import see_topics
+from streams.kafka.rights import lacking
 
-__all__ = ["TopicReport", "TopicsError", "check_topics", "ensure_topics", "require_usable"]
+__all__ = [
+    "TopicReport",
+    "TopicsError",
+    "check_topics",
+    "ensure_topics",
+    "forgets_too_soon",
+    "require_seen",
+    "require_usable",
+]
 
 #: A deferred topic must keep records for so much longer than they wait: workers may be away.
 DEFERRED_GRACE_S = 3600
-#: A compacted topic is cut into so many segments over its retention.
-SEGMENTS = 24
 HOUR_MS = 3_600_000
 
 SOURCE_HINT = "run `hybrid topics ensure` first"
+UNSEEN = "cannot be seen: DESCRIBE on topic {name} is not granted (or it is missing)"
+UNREAD = "its settings cannot be seen: DESCRIBE_CONFIGS on topic {name} is not granted"
 
 
 class TopicsError(Exception):
@@ -35,13 +45,17 @@ class TopicsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TopicReport:
-    """One topic as it was found: `created`, `ok` or `differs`."""
+    """One topic as it was found: `created`, `ok`, `differs`, `missing` or `hidden`.
+
+    Of a hidden one not all can be seen; `lacks` names the right that is missing for that.
+    """
 
     name: str
     partitions: int
     state: str
     detail: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
+    lacks: str = ""
 
     @property
     def retention_ms(self) -> float:
@@ -63,7 +77,8 @@ def _config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
     if spec.compact:
         # The newest segment is neither compacted nor deleted. With Kafka's default of a week a
         # worker would read seven days of decisions at its start, three records for each.
-        config["segment.ms"] = str(max(HOUR_MS, spec.retention_ms // SEGMENTS))
+        segment_ms = spec.segment_ms or spec.retention_ms // SEGMENTS
+        config["segment.ms"] = str(max(HOUR_MS, segment_ms))
     return config
 
 
@@ -79,27 +94,33 @@ def _new_topic(spec: TopicSpec, settings: Settings) -> NewTopic:
     return topic
 
 
-def _hint(error: type[KafkaError]) -> str:
-    """Say what to do where a broker's answer alone does not."""
-    if error is InvalidReplicationFactorError:
-        return "; set HYBRID_REPLICATION_FACTOR to at most the number of brokers"
+def _not_created(
+    settings: Settings, name: str, error: type[KafkaError], why: str | None
+) -> Exception:
+    """Say why a topic was not created, and what to do where the broker's answer alone does not."""
     if error in {TopicAuthorizationFailedError, ClusterAuthorizationFailedError}:
-        return "; the user needs the right to create topics (CREATE on the topics or the cluster)"
-    return ""
+        return lacking(settings, [("CREATE on topic", name)])
+    hint = ""
+    if error is InvalidReplicationFactorError:
+        hint = "; set HYBRID_REPLICATION_FACTOR to at most the number of brokers"
+    return TopicsError(f"topic {name} cannot be created: {why or error.__name__}{hint}")
 
 
 async def ensure_topics(settings: Settings) -> list[TopicReport]:
-    """Create what is missing, report what differs; raises BrokerUnavailableError, TopicsError."""
+    """Create what is missing, report what differs.
+
+    Raises BrokerUnavailableError, TopicsError, RightsError.
+    """
     async with admin_client(settings) as admin:
-        existing = set(await admin.list_topics())
-        missing = [spec for spec in settings.topics.specs() if spec.name not in existing]
+        specs = settings.topics.specs()
+        seen = await see_topics(admin, [spec.name for spec in specs])
+        missing = [spec for spec in specs if not seen[spec.name].partitions]
         if missing:
             response = await admin.create_topics([_new_topic(spec, settings) for spec in missing])
             for name, code, *rest in response.topic_errors:
                 if code and for_code(code) is not TopicAlreadyExistsError:
-                    why = rest[0] if rest and rest[0] else for_code(code).__name__
-                    message = f"topic {name} cannot be created: {why}{_hint(for_code(code))}"
-                    raise TopicsError(message)
+                    why = rest[0] if rest else None
+                    raise _not_created(settings, name, for_code(code), why)
         created = {spec.name for spec in missing}
     reports = await check_topics(settings)
     return [
@@ -111,49 +132,104 @@ async def ensure_topics(settings: Settings) -> list[TopicReport]:
 
 
 async def check_topics(settings: Settings) -> list[TopicReport]:
-    """Compare every topic with the contract; raises BrokerUnavailableError."""
+    """Compare every topic with what `schemas.topics` asks for; raises BrokerUnavailableError."""
     specs = settings.topics.specs()
     async with admin_client(settings) as admin:
-        existing = set(await admin.list_topics())
-        present = [spec.name for spec in specs if spec.name in existing]
-        described = {
-            topic["topic"]: len(topic["partitions"])
-            for topic in (await admin.describe_topics(present) if present else [])
-        }
-        configs: dict[str, dict[str, str]] = {}
-        if present:
-            resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in present]
-            for response in await admin.describe_configs(resources):
-                for resource in response.resources:
-                    _code, _message, _kind, name, entries = resource[:5]
-                    configs[name] = {entry[0]: entry[1] for entry in entries}
+        seen = await see_topics(admin, [spec.name for spec in specs])
+        present = [name for name, topic in seen.items() if topic.partitions]
+        configs = await _configs(admin, present) if present else {}
     reports = []
     for spec in specs:
-        if spec.name not in described:
-            reports.append(TopicReport(spec.name, 0, "missing", SOURCE_HINT))
-            continue
-        wrong = [
-            f"{key} is {configs.get(spec.name, {}).get(key)}, wanted {value}"
-            for key, value in _config(spec, settings).items()
-            if not _same(configs.get(spec.name, {}).get(key), value)
-        ]
-        partitions = described[spec.name]
-        if partitions != settings.hybrid_partitions:
-            wrong.append(f"{partitions} partitions, wanted {settings.hybrid_partitions}")
-        reports.append(
-            TopicReport(
-                spec.name,
-                partitions,
-                "differs" if wrong else "ok",
-                "; ".join(wrong),
-                configs.get(spec.name, {}),
+        topic, config = seen[spec.name], configs.get(spec.name)
+        if topic.hidden:
+            reports.append(
+                TopicReport(spec.name, 0, "hidden", UNSEEN.format(name=spec.name), lacks="DESCRIBE")
             )
-        )
-    return reports
+        elif not topic.partitions:
+            reports.append(TopicReport(spec.name, 0, "missing", SOURCE_HINT))
+        elif config is None:
+            reports.append(
+                TopicReport(
+                    spec.name,
+                    topic.partitions,
+                    "hidden",
+                    UNREAD.format(name=spec.name),
+                    lacks="DESCRIBE_CONFIGS",
+                )
+            )
+        else:
+            reports.append(_compared(settings, spec, topic.partitions, config))
+    return _with_reach(settings, reports)
+
+
+def _with_reach(settings: Settings, reports: list[TopicReport]) -> list[TopicReport]:
+    """Say at the ledger's report what its retention means against that of the sources."""
+    sentence = forgets_too_soon(settings, reports)
+    if sentence is None:
+        return reports
+    return [
+        replace(report, state="differs", detail=f"{report.detail}; {sentence}".lstrip("; "))
+        if report.name == settings.topics.ledger
+        else report
+        for report in reports
+    ]
+
+
+async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    """Give the configurations of those topics whose configuration may be read."""
+    found: dict[str, dict[str, str]] = {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    for response in await admin.describe_configs(resources):
+        for resource in response.resources:
+            code, _message, _kind, name, entries = resource[:5]
+            if not code:
+                found[name] = {entry[0]: entry[1] for entry in entries}
+            elif for_code(code) is not TopicAuthorizationFailedError:
+                raise for_code(code)(name)
+    return found
+
+
+def _compared(
+    settings: Settings, spec: TopicSpec, partitions: int, config: dict[str, str]
+) -> TopicReport:
+    wrong = [
+        f"{key} is {config.get(key)}, wanted {value}"
+        for key, value in _config(spec, settings).items()
+        if not _same(config.get(key), value)
+    ]
+    if partitions != settings.hybrid_partitions:
+        wrong.append(f"{partitions} partitions, wanted {settings.hybrid_partitions}")
+    state = "differs" if wrong else "ok"
+    return TopicReport(spec.name, partitions, state, "; ".join(wrong), config)
 
 
 def _same(found: str | None, wanted: str) -> bool:
     return found is not None and set(found.split(",")) == set(wanted.split(","))
+
+
+def forgets_too_soon(settings: Settings, reports: Sequence[TopicReport]) -> str | None:
+    """Say in a sentence that Kafka may bring back what the ledger has forgotten; None: it has not.
+
+    It takes more than that to go wrong: an offset that stays uncommitted for so long, and a worker
+    that takes over.
+    """
+    by_name = {report.name: report for report in reports if report.config}
+    ledger = by_name.get(settings.topics.ledger)
+    kept = [by_name[name] for name in settings.topics.sources if name in by_name]
+    longest = max(kept, key=lambda one: one.retention_ms, default=None)
+    if ledger is None or longest is None or ledger.retention_ms >= longest.retention_ms:
+        return None
+    wanted = "-1" if longest.retention_ms == float("inf") else f"{longest.retention_ms:.0f}"
+    return (
+        f"{ledger.name} keeps decisions for {_duration(ledger)} and {longest.name} its records for "
+        f"{_duration(longest)}: what is delivered again later than that would run again; set "
+        f"retention.ms={wanted} on {ledger.name}"
+    )
+
+
+def _duration(report: TopicReport) -> str:
+    kept_s = report.retention_ms / 1000
+    return "ever" if kept_s == float("inf") else f"{kept_s:.15g} s"
 
 
 def _require_ledger(settings: Settings, ledger: TopicReport) -> None:
@@ -171,8 +247,18 @@ def _require_ledger(settings: Settings, ledger: TopicReport) -> None:
         raise TopicsError(message)
 
 
+def require_seen(settings: Settings, reports: list[TopicReport]) -> None:
+    """Return when all that was looked at could be seen; raises RightsError.
+
+    A topic that cannot be seen may be missing too; Kafka tells nobody who may not see it.
+    """
+    hidden = [(f"{report.lacks} on topic", report.name) for report in reports if report.lacks]
+    if hidden:
+        raise lacking(settings, hidden)
+
+
 def require_usable(settings: Settings, reports: list[TopicReport]) -> int:
-    """Give the common number of partitions of the source topics; raises TopicsError.
+    """Give the common number of partitions of the source topics; raises TopicsError, RightsError.
 
     A missing source topic makes Faust consume nothing, for ever, in silence; unequal partition
     counts break the lanes; a ledger or a deferred topic that forgets too soon breaks the promise:
@@ -183,6 +269,7 @@ def require_usable(settings: Settings, reports: list[TopicReport]) -> int:
     if missing:
         message = f"topics are missing: {', '.join(missing)}; {SOURCE_HINT}"
         raise TopicsError(message)
+    require_seen(settings, reports)
     counts = {report.name: report.partitions for report in reports if report.name in lanes}
     if len(set(counts.values())) != 1:
         listed = ", ".join(f"{name} has {count}" for name, count in sorted(counts.items()))

@@ -1,1 +1,1 @@
-"""A lane: one partition number, its ledger, its jobs, and one transaction after the other."""
+"""Lanes: intents of one partition number become jobs, and jobs one outcome each."""

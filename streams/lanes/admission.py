@@ -1,4 +1,4 @@
-"""Whether a delivery runs: what the ledger says of it, against what it is; pure."""
+"""Whether a delivery runs, or has been decided already, by the ledger; pure."""
 
 from enum import Enum
 
@@ -11,7 +11,7 @@ __all__ = ["Admission", "admit"]
 
 
 class Admission(Enum):
-    """What a delivery that is not in flight comes to."""
+    """What becomes of a delivery whose intent is not in flight."""
 
     RUN = "run"  # nothing is decided, a deferral is due, or it is replayed
     DONE = "done"  # its own record, decided and read again: nothing is written
@@ -22,24 +22,27 @@ def admit(
     ledger: Ledger, who: Identity, incoming: Incoming, topics: Topics, *, now_ms: int
 ) -> Admission:
     """Decide by the ledger whether a delivery runs."""
-    entry = _decision_about(ledger, who, incoming, topics, now_ms=now_ms)
+    entry = _decision_about(ledger, who, incoming, topics)
     if entry is None or _must_run(entry, who):
         return Admission.RUN
-    return Admission.DONE if _is_same_record(entry, incoming, topics) else Admission.DUPLICATE
+    if _is_same_record(entry, who, incoming, topics):
+        return Admission.DONE  # however long ago it was decided
+    written_ms = min(now_ms, incoming.timestamp_ms)
+    return Admission.RUN if ledger.is_over(entry, at_ms=written_ms) else Admission.DUPLICATE
 
 
 def _decision_about(
-    ledger: Ledger, who: Identity, incoming: Incoming, topics: Topics, *, now_ms: int
+    ledger: Ledger, who: Identity, incoming: Incoming, topics: Topics
 ) -> Entry | None:
     """Find what the ledger says, also where it was written before tenants were told apart.
 
     An entry under the plain id may be another tenant's: it counts for its own record only.
     """
-    entry = ledger.get(who.key, now_ms=now_ms)
+    entry = ledger.get(who.key)
     if entry is not None or who.key == who.stated_key or who.intent is None:
         return entry
-    earlier = ledger.get(who.stated_key, now_ms=now_ms)
-    if earlier is None or not _is_same_record(earlier, incoming, topics):
+    earlier = ledger.get(who.stated_key)
+    if earlier is None or not _is_same_record(earlier, who, incoming, topics):
         return None
     return earlier
 
@@ -55,8 +58,8 @@ def _must_run(entry: Entry, who: Identity) -> bool:
     )
 
 
-def _is_same_record(entry: Entry, incoming: Incoming, topics: Topics) -> bool:
-    if incoming.topic in topics.deferred:
+def _is_same_record(entry: Entry, who: Identity, incoming: Incoming, topics: Topics) -> bool:
+    if who.deferral is not None and incoming.topic in topics.deferred:
         return True  # an older hop of the same intent, read again
     return (
         entry.offset == incoming.offset

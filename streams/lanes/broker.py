@@ -1,8 +1,8 @@
-"""What a lane needs of the broker; the real one, and the shape that a model of it must have."""
+"""What a lane needs of the broker: as a protocol, for tests too, and as Kafka does it."""
 
 import asyncio
 import math
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.clients import consumer, producer, started
 from streams.lanes.ledger import Ledger, read_ledger, read_spend
+from streams.lanes.reach import horizon_ms, uncommitted_since
 
 __all__ = ["KafkaLaneBroker", "LaneBroker", "LaneProducer"]
 
@@ -30,7 +31,7 @@ class LaneProducer(Protocol):
     """A transactional producer that has been started."""
 
     async def begin_transaction(self) -> None:
-        """Begin; raises ProducerFenced, KafkaError."""
+        """Begin a transaction; raises ProducerFenced, KafkaError."""
         ...
 
     async def send(
@@ -46,11 +47,11 @@ class LaneProducer(Protocol):
         ...
 
     async def commit_transaction(self) -> None:
-        """Commit; raises ProducerFenced, KafkaError."""
+        """Commit the transaction; raises ProducerFenced, KafkaError."""
         ...
 
     async def stop(self) -> None:
-        """Disconnect."""
+        """Disconnect, without committing."""
         ...
 
 
@@ -65,9 +66,13 @@ class LaneBroker(Protocol):
         """Read the ledger on from where it stands to its end; gives the records read."""
         ...
 
+    async def horizons(self, lanes: Iterable[int]) -> dict[int, int]:
+        """Give for each lane the moment before which nothing that may come again was written."""
+        ...
+
 
 class KafkaLaneBroker:
-    """The real one."""
+    """The lane's broker, by aiokafka."""
 
     def __init__(
         self,
@@ -77,7 +82,7 @@ class KafkaLaneBroker:
         log: Log = silent,
         spending: Spending | None = None,
     ) -> None:
-        """Keep the parts."""
+        """Keep the settings; `spending`, where given, learns what the lane has spent."""
         self._spending = spending
         self._settings = settings
         self._clock = clock or SystemClock()
@@ -106,11 +111,19 @@ class KafkaLaneBroker:
     async def read_ledger(self, lane: int, ledger: Ledger) -> int:
         """Read the ledger topic, and what the lane has spent; raises KafkaError, TimeoutError."""
         progress = partial(self._say_progress, lane)
+        if not ledger.next_offset:  # later the worker asks from time to time
+            ledger.advance((await self.horizons([lane]))[lane])
         if self._spending is not None and self._settings.budgets:
             await read_spend(self._settings, lane, self._spending.learn, self._pass_over)
         return await read_ledger(
             self._settings, lane, ledger, on_progress=progress, on_foreign=self._pass_over
         )
+
+    async def horizons(self, lanes: Iterable[int]) -> dict[int, int]:
+        """Ask for the worker group's committed offsets; raises KafkaError, TimeoutError."""
+        now_ms = self._clock.now_ms()
+        since = await uncommitted_since(self._settings, lanes)
+        return {lane: horizon_ms(written, now_ms=now_ms) for lane, written in since.items()}
 
     def _pass_over(self, record: ConsumerRecord, error: Exception) -> None:
         """Say that somebody else writes into a topic of ours; nothing of it is believed."""

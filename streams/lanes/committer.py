@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import assert_never
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalOperation, KafkaError
 
 from schemas.vocabulary import LogEvent
-from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, pause_s, right_missing
+from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, right_missing
+from streams.kafka.patience import pause_s
 from streams.lanes.broker import LaneProducer
 from streams.lanes.job import Job, LaneParts
 from streams.lanes.ledger import Ledger
@@ -62,17 +63,17 @@ class Committer:
 
     async def open(self) -> int:
         """Start the producer, then read the ledger; gives the entries read; raises KafkaError."""
-        # In this order: once the producer is started nobody else can write, so the end is the end.
+        # In this order: once our producer has started no other can write, so the end stays the end.
         self._producer = await self._parts.broker.open_producer(self._lane)
         return await self._parts.broker.read_ledger(self._lane, self._ledger)
 
     def start(self) -> None:
-        """Begin to commit."""
+        """Commit from now on, in a task of its own."""
         self._task = asyncio.get_running_loop().create_task(self._commit_forever())
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Hear of an end that was not asked for: paid answers must not wait here for ever."""
+        """Note that the task has ended unasked: paid answers must not wait here for ever."""
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._parts.events.on_broken(
@@ -81,7 +82,7 @@ class Committer:
             )
 
     def submit(self, job: Job) -> None:
-        """Take a decided job."""
+        """Take a job whose outcome is known; it is committed with the next batch."""
         if self._closed:
             self._journal_unused([job])
             return
@@ -152,7 +153,8 @@ class Committer:
                 return batch
             case FaultKind.RECORD | FaultKind.INDEFINITE:
                 batch = await self._reopen(batch, error)
-                return self._smaller(batch, error) if kind is FaultKind.RECORD else batch
+                shrinks = kind is FaultKind.RECORD and not self._closed
+                return self._smaller(batch, error) if shrinks else batch
             case _:
                 assert_never(kind)
 
@@ -183,7 +185,7 @@ class Committer:
         for job in batch:
             job.extra_sent = len(job.extra)
         async with asyncio.timeout(STEP_LIMIT_S):
-            sent = [await _send(client, record) for job in batch for record in job.records]
+            sent = await _send_all(client, (record for job in batch for record in job.records))
             reach("after_send")
             await _all_written(sent)
         reach("before_commit")
@@ -235,8 +237,21 @@ class Committer:
     async def _stop_producer(self) -> None:
         client, self._producer = self._producer, None
         if client is not None:
-            with suppress(Exception):  # it is thrown away whatever it says
+            with suppress(Exception):  # it is thrown away, failed or not
                 await asyncio.wait_for(client.stop(), 3)
+
+
+async def _send_all(client: LaneProducer, records: Iterable[OutRecord]) -> list[Written]:
+    """Queue records; raises RefusedWriteError for the one whose error says most."""
+    sent: list[Written] = []
+    for record in records:
+        try:
+            sent.append(await _send(client, record))
+        except RefusedWriteError as error:
+            if isinstance(error.cause, IllegalOperation):
+                await _all_written(sent)  # the transaction had failed before, and these say why
+            raise
+    return sent
 
 
 async def _send(client: LaneProducer, record: OutRecord) -> Written:
@@ -263,7 +278,7 @@ async def _all_written(sent: Sequence[Written]) -> None:
         if isinstance(result, BaseException)
     ]
     if refused:
-        # After the first error the others fail for its sake.
+        # The first error makes the others fail: tell the one that names the trouble.
         telling = (one for one in refused if kind_of(one) is not FaultKind.INDEFINITE)
         chosen = next(telling, refused[0])
         raise chosen from chosen.cause

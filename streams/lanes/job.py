@@ -1,4 +1,4 @@
-"""The work of a lane: deliveries, jobs, and what all lanes of a worker share."""
+"""The values of a lane: deliveries, jobs, and what all lanes of a worker share."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,10 @@ from streams.messages.identity import NO_OUTLINE, Outline
 from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import Decided, Identity, Incoming, OutRecord
 
-__all__ = ["Delivery", "Job", "LaneEvents", "LaneParts"]
+__all__ = ["SUSPECT_STARTS", "Delivery", "Job", "LaneEvents", "LaneParts"]
+
+#: An intent that was started so often without an end may be what ended its workers.
+SUSPECT_STARTS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,12 +30,12 @@ class Delivery:
     incoming: Incoming
     position: OffsetTracker
     outline: Outline = NO_OUTLINE
-    #: When it must be due by, on the monotonic clock, whatever the wall clocks say.
-    due_by: float | None = None
+    #: When it is due, on the monotonic clock; 0 = at once.
+    due_at: float = 0.0
 
     @property
     def tenant(self) -> str:
-        """For whom it is."""
+        """The tenant, as far as it can be read."""
         return self.outline.tenant
 
     @property
@@ -42,7 +45,7 @@ class Delivery:
 
     @property
     def size(self) -> int:
-        """Bytes it takes, about."""
+        """Bytes that it takes in memory, about."""
         return len(self.incoming.value or b"")
 
     def done(self) -> None:
@@ -62,11 +65,18 @@ class Job:
     #: How many of `extra` the running transaction holds; a delivery may join while it commits.
     extra_sent: int = 0
     slot: str = ""
-    #: For the how-many-th time it was started without an end; 0 = it is not executed.
+    #: How often it was started without an end, this time included; 0 = it is not executed.
     start: int = 0
     task: asyncio.Task[None] | None = None
+    #: What it writes is as little as it can be.
+    bare: bool = False
     decided: Decided | None = None
     outcome: Outcome | None = None
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it was in flight when workers ended, more than once."""
+        return self.start > SUSPECT_STARTS
 
     @property
     def records(self) -> tuple[OutRecord, ...]:
@@ -81,7 +91,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class LaneEvents:
-    """Who is told what happens in a lane; nobody, where nobody is named."""
+    """What is called when something happens in a lane; by default nothing is."""
 
     on_outcome: Callable[[Outcome], None] = lambda _outcome: None
     on_crossing: Callable[[Crossing], None] = lambda _crossing: None
@@ -106,3 +116,5 @@ class LaneParts:
     broker: LaneBroker
     spending: Spending
     events: LaneEvents = LaneEvents()
+    #: Held by the one suspect that runs, of all lanes: what kills workers is found out alone.
+    suspects: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)

@@ -14,29 +14,21 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any, assert_never
 
-from aiokafka.errors import KafkaError
-
 from agents.clock import uuid7
 from agents.executing.ports import LaneLostError
 from schemas.vocabulary import LogEvent
-from streams.kafka.faults import FaultKind, kind_of, pause_s, right_missing
 from streams.lanes.admission import Admission, admit
 from streams.lanes.committer import Committer
 from streams.lanes.job import Delivery, Job, LaneParts
 from streams.lanes.ledger import Ledger
+from streams.lanes.opening import Opening
 from streams.lanes.runner import JobRunner
 from streams.lanes.verdicts import Verdicts, kills_workers
 from streams.messages.identity import Identified, identify
-from streams.messages.records import (
-    Identity,
-    duplicate_records,
-    start_record,
-)
+from streams.messages.records import Identity, duplicate_records, start_record
 
 __all__ = ["Lane", "LaneState"]
 
-#: Whether we may open is asked again after this long, in seconds.
-LEASE_LOOK_S = 0.25
 #: An intent that was started this often without an end has killed its workers: no call more.
 MAX_STARTS = 4
 
@@ -92,58 +84,48 @@ class Lane:
             await self._committer.close()  # a producer that started late goes too
 
     async def _open(self) -> None:
-        parts, failures = self._parts, 0
+        parts = self._parts
         parts.spending.forget(self.number)  # what an earlier owner of this lane committed counts
-        while self.state is LaneState.OPENING:
-            if not parts.lease_holds():  # perhaps somebody else's by now: fence nobody
-                await parts.clock.sleep(LEASE_LOOK_S)
-                continue
-            try:
-                count = await self._committer.open()
-            except (KafkaError, TimeoutError, OSError) as error:
-                failures += 1
-                if kind_of(error) is FaultKind.FENCED:
-                    parts.log(LogEvent.LANE_FENCED, level="warning", lane=self.number)
-                    self._fenced()
-                    return
-                if kind_of(error) is FaultKind.RIGHT:
-                    parts.events.on_broken(
-                        f"lane {self.number} cannot be opened: the broker refuses it "
-                        f"{right_missing(error)}; grant the right"
-                    )
-                    return
-                parts.log(
-                    LogEvent.LANE_REOPENED,
-                    level="warning",
-                    lane=self.number,
-                    error=type(error).__name__,
-                )
-                await parts.clock.sleep(pause_s(failures))
-                continue
-            if self.state is LaneState.OPENING:
-                self.state = LaneState.OPEN
-                self._may_run.set()
-                self._committer.start()
-                parts.log(LogEvent.LANE_OPENED, lane=self.number, ledger_entries=count)
+        opening = Opening(
+            self.number,
+            parts,
+            self._committer,
+            wanted=lambda: self.state is LaneState.OPENING,
+            on_fenced=self._fenced,
+        )
+        count = await opening.run()
+        if count is not None and self.state is LaneState.OPENING:
+            self.state = LaneState.OPEN
+            self._may_run.set()
+            self._committer.start()
+            parts.log(LogEvent.LANE_OPENED, lane=self.number, ledger_entries=count)
 
     def suspend(self) -> None:
-        """Let nothing new start; what is in flight goes on."""
+        """Let nothing new start; what is in flight goes on.
+
+        Its starts are taken back at once: who has the lane next may read its ledger before we
+        hear that we have lost it.
+        """
         if self.state is LaneState.OPEN:
             self.state = LaneState.SUSPENDED
             self._may_run.clear()
+            self._note_starts(given_up=True)
 
     def resume(self) -> None:
         """Go on after a rebalance that left the lane here."""
         if self.state is LaneState.SUSPENDED:
             self.state = LaneState.OPEN
             self._may_run.set()
+            self._note_starts(given_up=False)
 
     async def close(self) -> None:
         """Give the lane up: stop its jobs, keep what they cost on record, end the producer."""
+        was_open = self.state is LaneState.OPEN
         self._abandon()
         if self._opening is not None and self._opening is not asyncio.current_task():
             self._opening.cancel()  # a closed lane fences nobody
-        self._take_back_starts()
+        if was_open:  # where it was suspended they are taken back already
+            self._note_starts(given_up=True)
         tasks = [job.task for job in self._jobs.values() if job.task]
         for task in tasks:
             task.cancel()
@@ -153,12 +135,12 @@ class Lane:
         await self._committer.close()
         self._parts.log(LogEvent.LANE_CLOSED, lane=self.number)
 
-    def _take_back_starts(self) -> None:
-        """A job that is given up in good order has killed nobody: its start does not count."""
+    def _note_starts(self, *, given_up: bool) -> None:
+        """Take back the starts of running jobs (they killed no worker), or count them again."""
         topics = self._parts.settings.topics
         for job in self._jobs.values():
             if job.task is not None and not job.task.done():
-                count = job.start - 1 or None
+                count = (job.start - 1 or None) if given_up else job.start
                 record = start_record(topics, job.who.key, count, lane=self.number)
                 self._parts.journal.post_record(record)
 

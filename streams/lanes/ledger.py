@@ -6,13 +6,17 @@ a late one of a worker that lost its lane can never hide a decision.
 
 Read from `workflow.ledger` to its end, read_committed, after the lane's producer has started (so
 that no earlier owner can still write) and before any intent of the lane runs.
+
+An entry is kept until its window is over *and* no record that is not committed can bring its intent
+again: what is older than the ledger's horizon is forgotten, and nothing else (docs/adr/0013).
 """
 
 import asyncio
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -23,7 +27,13 @@ from schemas.vocabulary import WorkflowStatus
 from streams.kafka.clients import consumer, started
 from streams.messages.records import START_PREFIX
 
-__all__ = ["Entry", "Ledger", "read_ledger", "read_spend"]
+__all__ = ["CLOCKS_DIFFER_MS", "Entry", "Ledger", "read_ledger", "read_spend"]
+
+#: Workers' clocks may differ by so much; so may a producer's be ahead of them.
+CLOCKS_DIFFER_MS = 3_600_000
+
+#: So many entries are looked at in one step: a few milliseconds.
+SLICE = 2_000
 
 _STATUSES = tuple(WorkflowStatus)
 #: status, replays, deferrals, topic, offset, decided at, digest of the outcome's id
@@ -32,7 +42,7 @@ _LAYOUT = struct.Struct(">BBIHqq16s")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One decision."""
+    """One decision about an identity: what was decided, when, and for which record."""
 
     status: WorkflowStatus
     replay_count: int
@@ -52,32 +62,48 @@ class Ledger:
     """Decisions by deduplication id, packed: two short byte strings an entry."""
 
     def __init__(self, *, sources: tuple[str, ...], window_ms: int) -> None:
-        """Begin empty; entries older than `window_ms` do not count."""
+        """Begin empty; `window_ms` is the time in which a repeat is the same intent."""
+        #: In the order in which they were decided, so that the oldest are found without a search.
         self._entries: dict[bytes, bytes] = {}
+        self._deferred: dict[bytes, bytes] = {}  # these have no end of their own
         self._starts: dict[bytes, int] = {}
         self._sources = sources
-        self._window_ms = window_ms
+        self.window_ms = window_ms
         self.next_offset = 0
+        #: No record that may come again was written before this moment, in ms since 1970.
+        self.horizon_ms = 0
 
     def __len__(self) -> int:
         """Count the entries kept in memory."""
-        return len(self._entries)
+        return len(self._entries) + len(self._deferred)
 
-    def get(self, key: str, *, now_ms: int) -> Entry | None:
-        """Find the decision about a deduplication id inside the window."""
-        packed = self._entries.get(digest(key))
+    def get(self, key: str) -> Entry | None:
+        """Find the decision about a deduplication id, however old it is."""
+        packed = self._packed(key)
         if packed is None:
             return None
-        status, replays, deferrals, topic, offset, decided, outcome = _LAYOUT.unpack(packed)
-        if now_ms - decided >= self._window_ms and _STATUSES[status] is not WorkflowStatus.DEFERRED:
-            del self._entries[digest(key)]
-            return None
-        return Entry(_STATUSES[status], replays, deferrals, topic, offset, decided, outcome)
+        status, *rest = _LAYOUT.unpack(packed)
+        return Entry(_STATUSES[status], *rest)
+
+    def is_over(self, entry: Entry, *, at_ms: int) -> bool:
+        """Whether a record that was written at `at_ms` is a new intent, and no repeat any more.
+
+        The moment is the record's, not ours: a repeat that waits for long, or is read again, stays
+        the repeat that it was.
+        """
+        deferred = entry.status is WorkflowStatus.DEFERRED
+        return not deferred and at_ms - entry.decided_at_ms >= self.window_ms
+
+    def advance(self, horizon_ms: int) -> None:
+        """Learn that whatever may come again was written at `horizon_ms` or later."""
+        self.horizon_ms = max(self.horizon_ms, horizon_ms)
 
     def put(self, key: str, record: LedgerRecord) -> None:
-        """Keep a committed decision."""
+        """Keep a decision that a transaction has committed."""
         topic = self._sources.index(record.topic) if record.topic in self._sources else 255
-        self._entries[digest(key)] = _LAYOUT.pack(
+        name = self._forget(key)
+        waits = record.status is WorkflowStatus.DEFERRED
+        (self._deferred if waits else self._entries)[name] = _LAYOUT.pack(
             _STATUSES.index(record.status),
             min(record.replay_count, 255),
             min(record.deferrals, 0xFFFFFFFF),
@@ -89,8 +115,18 @@ class Ledger:
 
     def holds(self, key: str, outcome_id: str) -> bool:
         """Whether exactly this outcome has been committed."""
-        packed = self._entries.get(digest(key))
+        packed = self._packed(key)
         return packed is not None and packed.endswith(digest(outcome_id))
+
+    def _packed(self, key: str) -> bytes | None:
+        name = digest(key)
+        return self._entries.get(name) or self._deferred.get(name)
+
+    def _forget(self, key: str) -> bytes:
+        name = digest(key)
+        self._entries.pop(name, None)
+        self._deferred.pop(name, None)
+        return name
 
     def note_start(self, key: str, count: int) -> None:
         """Keep that an intent was started for the `count`-th time without an end."""
@@ -117,22 +153,34 @@ class Ledger:
             else:
                 self.note_start(intent_key, StartRecord.model_validate_json(value).count)
         elif value is not None:
-            self.put(key, LedgerRecord.model_validate_json(value))
+            self._load_decision(key, LedgerRecord.model_validate_json(value))
 
-    def prune(self, *, now_ms: int) -> int:
-        """Forget what has left the window; gives how many entries went."""
-        old = [key for key, packed in self._items() if self._expired(packed, now_ms)]
-        for key in old:
-            del self._entries[key]
-        return len(old)
+    def _load_decision(self, key: str, record: LedgerRecord) -> None:
+        """Keep what may be asked for; what was decided before it about the same id goes anyway."""
+        if self._is_past(record.status, record.decided_at_ms):
+            self._forget(key)
+        else:
+            self.put(key, record)
 
-    def _items(self) -> Iterator[tuple[bytes, bytes]]:
-        return iter(self._entries.items())
+    def prune(self) -> bool:
+        """Forget what is older than the horizon by the window, a slice of it.
 
-    def _expired(self, packed: bytes, now_ms: int) -> bool:
-        status, decided = packed[0], _LAYOUT.unpack(packed)[5]
-        deferred = _STATUSES[status] is WorkflowStatus.DEFERRED
-        return not deferred and now_ms - decided >= self._window_ms
+        Gives whether there may be more: the loop is not held up by a million of them.
+        """
+        oldest = list(islice(self._entries.items(), SLICE))
+        old = [name for name, packed in oldest if self._is_past_packed(packed)]
+        for name in old:
+            del self._entries[name]
+        # Clocks differ a little, so some may be in the way of older ones.
+        return len(oldest) == SLICE and bool(old)
+
+    def _is_past_packed(self, packed: bytes) -> bool:
+        return self._is_past(_STATUSES[packed[0]], _LAYOUT.unpack(packed)[5])
+
+    def _is_past(self, status: WorkflowStatus, decided_at_ms: int) -> bool:
+        """Whether nothing that may still come can be a repeat of it; a deferral has no end."""
+        deferred = status is WorkflowStatus.DEFERRED
+        return not deferred and self.horizon_ms - decided_at_ms >= self.window_ms
 
 
 async def read_ledger(
@@ -182,6 +230,17 @@ async def read_spend(
                         on_foreign(record, error)
 
 
+async def _needed_from(
+    reader: AIOKafkaConsumer, tp: TopicPartition, ledger: Ledger, end: int
+) -> int:
+    """Give the offset before which everything is older than what the ledger has to know."""
+    moment = ledger.horizon_ms - ledger.window_ms - CLOCKS_DIFFER_MS
+    if moment <= 0:
+        return 0
+    found = (await reader.offsets_for_times({tp: moment})).get(tp)
+    return found.offset if found else end
+
+
 async def _read_to_end(
     reader: AIOKafkaConsumer,
     tp: TopicPartition,
@@ -195,7 +254,7 @@ async def _read_to_end(
     # Our own open transaction was ended by starting the producer: the end is a stable end.
     end = (await reader.end_offsets([tp]))[tp]
     begin = (await reader.beginning_offsets([tp]))[tp]
-    reader.seek(tp, max(begin, ledger.next_offset))
+    reader.seek(tp, max(begin, ledger.next_offset, await _needed_from(reader, tp, ledger, end)))
     count, idle_ms = 0, 0
     while await reader.position(tp) < end:
         batches = await reader.getmany(tp, timeout_ms=200, max_records=10_000)

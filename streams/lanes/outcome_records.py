@@ -32,7 +32,7 @@ __all__ = ["outcome_records"]
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Whose outcome it is, and where and when it was decided."""
+    """Whose outcome it is, and which worker decided it when."""
 
     topics: Topics
     incoming: Incoming

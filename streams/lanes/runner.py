@@ -1,4 +1,4 @@
-"""Running a job: the executor with leave to call, and every way in which that ends."""
+"""Running a job: the executor, permission to call, and every way in which that ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agents.clock import uuid7
 from agents.executing.ports import LaneLostError
-from agents.task import Task
+from agents.task import Outcome, Task
 from schemas.vocabulary import LogEvent
 from streams.lanes.job import Job, LaneParts
 from streams.lanes.verdicts import Verdicts, internal
@@ -27,7 +27,7 @@ class JobRunner:
         may_call: Callable[[], Awaitable[None]],
         decided: Callable[[Job], None],
     ) -> None:
-        """`may_call` waits for leave to call, and raises LaneLostError when none will come."""
+        """Keep `may_call`, which waits for permission or raises LaneLostError."""
         self._lane = lane
         self._parts = parts
         self._verdicts = verdicts
@@ -35,7 +35,21 @@ class JobRunner:
         self._decided = decided
 
     async def run(self, job: Job) -> None:
-        """Execute a job to its outcome; every way out ends it."""
+        """Execute a job to its outcome; every way out ends it.
+
+        A suspect runs when no other does: its neighbours are not counted for what it does.
+        """
+        if not job.is_suspect:
+            await self._run(job)
+            return
+        async with self._parts.suspects:
+            try:
+                await self._may_call()  # its start counts, so not while a rebalance is on
+            except LaneLostError:
+                return
+            await self._run(job)
+
+    async def _run(self, job: Job) -> None:
         who, parts = job.who, self._parts
         intent = who.intent
         if intent is None:
@@ -50,6 +64,7 @@ class JobRunner:
             replay_count=who.replay_count,
             deferral=who.deferral,
         )
+        outcome: Outcome | None = None
         # On its way together with the first attempt's record; awaited before the call itself.
         counted = asyncio.get_running_loop().create_task(self._count_start(who.key, job.start))
         try:
@@ -66,7 +81,7 @@ class JobRunner:
                 where=_where(error),
             )
             try:
-                self._verdicts.decide(job, internal(type(error).__name__))
+                self._verdicts.decide(job, internal(type(error).__name__, outcome))
             except Exception as again:  # noqa: BLE001 - then only a restart can help it
                 parts.events.on_broken(
                     f"intent {who.intent_id} cannot be ended ({type(again).__name__} at "

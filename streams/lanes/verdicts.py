@@ -1,4 +1,4 @@
-"""What a job comes to, as records: its outcome, or what stands in for one nobody can write."""
+"""What a job writes: its outcome, or a smaller dead letter where that cannot be written."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -9,7 +9,7 @@ from agents.task import Completed, Deferred, Failed, Outcome
 from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent
 from streams.lanes.job import Job, LaneParts
 from streams.lanes.outcome_records import outcome_records
-from streams.messages.records import Decided, spend_record
+from streams.messages.records import Decided, OutRecord, spend_record
 
 __all__ = ["Verdicts", "internal", "kills_workers"]
 
@@ -23,7 +23,7 @@ class Verdicts:
     """Gives jobs of one lane what they write."""
 
     def __init__(self, lane: int, parts: LaneParts) -> None:
-        """Serve one lane."""
+        """Serve the lane of this number."""
         self._lane = lane
         self._parts = parts
 
@@ -75,6 +75,7 @@ class Verdicts:
         """Put a minimal dead letter in place of what the broker refused; False: it is one already.
 
         It has the source's coordinates and none of its bytes: whatever was wrong with them is gone.
+        What was paid stays on record, beside it where even that is too much.
         """
         parts, outcome = self._parts, job.outcome
         if job.extra:
@@ -83,18 +84,31 @@ class Verdicts:
             job.extra.clear()
             job.extra_sent = 0
             return True
-        if outcome is None or (isinstance(outcome, Failed) and outcome.code == REFUSED):
+        if outcome is None or job.decided is None or job.bare:
             return False
-        failed = refused(outcome)
+        spent: tuple[OutRecord, ...] = ()
+        if isinstance(outcome, Failed) and outcome.code == REFUSED:
+            if outcome.last_attempt is not None:
+                parts.journal.post(outcome.last_attempt, job.incoming.traceparent)
+            failed = replace(outcome, last_attempt=None)
+            job.bare = True
+        else:
+            failed = refused(outcome)
+            topic = parts.settings.topics.spend
+            spent = tuple(one for one in job.decided.records if one.topic == topic)
         job.incoming = replace(job.incoming, key=None, value=None, headers=())
-        outcome_id = uuid7(parts.clock.now_ms(), parts.dice)
-        job.outcome, job.decided = failed, self._records(job, failed, outcome_id)
+        decided = self._records(job, failed, uuid7(parts.clock.now_ms(), parts.dice))
+        job.outcome = failed
+        job.decided = replace(decided, records=(*decided.records, *spent))
         return True
 
 
-def internal(code: str) -> Failed:
-    """Say that a defect of ours ended an intent; `code` names the error's class."""
-    return Failed(
+def internal(code: str, after: Outcome | None = None) -> Failed:
+    """Say that a defect of ours ended an intent; `code` names the error's class.
+
+    `after` is the outcome that could not be written: what it cost stays.
+    """
+    failed = Failed(
         reason=DeadLetterReason.INTERNAL,
         error_class=ErrorClass.UNKNOWN,
         code=code,
@@ -102,6 +116,7 @@ def internal(code: str) -> Failed:
         retriable=True,
         suggested_action="report the defect with the log line, then replay",
     )
+    return failed if after is None else _paid_for(failed, after)
 
 
 def kills_workers(starts: int) -> Failed:
@@ -118,36 +133,43 @@ def kills_workers(starts: int) -> Failed:
 
 
 def too_large(outcome: Outcome) -> Failed:
-    spent = _spent(outcome)
-    return Failed(
+    """Say that an outcome does not fit into a record."""
+    failed = Failed(
         reason=DeadLetterReason.INTERNAL,
         error_class=ErrorClass.VALIDATION,
         code="outcome_too_large",
         message="the outcome is larger than a record may be",
         retriable=False,
         suggested_action="lower max_output_tokens, or raise HYBRID_MAX_INTENT_BYTES, then replay",
-        last_attempt=outcome.last_attempt,
-        spent_usd=spent,
     )
+    return _paid_for(failed, outcome)
 
 
 def refused(outcome: Outcome) -> Failed:
     """Say that the broker would not take an outcome."""
-    spent = _spent(outcome)
-    return Failed(
+    failed = Failed(
         reason=DeadLetterReason.INTERNAL,
         error_class=ErrorClass.VALIDATION,
         code=REFUSED,
         message="the broker refuses the outcome's records; the original is at its source only",
         retriable=False,
         suggested_action="compare max.message.bytes of the topics with HYBRID_MAX_INTENT_BYTES",
-        last_attempt=outcome.last_attempt,
-        spent_usd=spent,
+    )
+    return _paid_for(failed, outcome)
+
+
+def _paid_for(failed: Failed, outcome: Outcome) -> Failed:
+    """Take over what an outcome had cost, which stays whatever becomes of its records."""
+    attempt = outcome.last_attempt
+    if attempt is not None:  # its answer is not delivered
+        attempt = attempt.model_copy(update={"used_result": False})
+    return replace(
+        failed, last_attempt=attempt, spent_usd=_spent(outcome), paid_usd=outcome.paid_usd
     )
 
 
 def _spent(outcome: Outcome) -> Decimal | None:
-    """Give what an outcome had cost, which stays whatever becomes of its records."""
+    """Give what an intent has cost by its outcome."""
     match outcome:
         case Completed(result=result):
             return result.total_cost_usd

@@ -1,1 +1,1 @@
-"""Being one member of the group: the consumer, who has which lane, and whether we still may act."""
+"""Being one worker of the group: the consumer, which lanes are ours, whether we may still act."""

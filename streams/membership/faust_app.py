@@ -82,14 +82,14 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
             # Deferred intents are written in transactions; Faust itself sets this only under
-            # exactly_once, which repeats calls (design §3).
+            # exactly_once, under which killed workers repeat many calls (measured).
             isolation_level="read_committed",
             metadata_max_age_ms=60_000,
         )
 
 
 class _NoReadOffsets(dict[Any, Any]):
-    """Forgets what was read: Faust would drop a record read twice; our positions know."""
+    """Forgets what was read: Faust would drop a record that is read again, as it must be."""
 
     def __getitem__(self, _key: object) -> None:
         return None
@@ -160,10 +160,10 @@ class _Consumer(driver.Consumer):
         return bool(done)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Keep no gaps: transaction markers are passed over by the positions."""
+        """Keep no gaps: the offset tracker passes over the markers of transactions."""
 
     def track_message(self, message: Any) -> None:  # noqa: ANN401
-        """Keep no set of messages that are not acknowledged: the positions know."""
+        """Keep no set of messages that are not acknowledged: the offset tracker knows them."""
 
 
 class _Transport(driver.Transport):

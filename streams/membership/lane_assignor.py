@@ -61,7 +61,7 @@ class MemberData:
 
     @classmethod
     def unpack(cls, data: bytes | None) -> "MemberData":
-        """Read it; empty for what is none of ours."""
+        """Read it; empty for user data that another program wrote."""
         try:
             (count,) = struct.unpack_from(">H", data or b"")
             lanes = struct.unpack_from(f">{count}i", data or b"", 2)
@@ -77,7 +77,7 @@ class LaneAssignor(AbstractPartitionAssignor):
     version = 1
 
     def __init__(self, process: str) -> None:
-        """Begin without lanes."""
+        """Begin without lanes; `process` names this process to the group."""
         self._data = MemberData(process=process)
 
     def assign(

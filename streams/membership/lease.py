@@ -1,4 +1,4 @@
-"""Whether this process may still act for its lanes.
+"""The lease: whether this process may still act for its lanes.
 
 A worker that was stopped and woken (SIGSTOP, a stalled loop, a sleeping host) would start paid
 calls before it learns that its partitions are somebody else's. So: a gap between two ticks longer
@@ -24,7 +24,7 @@ class Lease:
     """Heartbeats heard and ticks counted; `heard` may be called from the consumer's thread."""
 
     def __init__(self, *, session_timeout_s: float, clock: Clock, log: Log) -> None:
-        """Begin without a lease."""
+        """Begin without a lease; the first heartbeat gives it."""
         self._timeout = session_timeout_s
         self._clock = clock
         self._log = log
@@ -43,7 +43,7 @@ class Lease:
         return heard is not None and self._clock.monotonic() - heard < self._timeout
 
     async def tick_forever(self) -> None:
-        """Notice gaps."""
+        """Tick, and end the process at a gap between two ticks that is too long."""
         while True:
             self._check_gap()
             self._ticked_at = self._clock.monotonic()

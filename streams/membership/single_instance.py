@@ -65,7 +65,7 @@ class InstanceTakenError(Exception):
     """Raised when another running worker has this HYBRID_INSTANCE_ID."""
 
     def __init__(self, instance: str, other: Process) -> None:
-        """Say who has it."""
+        """Say which process has the instance id, and what to do."""
         super().__init__(
             f"HYBRID_INSTANCE_ID = {instance}: another worker runs with it on {other.host} "
             f"(process {other.pid}); give each worker an id of its own"
@@ -94,7 +94,7 @@ async def require_free_instance(settings: Settings, *, clock: Clock, log: Log) -
             try:
                 other = await _holder(admin, settings.worker_group, instance)
             except RebalanceInProgressError:
-                # It may wait for us, so we do not wait for it: then the broker's word must do.
+                # The group may be waiting for us, so join it: of two members the broker keeps one.
                 if waited > UNSETTLED_LIMIT_S:
                     return
             except (KafkaError, TimeoutError) as error:
@@ -111,7 +111,7 @@ async def require_free_instance(settings: Settings, *, clock: Clock, log: Log) -
 
 
 async def _holder(admin: Any, group: str, instance: str) -> Process | None:  # noqa: ANN401
-    """Give the process that has an instance id in the group; None for none, or none of ours.
+    """Give the process that has an instance id in the group; None for none, or a foreign one.
 
     Raises RebalanceInProgressError while the group does not say.
     """

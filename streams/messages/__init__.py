@@ -1,1 +1,1 @@
-"""What a record is and whose it is; pure."""
+"""What a record is, whose work it is, and how far its partition is done; pure."""

@@ -150,7 +150,7 @@ def deferral_of(incoming: Incoming) -> DeferralState | None:
 
 
 def _bounded(state: DeferralState, written_ms: int) -> DeferralState:
-    """Let nobody's header, and no clock that was wrong, put an intent off for ever."""
+    """Bound the due time: no header and no wrong clock puts an intent off for ever."""
     latest = written_ms + LONGEST_WAIT_MS
     if max(state.due_at_ms, state.not_before_ms) <= latest:
         return state

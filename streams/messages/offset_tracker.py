@@ -15,7 +15,7 @@ class OffsetTracker:
     """One partition: which offsets were delivered and which of them are done."""
 
     def __init__(self) -> None:
-        """Begin before the first delivery."""
+        """Begin without deliveries: nothing can be committed yet."""
         self._seen: set[int] = set()  # delivered, and not below what may be committed
         self._open: set[int] = set()
         self._heap: list[int] = []  # the open offsets, with done ones left in until they surface

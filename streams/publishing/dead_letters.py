@@ -57,7 +57,7 @@ class Estimate:
 
 
 async def dead_letters(settings: Settings, selection: Selection) -> AsyncIterator[DeadLetter]:
-    """Give the chosen dead letters; records that are none are passed over."""
+    """Give the chosen dead letters; records of other kinds are passed over."""
     count = 0
     records = read_topic(
         settings, settings.topics.dead_letters, since=selection.since, until=selection.until

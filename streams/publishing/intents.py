@@ -7,13 +7,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 
 from schemas.codec import IntentError, decode_intent
 from schemas.settings import Settings
 from schemas.vocabulary import Priority
 from streams.kafka.clients import producer
 from streams.kafka.diagnosis import unavailable
+from streams.kafka.rights import refused_write
 
 __all__ = ["BadLine", "Publication", "open_producer", "publish_lines"]
 
@@ -33,7 +38,7 @@ class BadLine:
 
 @dataclass(slots=True)
 class Publication:
-    """What happened."""
+    """How many intents were published, and how many lines were bad."""
 
     published: int = 0
     bad: int = 0
@@ -41,7 +46,7 @@ class Publication:
 
 @asynccontextmanager
 async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    """Open a producer; raises BrokerUnavailableError."""
+    """Open a producer of intents; raises BrokerUnavailableError, and RightsError for its block."""
     client = producer(settings, linger_ms=5)
     try:
         await asyncio.wait_for(client.start(), 20)
@@ -50,6 +55,8 @@ async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
         raise await unavailable(settings, error) from error
     try:
         yield client
+    except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError) as error:
+        raise refused_write(settings, error, settings.topics.sources[:2]) from error
     finally:
         await client.stop()
 

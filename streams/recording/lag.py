@@ -1,18 +1,32 @@
 """How far the recorder is behind, as Kafka knows it."""
 
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+)
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
 from schemas.settings import Settings
 from streams.kafka.clients import admin_client, consumer, partitions_of, started
+from streams.kafka.rights import lacking
 
 __all__ = ["recorder_lag"]
+
+#: A cluster on which no group has been yet makes its first coordinator when it is asked for one.
+COORDINATOR_LIMIT_S = 15.0
+NO_COORDINATOR_YET = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError)
 
 
 async def recorder_lag(settings: Settings) -> int | None:
     """Count the records that the recorder's group has not committed; None = it has none of them.
 
-    A transaction's marker counts as one; raises BrokerUnavailableError.
+    A transaction's marker counts as one; raises BrokerUnavailableError, KafkaError.
     """
-    async with admin_client(settings) as admin:
-        committed = await admin.list_consumer_group_offsets(settings.recorder_group)
+    committed = await _committed(settings)
     lag = 0
     async with started(consumer(settings)) as reader:
         for topic in settings.topics.recorded:
@@ -24,3 +38,20 @@ async def recorder_lag(settings: Settings) -> int | None:
                 done = found.offset if found and found.offset >= 0 else begins[tp]
                 lag += max(0, ends[tp] - done)
     return lag if committed or not lag else None
+
+
+async def _committed(settings: Settings) -> dict[TopicPartition, Any]:
+    """Give what the recorder's group has committed, by partition."""
+    tries = AsyncRetrying(
+        retry=retry_if_exception_type(NO_COORDINATOR_YET),
+        wait=wait_exponential(multiplier=0.1, max=1),
+        stop=stop_after_delay(COORDINATOR_LIMIT_S),
+        reraise=True,
+    )
+    group = settings.recorder_group
+    async with admin_client(settings) as admin:
+        try:
+            found: dict[TopicPartition, Any] = await tries(admin.list_consumer_group_offsets, group)
+        except GroupAuthorizationFailedError as error:
+            raise lacking(settings, [("DESCRIBE on group", group)]) from error
+    return found

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from schemas.settings import Settings
 from streams.kafka.reading import read_topic
 from streams.recording.recorder import BATCH_RECORDS, rows_of
@@ -47,7 +45,7 @@ async def rebuild(
             async for record in read_topic(settings, topic, since=since):
                 try:
                     table, row = rows_of(settings, record)
-                except (ValidationError, KeyError):
+                except Exception:  # noqa: BLE001 - whatever it is, the others are stored
                     found.set_aside.append(f"{topic}/{record.partition}/{record.offset}")
                     continue
                 batch.append(row)
@@ -68,7 +66,7 @@ async def _store(
     found: Rebuilt,
     on_progress: Callable[[int], None],
 ) -> None:
-    # No token of a batch that was: what was dropped as doubled then must not be dropped again.
+    # Without a token: ClickHouse drops a batch whose token it has seen, and these must go in.
     refused = await asyncio.to_thread(insert_rows, store, table, batch, token=None)
     found.set_aside += [f"{table}: {one.error}" for one in refused]
     found.rows[table] = found.rows.get(table, 0) + len(batch) - len(refused)

@@ -7,14 +7,13 @@ bisection and set aside in the log, not its batch.
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from pydantic import ValidationError
 
 from agents.clock import Clock
 from agents.log import Log
@@ -27,11 +26,13 @@ from schemas.vocabulary import LogEvent
 from streams.failpoints import FailPoints
 from streams.kafka.clients import consumer
 from streams.kafka.diagnosis import unavailable
+from streams.kafka.patience import patiently
+from streams.kafka.rights import recorder_rights, require_rights
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.store.inserting import insert_rows
 from streams.store.migrations import Layout, migrate
 
-__all__ = ["Recorder", "rows_of"]
+__all__ = ["Recorder", "batch_token", "rows_of"]
 
 BATCH_RECORDS = 5_000
 #: What names a row in the log.
@@ -40,10 +41,12 @@ KEYS = ("attempt_id", "outcome_id", "event_id")
 BROKER_S = 5.0
 #: A batch waits this long for more rows.
 GATHER_S = 1.0
+#: ClickHouse is asked again at the latest after so many seconds.
+LONGEST_PAUSE_S = 15.0
 
 
 def rows_of(settings: Settings, record: ConsumerRecord) -> Row:
-    """Give the row of a record; raises ValidationError, KeyError for one that is none of ours."""
+    """Give the row of a record; raises anything for one that is none of ours."""
     topics = settings.topics
     builders: dict[str, Callable[[bytes], Row]] = {
         topics.attempts: lambda raw: attempt_row(ProviderAttempt.model_validate_json(raw)),
@@ -58,12 +61,14 @@ class Recorder:
     """Moves records in batches until stopped."""
 
     def __init__(self, settings: Settings, *, clock: Clock, log: Log) -> None:
-        """Keep the parts; `run` connects."""
+        """Keep the settings; `run` connects."""
         self._settings = settings
         self._clock = clock
         self._log = log
         self._fail_points = FailPoints(settings.hybrid_fail_point)
         self._stopping = asyncio.Event()
+        #: Set when it is connected to Kafka.
+        self.connected = asyncio.Event()
         self._clickhouse: ClickHouse | None = None
         self._reader: AIOKafkaConsumer | None = None
         self._stored: dict[TopicPartition, int] = {}
@@ -92,7 +97,8 @@ class Recorder:
         return 0.0 if since is None else max(0.001, self._clock.monotonic() - since)
 
     async def run(self) -> None:
-        """Record until stopped; raises BrokerUnavailableError at start."""
+        """Record until stopped; raises BrokerUnavailableError, RightsError at start."""
+        await require_rights(self._settings, recorder_rights(self._settings))
         reader = consumer(
             self._settings,
             group_id=self._settings.recorder_group,
@@ -109,6 +115,7 @@ class Recorder:
             raise await unavailable(self._settings, error) from error
         self._reader = reader
         self._log(LogEvent.RECORDER_STARTED)
+        self.connected.set()
         try:
             layout = Layout.of(self._settings)
             await self._until_stored(partial(migrate, layout=layout), first=True)
@@ -143,13 +150,13 @@ class Recorder:
         for record in batch:
             try:
                 table, row = rows_of(self._settings, record)
-            except (ValidationError, KeyError) as error:
+            except Exception as error:  # noqa: BLE001 - no record of a topic may end the recorder
                 self._set_aside(f"{record.topic}/{record.partition}/{record.offset}", error)
                 continue
             tables.setdefault(table, []).append(row)
         self._fail_points.reach("recorder_before_insert")
         for table, rows in tables.items():
-            token = _token(table, offsets, batch)
+            token = batch_token(table, batch)
             await self._until_stored(partial(self._insert, table=table, rows=rows, token=token))
         self._fail_points.reach("recorder_after_insert")
         self._stored.update(offsets)
@@ -172,7 +179,7 @@ class Recorder:
     def _insert(
         self, store: ClickHouse, table: str, rows: list[dict[str, Any]], token: str
     ) -> None:
-        """Insert rows; those that are refused for themselves are set aside."""
+        """Insert rows; those that are to blame themselves are set aside: logged and counted."""
         for one in insert_rows(store, table, rows, token=token):
             key = next((one.row[name] for name in KEYS if one.row.get(name)), "?")
             self._set_aside(f"{table}/{key}", one.error)
@@ -181,32 +188,47 @@ class Recorder:
         self, action: Callable[[ClickHouse], object], *, first: bool = False
     ) -> None:
         """Do something with ClickHouse, however long it is away."""
-        delay = 0.5
-        while not self._stopping.is_set():
-            try:
-                if self._clickhouse is None:
-                    self._clickhouse = await asyncio.to_thread(ClickHouse, self._settings)
-                await asyncio.to_thread(action, self._clickhouse)
-            except (ClickHouseUnavailableError, ClickHouseRefusedError) as error:
-                if first and isinstance(error, ClickHouseRefusedError):
-                    raise  # what is configured does not fit, and that is best said at once
-                if self._clickhouse is not None:
-                    self._clickhouse.close()
-                self._clickhouse = None
-                self.held_up_by = str(error)
-                if self._held_up_since is None:
-                    self._held_up_since = self._clock.monotonic()
-                self._log(LogEvent.INSERT_DELAYED, level="warning", error=str(error))
-                await self._measure_lag()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), delay)
-                delay = min(delay * 2, 15)
-                continue
-            self._held_up_since = None
-            return
+
+        async def once() -> None:
+            if self._clickhouse is None:
+                self._clickhouse = await asyncio.to_thread(ClickHouse, self._settings)
+            await asyncio.to_thread(action, self._clickhouse)
+
+        # At the start, what is configured may not fit: that is best said at once.
+        waited_for: tuple[type[Exception], ...] = (ClickHouseUnavailableError,)
         if not first:
-            # Stopping with rows that are not stored: nothing is committed, they come again.
-            raise asyncio.CancelledError
+            waited_for = (*waited_for, ClickHouseRefusedError)
+        tries = patiently(
+            self._clock,
+            passes=lambda error: isinstance(error, waited_for),
+            tell=self._held_up,
+            given_up=self._stopping.is_set,
+            longest_s=LONGEST_PAUSE_S,
+            sleep=self._pause,
+        )
+        try:
+            await tries(once)
+        except waited_for:
+            if not first:
+                # Stopping with rows that are not stored: nothing is committed, they come again.
+                raise asyncio.CancelledError from None
+            return
+        self._held_up_since = None
+
+    async def _held_up(self, error: BaseException) -> None:
+        """Keep what ClickHouse said, and begin a new connection."""
+        if self._clickhouse is not None:
+            self._clickhouse.close()
+        self._clickhouse = None
+        self.held_up_by = str(error)
+        if self._held_up_since is None:
+            self._held_up_since = self._clock.monotonic()
+        self._log(LogEvent.INSERT_DELAYED, level="warning", error=str(error))
+        await self._measure_lag()
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _measure_lag(self, *, all_stored: bool = False) -> None:
         """Count the records that are not in ClickHouse; the broker knows where they end.
@@ -238,13 +260,16 @@ class Recorder:
         )
 
 
-def _token(table: str, offsets: dict[TopicPartition, int], batch: list[ConsumerRecord]) -> str:
-    """Name a batch by what it holds: the same records give the same token."""
-    firsts: dict[tuple[str, int], int] = {}
+def batch_token(table: str, batch: Iterable[ConsumerRecord]) -> str:
+    """Name a batch by what it holds: the same records give the same token, and no others do.
+
+    Their places alone would not do: a topic that was made anew counts from 0 again, and ClickHouse
+    would drop its rows as doubled, without a word.
+    """
+    parts: dict[tuple[str, int], hashlib.blake2b] = {}
     for record in batch:
-        firsts.setdefault((record.topic, record.partition), record.offset)
-    parts = sorted(
-        f"{tp.topic}/{tp.partition}/{firsts[tp.topic, tp.partition]}-{end}"
-        for tp, end in offsets.items()
-    )
-    return hashlib.sha256(f"{table}:{','.join(parts)}".encode()).hexdigest()
+        part = parts.setdefault((record.topic, record.partition), hashlib.blake2b(digest_size=16))
+        value = record.value or b""
+        part.update(f"{record.offset}/{len(value)}/".encode() + value)
+    named = sorted(f"{topic}/{number}/{one.hexdigest()}" for (topic, number), one in parts.items())
+    return hashlib.sha256(f"{table}:{','.join(named)}".encode()).hexdigest()

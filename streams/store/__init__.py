@@ -1,1 +1,1 @@
-"""ClickHouse: its client, its schema, and inserts that are refused row by row."""
+"""ClickHouse: its client, its tables and views, and inserts of which rows may be refused."""

@@ -21,6 +21,9 @@ __all__ = [
     "database_of",
 ]
 
+#: The code that ClickHouse would give to what is no JSON.
+CANNOT_PARSE_TEXT = 6
+
 SAFE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 
 
@@ -32,7 +35,7 @@ class ClickHouseRefusedError(Exception):
     """Raised when ClickHouse answers that it will not do what was asked; `code` says why."""
 
     def __init__(self, message: str, code: int) -> None:
-        """Keep its error code."""
+        """Keep the code that ClickHouse gave."""
         super().__init__(message)
         self.code = code
 
@@ -84,7 +87,7 @@ def address_of(url: str) -> Address:
 
 
 def database_of(url: str) -> str:
-    """Give the database of a CLICKHOUSE_URL; raises ValueError for a URL that is none."""
+    """Give the database of a CLICKHOUSE_URL; raises ValueError for one that cannot be read."""
     return address_of(url).database
 
 
@@ -137,7 +140,11 @@ class ClickHouse:
 
         Without a token nothing is dropped: of rows with one id the newest counts in any case.
         """
-        body = b"\n".join(json.dumps(row, separators=(",", ":")).encode() for row in rows)
+        try:
+            body = b"\n".join(json.dumps(row, separators=(",", ":")).encode() for row in rows)
+        except (TypeError, ValueError, RecursionError) as error:
+            message = f"a row cannot be written as JSON ({type(error).__name__})"
+            raise ClickHouseRefusedError(message, CANNOT_PARSE_TEXT) from error
         settings = {
             **self._settings(),
             "input_format_skip_unknown_fields": 1,
@@ -150,7 +157,7 @@ class ClickHouse:
         )
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._client.close()
 
     def _query(

@@ -46,7 +46,7 @@ class RefusedRow:
 
 
 def insert_rows(store: Store, table: str, rows: Rows, *, token: str | None) -> list[RefusedRow]:
-    """Insert a batch; gives the rows that were refused for themselves.
+    """Insert a batch; gives the rows that ClickHouse refused because of their own data.
 
     Raises ClickHouseUnavailableError when the server is at fault: the whole batch comes again, and
     what was stored of it counts once.

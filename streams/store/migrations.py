@@ -1,7 +1,9 @@
-"""Applying the numbered migrations of `schemas/migrations`; idempotent.
+"""Applying the numbered migrations of `schemas/migrations` and the views of `schemas/views`.
 
-The files are written for one server. On a replicated cluster the same statements get `ON CLUSTER`
-and their engines become the Replicated ones, whose path and replica are the server's own default.
+Idempotent. A numbered step is applied once and never edited; a view holds no data, so it is made
+again whenever its file has changed. The files are written for one server: on a replicated cluster
+the same statements get `ON CLUSTER` and their engines become the Replicated ones, whose path and
+replica are the server's own default.
 """
 
 import hashlib
@@ -21,13 +23,14 @@ __all__ = [
     "migrate",
     "pending",
     "placed",
-    "roll_back",
 ]
 
-FOLDER = Path(schemas.__file__).parent / "migrations"
+FOLDER = Path(schemas.__file__).parent
+#: In the order in which they are made: costs_daily reads costs_hourly.
+VIEWS = ("costs_hourly", "costs_daily", "latency_hourly", "wasted_spend")
 HEAD = re.compile(
-    r"^(CREATE DATABASE IF NOT EXISTS|CREATE TABLE IF NOT EXISTS|CREATE VIEW IF NOT EXISTS"
-    r"|CREATE OR REPLACE VIEW|ALTER TABLE|DROP TABLE IF EXISTS|DROP VIEW IF EXISTS)\s+(\w+)"
+    r"^(CREATE DATABASE IF NOT EXISTS|CREATE TABLE IF NOT EXISTS|CREATE OR REPLACE VIEW"
+    r"|ALTER TABLE)\s+(\w+)"
 )
 ENGINE = re.compile(r"\bENGINE = (?=ReplacingMergeTree\b)")
 #: Tables, and the time from which their rows are kept.
@@ -43,7 +46,6 @@ TRACKING = """CREATE TABLE IF NOT EXISTS schema_migrations
     version    UInt32,
     name       String,
     checksum   String,
-    applied    Bool,
     changed_at DateTime64(3, 'UTC') DEFAULT now64(3)
 )
 ENGINE = ReplacingMergeTree(changed_at)
@@ -78,17 +80,26 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One numbered step, up and down."""
+    """One numbered step, or all the views: version 0, applied anew in every new form."""
 
     version: int
     name: str
-    up: tuple[str, ...]
-    down: tuple[str, ...]
+    statements: tuple[str, ...]
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether another form of it may be applied over the last one."""
+        return self.version == 0
+
+    @property
+    def label(self) -> str:
+        """Give the name under which people know it."""
+        return self.name if self.repeatable else f"{self.version:04d}_{self.name}"
 
     @property
     def checksum(self) -> str:
         """Tell whether an applied step was edited afterwards."""
-        return hashlib.sha256("\n;\n".join(self.up).encode()).hexdigest()
+        return hashlib.sha256("\n;\n".join(self.statements).encode()).hexdigest()
 
 
 def _statements(text: str) -> tuple[str, ...]:
@@ -99,17 +110,13 @@ def _statements(text: str) -> tuple[str, ...]:
 
 
 def load_migrations() -> list[Migration]:
-    """Read the steps in order."""
+    """Read the steps in order, the views last."""
     found = []
-    for path in sorted(FOLDER.glob("*.up.sql")):
-        number, _, name = path.name.removesuffix(".up.sql").partition("_")
-        down = path.with_name(path.name.replace(".up.", ".down."))
-        found.append(
-            Migration(
-                int(number), name, _statements(path.read_text()), _statements(down.read_text())
-            )
-        )
-    return found
+    for path in sorted((FOLDER / "migrations").glob("*.sql")):
+        number, _, name = path.stem.partition("_")
+        found.append(Migration(int(number), name, _statements(path.read_text())))
+    views = (_statements((FOLDER / "views" / f"{name}.sql").read_text()) for name in VIEWS)
+    return [*found, Migration(0, "views", tuple(one for view in views for one in view))]
 
 
 def placed(statement: str, cluster: str | None) -> str:
@@ -127,7 +134,8 @@ def placed(statement: str, cluster: str | None) -> str:
 def migrate(clickhouse: ClickHouse, layout: Layout | None = None) -> list[Migration]:
     """Apply what is missing, then the retention; gives the steps applied.
 
-    Raises MigrationError for a step that was edited, and for a cluster that does not fit.
+    Raises MigrationError for a database that another version of the product made, and for a cluster
+    that does not fit.
     """
     layout = layout or Layout()
     if layout.cluster is not None:
@@ -135,47 +143,45 @@ def migrate(clickhouse: ClickHouse, layout: Layout | None = None) -> list[Migrat
     database = f"CREATE DATABASE IF NOT EXISTS {clickhouse.database}"
     clickhouse.command_outside(placed(database, layout.cluster))
     _apply(clickhouse, TRACKING, layout.cluster)
-    applied = _applied(clickhouse)
     done = []
-    for step in load_migrations():
-        if step.version in applied:
-            if applied[step.version] != step.checksum:
-                message = (
-                    f"migration {step.version:04d}_{step.name} was applied in another form; "
-                    "add a new migration instead of editing one"
-                )
-                raise MigrationError(message)
-            continue
-        for statement in step.up:
+    for step in _missing(clickhouse):
+        for statement in step.statements:
             _apply(clickhouse, statement, layout.cluster)
-        _note(clickhouse, step, applied=True)
+        _note(clickhouse, step)
         done.append(step)
     _keep(clickhouse, layout)
     return done
 
 
 def pending(clickhouse: ClickHouse) -> list[Migration]:
-    """Give the steps that are not applied in the form they have here; all where nothing is."""
+    """Give the steps that are not applied in the form they have here; all where nothing is.
+
+    Raises MigrationError for a database that another version of the product made.
+    """
     _, tables = clickhouse.rows(
         "SELECT name FROM system.tables WHERE database = currentDatabase() "
         "AND name = 'schema_migrations'"
     )
-    applied = _applied(clickhouse) if tables else {}
-    return [step for step in load_migrations() if applied.get(step.version) != step.checksum]
+    return _missing(clickhouse) if tables else load_migrations()
 
 
-def roll_back(clickhouse: ClickHouse, *, to: int, layout: Layout | None = None) -> list[Migration]:
-    """Undo the steps above version `to`, newest first."""
-    cluster = (layout or Layout()).cluster
-    applied = _applied(clickhouse)
-    undone = []
-    for step in reversed(load_migrations()):
-        if step.version > to and step.version in applied:
-            for statement in step.down:
-                _apply(clickhouse, statement, cluster)
-            _note(clickhouse, step, applied=False)
-            undone.append(step)
-    return undone
+def _missing(clickhouse: ClickHouse) -> list[Migration]:
+    steps, applied = load_migrations(), _applied(clickhouse)
+    strange = sorted(applied.keys() - {step.version for step in steps})
+    edited = [
+        step.version
+        for step in steps
+        if not step.repeatable and applied.get(step.version, step.checksum) != step.checksum
+    ]
+    if strange or edited:
+        numbers = ", ".join(str(version) for version in (strange or edited))
+        message = (
+            f"the database {clickhouse.database} was made by another version of the product (its "
+            f"migrations {numbers} are not known here): run that version, or name a new database "
+            "in CLICKHOUSE_URL and fill it from Kafka by `hybrid costs rebuild`"
+        )
+        raise MigrationError(message)
+    return [step for step in steps if applied.get(step.version) != step.checksum]
 
 
 def _apply(clickhouse: ClickHouse, statement: str, cluster: str | None) -> None:
@@ -216,12 +222,12 @@ def _keep(clickhouse: ClickHouse, layout: Layout) -> None:
 
 
 def _applied(clickhouse: ClickHouse) -> dict[int, str]:
-    _, rows = clickhouse.rows("SELECT version, checksum FROM schema_migrations FINAL WHERE applied")
+    _, rows = clickhouse.rows("SELECT version, checksum FROM schema_migrations FINAL")
     return {int(version): str(checksum) for version, checksum in rows}
 
 
-def _note(clickhouse: ClickHouse, step: Migration, *, applied: bool) -> None:
+def _note(clickhouse: ClickHouse, step: Migration) -> None:
     clickhouse.command(
-        "INSERT INTO schema_migrations (version, name, checksum, applied) VALUES "  # noqa: S608 - ours
-        f"({step.version}, '{step.name}', '{step.checksum}', {str(applied).lower()})"
+        "INSERT INTO schema_migrations (version, name, checksum) VALUES "  # noqa: S608 - ours
+        f"({step.version}, '{step.name}', '{step.checksum}')"
     )

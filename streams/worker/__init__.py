@@ -1,1 +1,1 @@
-"""One worker: what it takes in, in which order, and how its parts are put together."""
+"""One worker: what it reads, what it starts in which order, and how it is put together."""

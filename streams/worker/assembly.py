@@ -1,4 +1,4 @@
-"""From settings to the parts of the decision core, as a worker uses them."""
+"""The parts of the decision core as the settings want them: routes, policy, limits, hedges."""
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal

@@ -91,7 +91,14 @@ def build_worker(
         flow=shared.flow,
         lease=shared.lease,
         capacity=shared.capacity,
-        pacer=DeliveryPacer(settings, clock=clock, dice=dice, worker=name, log=log),
+        pacer=DeliveryPacer(
+            settings,
+            clock=clock,
+            dice=dice,
+            worker=name,
+            log=log,
+            lease_holds=shared.lease.holds,
+        ),
         supervisor=base.supervisor,
         clock=clock,
         log=log,
@@ -118,7 +125,13 @@ def build_worker(
 def _shared(base: _Base) -> _Shared:
     settings, ground = base.settings, base.ground
     clock, log = ground.clock, ground.log
-    journal = AttemptJournal(settings, clock=clock, log=log, fail_points=base.fail_points)
+    journal = AttemptJournal(
+        settings,
+        clock=clock,
+        log=log,
+        fail_points=base.fail_points,
+        on_broken=base.supervisor.end,
+    )
     flow = Flow(supervisor=base.supervisor, clock=clock)
     incidents = Incidents(
         settings.topics,

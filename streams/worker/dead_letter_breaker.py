@@ -1,4 +1,4 @@
-"""A worker that only writes dead letters stops, before it has emptied the topic into them; pure."""
+"""Stops a worker that writes only dead letters, before it has emptied the topic; pure."""
 
 from collections import deque
 
@@ -24,7 +24,7 @@ class DeadLetterBreaker:
     """Looks at the last outcomes that say something about the worker."""
 
     def __init__(self) -> None:
-        """Begin without outcomes."""
+        """Begin without outcomes: nothing is suspected."""
         self._bad: deque[bool] = deque(maxlen=WINDOW)
 
     def note(self, outcome: Outcome) -> bool:
@@ -39,5 +39,5 @@ class DeadLetterBreaker:
         return len(self._bad) == WINDOW and sum(self._bad) * 2 > WINDOW
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Forget the outcomes seen so far."""
         self._bad.clear()

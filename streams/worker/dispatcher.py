@@ -14,7 +14,7 @@ from agents.clock import Clock
 from schemas.topics import Topics
 from streams.lanes.job import Delivery
 from streams.lanes.lane import Lane, LaneState
-from streams.messages.identity import Outline
+from streams.messages.identity import Outline, deferral_of
 from streams.messages.records import Incoming
 from streams.worker.fair_queue import FairQueue
 from streams.worker.look import Gate, Look
@@ -31,9 +31,9 @@ __all__ = ["Dispatcher", "reserved_slots"]
 #: At most this share of the slots, and this many, are kept for urgent work.
 RESERVE_SHARE = 8
 RESERVE_MOST = 16
-#: What is late while no provider can take it is looked for this often, in seconds, …
+#: Intents whose deadline passes while no provider can take them are looked for this often, …
 THOROUGH_EVERY_S = 1.0
-#: … and not more often than once in so many times the time that a look takes.
+#: … in seconds, and so rarely that looking takes at most this part (one in so many) of all time.
 THOROUGH_SHARE = 20.0
 
 
@@ -56,7 +56,7 @@ class Dispatcher:
         outline: Callable[[Incoming], Outline],
         weights: Mapping[str, float],
     ) -> None:
-        """Begin suspended and empty."""
+        """Begin empty, and take nothing before `resume`; `concurrency` is the number of slots."""
         self._topics = topics
         self._concurrency = concurrency
         self._reserve = reserved_slots(concurrency)
@@ -95,7 +95,7 @@ class Dispatcher:
         if not self._queues["urgent"] and not self._queues["ordinary"]:
             self._progress()  # nothing waited until now: the clock of a stall begins here
         self.delivered += 1
-        delivery = Delivery(incoming, tracker, self._outline(incoming), self._due_by(incoming))
+        delivery = Delivery(incoming, tracker, self._outline(incoming), self._due_at(incoming))
         self._queues[class_of(self._topics, incoming.topic)].add(delivery)
         self._ahead.came(delivery)
         self._wake.set()
@@ -181,6 +181,8 @@ class Dispatcher:
             clock=self._clock,
             thorough=thorough,
         )
+        if (due_in := self._ahead.look(began)) is not None:
+            look.look_again(due_in)
         while not (self._suspended or self._held or self._stopped or self.halted):
             delivery = self._next(look)
             if delivery is None:
@@ -232,12 +234,17 @@ class Dispatcher:
     def _progress(self) -> None:
         self.last_progress = self._clock.monotonic()
 
-    def _due_by(self, incoming: Incoming) -> float | None:
-        """Bound the wait of a deferred record: its topic's delay, from the moment it is read.
+    def _due_at(self, incoming: Incoming) -> float:
+        """Give when a deferred record is due: at its topic's delay, from now, at the latest.
 
         A wall clock that was set back, here or where it was written, holds it up no longer.
         """
         if incoming.topic not in self._topics.deferred:
-            return None
+            return 0.0
+        state = deferral_of(incoming)
+        if state is None:
+            return 0.0
         delay = self._topics.defer_delays[self._topics.deferred.index(incoming.topic)]
-        return self._clock.monotonic() + delay
+        by_wall_clock = (state.due_at_ms - self._clock.now_ms()) / 1000
+        wait = min(delay, by_wall_clock)
+        return self._clock.monotonic() + wait if wait > 0 else 0.0

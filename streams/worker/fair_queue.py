@@ -19,11 +19,11 @@ __all__ = ["FairQueue", "Queued"]
 
 
 class Queued(Protocol):
-    """What stands in line."""
+    """What can stand in line."""
 
     @property
     def tenant(self) -> str:
-        """For whom it is."""
+        """The tenant whose turn it takes."""
         ...
 
     @property

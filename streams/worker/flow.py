@@ -1,4 +1,4 @@
-"""How decisions of a worker's parts reach its consumer and its dispatcher.
+"""How what a worker's parts decide reaches its consumer and its dispatcher.
 
 The parts know each other in a circle: a breaker that moves makes the dispatcher look again, and the
 dispatcher asks the breakers. This is the one place where the circle is closed, by `attach`.
@@ -27,7 +27,7 @@ class Flow:
         self._dispatcher: Dispatcher | None = None
 
     def attach(self, app: App, dispatcher: Dispatcher) -> None:
-        """Say what is steered."""
+        """Say which dispatcher and which consumer are steered."""
         self._app = app
         self._dispatcher = dispatcher
 

@@ -1,4 +1,4 @@
-"""What other workers say, heard: answers that were paid for, and what tenants have spent."""
+"""What workers tell each other: answers that were paid for, and what tenants have spent."""
 
 from aiokafka import ConsumerRecord
 
@@ -21,7 +21,7 @@ class Followers:
     def __init__(
         self, settings: Settings, *, cache: AnswerCache, spending: Spending, clock: Clock, log: Log
     ) -> None:
-        """Begin without following."""
+        """Keep what is fed: the cache, and the sums of spending."""
         self._settings = settings
         self._cache = cache
         self._spending = spending

@@ -1,4 +1,4 @@
-"""What a worker says and does when providers fail it, or when it only produces dead letters."""
+"""What a worker does when providers fail, budgets are reached, or only dead letters come."""
 
 from collections.abc import Callable
 from typing import Protocol, assert_never
@@ -25,7 +25,7 @@ HALT_S = 60.0
 
 
 class WorkFlow(Protocol):
-    """The worker, as far as trouble changes what it takes."""
+    """What trouble changes at a worker: whether it takes work, and which."""
 
     def look_again(self) -> None:
         """See what waits in a new light."""
@@ -50,7 +50,7 @@ class Incidents:
         worker: str,
         log: Log,
     ) -> None:
-        """Begin without any."""
+        """Begin without incidents; `journal` writes their events and alerts."""
         self._topics = topics
         self._flow = flow
         self._journal = journal

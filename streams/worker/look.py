@@ -8,7 +8,6 @@ from agents.clock import Clock
 from schemas.topics import Topics
 from streams.lanes.job import Delivery
 from streams.lanes.lane import Lane, LaneState
-from streams.messages.identity import deferral_of
 
 __all__ = ["Gate", "Look"]
 
@@ -21,10 +20,10 @@ LEAST_WAIT_S = 0.005
 
 
 class Gate(Protocol):
-    """What providers can take."""
+    """What the dispatcher asks about providers."""
 
     def wait_s(self, name: str, *, urgent: bool = False) -> float:
-        """Seconds until a provider may be called."""
+        """Seconds until a provider may be called; 0 = now."""
         ...
 
     def room(self, name: str) -> float:
@@ -78,9 +77,9 @@ class Look:
         lane = self._lanes.get(delivery.incoming.partition)
         if lane is None or lane.state is not LaneState.OPEN:
             return False
-        due_in = self._due_in_s(delivery)
+        due_in = delivery.due_at - self._clock.monotonic() if delivery.due_at else 0.0
         if due_in > 0:
-            self._again(due_in)
+            self.look_again(due_in)
             return False
         outline = delivery.outline
         if not outline.route or outline.is_late(self._clock.now_ms()):
@@ -100,17 +99,8 @@ class Look:
             return False
         self.awaits_provider = True
         waits = (self._wait(name, urgent=urgent) for name in route)
-        self._again(min(GATE_LOOK_S, *waits) or GATE_LOOK_S)
+        self.look_again(min(GATE_LOOK_S, *waits) or GATE_LOOK_S)
         return True
-
-    def _due_in_s(self, delivery: Delivery) -> float:
-        if delivery.due_by is None:
-            return 0.0
-        state = deferral_of(delivery.incoming)
-        if state is None:
-            return 0.0
-        by_wall_clock = (state.due_at_ms - self._clock.now_ms()) / 1000
-        return min(by_wall_clock, delivery.due_by - self._clock.monotonic())
 
     def _free(self, route: tuple[str, ...], *, urgent: bool) -> str | None:
         """Give the first provider of a route that can be called soon and has room, or None."""
@@ -132,6 +122,7 @@ class Look:
             self._rooms[name] = self._gate.room(name)
         return self._rooms[name]
 
-    def _again(self, seconds: float) -> None:
+    def look_again(self, seconds: float) -> None:
+        """Remember that something may start so many seconds from now."""
         seconds = max(LEAST_WAIT_S, seconds)
         self.again_in_s = seconds if self.again_in_s is None else min(self.again_in_s, seconds)

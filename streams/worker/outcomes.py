@@ -12,7 +12,7 @@ class OutcomeCounts(Counter[str]):
     """Counts by `completed`, `failed`, `deferred`."""
 
     def note(self, outcome: Outcome) -> None:
-        """Count one."""
+        """Count one outcome."""
         match outcome:
             case Completed():
                 self["completed"] += 1

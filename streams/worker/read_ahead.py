@@ -1,8 +1,11 @@
 """What is read ahead: bounded in records and bytes, by pausing partitions; offsets kept in order.
 
-Urgent topics have a bound of their own: however much other work is waiting, they are read on.
+Urgent topics have a bound of their own: however much other work is waiting, they are read on. Of a
+deferred topic only a few records that are not due yet are read, for those behind them are due
+later; what is due and waits for a provider holds up nothing behind it, as in the other topics.
 """
 
+import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -17,7 +20,7 @@ __all__ = ["FlowControl", "ReadAhead", "TopicPartitionKey", "WorkClass", "class_
 FEW_RECORDS = 64
 #: … but not more than this many bytes of them.
 FEW_BYTES = 1024 * 1024
-#: A paused partition of a deferred topic is read on at this many waiting records.
+#: A deferred partition that was paused for what is not due is read on at this many of it.
 LOW_WATER = 16
 #: What may be read ahead beyond that: fairness between tenants reaches this far.
 READ_AHEAD_RECORDS = 25_000
@@ -54,6 +57,19 @@ class _Partition:
     waiting: int = 0
     bytes: int = 0
     paused: bool = False
+    #: Of what waits here, what is not due yet: when it is, and its bytes; the earliest first.
+    undue: list[tuple[float, int]] = field(default_factory=list)
+    undue_bytes: int = 0
+
+    @property
+    def has_few_undue(self) -> bool:
+        """Whether no more is to be read until some of it is due."""
+        return len(self.undue) >= FEW_RECORDS or self.undue_bytes >= FEW_BYTES
+
+    def pass_due(self, now: float) -> None:
+        """Take what is due by now out of what is not."""
+        while self.undue and self.undue[0][0] <= now:
+            self.undue_bytes -= heapq.heappop(self.undue)[1]
 
 
 @dataclass(slots=True)
@@ -88,6 +104,9 @@ class ReadAhead:
         topic, number = delivery.incoming.topic, delivery.incoming.partition
         partition, kind = self._partitions[topic, number], class_of(self._topics, topic)
         self._book(kind, partition, 1, delivery.size)
+        if delivery.due_at:
+            heapq.heappush(partition.undue, (delivery.due_at, delivery.size))
+            partition.undue_bytes += delivery.size
         if not partition.paused and self._enough(kind, partition):
             partition.paused = True
             self._flow.pause(topic, number)
@@ -97,15 +116,26 @@ class ReadAhead:
         topic, number = delivery.incoming.topic, delivery.incoming.partition
         partition, kind = self._partitions[topic, number], class_of(self._topics, topic)
         self._book(kind, partition, -1, -delivery.size)
-        if kind == "deferred":
-            if partition.waiting <= LOW_WATER:
-                self._read_on((topic, number), partition)
-        elif self._amounts[kind].share <= RESUME_SHARE:
+        if self._amounts[kind].share <= RESUME_SHARE:
             for key, other in self._partitions.items():
                 if class_of(self._topics, key[0]) == kind:
                     self._read_on(key, other)
         elif not self._has_few(partition):
             self._read_on((topic, number), partition)
+
+    def look(self, now: float) -> float | None:
+        """Read on where what was not due is; gives the seconds until it is worth looking again."""
+        waits = []
+        for key, partition in self._partitions.items():
+            partition.pass_due(now)
+            if not partition.paused:
+                continue
+            room = self._amounts["deferred"].share <= RESUME_SHARE
+            if room and class_of(self._topics, key[0]) == "deferred":
+                self._read_on(key, partition)
+            if partition.undue:
+                waits.append(partition.undue[0][0] - now)
+        return min(waits, default=None)
 
     def clear(self) -> None:
         """Forget everything: it is read again by whoever has the partitions next."""
@@ -143,11 +173,12 @@ class ReadAhead:
 
     def _enough(self, kind: WorkClass, partition: _Partition) -> bool:
         """Whether no more is to be read from a partition for now."""
-        if not self._has_few(partition):
-            return False
-        return kind == "deferred" or self._amounts[kind].share >= 1
+        if partition.has_few_undue:
+            return True
+        return self._has_few(partition) and self._amounts[kind].share >= 1
 
     def _read_on(self, key: TopicPartitionKey, partition: _Partition) -> None:
-        if partition.paused:
+        waits = len(partition.undue) > LOW_WATER or partition.undue_bytes >= FEW_BYTES
+        if partition.paused and not waits:
             partition.paused = False
             self._flow.resume(*key)

@@ -1,9 +1,11 @@
-"""Lanes come and go with partitions: opened, kept, suspended, given up."""
+"""What a rebalance does to lanes: opened, kept, suspended, given up."""
 
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+
+from aiokafka.errors import KafkaError
 
 from agents.capacity.turns import Capacity
 from agents.clock import Clock
@@ -23,6 +25,8 @@ __all__ = ["Rebalance"]
 
 #: Deliveries are paced by one process: the one that has this lane.
 DELIVERIES_LANE = 0
+#: What a lane that is suspended writes should be there before its next owner reads.
+SETTLE_S = 2
 #: Ledgers are pruned this often.
 PRUNE_EVERY_S = 60
 
@@ -44,7 +48,7 @@ class Rebalance:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Begin without lanes."""
+        """Begin without lanes; the first assignment opens them."""
         self._settings = settings
         self._parts = replace(parts, events=replace(parts.events, on_fenced=self._after_fencing))
         self._dispatcher = dispatcher
@@ -87,6 +91,7 @@ class Rebalance:
         self._dispatcher.suspend()
         for lane in self.lanes.values():
             lane.suspend()
+        await self._parts.journal.settle(SETTLE_S)
 
     async def assigned(self, _app: object, assigned: Iterable[TP], **_: object) -> None:
         """Keep the lanes that came back, close those that went, open those that are new."""
@@ -137,11 +142,18 @@ class Rebalance:
             self._pacing.cancel()
 
     async def prune_ledgers_forever(self) -> None:
-        """Forget decisions that have left the window."""
+        """Forget decisions that have left the window and cannot be asked for again."""
         while True:
             await self._clock.sleep(PRUNE_EVERY_S)
-            for lane in list(self.lanes.values()):
-                lane.ledger.prune(now_ms=self._clock.now_ms())
+            # While the broker does not answer, what was known holds on: less is forgotten.
+            with suppress(KafkaError, TimeoutError, OSError):
+                await self._prune_ledgers(dict(self.lanes))
+
+    async def _prune_ledgers(self, lanes: dict[int, Lane]) -> None:
+        for number, horizon_ms in (await self._parts.broker.horizons(lanes)).items():
+            ledger = lanes[number].ledger
+            ledger.advance(horizon_ms)
+            while ledger.prune():
                 await self._clock.sleep(0)
 
     # ── one lane ────────────────────────────────────────────────────────────────────────────
@@ -180,7 +192,7 @@ class Rebalance:
         await self._clock.sleep(self._settings.hybrid_session_timeout)
         if fenced is None or self.lanes.get(number) is not fenced:
             return
-        # One that an older lane of this number told us of may run all the same.
+        # The report may have come from an older lane of this number; this one may run well.
         if fenced.state is LaneState.CLOSED and self._lease.holds():
             # What was in flight is not delivered again without a rebalance: restart for it.
             self._supervisor.end(

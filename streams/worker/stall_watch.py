@@ -1,4 +1,4 @@
-"""A silent stall ends the process: the supervisor starts it again, and nothing is lost."""
+"""Ends a process that has stalled silently: it is started again, and nothing is lost."""
 
 import os
 
@@ -16,7 +16,7 @@ LOOK_EVERY_S = 5
 
 
 class StallWatch:
-    """Looks whether open lanes have work that nobody begins."""
+    """Looks whether open lanes have work that does not begin."""
 
     def __init__(self, dispatcher: Dispatcher, *, clock: Clock, log: Log) -> None:
         """Watch a dispatcher."""

@@ -1,4 +1,4 @@
-"""Nothing runs unheard: a task of the worker that ends unexpectedly ends the worker."""
+"""Keeps a worker's tasks: one that ends unasked ends the worker, with a reason."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -49,11 +49,11 @@ class Supervisor:
         self.stop()
 
     def keep(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run what must run as long as the worker does; its end, however, ends the worker."""
+        """Run a task that must run as long as the worker does; if it ends, the worker ends."""
         self._start(name, coroutine, for_ever=True)
 
     def once(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run what ends by itself; only an error ends the worker."""
+        """Run a task that ends by itself; only an error of it ends the worker."""
         self._start(name, coroutine, for_ever=False)
 
     def cancel(self) -> None:

@@ -17,7 +17,8 @@ from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.journal import AttemptJournal
-from streams.kafka.topics import check_topics, require_usable
+from streams.kafka.rights import require_rights, worker_rights
+from streams.kafka.topics import check_topics, forgets_too_soon, require_usable
 from streams.lanes.lane import Lane
 from streams.membership.faust_app import App
 from streams.membership.lease import Lease
@@ -60,7 +61,7 @@ class Worker:
     def __init__(
         self, settings: Settings, parts: WorkerParts, *, name: str, clock: Clock, log: Log
     ) -> None:
-        """Own the parts; `run` starts them."""
+        """Keep the parts as `streams.worker.build` made them; `run` starts them."""
         self._settings = settings
         self._parts = parts
         self._name = name
@@ -86,12 +87,12 @@ class Worker:
 
     @property
     def capacity(self) -> Capacity:
-        """What providers can take."""
+        """Whether and how fast providers can be called."""
         return self._parts.capacity
 
     @property
     def outcomes(self) -> OutcomeCounts:
-        """Outcomes committed here."""
+        """How many outcomes this worker has committed, by kind."""
         return self._parts.outcomes
 
     @property
@@ -102,10 +103,13 @@ class Worker:
     # ── life ────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
-        """Run until `stop`; raises TopicsError, InstanceTakenError."""
+        """Run until `stop`; raises TopicsError, RightsError, InstanceTakenError."""
         parts, supervisor = self._parts, self._parts.supervisor
+        await require_rights(self._settings, worker_rights(self._settings))
         checked = await check_topics(self._settings)
         parts.rebalance.partitions = require_usable(self._settings, checked)
+        if (sentence := forgets_too_soon(self._settings, checked)) is not None:
+            self._log(LogEvent.LEDGER_FORGETS, level="warning", why=sentence)
         await require_free_instance(self._settings, clock=self._clock, log=self._log)
         try:
             await asyncio.wait_for(parts.journal.start(), 20)

@@ -102,4 +102,5 @@ def show(console: Console, report: Report) -> None:
         console.print(times)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,7 @@ from agents.providers.presets import PRESETS, dialect_of
 from agents.providers.requests import ChatRequest
 from hybrid.config import load_settings
 from hybrid.errors import UsageError
-from hybrid.runtime import build_providers
+from hybrid.providing import build_providers
 from schemas.providers import ProviderSpec
 from tests.contract.test_answers import chat
 

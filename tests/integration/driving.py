@@ -4,14 +4,14 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from streams.publishing.intents import open_producer
 from tests.chaos.oracle import Outcomes, read_calls, read_outcomes
 from tests.chaos.running import RunningStack
 
-__all__ = ["Case", "eventually"]
+__all__ = ["Case", "eventually", "soon"]
 
 
 def eventually(
@@ -25,6 +25,17 @@ def eventually(
             return seen
         assert time.monotonic() < deadline, f"it did not become so within {within_s} s: {seen}"
         time.sleep(0.1)
+
+
+async def soon(
+    look: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool], *, within_s: float = 60
+) -> Any:
+    """Poll on the running loop until a condition holds; fails with what was seen last."""
+    deadline = time.monotonic() + within_s
+    while not holds(seen := await look()):
+        assert time.monotonic() < deadline, f"it did not become so within {within_s} s: {seen}"
+        await asyncio.sleep(0.05)
+    return seen
 
 
 class Case:

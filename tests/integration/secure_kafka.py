@@ -16,9 +16,11 @@ from cryptography.hazmat.primitives import serialization
 from hybrid.stack.kafka import EmbeddedKafka
 from hybrid.stack.process import free_port
 
-__all__ = ["PASSWORD", "USER", "SecureKafka", "secure_kafka"]
+__all__ = ["PASSWORD", "RESTRICTED", "USER", "SecureKafka", "secure_kafka"]
 
 USER, PASSWORD = "alice", "pa55w#rd"
+#: May do what is granted, and nothing else.
+RESTRICTED = "bob"
 LISTENERS = ("PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT", "EXPIRED", "ELSEWHERE")
 LOGIN = "org.apache.kafka.common.security"
 
@@ -75,6 +77,10 @@ class SecureKafka:
             "ssl.truststore.type=PEM",
             f"ssl.truststore.certificates={_one_line(self.ca_file.read_bytes())}",
             "listener.name.ssl.ssl.client.auth=required",
+            # Nothing is granted to anybody but those who may do everything.
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            f"super.users=User:{USER};User:ANONYMOUS",
+            f"ssl.principal.mapping.rules=RULE:^.*$/{USER}/",
             "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
         ]
         for listener in ("sasl_ssl", "sasl_plaintext"):
@@ -82,7 +88,7 @@ class SecureKafka:
             lines += [
                 (
                     f"{name}.plain.sasl.jaas.config={LOGIN}.plain.PlainLoginModule required "
-                    f'user_{USER}="{PASSWORD}";'
+                    f'user_{USER}="{PASSWORD}" user_{RESTRICTED}="{PASSWORD}";'
                 ),
                 f"{name}.scram-sha-256.sasl.jaas.config={LOGIN}.scram.ScramLoginModule required;",
                 f"{name}.scram-sha-512.sasl.jaas.config={LOGIN}.scram.ScramLoginModule required;",

@@ -33,7 +33,8 @@ from streams.messages.records import OutRecord
 from streams.store.clickhouse import ClickHouse
 from streams.store.migrations import migrate
 from tests.builders import NOW, a_result, a_task
-from tests.chaos.running import RunningStack
+from tests.integration.databases import migrated
+from tests.integration.driving import soon
 from tests.integration.test_rows import an_attempt
 
 pytestmark = pytest.mark.integration
@@ -86,14 +87,11 @@ class Watching:
 
 
 @pytest.fixture
-def settings(stack: RunningStack) -> Settings:
+def settings(database: Settings) -> Settings:
     """A database and topics of its own, the same brokers."""
-    name = f"a{uuid.uuid4().hex[:8]}"
-    url = stack.stack.clickhouse.replace("/hybrid", f"/{name}")
-    found = stack.settings.model_copy(
+    found = database.model_copy(
         update={
-            "clickhouse_url": SecretStr(url),
-            "hybrid_topic_prefix": name,
+            "hybrid_topic_prefix": f"a{uuid.uuid4().hex[:8]}",
             "hybrid_partitions": 2,
             "alerts": AlertSpec(every=0.1, fewest=4),
         }
@@ -104,8 +102,7 @@ def settings(stack: RunningStack) -> Settings:
 
 @pytest.fixture
 def watching(settings: Settings) -> Iterator[Watching]:
-    store = ClickHouse(settings)
-    migrate(store)
+    store = migrated(settings)
     yield Watching(settings, store)
     store.close()
 
@@ -273,15 +270,6 @@ async def _alerts_of(settings: Settings) -> list[Alert]:
     ]
 
 
-async def _until(look: Any, holds: Any, *, within_s: float = 30) -> Any:
-    clock = SystemClock()
-    deadline = clock.monotonic() + within_s
-    while not holds(seen := await look()):
-        assert clock.monotonic() < deadline, f"it did not become so: {seen}"
-        await clock.sleep(0.05)
-    return seen
-
-
 @asynccontextmanager
 async def _beside(work: Any) -> AsyncIterator[None]:
     task = asyncio.create_task(work)
@@ -313,14 +301,14 @@ def test_a_recorder_that_takes_over_repeats_nothing_and_ends_what_was_raised(
             return await _alerts_of(watching.settings)
 
         async with _beside(watched()):
-            await _until(look, lambda seen: len(seen) == 1)
+            await soon(look, lambda seen: len(seen) == 1)
         orphan = a_call(
             status=AttemptStatus.STARTED, worker="w", deadline_at=datetime.now(UTC), cost_usd=None
         )
         watching.store.command("TRUNCATE TABLE provider_attempts")
         watching.calls(orphan)
         async with _beside(watched()):
-            return list(await _until(look, lambda seen: len(seen) == 3))
+            return list(await soon(look, lambda seen: len(seen) == 3))
 
     said = asyncio.run(story())
     assert sorted((one.name, one.resolved) for one in said) == [
@@ -402,7 +390,7 @@ async def _started(settings: Settings, endpoint: Endpoint, said: list[Alert]) ->
         await _say(settings, _an_alert(f"begin-{number}"))
         return len(endpoint.got)
 
-    await _until(look, lambda seen: seen > 0)
+    await soon(look, lambda seen: seen > 0)
     await _say(settings, *said)
 
 
@@ -417,9 +405,9 @@ def test_an_alert_is_posted_signed_and_once_although_two_workers_say_it(
             async def mine() -> list[tuple[dict[str, str], bytes]]:
                 return [one for one in endpoint.got if b'"openai"' in one[1]]
 
-            await _until(mine, lambda seen: len(seen) >= 3)
+            await soon(mine, lambda seen: len(seen) >= 3)
             await _say(settings, _an_alert("last"))
-            await _until(mine, lambda _: any(b'"last"' in body for _, body in endpoint.got))
+            await soon(mine, lambda _: any(b'"last"' in body for _, body in endpoint.got))
             return await mine()
 
     posts = asyncio.run(story())
@@ -461,7 +449,7 @@ def test_an_endpoint_that_is_away_gets_its_alerts_later_in_order(settings: Setti
                 async def bodies() -> list[str]:
                     return [one.subject for one in endpoint.alerts()]
 
-                return list(await _until(bodies, lambda seen: "b" in seen))
+                return list(await soon(bodies, lambda seen: "b" in seen))
 
     subjects = [one for one in asyncio.run(story()) if not one.startswith("begin")]
     assert subjects[-2:] == ["a", "b"]
@@ -478,6 +466,6 @@ def test_an_endpoint_that_refuses_does_not_hold_up_the_next_alert(settings: Sett
             async def subjects() -> list[str]:
                 return [one.subject for one in endpoint.alerts()]
 
-            return list(await _until(subjects, lambda seen: "next" in seen))
+            return list(await soon(subjects, lambda seen: "next" in seen))
 
     assert asyncio.run(story()).count("refused") == 1

@@ -9,12 +9,14 @@ from schemas.rows import attempt_row
 from schemas.vocabulary import AttemptStatus
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError
 from streams.store.migrations import (
+    FOLDER,
+    VIEWS,
     Layout,
     MigrationError,
     load_migrations,
     migrate,
+    pending,
     placed,
-    roll_back,
 )
 from tests.chaos.running import RunningStack
 from tests.integration.test_rows import an_attempt
@@ -22,24 +24,41 @@ from tests.integration.test_rows import an_attempt
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-def store(stack: RunningStack, request: pytest.FixtureRequest) -> ClickHouse:
-    from pydantic import SecretStr
-
-    name = f"t{abs(hash(request.node.name)) % 10**8}"
-    url = stack.stack.clickhouse.replace("/hybrid", f"/{name}")
-    found = ClickHouse(stack.settings.model_copy(update={"clickhouse_url": SecretStr(url)}))
-    migrate(found)
-    return found
+def test_what_is_applied_is_not_applied_again(store: ClickHouse) -> None:
+    assert (pending(store), migrate(store)) == ([], [])
+    assert {path.stem for path in (FOLDER / "views").glob("*.sql")} == set(VIEWS)
+    _, rows = store.rows(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View'"
+    )
+    assert {name for (name,) in rows} == set(VIEWS)
 
 
-def test_migrations_go_up_down_and_up(store: ClickHouse) -> None:
-    assert migrate(store) == []
-    undone = roll_back(store, to=0)
-    assert len(undone) == len(load_migrations())
+def test_views_of_another_form_are_made_anew(store: ClickHouse) -> None:
+    store.command("CREATE OR REPLACE VIEW wasted_spend AS SELECT 1 AS cost_usd")
+    store.command("INSERT INTO schema_migrations (version, name, checksum) VALUES (0, 'views', '')")
+    assert [step.label for step in pending(store)] == ["views"]
+    assert [step.label for step in migrate(store)] == ["views"]
+    assert store.rows("SELECT count(cause) FROM wasted_spend")[1] == [(0,)]
+    assert pending(store) == []
+
+
+@pytest.mark.parametrize(
+    ("note", "numbers"),
+    [("(5, 'later', 'x'), (6, 'last', 'y')", "5, 6"), ("(1, 'tables', 'edited')", "1")],
+)
+def test_a_database_of_another_version_is_refused_untouched(
+    store: ClickHouse, note: str, numbers: str
+) -> None:
+    store.command("DROP VIEW wasted_spend")
+    store.command(f"INSERT INTO schema_migrations (version, name, checksum) VALUES {note}")
+    for act in (migrate, pending):
+        with pytest.raises(MigrationError) as refused:
+            act(store)
+        assert f"made by another version of the product (its migrations {numbers} are" in str(
+            refused.value
+        )
     _, rows = store.rows("SELECT name FROM system.tables WHERE database = currentDatabase()")
-    assert {name for (name,) in rows} == {"schema_migrations"}
-    assert len(migrate(store)) == len(load_migrations())
+    assert "wasted_spend" not in {name for (name,) in rows}
 
 
 def test_retention_is_what_is_configured(store: ClickHouse) -> None:
@@ -61,12 +80,12 @@ def test_retention_is_what_is_configured(store: ClickHouse) -> None:
 def test_every_step_can_be_placed_on_a_cluster(store: ClickHouse) -> None:
     """The engine parses each; without a cluster it can run none of them."""
     steps = load_migrations()
-    statements = [one for step in steps for one in (*step.up, *step.down)]
+    statements = [one for step in steps for one in step.statements]
     for statement in statements:
         whole = placed(statement, "blue")
         assert " ON CLUSTER 'blue'" in whole.splitlines()[0]
         assert store.rows(f"EXPLAIN AST {whole}")[1]
-    tables = [placed(one, "blue") for one in steps[0].up]
+    tables = [placed(one, "blue") for one in steps[0].statements]
     assert ["ENGINE = ReplicatedReplacingMergeTree" in one for one in tables] == [True] * 3
     assert "ENGINE = ReplicatedReplacingMergeTree(record_version)" in tables[0]
 

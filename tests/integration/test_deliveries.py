@@ -5,12 +5,24 @@ import itertools
 import json
 import os
 import signal
+import uuid
 from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from agents.clock import SystemClock, SystemDice
+from schemas.events import Delivery
+from schemas.settings import Settings
+from schemas.vocabulary import LogEvent
+from streams.deliveries.pacer import DeliveryPacer
+from streams.kafka.clients import producer
 from streams.kafka.reading import read_topic
+from streams.kafka.topics import ensure_topics
+from streams.messages.records import DELIVERY_HEADER
+from tests.builders import a_result, a_task
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
 
@@ -78,3 +90,95 @@ def scheduled(stack: RunningStack, case: Case) -> int:
         return found
 
     return asyncio.run(count())
+
+
+@pytest.fixture
+def settings(stack: RunningStack) -> Settings:
+    """Topics of its own on the running broker: no other pacer has them."""
+    own = stack.settings.model_copy(
+        update={
+            "hybrid_topic_prefix": f"pace-{uuid.uuid4().hex[:8]}",
+            "hybrid_partitions": 1,
+            "hybrid_session_timeout": 1.0,
+        }
+    )
+    asyncio.run(ensure_topics(own))
+    return own
+
+
+@asynccontextmanager
+async def pacing(settings: Settings) -> AsyncIterator[list[LogEvent]]:
+    said: list[LogEvent] = []
+
+    def log(event: LogEvent, /, **_: object) -> None:
+        said.append(event)
+
+    pacer = DeliveryPacer(
+        settings,
+        clock=SystemClock(),
+        dice=SystemDice(),
+        worker="w",
+        log=log,
+        lease_holds=lambda: True,
+    )
+    task = asyncio.create_task(pacer.run())
+    try:
+        yield said
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def to_deliver(settings: Settings, *users: str) -> None:
+    """Results that are to be delivered, in order."""
+    async with producer(settings) as client:
+        sent = []
+        for number, user in enumerate(users):
+            task = a_task(intent_id=f"i-{number}", execution_id=uuid.uuid4().hex)
+            result = a_result(task).model_copy(update={"user_id": user})
+            headers = [(DELIVERY_HEADER, b"{}")]
+            sent.append(
+                await client.send(settings.topics.results, result.to_json(), headers=headers)
+            )
+        await asyncio.gather(*sent)
+
+
+async def until_delivered(settings: Settings, *users: str) -> list[Delivery]:
+    clock = SystemClock()
+    deadline = clock.monotonic() + 60
+    while True:
+        found = [
+            Delivery.model_validate_json(record.value or b"")
+            async for record in read_topic(settings, settings.topics.deliveries)
+        ]
+        if {one.user_id for one in found} >= set(users):
+            return found
+        assert clock.monotonic() < deadline, found
+        await clock.sleep(0.1)
+
+
+def test_a_thousand_deliveries_of_one_user_hold_up_nobody(settings: Settings) -> None:
+    async def story() -> list[Delivery]:
+        await to_deliver(settings, *["busy"] * 1_200, "quiet")
+        async with pacing(settings):
+            return await until_delivered(settings, "busy", "quiet")
+
+    found = asyncio.run(story())
+    assert sorted(one.user_id for one in found) == ["busy", "quiet"]
+    assert all(one.content == "c" for one in found)
+
+
+def test_a_pacer_that_was_fenced_goes_on_where_its_lane_stays(settings: Settings) -> None:
+    async def story() -> list[LogEvent]:
+        async with pacing(settings) as said:
+            await to_deliver(settings, "a")
+            await until_delivered(settings, "a")
+            other = producer(
+                settings, transactional_id=f"{settings.hybrid_topic_prefix}.deliveries"
+            )
+            async with other:
+                await to_deliver(settings, "b")
+            await until_delivered(settings, "a", "b")
+            return said
+
+    assert asyncio.run(story()).count(LogEvent.DELIVERIES_FENCED) == 1

@@ -8,15 +8,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from schemas.events import WorkflowEvent
 from schemas.rows import attempt_row, event_row, result_row
 from schemas.vocabulary import AttemptOutcome, EventName, UsageSource
 from streams.store.clickhouse import ClickHouse
-from streams.store.migrations import migrate
 from tests.builders import a_result, a_task
 from tests.chaos.running import RunningStack
+from tests.integration.databases import migrated, with_database
 from tests.integration.test_rows import an_attempt
 
 pytestmark = pytest.mark.integration
@@ -29,9 +28,7 @@ QUESTIONS = re.findall(
 @pytest.fixture(scope="module")
 def store(stack: RunningStack) -> ClickHouse:
     """Calls, outcomes and events of today, one at least for each question."""
-    url = stack.stack.clickhouse.replace("/hybrid", f"/q{uuid.uuid4().hex[:8]}")
-    found = ClickHouse(stack.settings.model_copy(update={"clickhouse_url": SecretStr(url)}))
-    migrate(found)
+    found = migrated(with_database(stack.settings))
     now = datetime.now(UTC)
     used = an_attempt().model_copy(
         update={"intent_id": "order-4711", "usage_source": UsageSource.PROVIDER, "http_status": 200,

@@ -2,23 +2,21 @@
 
 import json
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from schemas.attempt import ProviderAttempt
 from schemas.rows import attempt_row, result_row
+from schemas.settings import Settings
 from schemas.vocabulary import AttemptOutcome, AttemptStatus
 from streams.bill import costs
 from streams.store.clickhouse import ClickHouse
-from streams.store.migrations import migrate
 from tests.builders import NOW, a_result, a_task
-from tests.chaos.running import RunningStack
+from tests.integration.databases import address_of
 from tests.integration.test_commands import hybrid
 from tests.integration.test_rows import an_attempt
 
@@ -28,16 +26,8 @@ BY = ("provider", "model")
 
 
 @pytest.fixture
-def url(stack: RunningStack) -> str:
-    return stack.stack.clickhouse.replace("/hybrid", f"/r{uuid.uuid4().hex[:8]}")
-
-
-@pytest.fixture
-def store(stack: RunningStack, url: str) -> Iterator[ClickHouse]:
-    found = ClickHouse(stack.settings.model_copy(update={"clickhouse_url": SecretStr(url)}))
-    migrate(found)
-    yield found
-    found.close()
+def url(database: Settings) -> str:
+    return address_of(database)
 
 
 def record(store: ClickHouse, *attempts: ProviderAttempt) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from schemas.attempt import ProviderAttempt
 from schemas.rows import attempt_row
+from schemas.settings import Settings
 from streams.store.clickhouse import ClickHouse
-from streams.store.migrations import migrate
 from tests.builders import NOW
 from tests.chaos.running import RunningStack
+from tests.integration.databases import address_of
 from tests.integration.test_commands import hybrid
 
 pytestmark = pytest.mark.integration
@@ -44,15 +44,15 @@ def a_row(tokens: int, *, price_id: str = "") -> dict[str, Any]:
 
 
 @pytest.fixture
-def priced(stack: RunningStack, tmp_path: Path) -> tuple[ClickHouse, dict[str, str]]:
+def priced(
+    stack: RunningStack, database: Settings, store: ClickHouse, tmp_path: Path
+) -> tuple[ClickHouse, dict[str, str]]:
     """A database with 3 calls of a model without a price, and a file that has one."""
-    url = stack.stack.clickhouse.replace("/hybrid", f"/p{uuid.uuid4().hex[:8]}")
-    store = ClickHouse(stack.settings.model_copy(update={"clickhouse_url": SecretStr(url)}))
-    migrate(store)
     rows = [a_row(1000 * number) for number in (1, 2, 3)]
     store.insert("provider_attempts", rows, token=uuid.uuid4().hex)
     file = tmp_path / "hybrid.toml"
     file.write_text('[[prices]]\nmodel = "house-*"\ninput = 2\noutput = 4\n')
+    url = address_of(database)
     return store, {**stack.stack.environment(), "CLICKHOUSE_URL": url, "HYBRID_CONFIG": str(file)}
 
 

@@ -11,18 +11,13 @@ import pytest
 
 from hybrid.stack.process import Child, free_port, hybrid_command
 from tests.integration.driving import eventually
-from tests.integration.secure_kafka import PASSWORD, USER, SecureKafka, secure_kafka
+from tests.integration.forked import Forked
+from tests.integration.secure_kafka import PASSWORD, USER, SecureKafka
 from tests.integration.test_commands import hybrid
 
 pytestmark = pytest.mark.integration
 
 Variables = dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
-    with secure_kafka(tmp_path_factory.mktemp("secure")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -244,11 +239,24 @@ def test_what_is_set_up_wrong_is_one_sentence(secure: SecureKafka, what: str) ->
     assert PASSWORD not in done.stderr
 
 
-def test_a_worker_says_why_too(secure: SecureKafka) -> None:
-    variables, sentence = wrong(secure)["password"]
-    done = hybrid("worker", environment={**variables, "OPENAI_API_KEY": "x"})
-    assert done.returncode == 2
+@pytest.mark.parametrize("process", ["worker", "recorder"])
+@pytest.mark.parametrize(
+    "what", ["password", "authority", "plain at TLS", "TLS at plain", "nobody there"]
+)
+def test_a_process_that_cannot_connect_says_why_and_nothing_else(
+    secure: SecureKafka, process: str, what: str, tmp_path: Path
+) -> None:
+    variables, sentence = wrong(secure)[what]
+    more = {
+        "OPENAI_API_KEY": "x",
+        "CLICKHOUSE_URL": "http://127.0.0.1:9/x",
+        "HYBRID_METRICS_PORT": "0",
+        "HYBRID_LOG_FORMAT": "json",
+    }
+    done = Forked(process, environment={**variables, **more}, folder=tmp_path)
+    assert done.wait() == 2, done.said()
     assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.said()
     assert "hunter2" not in done.stderr
 
 

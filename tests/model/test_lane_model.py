@@ -8,7 +8,7 @@ deliver again from the committed offset.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -27,9 +27,10 @@ from streams.failpoints import FailPoints
 from streams.lanes.job import Delivery, LaneEvents, LaneParts
 from streams.lanes.lane import Lane, LaneState
 from streams.lanes.ledger import Ledger
+from streams.lanes.reach import horizon_ms
 from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import OutRecord
-from tests.builders import NOW, NOW_MS, a_result, an_attempt, an_incoming
+from tests.builders import NOW, a_result, an_attempt, an_incoming
 
 SETTINGS = Settings()
 TOPICS = SETTINGS.topics
@@ -40,24 +41,29 @@ class ModelBroker:
 
     def __init__(self) -> None:
         self.committed: list[OutRecord] = []
-        self.epoch = 0
+        self.epochs = Counter[int]()
         self.trouble: list[str] = []
+        self.horizon: Callable[[], int] = lambda: 0
 
-    async def open_producer(self, _lane: int) -> "ModelProducer":
+    async def open_producer(self, lane: int) -> "ModelProducer":
         # Long enough for an old owner to commit before it is fenced.
         for _ in range(15):
             await asyncio.sleep(0)
-        self.epoch += 1
-        return ModelProducer(self, self.epoch)
+        self.epochs[lane] += 1
+        return ModelProducer(self, lane)
 
     async def read_ledger(self, _lane: int, ledger: Ledger) -> int:
         await asyncio.sleep(0)
+        ledger.advance(self.horizon())
         entries = [one for one in self.committed if one.topic == TOPICS.ledger]
         for record in entries[ledger.next_offset :]:
             ledger.load(record.key or b"", record.value)
         ledger.next_offset = len(entries)
         await asyncio.sleep(0)
         return len(entries)
+
+    async def horizons(self, lanes: Iterable[int]) -> dict[int, int]:
+        return dict.fromkeys(lanes, self.horizon())
 
     def results(self) -> Counter[str]:
         return Counter(
@@ -70,13 +76,14 @@ class ModelBroker:
 class ModelProducer:
     """One producer; fenced when a newer one was opened."""
 
-    def __init__(self, broker: ModelBroker, epoch: int) -> None:
+    def __init__(self, broker: ModelBroker, lane: int) -> None:
         self._broker = broker
-        self._epoch = epoch
+        self._lane = lane
+        self._epoch = broker.epochs[lane]
         self._open: list[OutRecord] = []
 
     def _check(self) -> None:
-        if self._epoch != self._broker.epoch:
+        if self._epoch != self._broker.epochs[self._lane]:
             raise ProducerFenced
 
     async def begin_transaction(self) -> None:
@@ -141,7 +148,12 @@ class ModelWorker:
     """One owner of the lane: the current one, or a zombie."""
 
     def __init__(
-        self, broker: ModelBroker, clock: ManualClock, dice: SystemDice, start: int
+        self,
+        broker: ModelBroker,
+        clock: ManualClock,
+        dice: SystemDice,
+        start: int,
+        journal: Any = None,
     ) -> None:
         self.executor = ModelExecutor()
         self.holds = True
@@ -151,7 +163,7 @@ class ModelWorker:
         parts = LaneParts(
             settings=SETTINGS,
             executor=self.executor,  # type: ignore[arg-type]
-            journal=ModelJournal(),  # type: ignore[arg-type]
+            journal=journal or ModelJournal(),
             clock=clock,
             dice=dice,
             worker="w",
@@ -176,6 +188,9 @@ class LaneMachine(RuleBasedStateMachine):
         self.clock = ManualClock(NOW)
         self.dice = SystemDice(1)
         self.source: list[str] = []
+        self.written: list[int] = []
+        self.day = 0
+        self.broker.horizon = self._horizon
         self.committed = 0
         self.handovers = 0
         self.troubles = 0
@@ -188,7 +203,7 @@ class LaneMachine(RuleBasedStateMachine):
     @rule(number=st.integers(0, 4), at_once=st.booleans())
     def publish(self, number: int, at_once: bool) -> None:
         """Few ids, so that repeats are common; most are delivered before anything else happens."""
-        self.source.append(f"i-{number}")
+        self._publish(f"i-{number}-{self.day}" if self.day else f"i-{number}")
         if at_once:
             self._deliver()
             self._settle()
@@ -222,6 +237,14 @@ class LaneMachine(RuleBasedStateMachine):
     @rule()
     def commit_offsets(self) -> None:
         self._commit_offsets()
+
+    @rule()
+    def a_day_passes(self) -> None:
+        """What comes from now on is new; what is not committed may come again all the same."""
+        self.clock.advance(2 * SETTINGS.hybrid_deduplication_window)
+        self.day += 1
+        self.worker.lane.ledger.advance(self._horizon())
+        self.worker.lane.ledger.prune()
 
     @rule()
     def crash(self) -> None:
@@ -268,7 +291,7 @@ class LaneMachine(RuleBasedStateMachine):
 
     @invariant()
     def who_is_fenced_never_starts_a_producer_again(self) -> None:
-        assert self.broker.epoch <= 1 + self.handovers + self.troubles
+        assert self.broker.epochs.total() <= 1 + self.handovers + self.troubles
 
     def teardown(self) -> None:
         """When the faults end, everything ends: each intent once, every offset committed."""
@@ -297,6 +320,15 @@ class LaneMachine(RuleBasedStateMachine):
 
     # ── machinery ───────────────────────────────────────────────────────────────────────────
 
+    def _publish(self, intent_id: str) -> None:
+        self.source.append(intent_id)
+        self.written.append(self.clock.now_ms())
+
+    def _horizon(self) -> int:
+        """What a broker says of the source's committed offset."""
+        head = self.written[self.committed : self.committed + 1]
+        return horizon_ms(head, now_ms=self.clock.now_ms())
+
     def _run(self, coroutine: Any) -> Any:
         return self.loop.run_until_complete(coroutine)
 
@@ -317,7 +349,10 @@ class LaneMachine(RuleBasedStateMachine):
             {"type": "message_generation", "user_id": "u", "data": {}, "intent_id": intent_id}
         ).encode()
         incoming = replace(
-            an_incoming(value), offset=offset, timestamp_ms=NOW_MS, topic=TOPICS.intents
+            an_incoming(value),
+            offset=offset,
+            timestamp_ms=self.written[offset],
+            topic=TOPICS.intents,
         )
         if worker.position.deliver(offset):
             self._run(self._offer(worker, incoming))
@@ -363,6 +398,28 @@ def test_a_zombie_is_fenced_and_stays_so() -> None:
     world.a_zombie_finishes()
     world.who_is_fenced_never_starts_a_producer_again()
     assert world.broker.results() == {}
+    world.teardown()
+
+
+def test_a_day_later_a_take_over_runs_nothing_again_that_is_decided() -> None:
+    """The first intent waits, so no offset is committed, and Kafka brings all of them again."""
+    world = LaneMachine()
+    world.begin()
+    for number in range(101):
+        world._publish(f"i-{number}")
+        world._deliver()
+    world._settle()
+    for answer in world.worker.executor.pending()[1:]:
+        answer.set_result(None)
+    world._settle()
+    world.commit_offsets()
+    assert (world.committed, world.broker.results().total()) == (0, 100)
+    world.a_day_passes()
+    world.crash()
+    for _ in range(101):
+        world._deliver()
+    world._settle()
+    assert world.worker.executor.made == {"i-0": 1}
     world.teardown()
 
 

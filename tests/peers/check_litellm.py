@@ -33,7 +33,7 @@ from agents.log import silent
 from agents.pricing.prices import PriceBook
 from agents.task import Completed, Deferred, Failed, Outcome
 from hybrid.config import load_settings
-from hybrid.runtime import build_providers
+from hybrid.providing import build_providers
 from hybrid.stack.process import free_port
 from schemas.attempt import ProviderAttempt
 from schemas.vocabulary import DeadLetterReason

@@ -41,3 +41,75 @@ def test_the_table_of_where_to_look_leads_to_what_is_there() -> None:
         assert paths, wanted
         for path in paths:
             assert (ROOT / path).exists(), f"{wanted}: {path}"
+
+
+def _pages() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", _pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_link_within_the_checkout_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text())
+    for path, heading in links:
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        if heading:
+            assert heading in _headings(target), f"{path}#{heading}"
+
+
+def _headings(page: Path) -> set[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"(?m)^#+ (.+)$", page.read_text())
+    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+def test_every_path_of_code_that_a_document_names_is_there() -> None:
+    pattern = r"`((?:agents|streams|hybrid|schemas|tests|tools|bench|deploy|docs)/[\w./-]*)`"
+    named = {
+        (page.name, path) for page in _pages() for path in re.findall(pattern, page.read_text())
+    }
+    assert len(named) >= 40
+    assert [(page, path) for page, path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+WIDTH, WIDEST_CELL = 100, 72
+
+
+def _shown(row: str) -> list[str]:
+    """Give the cells of a table's row as a reader sees them: links without their targets."""
+    shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", row)
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", shown.strip("|"))]
+
+
+@pytest.mark.parametrize("page", _pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_line_of_a_document_is_wider_than_100_columns(page: Path) -> None:
+    """A row of a table cannot be broken in Markdown: it may be wider, its cells may not be long.
+
+    What needs a sentence is no cell: it belongs into a list. The other exception is a line that is
+    one word, such as an address.
+    """
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        place = f"{page.name}:{number}"
+        if line.startswith("|"):
+            assert max(map(len, _shown(line))) <= WIDEST_CELL or len(line) <= WIDTH, place
+        elif len(line.split()) > 1:
+            assert len(line) <= WIDTH, place
+
+
+def test_each_page_that_uses_the_products_own_words_links_the_glossary() -> None:
+    own = r"\b(?:lane|ledger|breaker|hedge|orphan|upper bound|dispatcher|drain budget|fenced)s?\b"
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    users = [page for page in pages if re.search(own, page.read_text()) and page.stem != "glossary"]
+    assert len(users) >= 8
+    assert [page.name for page in users if "glossary.md" not in page.read_text()] == []
+
+
+def test_every_metric_that_a_document_names_is_served() -> None:
+    served = set(re.findall(r'"(hybrid_\w+)"', (ROOT / "hybrid/metrics.py").read_text()))
+    named = {
+        (page.name, metric)
+        for page in _pages()
+        for metric in re.findall(r"`(hybrid_[a-z_]+)`", page.read_text())
+    }
+    assert len(named) >= 5
+    assert [(page, metric) for page, metric in sorted(named) if metric not in served] == []

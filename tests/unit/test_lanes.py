@@ -1,5 +1,7 @@
 """Positions, sharing out, ledger: the pure parts of the lane protocol."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -7,10 +9,12 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from schemas.events import LedgerRecord
 from schemas.topics import Topics
 from schemas.vocabulary import WorkflowStatus
-from streams.lanes.ledger import Ledger
+from streams.lanes.ledger import CLOCKS_DIFFER_MS, SLICE, Ledger
+from streams.lanes.reach import horizon_ms
 from streams.membership.lane_assignor import share_out
 from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import start_record
+from tests.builders import NOW_MS
 
 
 class PositionMachine(RuleBasedStateMachine):
@@ -107,20 +111,74 @@ def a_record(**changes: object) -> LedgerRecord:
 def test_the_ledger_gives_back_what_was_decided_inside_the_window() -> None:
     ledger = Ledger(sources=("workflow.intents",), window_ms=10_000)
     ledger.put("key", a_record(status=WorkflowStatus.FAILED, replay_count=2))
-    entry = ledger.get("key", now_ms=5_000)
+    entry = ledger.get("key")
     assert entry is not None
     assert (entry.status, entry.replay_count, entry.offset) == (WorkflowStatus.FAILED, 2, 5)
     assert ledger.holds("key", "o-1")
     assert not ledger.holds("key", "o-2")
-    assert ledger.get("key", now_ms=11_000) is None
+    assert not ledger.is_over(entry, at_ms=10_999)
+    assert ledger.is_over(entry, at_ms=11_000)
 
 
 def test_a_deferred_intent_is_not_forgotten_when_the_window_ends() -> None:
     ledger = Ledger(sources=("workflow.intents",), window_ms=10_000)
     ledger.put("key", a_record(status=WorkflowStatus.DEFERRED, deferrals=1))
     ledger.put("other", a_record())
-    assert ledger.prune(now_ms=1_000_000) == 1
-    assert ledger.get("key", now_ms=1_000_000) is not None
+    ledger.advance(1_000_000)
+    ledger.prune()
+    assert ledger.get("other") is None
+    entry = ledger.get("key")
+    assert entry is not None
+    assert not ledger.is_over(entry, at_ms=1_000_000)
+
+
+def test_nothing_is_forgotten_that_an_uncommitted_record_may_ask_for() -> None:
+    """A head that waits for a day holds back the horizon, and with it what was decided behind it."""
+    ledger = Ledger(sources=("workflow.intents",), window_ms=10_000)
+    ledger.put("behind the head", a_record(decided_at_ms=NOW_MS + 2_000))
+    a_day_later = NOW_MS + 86_400_000
+    ledger.advance(horizon_ms([NOW_MS + 1_000], now_ms=a_day_later))
+    ledger.prune()
+    assert len(ledger) == 1
+    ledger.advance(horizon_ms([], now_ms=a_day_later))  # all of it is committed now
+    ledger.prune()
+    assert len(ledger) == 0
+    ledger.advance(0)  # what is known once holds on
+    assert ledger.horizon_ms == a_day_later
+
+
+def test_a_head_whose_moment_cannot_be_believed_holds_everything_back() -> None:
+    assert horizon_ms([NOW_MS, -1], now_ms=NOW_MS) == 0
+    assert horizon_ms([NOW_MS], now_ms=NOW_MS) == NOW_MS - CLOCKS_DIFFER_MS
+    assert horizon_ms([NOW_MS + 10**10], now_ms=NOW_MS) == NOW_MS
+
+
+def test_a_large_ledger_is_pruned_in_slices_and_only_as_far_as_it_is_old() -> None:
+    ledger = Ledger(sources=("workflow.intents",), window_ms=10_000)
+    for number in range(10 * SLICE):
+        ledger.put(f"old-{number}", a_record(decided_at_ms=number))
+    for number in range(3 * SLICE):
+        ledger.put(f"new-{number}", a_record(decided_at_ms=10**6))
+    ledger.put("old-0", a_record(decided_at_ms=10**6))  # decided anew: as young as the others
+    ledger.advance(10**6)
+    sizes = [len(ledger)]
+    while ledger.prune():
+        sizes.append(len(ledger))
+    steps = [before - after for before, after in pairwise(sizes)]
+    assert max(steps) <= SLICE
+    assert len(steps) <= 11
+    assert len(ledger) == 3 * SLICE + 1
+    assert ledger.get("old-0") is not None
+    assert not ledger.prune()
+
+
+def test_a_ledger_is_loaded_without_what_nobody_can_ask_for() -> None:
+    ledger = Ledger(sources=("workflow.intents",), window_ms=10_000)
+    ledger.advance(20_000)
+    ledger.load(b"old", a_record(decided_at_ms=10_000).to_json())
+    ledger.load(b"waits", a_record(status=WorkflowStatus.DEFERRED).to_json())
+    ledger.load(b"new", a_record(decided_at_ms=10_001).to_json())
+    assert [ledger.get(key) is not None for key in ("old", "waits", "new")] == [False, True, True]
 
 
 def test_starts_are_counted_until_the_intent_is_decided() -> None:
@@ -141,6 +199,6 @@ def test_a_late_start_of_a_worker_that_lost_its_lane_hides_no_decision() -> None
     ledger.load(b"key", a_record().to_json())
     late = start_record(topics, "key", 1, lane=0)
     ledger.load(late.key or b"", late.value)
-    entry = ledger.get("key", now_ms=2_000)
+    entry = ledger.get("key")
     assert entry is not None
     assert entry.status is WorkflowStatus.COMPLETED

@@ -8,7 +8,7 @@ from agents.clock import SystemClock
 from agents.providers.time_limits import REASONING_LIMITS, TimeLimits, TimeTable
 from hybrid.config import load_settings
 from hybrid.errors import UsageError
-from hybrid.runtime import build_providers
+from hybrid.providing import build_providers
 from schemas.providers import TimeLimitSpec
 
 OWN = TimeLimits(30, 10, 5)

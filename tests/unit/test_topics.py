@@ -1,11 +1,12 @@
 """Topics that would break the promise are refused at start, with the reason."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from schemas.settings import Settings
-from streams.kafka.topics import TopicReport, TopicsError, require_usable
+from streams.kafka.topics import TopicReport, TopicsError, forgets_too_soon, require_usable
 
 SETTINGS = Settings()
 TOPICS = SETTINGS.topics
@@ -65,3 +66,22 @@ def test_what_would_lose_or_repeat_work_is_refused(
 def test_keeping_records_longer_or_for_ever_is_nobodys_business() -> None:
     longer = keeping(TOPICS.ledger, retention_ms="-1")
     assert require_usable(SETTINGS, reports(workflow_ledger=longer)) == 12
+
+
+@pytest.mark.parametrize(
+    ("topic", "kept", "why"),
+    [
+        ("ledger", "86400000", "keeps decisions for 86400 s and workflow.intents its records for"),
+        ("intents", "2592000000", "for 2592000 s: what is delivered again later than that would"),
+        ("intents", "-1", "its records for ever: .* set retention.ms=-1 on workflow.ledger"),
+    ],
+)
+def test_a_ledger_that_forgets_what_kafka_may_bring_back_is_told_in_a_sentence(
+    topic: str, kept: str, why: str
+) -> None:
+    name = f"workflow.{topic}"
+    found = reports(**{name.replace(".", "_"): keeping(name, retention_ms=kept)})
+    assert re.search(why, forgets_too_soon(SETTINGS, found) or "")
+    assert forgets_too_soon(SETTINGS, reports()) is None
+    missing = TopicReport(TOPICS.intents, 0, "missing")
+    assert forgets_too_soon(SETTINGS, reports(workflow_intents=missing)) is None

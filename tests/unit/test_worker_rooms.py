@@ -1,6 +1,7 @@
 """The rooms of a worker: what is read ahead, what runs unheard (nothing), what a stop means."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -9,14 +10,17 @@ import pytest
 
 from agents.clock import ManualClock
 from agents.log import silent
+from schemas.events import DeferralState
 from schemas.topics import Topics
 from streams.lanes.lane import LaneState
 from streams.messages.identity import Outline
+from streams.messages.records import DEFERRAL_HEADER, Incoming
 from streams.worker.dispatcher import Dispatcher
 from streams.worker.fair_queue import FairQueue
+from streams.worker.read_ahead import FEW_RECORDS
 from streams.worker.stall_watch import STALL_LIMIT_S, StallWatch
 from streams.worker.supervisor import Supervisor
-from tests.builders import NOW, an_incoming
+from tests.builders import NOW, NOW_MS, an_incoming
 
 TOPICS = Topics("workflow", (10, 60, 600), 86_400)
 MIB = 1024 * 1024
@@ -104,6 +108,67 @@ def test_urgent_work_of_a_healthy_provider_is_read_on_behind_a_flood_for_one_tha
     assert not any(topic == TOPICS.urgent for topic, _ in flow.paused)
     assert dispatcher.running == 256
     assert dispatcher.waiting < 3_000 * 12
+
+
+def a_deferred(offset: int, *, to: str, due_in_s: float, size: int = 2) -> Incoming:
+    state = DeferralState(
+        due_at_ms=NOW_MS + int(due_in_s * 1000),
+        count=1,
+        hop=1,
+        reason="rate_limit",
+        intent_id=f"i-{offset}",
+        source=an_incoming().source,
+    )
+    return an_incoming(
+        b"x" * size,
+        topic=TOPICS.deferred[1],
+        partition=0,
+        offset=offset,
+        key=to.encode(),
+        headers=((DEFERRAL_HEADER, state.to_json()),),
+    )
+
+
+def read_on(dispatcher: Dispatcher, flow: Flow, records: Iterator[Incoming]) -> int:
+    """Deliver what a consumer would, for as long as the partition is not paused."""
+    count = 0
+    while (TOPICS.deferred[1], 0) not in flow.paused and (one := next(records, None)) is not None:
+        dispatcher.put(one)
+        dispatcher._dispatch()
+        count += 1
+    return count
+
+
+def test_deferred_work_of_a_provider_that_is_out_blocks_none_behind_it() -> None:
+    flow, lane = Flow(), a_lane()
+    dispatcher = a_dispatcher(flow, Gate("azure"), ManualClock(NOW))
+    dispatcher.resume({0: lane})
+    due = [a_deferred(number, to="azure", due_in_s=-1) for number in range(1_000)]
+    read_on(dispatcher, flow, iter([*due, a_deferred(1_000, to="openai", due_in_s=-1)]))
+    assert [one.incoming.offset for one in lane.taken] == [1_000]
+
+
+def test_of_deferred_work_that_is_not_due_only_a_little_is_read_ahead() -> None:
+    flow, lane, clock = Flow(), a_lane(), ManualClock(NOW)
+    dispatcher = a_dispatcher(flow, Gate("azure"), clock)
+    dispatcher.resume({0: lane})
+    records = iter([a_deferred(number, to="azure", due_in_s=30) for number in range(1_000)])
+    assert read_on(dispatcher, flow, records) == FEW_RECORDS
+    clock.advance(31)  # due, and its provider is out: what is behind it is read on
+    assert dispatcher._dispatch() is not None
+    assert flow.paused == set()
+
+
+def test_large_deferred_records_that_are_not_due_are_bounded_in_bytes() -> None:
+    flow, clock = Flow(), ManualClock(NOW)
+    dispatcher = a_dispatcher(flow, Gate(), clock)
+    dispatcher.resume({0: a_lane()})
+    records = iter([a_deferred(n, to="openai", due_in_s=30, size=MIB) for n in range(1_000)])
+    assert read_on(dispatcher, flow, records) == 1
+    assert dispatcher._dispatch() == pytest.approx(30)
+    clock.advance(30)
+    dispatcher._dispatch()
+    assert (flow.paused, dispatcher.running) == (set(), 1)
 
 
 def test_records_of_a_mebibyte_are_bounded_in_bytes_and_not_by_their_number_alone() -> None:

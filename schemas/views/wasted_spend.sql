@@ -1,3 +1,5 @@
+-- Where money went that served nobody, by what made it necessary. Of the causes that hold, the
+-- first counts.
 CREATE OR REPLACE VIEW wasted_spend AS
 SELECT
     attempt_id,
@@ -8,15 +10,15 @@ SELECT
     if(served_model = '', requested_model, served_model) AS model,
     multiIf(
         status = 'started', 'orphan',
+        hedge OR error_code = 'hedge_lost', 'hedge',
         outcome = 'cancelled', 'cancelled',
-        hedge, 'hedge',
-        outcome = 'success', 'unused_answer',
+        outcome = 'success', 'redelivery',
         replay_count > 0, 'replay',
         provider_sequence > 0, 'fallback',
-        'failed_attempt') AS cause,
+        'retry') AS cause,
     outcome,
-    ifNull(a.cost_usd, toDecimal128(0, 12)) AS cost_usd,
-    ifNull(a.cost_upper_usd, toDecimal128(0, 12)) AS cost_upper_usd,
+    a.cost_usd AS cost_usd,
+    a.cost_upper_usd AS cost_upper_usd,
     started_at
 FROM provider_attempts AS a FINAL
 WHERE NOT used_result AND (status = 'finished' OR deadline_at < now64(3));

@@ -1,4 +1,4 @@
-"""Where a running local stack says its addresses, for the commands in other terminals."""
+"""The file in which a running local stack says its addresses, for commands elsewhere."""
 
 import json
 import os

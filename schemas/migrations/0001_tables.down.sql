@@ -1,5 +1,0 @@
-DROP TABLE IF EXISTS workflow_events;
-
-DROP TABLE IF EXISTS workflow_outcomes;
-
-DROP TABLE IF EXISTS provider_attempts;

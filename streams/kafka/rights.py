@@ -1,0 +1,147 @@
+"""The rights that a process needs (docs/security.md), held against what is granted, at its start.
+
+Without this a right that is missing is met when it is needed, which may be the first dead letter,
+days later.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+
+from schemas.settings import Settings
+from streams.kafka.clients import admin_client
+from streams.kafka.metadata import TopicSeen, see_topics
+
+__all__ = [
+    "Rights",
+    "RightsError",
+    "lacking",
+    "recorder_rights",
+    "refused_write",
+    "require_rights",
+    "why_unseen",
+    "worker_rights",
+]
+
+#: Kinds of coordinators in Kafka's protocol; asking for one needs DESCRIBE.
+GROUP, TRANSACTIONAL_ID = 0, 1
+
+
+class RightsError(KafkaError):
+    """Raised when rights are missing: names each of them, and what it is for."""
+
+    def __str__(self) -> str:
+        """Give the sentence alone, without the name of the class."""
+        return str(self.args[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a process must be granted: operations by topic; READ on groups, WRITE on ids."""
+
+    topics: Mapping[str, frozenset[str]]
+    groups: tuple[str, ...] = ()
+    transactional_ids: tuple[str, ...] = field(default=())
+
+
+def worker_rights(settings: Settings) -> Rights:
+    """Give what a worker needs, whatever its work will be."""
+    topics, prefix = settings.topics, settings.hybrid_topic_prefix
+    read = {*topics.sources, topics.ledger, topics.cache, topics.spend}
+    read |= {topics.results, topics.deliveries}  # the pacer of deliveries
+    write = {*topics.written_by_lanes, topics.deliveries, topics.alerts}
+    return Rights(
+        _by_topic(read, write),
+        groups=(settings.worker_group, f"{prefix}.deliveries"),
+        transactional_ids=(f"{prefix}.lane.0", f"{prefix}.deliveries"),
+    )
+
+
+def recorder_rights(settings: Settings) -> Rights:
+    """Give what a recorder needs; it also raises alerts, and a webhook reads them."""
+    topics = settings.topics
+    groups = [settings.recorder_group]
+    if settings.hybrid_alert_webhook is not None:
+        groups.append(f"{settings.hybrid_topic_prefix}.alerts")
+    return Rights(_by_topic({*topics.recorded, topics.alerts}, {topics.alerts}), tuple(groups))
+
+
+def _by_topic(read: set[str], write: set[str]) -> dict[str, frozenset[str]]:
+    wanted = {"READ": read, "WRITE": write}
+    return {
+        topic: frozenset(name for name, topics in wanted.items() if topic in topics)
+        for topic in sorted(read | write)
+    }
+
+
+async def require_rights(settings: Settings, wanted: Rights) -> None:
+    """Return when all that is wanted is granted; raises RightsError, BrokerUnavailableError.
+
+    What a broker does not say is not held against anybody.
+    """
+    async with admin_client(settings) as admin:
+        seen = await see_topics(admin, list(wanted.topics))
+        missing = [
+            (f"{operation} on topic", topic)
+            for operation in ("READ", "WRITE")
+            for topic, operations in wanted.topics.items()
+            if operation in operations and not _is_granted(seen[topic], operation)
+        ]
+        missing += [
+            ("READ on group", group)
+            for group in wanted.groups
+            if await _is_refused(admin, group, GROUP)
+        ]
+        missing += [
+            ("WRITE on transactional id", identifier)
+            for identifier in wanted.transactional_ids
+            if await _is_refused(admin, identifier, TRANSACTIONAL_ID)
+        ]
+    if missing:
+        raise lacking(settings, missing)
+
+
+def _is_granted(topic: TopicSeen, operation: str) -> bool:
+    return not topic.hidden and (topic.rights is None or operation in topic.rights)
+
+
+async def _is_refused(admin: AIOKafkaAdminClient, name: str, kind: int) -> bool:
+    try:
+        await admin.find_coordinator(name, kind)
+    except (GroupAuthorizationFailedError, TransactionalIdAuthorizationFailed):
+        return True
+    except KafkaError:
+        return False  # a cluster that has no coordinator yet says nothing about rights
+    return False
+
+
+def lacking(settings: Settings, missing: Iterable[tuple[str, str]]) -> RightsError:
+    """Give the error for rights, such as ("READ on topic", "workflow.results"), and whose."""
+    names: dict[str, list[str]] = {}
+    for right, name in missing:
+        names.setdefault(right, []).append(name)
+    listed = "; ".join(f"{right} {', '.join(found)}" for right, found in names.items())
+    who = settings.kafka_sasl_username
+    user = f"the user {who}" if who else "this client's user"
+    return RightsError(f"Kafka does not grant {user} {listed}; docs/security.md lists the rights")
+
+
+def refused_write(settings: Settings, error: KafkaError, topics: Iterable[str]) -> RightsError:
+    """Give the error for topics that may not be written; the broker may name the one."""
+    named = error.args[0] if isinstance(error, TopicAuthorizationFailedError) and error.args else ()
+    found = {named} if isinstance(named, str) else set(named)
+    return lacking(settings, [("WRITE on topic", one) for one in found or topics])
+
+
+async def why_unseen(settings: Settings, topic: str) -> RightsError | None:
+    """Tell a topic that may not be seen from one that is not there (None)."""
+    async with admin_client(settings) as admin:
+        hidden = (await see_topics(admin, [topic]))[topic].hidden
+    return lacking(settings, [("READ on topic", topic)]) if hidden else None

@@ -1,0 +1,250 @@
+"""The table of rights in docs/security.md, granted by Kafka's own authorizer: all, and all but one."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
+
+from hybrid.config import load_settings
+from hybrid.stack.process import free_port
+from streams.kafka.clients import admin_client
+from streams.kafka.reading import read_topic
+from streams.store.clickhouse import ClickHouse
+from tests.integration.driving import eventually
+from tests.integration.forked import Forked
+from tests.integration.secure_kafka import PASSWORD, RESTRICTED, SecureKafka
+from tests.rights_page import Right, rows, table
+
+pytestmark = pytest.mark.integration
+
+PREFIX = f"acl{uuid.uuid4().hex[:6]}"
+# Codes of Kafka's protocol.
+KINDS = {"topic": 2, "group": 3, "transactional id": 5}
+OPERATIONS = {"READ": 3, "WRITE": 4, "CREATE": 5, "DESCRIBE": 8, "DESCRIBE_CONFIGS": 10}
+ANY, LITERAL, PREFIXED, ALLOW = 1, 3, 4, 3
+
+
+TABLE = table(PREFIX)
+
+
+class Acls:
+    """What the restricted user is granted."""
+
+    def __init__(self, settings: Any) -> None:
+        self._settings = settings
+
+    def set(self, rights: list[Right]) -> None:
+        asyncio.run(self._set(rights))
+
+    def take(self, right: Right) -> None:
+        asyncio.run(self._change(DeleteAclsRequest, right))
+
+    async def _set(self, rights: list[Right]) -> None:
+        async with admin_client(self._settings) as admin:
+            user = f"User:{RESTRICTED}"
+            everything = DeleteAclsRequest(ANY, None, ANY, user, None, ANY, ANY)  # type: ignore[arg-type]
+            await admin._send_request(everything)
+            for right in rights:
+                await self._send(admin, CreateAclsRequest, right)
+
+    async def _change(self, request: Any, right: Right) -> None:
+        async with admin_client(self._settings) as admin:
+            await self._send(admin, request, right)
+
+    async def _send(self, admin: AIOKafkaAdminClient, request: Any, right: Right) -> None:
+        answer = await admin._send_request(
+            request(
+                KINDS[right.kind],
+                right.name.rstrip("*"),
+                PREFIXED if right.name.endswith("*") else LITERAL,
+                f"User:{RESTRICTED}",
+                "*",
+                OPERATIONS[right.operation],
+                ALLOW,
+            )
+        )
+        made = answer.to_object().get("creation_responses", ())
+        assert not any(one["error_code"] for one in made), made
+
+
+@dataclass
+class Cluster:
+    """A cluster with topics, a restricted user, and who plays the providers."""
+
+    acls: Acls
+    mighty: dict[str, str]
+    weak: dict[str, str]
+    folder: Path
+
+    def run(self, command: str, *, given: str = "", **more: str) -> Forked:
+        arguments = command.split()
+        return Forked(
+            *arguments, environment={**self.weak, **more}, folder=self.folder, given=given
+        )
+
+    def count(self, topic: str) -> int:
+        """How many records a topic has; the restricted user has no say in that."""
+
+        async def read() -> int:
+            settings = load_settings(environment=self.mighty)
+            return len([one async for one in read_topic(settings, f"{PREFIX}.{topic}")])
+
+        return asyncio.run(read())
+
+    def rows(self, table: str) -> int:
+        with closing(ClickHouse(load_settings(environment=self.mighty))) as store:
+            return int(store.rows(f"SELECT count() FROM {table}")[1][0][0])
+
+    def publish(self, *intents: dict[str, Any]) -> None:
+        lines = "".join(json.dumps(one) + "\n" for one in intents)
+        sent = Forked("publish", "-", environment=self.mighty, folder=self.folder, given=lines)
+        assert sent.wait() == 0, sent.said()
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    secure: SecureKafka, clickhouse: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    folder, port = tmp_path_factory.mktemp("rights"), free_port()
+    common = {
+        "HYBRID_TOPIC_PREFIX": PREFIX,
+        "HYBRID_PARTITIONS": "1",
+        "HYBRID_METRICS_PORT": "0",
+        "HYBRID_SIMULATOR": f"http://127.0.0.1:{port}",
+        "HYBRID_ALERT_WEBHOOK": "http://127.0.0.1:9/nobody",
+        "HYBRID_LOG_FORMAT": "json",
+        "HYBRID_DRAIN_BUDGET": "1",
+        "CLICKHOUSE_URL": f"http://default:@{clickhouse}/{PREFIX}",
+    }
+    mighty = {**common, "KAFKA_BOOTSTRAP_SERVERS": secure.at("PLAINTEXT")}
+    weak = {
+        **common,
+        "KAFKA_BOOTSTRAP_SERVERS": secure.at("SASL_PLAINTEXT"),
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA_SASL_MECHANISM": "PLAIN",
+        "KAFKA_SASL_USERNAME": RESTRICTED,
+        "KAFKA_SASL_PASSWORD": PASSWORD,
+    }
+    simulator = Forked("simulator", "--port", str(port), environment=common, folder=folder)
+    for command in ("topics ensure", "migrate"):
+        made = Forked(*command.split(), environment=mighty, folder=folder)
+        assert made.wait() == 0, made.said()
+    yield Cluster(Acls(load_settings(environment=mighty)), mighty, weak, folder)
+    simulator.stop()
+
+
+INTENT = {"type": "message_generation", "user_id": "u", "data": {"x": 1}}
+LATE = {**INTENT, "not_before": "2030-01-01T00:00:00Z", "deadline_ms": 1}
+WORK = [
+    {**INTENT, "intent_id": "paced", "send_to_onlyfans": True, "recipient_id": "r"},
+    {**LATE, "intent_id": "late"},
+]
+
+
+@pytest.fixture(scope="module")
+def worked(cluster: Cluster) -> Cluster:
+    """With exactly the page's rights a worker works: a result, its delivery, a dead letter."""
+    cluster.acls.set(TABLE["worker"])
+    worker = cluster.run("worker")
+    cluster.publish(*WORK)
+    for topic in ("results", "dead-letters", "deliveries"):
+        eventually(lambda topic=topic: cluster.count(topic), bool)
+    assert worker.stop() == 0, worker.said()
+    return cluster
+
+
+#: What a command is called with, where its name alone does not do.
+CALLS = {"publish": "publish -", "dlq show": "dlq show late", "dlq replay": "dlq replay --yes"}
+
+
+def refused(done: Forked, right: Right) -> None:
+    assert done.wait() in {1, 2}, done.said()
+    said = done.stdout if "DESCRIBE" in right.operation else done.stderr
+    assert right.named_in(said), f"{right}: {done.said()}"
+    assert len(done.stderr.strip().splitlines()) <= 1, done.said()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["publish", "results", "dlq list", "dlq show", "dlq replay", "costs rebuild", "doctor"],
+)
+def test_a_command_needs_what_the_page_says(worked: Cluster, command: str) -> None:
+    call, needed = CALLS.get(command, command), TABLE[command]
+    given = json.dumps(INTENT) + "\n"
+    worked.acls.set(needed)
+    done = worked.run(call, given=given)
+    assert done.wait() == 0, done.said()
+    for right in needed:
+        if command == "dlq replay" and right.name.endswith("urgent"):
+            continue  # what there is to be replayed came from the other topic
+        worked.acls.set([one for one in needed if one != right])
+        if right.name.endswith("urgent"):
+            given = json.dumps({**INTENT, "priority": "high"}) + "\n"
+        refused(worked.run(call, given=given), right)
+
+
+def test_topics_are_made_with_what_the_page_says(worked: Cluster) -> None:
+    needed = [replace(one, name="fresh.*") for one in TABLE["topics ensure"]]
+    for number, right in enumerate([None, *needed]):
+        # Each time topics that are not there yet.
+        prefix = f"fresh.{number}"
+        worked.acls.set([one for one in needed if one != right])
+        done = worked.run("topics ensure", HYBRID_TOPIC_PREFIX=prefix)
+        if right is None:
+            assert done.wait() == 0, done.said()
+        else:
+            assert done.wait() in {1, 2}, done.said()
+            assert right.named_in(done.stderr), done.said()
+
+
+def lacks_a_row(worked: Cluster, process: str) -> None:
+    """Take one row of the page after the other away: all that stands in it is named at once."""
+    for row in rows(PREFIX)[process]:
+        worked.acls.set([one for one in TABLE[process] if one not in row])
+        done = worked.run(process)
+        assert done.wait() == 2, f"{row}: {done.said()}"
+        assert len(done.stderr.splitlines()) == 1, done.said()
+        unnamed = [str(right) for right in row if not right.named_in(done.stderr)]
+        assert unnamed == [], done.said()
+
+
+def test_a_worker_names_the_rights_that_it_lacks(worked: Cluster) -> None:
+    lacks_a_row(worked, "worker")
+
+
+def test_a_recorder_records_and_names_the_rights_that_it_lacks(worked: Cluster) -> None:
+    worked.acls.set(TABLE["recorder"])
+    recorder = worked.run("recorder")
+    eventually(lambda: "recorder_started" in recorder.stderr, bool)
+    eventually(lambda: worked.rows("workflow_outcomes"), lambda rows: rows >= 2)
+    assert recorder.stop() == 0, recorder.said()
+    lacks_a_row(worked, "recorder")
+
+
+@pytest.mark.parametrize(("topic", "intent"), [("dead-letters", LATE), ("attempts", INTENT)])
+def test_a_right_that_is_taken_away_ends_the_worker_by_name(
+    worked: Cluster, topic: str, intent: dict[str, Any]
+) -> None:
+    worked.acls.set(TABLE["worker"])
+    worker = worked.run("worker")
+    eventually(lambda: "lane_opened" in worker.stderr, bool)
+    right = Right("topic", f"{PREFIX}.{topic}", "WRITE")
+    worked.acls.take(right)
+    worked.publish({**intent, "intent_id": uuid.uuid4().hex})
+    assert worker.wait() == 1, worker.said()
+    last = worker.stderr.strip().splitlines()[-1]
+    assert last.startswith("hybrid: ")
+    assert right.named_in(last), worker.said()
+    # What it could not finish is done by the next one.
+    worked.acls.set(TABLE["worker"])
+    before, ended = worked.count(topic), worked.run("worker")
+    eventually(lambda: worked.count(topic), lambda count: count > before)
+    assert ended.stop() == 0, ended.said()
