@@ -27,8 +27,8 @@ format: .venv/.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-chaos: .venv/.installed ## faults on real processes; FAULT=name for one, SEED=n, INTENTS=n
-	$(BIN)/python -m tests.chaos $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED)) $(if $(INTENTS),--intents $(INTENTS))
+chaos: .venv/.installed ## faults on real processes; FAULT=name for one, SEED=n, INTENTS=n, BROKERS=3
+	$(BIN)/python -m tests.chaos $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED)) $(if $(INTENTS),--intents $(INTENTS)) $(if $(BROKERS),--brokers $(BROKERS))
 
 outage: .venv/.installed ## a scripted outage of the providers, ten minutes in the time of one
 	$(BIN)/python -m tests.chaos.outage

@@ -11,7 +11,7 @@ from schemas.outcome import AttemptSummary, FallbackStep, RecordSource, Workflow
 from schemas.tracing import traceparent_of, tracestate_of
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 
-__all__ = ["Completed", "Deferred", "Failed", "Outcome", "Task"]
+__all__ = ["NOTHING", "Completed", "Deferred", "Failed", "Outcome", "Paid", "Task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,18 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Paid:
+    """What calls cost: known, what may be charged beside it (bounds), and calls without a price."""
+
+    usd: Decimal = Decimal(0)
+    uncertain_usd: Decimal = Decimal(0)
+    unpriced: int = 0
+
+
+NOTHING = Paid()
+
+
+@dataclass(frozen=True, slots=True)
 class Completed:
     """The intent has its result."""
 
@@ -54,8 +66,8 @@ class Completed:
     fallbacks: tuple[FallbackStep, ...] = ()
     #: The answer for the cache, under the name of its request.
     cached: tuple[str, CachedAnswer] | None = None
-    #: What the calls of this execution cost, in dollars.
-    paid_usd: Decimal = Decimal(0)
+    #: What the calls of this execution cost.
+    paid: Paid = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +84,7 @@ class Failed:
     attempts: tuple[AttemptSummary, ...] = ()
     fallbacks: tuple[FallbackStep, ...] = ()
     spent_usd: Decimal | None = field(default=Decimal(0))
-    paid_usd: Decimal = Decimal(0)
+    paid: Paid = NOTHING
     #: The model's own words where it refused.
     refusal: str | None = None
 
@@ -84,7 +96,7 @@ class Deferred:
     topic_index: int
     state: DeferralState
     last_attempt: ProviderAttempt | None = None
-    paid_usd: Decimal = Decimal(0)
+    paid: Paid = NOTHING
 
 
 Outcome = Completed | Failed | Deferred

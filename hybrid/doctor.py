@@ -11,14 +11,14 @@ import httpx
 from aiokafka.errors import KafkaError
 
 from agents.clock import SystemClock
-from agents.pricing.prices import PriceBook
-from agents.pricing.usage import NO_USAGE
+from agents.pricing.book import age_of, book_of
+from agents.pricing.rates import Prompt
 from hybrid.config import address_of, can_be_called, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.kafka.clients import BrokerUnavailableError, admin_client
-from streams.kafka.topics import TopicsError, check_topics
+from streams.kafka.topics import TopicsError, check_topics, require_usable
 from streams.recording.lag import recorder_lag
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.store.migrations import MigrationError, pending
@@ -92,9 +92,11 @@ async def _kafka(settings: Settings) -> Check:
 async def _topics(settings: Settings) -> Check:
     reports = await check_topics(settings)
     wrong = [f"{report.name}: {report.detail}" for report in reports if report.state != "ok"]
+    if any(report.state in {"missing", "hidden"} for report in reports):
+        return Check("topics", "broken", "; ".join(wrong))
+    require_usable(settings, reports)  # what a worker would refuse is broken
     if wrong:
-        broken = any(report.state in {"missing", "hidden"} for report in reports)
-        return Check("topics", "broken" if broken else "warning", "; ".join(wrong))
+        return Check("topics", "warning", "; ".join(wrong))
     return Check("topics", "ok", f"{len(reports)} topics are as wanted")
 
 
@@ -125,18 +127,23 @@ async def _recorder(settings: Settings) -> Check:
 
 def _prices(settings: Settings) -> list[Check]:
     """Name the models that would be called and have no price."""
-    book, now = PriceBook(settings.prices), SystemClock().now()
+    try:
+        book, now = book_of(settings), SystemClock().now()
+    except ValueError as error:
+        return [Check("prices", "broken", str(error))]
     models = {
         (spec.name, spec.deployment or spec.model)
         for spec in settings.provider_specs
         if can_be_called(settings, spec)
-        if book.price(
-            (spec.name, spec.kind), (spec.deployment or spec.model,), NO_USAGE, at=now
-        ).usd is None
+        if book.worst(
+            (who := (spec.name, spec.kind)),
+            book.seller(who).names(spec.deployment or spec.model), Prompt(), at=now,
+        ) is None
     }  # fmt: skip
     named = ", ".join(f"{model} at {provider}" for provider, model in sorted(models))
     if not named:
-        return [Check("prices", "ok", "every configured model has one")]
+        detail = f"every configured model has one; {age_of(book.listed, now.date())}"
+        return [Check("prices", "ok", detail)]
     detail = f"no price is known for {named}: its calls cost NULL; add it to [[prices]]"
     return [Check("prices", "warning", detail)]
 

@@ -36,8 +36,12 @@ class ProviderAttempt(Message):
     cached_input_tokens: int = 0
     visible_output_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = Field(default=0, description="of the uncached input tokens")
+    audio_input_tokens: int = Field(default=0, description="of the uncached input tokens")
+    audio_output_tokens: int = Field(default=0, description="of the visible output tokens")
     usage_source: UsageSource = UsageSource.NONE
     cost_usd: Usd | None = None
+    input_cost_usd: Usd | None = Field(default=None, description="of cost_usd, the prompt's part")
     cost_upper_usd: Usd | None = None
     price_id: str = ""
     used_result: bool = False

@@ -29,6 +29,13 @@ class BudgetSpec(BaseModel):
     """Share of it at which an alert is raised."""
     then: Literal["defer", "dead_letter"] = "defer"
     """What becomes of intents over the limit: wait for the next period, or end (`budget`)."""
+    hold: bool = True
+    """Whether calls in flight count with their upper bounds and the last answers are cut, so that
+    no worker overruns it; false: what is in flight comes on top."""
+    uncertain: Literal["count", "ignore"] = "count"
+    """Whether calls count, by their upper bounds, that may be charged though no answer was read."""
+    unpriced_usd: Decimal = Field(default=Decimal(0), ge=0)
+    """Dollars that a call counts whose price nobody knows."""
 
 
 class SpendRecord(Message):
@@ -38,4 +45,10 @@ class SpendRecord(Message):
     lane: int
     periods: dict[Period, tuple[str, Usd]] = Field(
         description="period → its name, such as 2026-01-31, and the dollars spent in it"
+    )
+    uncertain: dict[Period, tuple[str, Usd]] = Field(
+        default_factory=dict, description="the same for what may have been charged beside it"
+    )
+    unpriced: dict[Period, tuple[str, int]] = Field(
+        default_factory=dict, description="the same for calls whose price nobody knows: how many"
     )

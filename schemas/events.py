@@ -96,6 +96,9 @@ class DeferralState(Message):
     attempts: list[AttemptSummary] = Field(default_factory=list)
     fallback_history: list[FallbackStep] = Field(default_factory=list)
     spent_usd: Usd | None = None
+    exposure_usd: Usd | None = Field(
+        default=None, description="known costs, and what calls without one may have cost"
+    )
 
 
 class Delivery(Message):

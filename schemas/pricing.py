@@ -2,13 +2,16 @@
 
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-__all__ = ["PriceSpec", "Tier"]
+__all__ = ["PriceSpec"]
 
-Tier = Literal["standard", "batch", "flex", "priority"]
+#: As providers name tiers: `flex`, `priority`, `on_demand`; ours for batches is `batch`.
+TierName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+#: More than any token costs, and few enough digits for every sum with it.
+PerMillion = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class PriceSpec(BaseModel):
@@ -22,23 +25,36 @@ class PriceSpec(BaseModel):
     """Name or kind of the provider; `*` = any."""
     valid_from: date = date(1970, 1, 1)
     """The first day, in UTC, on which it holds; of several the newest counts."""
-    tier: Tier = "standard"
-    """Service tier it is for."""
-    input: Decimal = Field(ge=0)
+    tier: TierName = "standard"
+    """Service tier it is for, by the name that the provider's answers give it."""
+    input: PerMillion | None = None
     """Prompt tokens."""
-    cached_input: Decimal | None = Field(default=None, ge=0)
+    cached_input: PerMillion | None = None
     """Prompt tokens that came from the provider's cache; without it as other prompt tokens."""
-    output: Decimal = Field(ge=0)
+    cache_write: PerMillion | None = None
+    """Prompt tokens that were put into that cache; without it as other prompt tokens."""
+    audio_input: PerMillion | None = None
+    """Prompt tokens that are sound; without it as other prompt tokens."""
+    output: PerMillion | None = None
     """Tokens of the answer."""
-    reasoning: Decimal | None = Field(default=None, ge=0)
+    reasoning: PerMillion | None = None
     """Tokens the model thought with; without it as tokens of the answer."""
+    audio_output: PerMillion | None = None
+    """Tokens of the answer that are sound; without it as its other tokens."""
+    per_call: Decimal = Field(default=Decimal(0), ge=0, le=1_000_000, allow_inf_nan=False)
+    """Dollars for each call beside its tokens, such as a search's."""
+    discount: Decimal | None = Field(default=None, ge=0, le=1)
+    """In place of input and output: share that your contract takes off the price that would hold
+    without this line, such as 0.15."""
     above_tokens: int | None = Field(default=None, ge=1)
-    """Prompts longer than this are priced, whole call, by the three below."""
-    above_input: Decimal | None = Field(default=None, ge=0)
+    """Prompts longer than this are priced, whole call, by those below."""
+    above_input: PerMillion | None = None
     """Prompt tokens of a long prompt."""
-    above_cached_input: Decimal | None = Field(default=None, ge=0)
+    above_cached_input: PerMillion | None = None
     """Cached prompt tokens of a long prompt; without it as its other prompt tokens."""
-    above_output: Decimal | None = Field(default=None, ge=0)
+    above_cache_write: PerMillion | None = None
+    """Prompt tokens of a long prompt put into the cache; without it as its other prompt tokens."""
+    above_output: PerMillion | None = None
     """Tokens of the answer to a long prompt, thoughts included."""
 
     @model_validator(mode="after")
@@ -50,7 +66,23 @@ class PriceSpec(BaseModel):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _price_or_discount(self) -> "PriceSpec":
+        """Refuse half a price, and a price beside a discount."""
+        if self.discount is None:
+            if self.input is None or self.output is None:
+                message = "input and output are needed, or a discount in place of both"
+                raise ValueError(message)
+        elif self.model_fields_set & PRICES:
+            named = ", ".join(sorted(self.model_fields_set & PRICES))
+            message = f"discount stands in place of a price: leave out {named}"
+            raise ValueError(message)
+        return self
+
     @property
     def since(self) -> datetime:
         """The moment from which it holds."""
         return datetime.combine(self.valid_from, time(), UTC)
+
+
+PRICES = frozenset(PriceSpec.model_fields) - {"model", "provider", "valid_from", "tier", "discount"}

@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
 
-from schemas.connections import ConnectionSettings
+from schemas.money import MoneySettings
 from schemas.providers import ProviderSpec, TimeLimitSpec
 
 __all__ = ["ProviderSettings"]
 
 
-class ProviderSettings(ConnectionSettings):
+class ProviderSettings(MoneySettings):
     """Who is called, with which key, and how much it takes."""
 
     openai_api_key: SecretStr | None = None
@@ -81,6 +81,7 @@ class ProviderSettings(ConnectionSettings):
             endpoint=self.azure_openai_endpoint,
             api_version=self.openai_api_version,
             deployment=self.hybrid_azure_deployment,
+            base_model=self.hybrid_azure_base_model or "",
             timeout=self.hybrid_azure_timeout,
             stream=self.hybrid_stream,
             **_limit_fields(self.hybrid_azure_limits),

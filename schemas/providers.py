@@ -43,6 +43,14 @@ class ProviderSpec(_Table):
     """Deployment (kind azure)."""
     model: str = ""
     """Model where the intent names none (not azure: there the deployment stands for it)."""
+    base_model: str = ""
+    """The model that the deployment, or a model's alias, really is: for its price where an answer
+    does not name it, and for bounds before there is one."""
+    free: bool = False
+    """Whether its calls cost nothing (your own server); without it, and without `[[prices]]`, calls
+    of a server that is no known vendor's cost NULL."""
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that its model writes in one answer at most, where it is not one of the known ones."""
     timeout: float = Field(default=30.0, gt=0, le=3600)
     """Seconds for one attempt; more for models that reason, unless it is set."""
     stream: bool = False

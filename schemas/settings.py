@@ -10,8 +10,6 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
 from schemas.alerting import AlertSpec
-from schemas.budgets import BudgetSpec
-from schemas.pricing import PriceSpec
 from schemas.provider_settings import ProviderSettings
 from schemas.providers import RouteSpec
 from schemas.topics import Topics
@@ -100,10 +98,6 @@ class Settings(ProviderSettings):
     policy: dict[str, str] = Field(default_factory=dict)
     """What follows a failure at a provider at once, in place of the table in failures.md:
     `azure_timeout = "openai"`, `openai_rate_limit = "defer 60"`."""
-    prices: tuple[PriceSpec, ...] = ()
-    """Prices of your own, in dollars per million tokens; they win over all others."""
-    budgets: tuple[BudgetSpec, ...] = ()
-    """What tenants may spend an hour, a day, a month."""
     alerts: AlertSpec = AlertSpec()
     """Above what the recorder raises an alert; 0 or false = never."""
     tenant_weights: dict[str, float] = Field(default_factory=dict)

@@ -49,6 +49,17 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of simulated providers that belong to no stack."""
+    folder, port = tmp_path_factory.mktemp("simulator"), free_port()
+    command = hybrid_command("simulator", "--port", str(port))
+    child = Child("simulator", command, log_file=folder / "log")
+    assert wait_until(lambda: answers(port, "/_sim/calls"), within_s=60), child.tail()
+    yield f"http://127.0.0.1:{port}"
+    child.stop(within_s=10)
+
+
+@pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this checkout."""
     folder = tmp_path_factory.mktemp("wheel")

@@ -1,18 +1,20 @@
 """What tenants have spent, and whether they may spend more; pure.
 
 Every lane adds up what it spends and writes the sums in the transaction of the outcome: exact over
-restarts. A worker knows its own lanes to the last outcome, the others' as of their newest record;
-what is in flight it cannot know, so that much can be spent beyond a limit.
+restarts. A worker knows its own lanes to the last outcome, and what its own calls in flight cost at
+most; of the others it knows what they have committed. What those have in flight it cannot know: so
+much can be spent beyond a limit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from agents.task import Paid
 from schemas.budgets import PERIODS, BudgetSpec, Period, SpendRecord
 
-__all__ = ["Crossing", "OverBudget", "Spending"]
+__all__ = ["Crossing", "OverBudget", "Room", "Spending"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +37,25 @@ class Crossing:
     hard: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a tenant's budgets still pay for: the one with the least, and what is left of it."""
+
+    over: OverBudget
+    usd: Decimal
+    #: Whether calls in flight hold some of it: what they do not need comes back.
+    held: bool
+
+
 class Spending:
     """The sums of one worker."""
 
     def __init__(self, budgets: Sequence[BudgetSpec]) -> None:
         """Begin with nothing spent; `budgets` are those of all tenants."""
         self._budgets = tuple(budgets)
-        self._told: dict[tuple[int, str], SpendRecord] = {}
-        self._own: dict[tuple[int, str], SpendRecord] = {}
+        self._sums = _Sums(lambda tenant: bool(self.budgets_of(tenant)))
+        #: execution → its tenant, and what its calls cost at most
+        self._held: dict[str, tuple[str, Decimal]] = {}
 
     def budgets_of(self, tenant: str) -> list[BudgetSpec]:
         """Give the budgets that hold for a tenant."""
@@ -52,55 +65,163 @@ class Spending:
 
     def learn(self, record: SpendRecord) -> None:
         """Take in what a lane, ours or another's, has committed."""
-        self._told[record.lane, record.tenant] = record
+        self._sums.told(record)
 
     def forget(self, lane: int) -> None:
-        """Forget what was booked here and not committed: the lane was lost, or is read anew."""
-        for key in [key for key in self._own if key[0] == lane]:
-            del self._own[key]
+        """Go by what is committed: the lane is another worker's now, or read anew."""
+        self._sums.forget(lane)
 
     def add(
-        self, lane: int, tenant: str, usd: Decimal, now: datetime
-    ) -> tuple[SpendRecord, list[Crossing]] | None:
+        self, lane: int, tenant: str, paid: Paid, now: datetime
+    ) -> tuple[SpendRecord, list[Crossing]]:
         """Book what a lane of ours spends; gives the record to write and the limits it reaches.
 
-        None for a tenant without budgets.
+        Also for a tenant without budgets: one that is given later counts from here (ADR 14).
         """
         budgets = self.budgets_of(tenant)
-        if not budgets:
-            return None
-        before = {one.per: self.spent(tenant, one.per, now) for one in budgets}
-        known = self._own.get((lane, tenant)) or self._told.get((lane, tenant))
-        sums: dict[Period, tuple[str, Decimal]] = {}
-        for per, form in PERIODS.items():
-            name = now.astimezone(UTC).strftime(form)
-            so_far = known.periods.get(per) if known else None
-            sums[per] = (name, usd + (so_far[1] if so_far and so_far[0] == name else 0))
-        record = SpendRecord(tenant=tenant, lane=lane, periods=sums)
-        self._own[lane, tenant] = record
+        before = [self.counted(one, tenant, now) for one in budgets]
+        names = _names(now)
+        known = self._sums.lane(lane, tenant) or SpendRecord(tenant=tenant, lane=lane, periods={})
+        record = _added(known, names, paid)
+        self._sums.own(record)
         crossings = []
-        for one in budgets:
-            after = self.spent(tenant, one.per, now)
+        for one, was in zip(budgets, before, strict=True):
+            after = self.counted(one, tenant, now)
             for share, hard in ((Decimal(str(one.soft)), False), (Decimal(1), True)):
-                if before[one.per] < one.usd * share <= after:
-                    crossings.append(Crossing(one, tenant, sums[one.per][0], after, hard))
+                if was < one.usd * share <= after:
+                    crossings.append(Crossing(one, tenant, names[one.per], after, hard))
         return record, crossings
 
-    def spent(self, tenant: str, per: Period, now: datetime) -> Decimal:
-        """Give what all lanes have spent for a tenant in the period at hand."""
-        name = now.astimezone(UTC).strftime(PERIODS[per])
-        newest = {**self._told, **self._own}
-        found = (one.periods.get(per) for (_, who), one in newest.items() if who == tenant)
-        return sum((usd for one in found if one for at, usd in [one] if at == name), Decimal(0))
+    def counted(self, budget: BudgetSpec, tenant: str, now: datetime) -> Decimal:
+        """Give what all lanes have spent in the period at hand, as a budget counts it."""
+        name = now.astimezone(UTC).strftime(PERIODS[budget.per])
+        usd, uncertain, unpriced = Decimal(0), Decimal(0), 0
+        for record in self._sums.of(tenant):
+            usd += _in(record.periods, budget.per, name)
+            uncertain += _in(record.uncertain, budget.per, name)
+            unpriced += int(_in(record.unpriced, budget.per, name))
+        counts = budget.uncertain == "count"
+        return usd + (uncertain if counts else 0) + unpriced * budget.unpriced_usd
 
     def over(self, tenant: str, now: datetime) -> OverBudget | None:
         """Say which limit a tenant has reached, the one that holds longest; None = none."""
-        reached = [
-            OverBudget(one, spent, (_next(one.per, now) - now).total_seconds())
-            for one in self.budgets_of(tenant)
-            if (spent := self.spent(tenant, one.per, now)) >= one.usd
-        ]
+        reached = [one for one in self._all(tenant, now) if one.spent_usd >= one.budget.usd]
         return max(reached, key=lambda one: one.resets_in_s, default=None)
+
+    def room(self, tenant: str, now: datetime, *, execution: str) -> Room | None:
+        """Give what an execution's calls may cost together; None = no budget holds them."""
+        held = sum(
+            (usd for key, (who, usd) in self._held.items() if who == tenant and key != execution),
+            Decimal(0),
+        )
+        rooms = [
+            Room(one, one.budget.usd - one.spent_usd - held, held > 0)
+            for one in self._all(tenant, now)
+            if one.budget.hold
+        ]
+        return min(rooms, key=lambda room: room.usd, default=None)
+
+    def hold(self, execution: str, tenant: str, usd: Decimal) -> None:
+        """Keep so much back for an execution's calls, those that ended included."""
+        self._held[execution] = (tenant, usd)
+
+    def release(self, execution: str) -> None:
+        """Keep nothing back any more: what it cost is booked next, or was never paid."""
+        self._held.pop(execution, None)
+
+    def prune(self, now: datetime) -> None:
+        """Forget what was spent in earlier months."""
+        self._sums.prune(_names(now)["month"])
+
+    def _all(self, tenant: str, now: datetime) -> list[OverBudget]:
+        return [
+            OverBudget(
+                one, self.counted(one, tenant, now), (_next(one.per, now) - now).total_seconds()
+            )
+            for one in self.budgets_of(tenant)
+        ]
+
+
+class _Sums:
+    """What each lane has spent for each tenant: what we booked ourselves over what is committed.
+
+    There may be many tenants that no budget watches over: their records are kept as they are
+    written, a few hundred bytes each, and read when they are needed.
+    """
+
+    def __init__(self, watched: Callable[[str], bool]) -> None:
+        self._watched = watched
+        self._told: dict[str, dict[int, SpendRecord | bytes]] = {}
+        self._own: dict[str, dict[int, SpendRecord | bytes]] = {}
+
+    def told(self, record: SpendRecord) -> None:
+        self._told.setdefault(record.tenant, {})[record.lane] = self._packed(record)
+
+    def own(self, record: SpendRecord) -> None:
+        self._own.setdefault(record.tenant, {})[record.lane] = self._packed(record)
+
+    def forget(self, lane: int) -> None:
+        for lanes in self._own.values():
+            lanes.pop(lane, None)
+
+    def prune(self, month: str) -> None:
+        """Forget tenants for whom nothing was spent this month."""
+        for sums in (self._told, self._own):
+            for tenant, lanes in list(sums.items()):
+                for lane in [number for number in lanes if not _is_of(lanes[number], month)]:
+                    del lanes[lane]
+                if not lanes:
+                    del sums[tenant]
+
+    def lane(self, lane: int, tenant: str) -> SpendRecord | None:
+        found = self._own.get(tenant, {}).get(lane) or self._told.get(tenant, {}).get(lane)
+        return None if found is None else _unpacked(found)
+
+    def of(self, tenant: str) -> list[SpendRecord]:
+        newest = {**self._told.get(tenant, {}), **self._own.get(tenant, {})}
+        return [_unpacked(one) for one in newest.values()]
+
+    def _packed(self, record: SpendRecord) -> SpendRecord | bytes:
+        return record if self._watched(record.tenant) else record.to_json()
+
+
+def _unpacked(packed: SpendRecord | bytes) -> SpendRecord:
+    return SpendRecord.model_validate_json(packed) if isinstance(packed, bytes) else packed
+
+
+def _is_of(packed: SpendRecord | bytes, month: str) -> bool:
+    """Whether it is of a month; of packed ones there may be many, so they are not read for it."""
+    if isinstance(packed, bytes):
+        return f'"month":["{month}"'.encode() in packed
+    return packed.periods.get("month", ("",))[0] == month
+
+
+def _names(now: datetime) -> dict[Period, str]:
+    """Name the periods at hand."""
+    return {per: now.astimezone(UTC).strftime(form) for per, form in PERIODS.items()}
+
+
+def _in(sums: Mapping[Period, tuple[str, Decimal | int]], per: Period, name: str) -> Decimal | int:
+    """Give what was summed up in a period; 0 where the sum is of another one."""
+    at, amount = sums.get(per) or ("", 0)
+    return amount if at == name else 0
+
+
+def _added(before: SpendRecord, names: dict[Period, str], paid: Paid) -> SpendRecord:
+    """Add to the sums of the periods at hand; those of earlier ones begin anew."""
+    return SpendRecord(
+        tenant=before.tenant,
+        lane=before.lane,
+        periods={per: (at, paid.usd + _in(before.periods, per, at)) for per, at in names.items()},
+        uncertain={
+            per: (at, paid.uncertain_usd + _in(before.uncertain, per, at))
+            for per, at in names.items()
+        },
+        unpriced={
+            per: (at, paid.unpriced + int(_in(before.unpriced, per, at)))
+            for per, at in names.items()
+        },
+    )
 
 
 def _next(per: Period, now: datetime) -> datetime:

@@ -1,12 +1,12 @@
 """The running account of one execution: where it stands, what it spent, where its time went."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
 from agents.deciding.failures import Failure
 from agents.deciding.policy import Limits, Situation
-from agents.task import Task
+from agents.task import NOTHING, Paid, Task
 from schemas.attempt import ProviderAttempt
 from schemas.outcome import (
     AttemptSummary,
@@ -33,8 +33,8 @@ class Execution:
     repairs: int = field(default=0, init=False)
     #: Dollars, earlier executions of the same intent included.
     spent: Decimal = field(default=Decimal(0), init=False)
-    #: Dollars of this execution's calls.
-    paid: Decimal = field(default=Decimal(0), init=False)
+    #: What this execution's calls cost.
+    paid: Paid = field(default=NOTHING, init=False)
     unpriced: bool = field(default=False, init=False)
     #: What calls may have cost of which no answer was read.
     at_risk: Decimal = field(default=Decimal(0), init=False)
@@ -61,6 +61,7 @@ class Execution:
                 self.unpriced = True
             else:
                 self.spent = before.spent_usd
+            self.at_risk = max(Decimal(0), (before.exposure_usd or Decimal(0)) - self.spent)
 
     @property
     def limits(self) -> Limits:
@@ -80,6 +81,11 @@ class Execution:
     def exposure(self) -> Decimal:
         """What was spent, and what may have been, in dollars."""
         return self.spent + self.at_risk
+
+    @property
+    def at_stake(self) -> Decimal:
+        """What this execution's calls cost, and may have cost, in dollars."""
+        return self.paid.usd + self.paid.uncertain_usd
 
     def left_s(self, now_ms: int) -> float | None:
         """Seconds until the intent's deadline; None when it has none."""
@@ -118,15 +124,17 @@ class Execution:
     def risk(self, bound: Decimal | None) -> None:
         """Book what a call may have cost of which no answer was read."""
         self.at_risk += bound or 0
+        self.paid = replace(self.paid, uncertain_usd=self.paid.uncertain_usd + (bound or 0))
 
     def end_call(self, attempt: ProviderAttempt, failure: Failure | None) -> None:
         """Book a finished call: its time, its cost, and its line in a dead letter."""
         self.provider_ms += attempt.call_ms
         if attempt.cost_usd is None:
             self.unpriced = True
+            self.paid = replace(self.paid, unpriced=self.paid.unpriced + 1)
         else:
             self.spent += attempt.cost_usd
-            self.paid += attempt.cost_usd
+            self.paid = replace(self.paid, usd=self.paid.usd + attempt.cost_usd)
         if not attempt.cost_usd:
             self.risk(attempt.cost_upper_usd)
         self._waited_here_s = 0.0

@@ -1,16 +1,16 @@
 """Admission: intents that end, or are put off until later, before any provider is called."""
 
 from agents.deciding.budgets import Spending
-from agents.deciding.policy import Defer, GiveUp, RetryPolicy, rung
+from agents.deciding.policy import RetryPolicy, rung
 from agents.deciding.structured import check_schema
 from agents.executing.account import Execution
-from agents.executing.endings import limit_reached, refused
+from agents.executing.endings import price_unknown, refused
 from agents.executing.ground import Ground
-from agents.executing.moves import defer
+from agents.executing.moves import over_budget
 from agents.executing.prompts import chat_in
 from agents.task import Deferred, Failed
 from schemas.parameters import chat_problem
-from schemas.vocabulary import DeadLetterReason, ErrorClass
+from schemas.vocabulary import DeadLetterReason
 
 __all__ = ["Admission"]
 
@@ -24,8 +24,13 @@ class Admission:
         self._policy = policy
         self._ground = ground
 
-    def refusal(self, run: Execution, providers: tuple[str, ...]) -> Failed | Deferred | None:
-        """End or put off an intent that must not be called for; None when it may be."""
+    def refusal(
+        self, run: Execution, providers: tuple[str, ...], *, routed: tuple[str, ...]
+    ) -> Failed | Deferred | None:
+        """End or put off an intent that must not be called for; None when it may be.
+
+        `providers` are those of its route (`routed`) that its money can be held against.
+        """
         intent = run.task.intent
         problem = check_schema(intent.response_schema) if intent.response_schema else None
         if problem is not None:
@@ -34,35 +39,17 @@ class Admission:
         problem = chat_problem(chat) if chat is not None else None
         if problem is not None:
             return refused(run, DeadLetterReason.INVALID_INTENT, "invalid_messages", problem)
+        if routed and not providers:
+            return price_unknown(run, routed)
         if not providers:
             message = f"provider {intent.force_provider} is not configured"
             return refused(run, DeadLetterReason.REJECTED, "provider_not_configured", message)
         return self._over_budget(run) or self._too_early(run)
 
     def _over_budget(self, run: Execution) -> Failed | Deferred | None:
-        """Put off, or end, an intent that its tenant's budget does not allow now."""
-        clock = self._ground.clock
-        over = self._spending.over(run.task.intent.tenant, clock.now())
-        if over is None:
-            return None
-        if over.budget.then == "dead_letter":
-            message = f"the tenant's budget of {over.budget.usd} USD a {over.budget.per} is spent"
-            return refused(
-                run,
-                DeadLetterReason.BUDGET,
-                "tenant_budget_spent",
-                message,
-                error_class=ErrorClass.UNKNOWN,
-                action="raise the tenant's budget, or replay in the next period",
-            )
-        index, delay = rung(self._policy, over.resets_in_s)
-        # Looked at again at each hop: a budget may be raised meanwhile.
-        not_before_ms = clock.now_ms() + int(min(delay, over.resets_in_s) * 1000)
-        deadline = run.limits.deadline_at_ms
-        if deadline is not None and not_before_ms >= deadline:
-            return limit_reached(run, GiveUp(DeadLetterReason.DEADLINE))
-        decision = Defer(index, delay, not_before_ms, "budget", counted=False)
-        return defer(self._ground, run, decision, None)
+        """Put aside, or end, what its tenant may not pay for now."""
+        over = self._spending.over(run.task.intent.tenant, self._ground.clock.now())
+        return None if over is None else over_budget(self._ground, self._policy, run, over)
 
     def _too_early(self, run: Execution) -> Deferred | None:
         """Put an intent back whose provider asked for more time than the longest topic holds."""

@@ -1,6 +1,5 @@
 """The attempts of an execution: what goes on record before a call, and after it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +18,7 @@ from agents.providers.replies import ChatReply
 from schemas.attempt import ProviderAttempt
 from schemas.vocabulary import AttemptOutcome, AttemptStatus, FailureKind
 
-__all__ = ["Answer", "Attempts", "characters", "prompt_bytes"]
+__all__ = ["Answer", "Attempts", "characters"]
 
 #: Beyond its time limit a call is given this long before it counts as orphaned.
 ORPHAN_GRACE_S = 30
@@ -58,17 +57,15 @@ class Attempts:
         run: Execution,
         provider: Provider,
         *,
-        most_tokens: int,
-        max_output: int | None,
+        bound_usd: Decimal | None,
         hedge_at: int | None = None,
     ) -> ProviderAttempt:
-        """Make the record that goes out before a call whose prompt has at most so many tokens.
+        """Make the record that goes out before a call, with what it can cost at most.
 
         `hedge_at` is the place in the route of a provider that is asked beside the first.
         """
         hedge = hedge_at is not None
         intent, now = run.task.intent, self._ground.clock.now()
-        model = intent.model or provider.model
         return ProviderAttempt(
             attempt_id=self._ground.new_id(),
             execution_id=run.task.execution_id,
@@ -80,25 +77,18 @@ class Attempts:
             priority=intent.priority.value,
             provider=provider.name,
             deployment=provider.deployment,
-            requested_model=model,
+            requested_model=intent.model or provider.model,
             attempt=1 if hedge else run.calls_here + 1,
             provider_sequence=run.position if hedge_at is None else hedge_at,
             hedge=hedge,
             replay_count=run.task.replay_count,
-            cost_upper_usd=self._prices.upper_bound(
-                (provider.name, provider.kind),
-                (model, provider.model),
-                # No token is shorter than a byte: whatever the tokenizer, it cannot be more.
-                prompt_tokens=most_tokens,
-                max_output_tokens=max_output,
-                at=now,
-            ),
+            cost_upper_usd=bound_usd,
             queue_ms=run.queue_ms if not run.calls else 0,
             limiter_ms=run.take_limiter_ms(),
             backoff_ms=run.take_backoff_ms(),
             worker=self._ground.worker,
             started_at=now,
-            deadline_at=now + timedelta(seconds=provider.limit_s(model) + ORPHAN_GRACE_S),
+            deadline_at=now + timedelta(seconds=provider.limit_s(intent.model) + ORPHAN_GRACE_S),
         )
 
     def answered(
@@ -110,10 +100,11 @@ class Attempts:
         call_ms: int,
     ) -> Answer:
         """Make the record of a call that was answered with 200."""
-        models = (started.requested_model, reply.served_model, started.deployment)
+        provider = (started.provider, self._kinds[started.provider])
+        models = self._prices.seller(provider).names(started.requested_model, reply.served_model)
         usage = reply.usage or _counted(models, messages, reply.content)
         price = self._prices.price(
-            (started.provider, self._kinds[started.provider]),
+            provider,
             models,
             usage,
             at=started.started_at,
@@ -130,9 +121,14 @@ class Attempts:
                 "cached_input_tokens": usage.cached_input,
                 "visible_output_tokens": usage.visible_output,
                 "reasoning_tokens": usage.reasoning,
+                "cache_write_tokens": usage.cache_write,
+                "audio_input_tokens": usage.audio_input,
+                "audio_output_tokens": usage.audio_output,
                 "usage_source": usage.source,
                 "cost_usd": price.usd,
-                "cost_upper_usd": price.usd,
+                "input_cost_usd": price.input_usd,
+                # Without a price it keeps its bound, where there is one.
+                "cost_upper_usd": started.cost_upper_usd if price.usd is None else price.usd,
                 "price_id": price.price_id,
                 "call_ms": call_ms,
                 "provider_request_id": reply.request_id,
@@ -228,8 +224,3 @@ def _counted(models: tuple[str, ...], messages: list[dict[str, Any]], content: s
 def characters(messages: list[dict[str, Any]]) -> int:
     """Count the characters of all message contents."""
     return sum(len(text_in(message)) for message in messages)
-
-
-def prompt_bytes(messages: list[dict[str, Any]]) -> int:
-    """Count the bytes of all messages, framing included: a bound for their tokens."""
-    return len(json.dumps(messages, ensure_ascii=False).encode("utf-8", "replace"))

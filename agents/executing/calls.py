@@ -15,7 +15,6 @@ from agents.executing.account import Execution
 from agents.executing.attempts import Answer, Attempts
 from agents.executing.ground import Ground
 from agents.executing.ports import Journal, LaneLostError, Permit
-from agents.pricing.prices import PriceBook
 from agents.providers.adapters import ChatRequest, Provider
 from agents.providers.errors import ExecutionError
 from schemas.attempt import ProviderAttempt
@@ -38,8 +37,10 @@ class Call:
     messages: list[dict[str, Any]]
     prompt_tokens: int
     max_output: int | None
-    #: What the prompt's tokens cannot exceed.
-    most_tokens: int = 0
+    #: Dollars that it cannot exceed; None = no price is known.
+    bound_usd: Decimal | None = None
+    #: Whether its answer is cut short for want of money.
+    cut: bool = False
     #: Place in the route, for a call beside the first one.
     hedge_at: int | None = None
 
@@ -52,13 +53,11 @@ class Caller:
         *,
         capacity: Capacity,
         attempts: Attempts,
-        prices: PriceBook,
         hedger: Hedger,
         journal: Journal,
         ground: Ground,
     ) -> None:
-        """Keep what a call needs: its turn, its record, its price, and its rival."""
-        self._prices = prices
+        """Keep what a call needs: its turn, its record, and its rival."""
         self._hedger = hedger
         self._capacity = capacity
         self._attempts = attempts
@@ -113,21 +112,16 @@ class Caller:
         """Whether the rival is free and the caps allow it; says so in the log."""
         if self._capacity.wait_s(rival.provider.name) > 0:
             return False
-        bound = self._prices.upper_bound(
-            (rival.provider.name, rival.provider.kind),
-            (run.task.intent.model or rival.provider.model, rival.provider.model),
-            prompt_tokens=rival.most_tokens,
-            max_output_tokens=rival.max_output,
-            at=self._ground.clock.now(),
-        )
-        if not self._hedger.allow(self._ground.clock.monotonic(), bound):
+        if not self._hedger.allow(self._ground.clock.monotonic(), rival.bound_usd):
             return False
         self._ground.say(LogEvent.HEDGE_STARTED, run, provider=rival.provider.name)
         return True
 
     async def _one(self, run: Execution, call: Call, permit: Permit) -> Answer:
         """Make one call, on record before and after it, and known to its provider's capacity."""
-        expected = call.prompt_tokens + (call.max_output or ASSUMED_OUTPUT_TOKENS)
+        # What money cuts an answer to says nothing of how long it will be; what was asked for does.
+        longest = run.task.intent.max_output_tokens or ASSUMED_OUTPUT_TOKENS
+        expected = call.prompt_tokens + min(call.max_output or longest, longest)
         turn = self._capacity.take(call.provider.name, expected)
         try:
             started = await self._on_record(run, call, permit)
@@ -146,8 +140,7 @@ class Caller:
         started = self._attempts.started(
             run,
             call.provider,
-            most_tokens=call.most_tokens,
-            max_output=call.max_output,
+            bound_usd=call.bound_usd,
             hedge_at=call.hedge_at,
         )
         try:

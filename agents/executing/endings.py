@@ -7,7 +7,7 @@ from agents.task import Failed
 from schemas.attempt import ProviderAttempt
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 
-__all__ = ["given_up", "limit_reached", "refused"]
+__all__ = ["given_up", "limit_reached", "price_unknown", "refused"]
 
 
 def given_up(
@@ -44,6 +44,20 @@ def limit_reached(run: Execution, ended: GiveUp) -> Failed:
         message,
         error_class=ErrorClass.TIMEOUT if late else ErrorClass.UNKNOWN,
         action="raise the limit in the intent and publish it anew",
+    )
+
+
+def price_unknown(run: Execution, providers: tuple[str, ...]) -> Failed:
+    """End an execution whose limit cannot be held: nobody knows what its calls would cost."""
+    model = run.task.intent.model
+    what = f"model {model}" if model else "the model"
+    message = f"max_cost_usd cannot be held: no price is known for {what} at {', '.join(providers)}"
+    return refused(
+        run,
+        DeadLetterReason.BUDGET,
+        "price_unknown",
+        message,
+        action="add the price to [[prices]], or leave out max_cost_usd, and publish it anew",
     )
 
 

@@ -60,11 +60,13 @@ class Executor:
         """Put admission, reuse and pursuit together, once for all intents."""
         self._router = router
         self._ground = ground
+        self._spending = spending
         self._admission = Admission(spending=spending, policy=rules.policy, ground=ground)
         self._reuse = Reuse(cache=cache, ttl_s=rules.cache_ttl_s, ground=ground)
         self._planner = Planner(
             providers=providers,
             prices=rules.prices,
+            spending=spending,
             prompts=rules.prompts,
             hedging=rules.hedging,
             clock=ground.clock,
@@ -73,7 +75,6 @@ class Executor:
         caller = Caller(
             capacity=capacity,
             attempts=Attempts(kinds=kinds, prices=rules.prices, ground=ground),
-            prices=rules.prices,
             hedger=Hedger(rules.hedging, providers),
             journal=journal,
             ground=ground,
@@ -88,10 +89,21 @@ class Executor:
         )
 
     async def execute(self, task: Task, permit: Permit) -> Outcome:
-        """Bring one intent to its outcome; raises LaneLostError when the lane is gone."""
+        """Bring one intent to its outcome; raises LaneLostError when the lane is gone.
+
+        What it cost is to be booked at once, before anything else runs: nothing is held back for
+        it any more.
+        """
+        try:
+            return await self._execute(task, permit)
+        finally:
+            self._spending.release(task.execution_id)
+
+    async def _execute(self, task: Task, permit: Permit) -> Outcome:
         run = Execution(task, self._ground.clock.now())
-        providers = self._router.route(task.intent)
-        outcome: Outcome | None = self._admission.refusal(run, providers)
+        routed = self._router.route(task.intent)
+        providers = self._planner.payable(task.intent, routed)
+        outcome: Outcome | None = self._admission.refusal(run, providers, routed=routed)
         if outcome is None:
             self._ground.say(LogEvent.WORKFLOW_STARTED, run, type=task.intent.type)
             outcome = await self._reuse.answer(
@@ -100,7 +112,7 @@ class Executor:
                 model=self._planner.model(task.intent, providers[0]),
                 messages=partial(self._planner.messages, task.intent),
             )
-        outcome = replace(outcome, paid_usd=run.paid)
+        outcome = replace(outcome, paid=run.paid)
         if isinstance(outcome, Failed):
             self._ground.say(
                 LogEvent.WORKFLOW_FAILED,

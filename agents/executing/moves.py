@@ -1,18 +1,21 @@
 """What an execution does between calls: wait, go on to another provider, put off, end."""
 
-from agents.deciding.decisions import Defer, Fallback, Retry
+from agents.deciding.budgets import OverBudget
+from agents.deciding.decisions import Defer, Fallback, GiveUp, Retry
 from agents.deciding.failures import Failure
+from agents.deciding.policy import RetryPolicy, rung
 from agents.executing.account import Execution
 from agents.executing.attempts import Answer
+from agents.executing.endings import limit_reached, refused
 from agents.executing.ground import Ground
 from agents.executing.results import deferral as deferral_of
 from agents.executing.results import result as result_of
-from agents.task import Completed, Deferred
+from agents.task import Completed, Deferred, Failed
 from schemas.attempt import ProviderAttempt
 from schemas.outcome import FallbackStep
-from schemas.vocabulary import LogEvent
+from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent
 
-__all__ = ["complete", "defer", "fall_back", "wait_for_retry", "wait_for_turn"]
+__all__ = ["complete", "defer", "fall_back", "over_budget", "wait_for_retry", "wait_for_turn"]
 
 
 async def wait_for_turn(ground: Ground, run: Execution, delay_s: float) -> None:
@@ -79,6 +82,33 @@ def defer(
         delay_ms=int(decision.delay_s * 1000),
     )
     return Deferred(decision.topic_index, state, attempt)
+
+
+def over_budget(
+    ground: Ground, policy: RetryPolicy, run: Execution, over: OverBudget, *, soon: bool = False
+) -> Failed | Deferred:
+    """Put aside, or end, what its tenant may not pay for now.
+
+    `soon`: it may once the calls in flight are answered, which cost less than is held for them.
+    """
+    if over.budget.then == "dead_letter" and not soon:
+        message = f"the tenant's budget of {over.budget.usd} USD a {over.budget.per} is spent"
+        return refused(
+            run,
+            DeadLetterReason.BUDGET,
+            "tenant_budget_spent",
+            message,
+            error_class=ErrorClass.UNKNOWN,
+            action="raise the tenant's budget, or replay in the next period",
+        )
+    wait_s = min(over.resets_in_s, policy.defer_delays[0]) if soon else over.resets_in_s
+    index, delay = rung(policy, wait_s)
+    # Looked at again at each hop: a budget may be raised meanwhile.
+    not_before_ms = ground.clock.now_ms() + int(min(delay, wait_s) * 1000)
+    deadline = run.limits.deadline_at_ms
+    if deadline is not None and not_before_ms >= deadline:
+        return limit_reached(run, GiveUp(DeadLetterReason.DEADLINE))
+    return defer(ground, run, Defer(index, delay, not_before_ms, "budget", counted=False), None)
 
 
 def complete(ground: Ground, run: Execution, answer: Answer) -> Completed:

@@ -2,15 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from agents.clock import Clock
+from agents.deciding.budgets import Spending
 from agents.deciding.hedging import HedgePolicy
 from agents.executing.account import Execution
-from agents.executing.attempts import Answer, characters, prompt_bytes
+from agents.executing.allowance import (
+    Length,
+    Short,
+    length_of,
+    within_budget,
+    within_limit,
+)
+from agents.executing.attempts import Answer, characters
 from agents.executing.calls import Call
 from agents.executing.prompts import render
-from agents.pricing.prices import DEFAULT_OUTPUT_TOKENS, PriceBook
+from agents.pricing.limits import prompt_of
+from agents.pricing.prices import PriceBook
+from agents.pricing.rates import Prompt
 from agents.pricing.usage import estimate_tokens
 from agents.providers.adapters import Provider
 from schemas.intent import WorkflowIntent
@@ -26,6 +37,7 @@ class Planner:
         *,
         providers: Mapping[str, Provider],
         prices: PriceBook,
+        spending: Spending,
         prompts: Mapping[str, str],
         hedging: HedgePolicy,
         clock: Clock,
@@ -33,6 +45,7 @@ class Planner:
         """Keep providers, prices, and the instructions by type of intent (`prompts`)."""
         self._providers = providers
         self._prices = prices
+        self._spending = spending
         self._prompts = prompts
         self._hedging = hedging
         self._clock = clock
@@ -45,37 +58,98 @@ class Planner:
         """Name the model that an intent asks a provider for."""
         return intent.model or self._providers[provider].model
 
+    def payable(self, intent: WorkflowIntent, providers: tuple[str, ...]) -> tuple[str, ...]:
+        """Leave out whose price nobody knows, where the intent limits what it may cost."""
+        if intent.max_cost_usd is None:
+            return providers
+        return tuple(name for name in providers if self._is_priced(intent, name))
+
+    def _is_priced(self, intent: WorkflowIntent, provider_name: str) -> bool:
+        provider, at = self._providers[provider_name], self._clock.now()
+        return self._prices.worst(*self._sold(intent, provider), Prompt(), at=at) is not None
+
     def rival(
-        self, run: Execution, providers: tuple[str, ...], messages: list[dict[str, Any]]
+        self,
+        run: Execution,
+        providers: tuple[str, ...],
+        messages: list[dict[str, Any]],
+        *,
+        beside: Call,
     ) -> Call | None:
-        """Plan the call that may run beside this one, where the intent is hedged."""
+        """Plan the call that may run beside this one, where the intent is hedged.
+
+        Both are paid from the same money: where the rest of it would cut the rival's answer short,
+        that answer could win, so there is no rival.
+        """
         position = run.position + 1
         if position >= len(providers) or not self._hedging.wants(run.task.intent):
             return None
-        call = self.plan(run, providers[position], messages)
-        return None if call is None else replace(call, hedge_at=position)
+        call = self.plan(run, providers[position], messages, beside=beside)
+        if isinstance(call, Short) or call.cut:
+            self._hold(run, beside.bound_usd)
+            return None
+        return replace(call, hedge_at=position)
 
     def plan(
-        self, run: Execution, provider_name: str, messages: list[dict[str, Any]]
-    ) -> Call | None:
-        """Bound a call by the money that is left; None when nothing is left for it."""
+        self,
+        run: Execution,
+        provider_name: str,
+        messages: list[dict[str, Any]],
+        *,
+        beside: Call | None = None,
+    ) -> Call | Short:
+        """Bound a call by the money that is left: the intent's own, and its tenant's.
+
+        The tenant's is held back until the execution ends. `beside` is paid from the same money.
+        """
         intent, provider = run.task.intent, self._providers[provider_name]
-        prompt_tokens = estimate_tokens(characters(messages))
-        most_tokens = prompt_bytes(messages)
-        max_output = intent.max_output_tokens
+        sold, now = self._sold(intent, provider), self._clock.now()
+        window = self._prices.window(*sold)
+        prompt = prompt_of(messages, models=sold[1], schema=_beside(intent), window=window)
+        rates = self._prices.worst(*sold, prompt, at=now)
+        limit, known = self._prices.longest(*sold)
+        whole = length_of(intent, limit, known=known, window=window)
+        length: Length | Short = whole
+        also = (beside and beside.bound_usd) or Decimal(0)
         if intent.max_cost_usd is not None:
-            affordable = self._prices.affordable_output(
-                (provider.name, provider.kind),
-                (intent.model or provider.model, provider.model),
-                prompt_tokens=most_tokens,  # the limit holds whatever the tokenizer says
-                budget_usd=intent.max_cost_usd - run.exposure,
-                at=self._clock.now(),
-            )
-            if affordable == 0:
-                return None
-            if affordable is not None and affordable < (max_output or DEFAULT_OUTPUT_TOKENS):
-                max_output = affordable
-        return Call(provider, messages, prompt_tokens, max_output, most_tokens)
+            left = intent.max_cost_usd - run.exposure - also
+            length = within_limit(whole, left, rates, prompt)
+        room = self._spending.room(intent.tenant, now, execution=run.task.execution_id)
+        if room is not None and isinstance(length, Length):
+            length = within_budget(length, room, run.at_stake + also, rates, prompt)
+        if isinstance(length, Short):
+            return length
+        bound_usd = None if rates is None else rates.at_most(prompt, length.most)
+        self._hold(run, also + (bound_usd or 0))
+        return Call(
+            provider,
+            messages,
+            estimate_tokens(characters(messages)),
+            length.cap,
+            bound_usd=bound_usd,
+            cut=length.cut,
+        )
+
+    def _sold(
+        self, intent: WorkflowIntent, provider: Provider
+    ) -> tuple[tuple[str, str], tuple[str, ...]]:
+        """Give who sells a call, and the names of its model, as prices are looked up.
+
+        The provider's own model is no name of the one that an intent asks for.
+        """
+        who = (provider.name, provider.kind)
+        return who, self._prices.seller(who).names(intent.model or provider.model)
+
+    def _hold(self, run: Execution, usd: Decimal | None) -> None:
+        """Hold back what the calls of an execution cost, those that are about to be made too."""
+        tenant = run.task.intent.tenant
+        self._spending.hold(run.task.execution_id, tenant, run.at_stake + (usd or 0))
+
+
+def _beside(intent: WorkflowIntent) -> dict[str, Any] | None:
+    """Give what is told to the model beside the chat, and charged: a schema, tools."""
+    schema = intent.response_schema
+    return {"schema": schema, **intent.parameters} if intent.parameters else schema
 
 
 def with_complaint(messages: list[dict[str, Any]], answer: Answer) -> list[dict[str, Any]]:

@@ -21,11 +21,19 @@ from agents.deciding.policy import (
     decide,
 )
 from agents.executing.account import Execution
+from agents.executing.allowance import Short
 from agents.executing.attempts import Answer
 from agents.executing.calls import Caller
 from agents.executing.endings import given_up, limit_reached
 from agents.executing.ground import Ground
-from agents.executing.moves import complete, defer, fall_back, wait_for_retry, wait_for_turn
+from agents.executing.moves import (
+    complete,
+    defer,
+    fall_back,
+    over_budget,
+    wait_for_retry,
+    wait_for_turn,
+)
 from agents.executing.planning import Planner, with_complaint
 from agents.executing.ports import Journal, Permit
 from agents.task import Completed, Deferred, Failed
@@ -71,9 +79,9 @@ class Pursuit:
             if run.position != before:
                 messages = self._planner.messages(run.task.intent)
             call = self._planner.plan(run, providers[run.position], messages)
-            if call is None:
-                return limit_reached(run, GiveUp(DeadLetterReason.BUDGET))
-            rival = self._planner.rival(run, providers, messages)
+            if isinstance(call, Short):
+                return self._short(run, call)
+            rival = self._planner.rival(run, providers, messages, beside=call)
             answer = await self._caller.call(run, call, permit, rival=rival)
             try:
                 step = await self._after(run, providers, answer)
@@ -112,6 +120,12 @@ class Pursuit:
                 return given_up(run, decision.reason, answer.failure, answer.attempt)
             case _:
                 assert_never(decision)
+
+    def _short(self, run: Execution, why: Short) -> Failed | Deferred:
+        """End, or put aside, what nobody's money pays for now."""
+        if why.over is None:
+            return limit_reached(run, GiveUp(DeadLetterReason.BUDGET))
+        return over_budget(self._ground, self._policy, run, why.over, soon=why.soon)
 
     async def _reach_turn(
         self, run: Execution, providers: tuple[str, ...]

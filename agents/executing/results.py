@@ -45,6 +45,7 @@ def deferral(
         attempts=run.summaries,
         fallback_history=run.fallbacks,
         spent_usd=run.known_spend(),
+        exposure_usd=run.exposure,
     )
 
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
+from agents.pricing.limits import base_of
 from agents.pricing.usage import estimate_tokens
 
 __all__ = ["count_messages", "counter_of", "encoding_of", "text_in"]
 
 #: Model or deployment names → encoding, newest first (OpenAI's own tables in tiktoken 0.14).
 ENCODINGS = (
-    (re.compile(r"^(gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|chatgpt-4o|o[134])"), "o200k_base"),
+    (re.compile(r"^(gpt-4o|gpt-4\.1|gpt-4\.5|gpt-[5-9]|chatgpt-4o|o[134])"), "o200k_base"),
     (re.compile(r"^(gpt-4|gpt-3\.5|gpt-35|text-embedding-)"), "cl100k_base"),
 )
 #: What a chat adds to its texts: around each message, and before the answer (OpenAI's cookbook).
@@ -28,7 +29,7 @@ def encoding_of(models: Iterable[str]) -> str | None:
     """Give the encoding of the first model, of several names for it, that is known."""
     for model in models:
         for pattern, name in ENCODINGS:
-            if pattern.match(model):
+            if pattern.match(base_of(model)):
                 return name
     return None
 

@@ -13,17 +13,26 @@ __all__ = ["NO_USAGE", "Usage", "estimate_tokens", "estimated_usage", "read_usag
 CHARACTERS_PER_TOKEN = 4
 #: No call has more; a count beyond it is a mistake of the sender's, and would not fit the record.
 MOST_TOKENS = 1_000_000_000
+#: Names of counts inside the details, first OpenAI's, then others' (DeepSeek, Moonshot, Anthropic).
+CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
+CACHE_WRITE = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
+REASONING, AUDIO = ("reasoning_tokens",), ("audio_tokens",)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call; no token is in two classes."""
+    """Tokens of one call; no token is in two of the first four classes."""
 
     uncached_input: int = 0
     cached_input: int = 0
     visible_output: int = 0
     reasoning: int = 0
     source: UsageSource = UsageSource.NONE
+    #: Of the uncached prompt tokens, those that were put into the provider's cache.
+    cache_write: int = 0
+    #: Of the uncached prompt tokens, and of the visible ones of the answer, those that are sound.
+    audio_input: int = 0
+    audio_output: int = 0
 
     @property
     def input(self) -> int:
@@ -48,7 +57,9 @@ def read_usage(body: object) -> Usage | None:
     """Read a chat completion's `usage`, of any shape; None when it is absent or makes no sense.
 
     OpenAI and Azure count cached tokens inside `prompt_tokens` and reasoning tokens inside
-    `completion_tokens`; here they are taken out, so that nothing is priced twice.
+    `completion_tokens`; here they are taken out, so that nothing is priced twice. Others (xAI,
+    Gemini) leave what the model thought out of `completion_tokens`: then the total is larger than
+    both together, and the rest was thought, and is charged.
     """
     if not isinstance(body, Mapping):
         return None
@@ -56,10 +67,24 @@ def read_usage(body: object) -> Usage | None:
     completion = _count(body.get("completion_tokens"))
     if prompt is None or completion is None or prompt + completion == 0:
         return None
-    cached = _detail(body, "prompt_tokens_details", "cached_tokens")
-    reasoning = _detail(body, "completion_tokens_details", "reasoning_tokens")
-    cached, reasoning = min(cached, prompt), min(reasoning, completion)
-    return Usage(prompt - cached, cached, completion - reasoning, reasoning, UsageSource.PROVIDER)
+    cached = min(_first(body, "prompt_tokens_details", CACHED), prompt)
+    uncached = prompt - cached
+    audio = min(_first(body, "prompt_tokens_details", AUDIO), uncached)
+    written = min(_first(body, "prompt_tokens_details", CACHE_WRITE), uncached - audio)
+    thought = _first(body, "completion_tokens_details", REASONING)
+    outside = max(0, (_count(body.get("total_tokens")) or 0) - prompt - completion)
+    inside = 0 if outside and outside == thought else min(thought, completion)
+    visible = completion - inside
+    return Usage(
+        uncached,
+        cached,
+        visible,
+        inside + outside,
+        UsageSource.PROVIDER,
+        cache_write=written,
+        audio_input=audio,
+        audio_output=min(_first(body, "completion_tokens_details", AUDIO), visible),
+    )
 
 
 def estimate_tokens(characters: int) -> int:
@@ -83,6 +108,12 @@ def _count(raw: object) -> int | None:
     return int(raw) if raw == int(raw) else None
 
 
-def _detail(body: Mapping[str, Any], group: str, name: str) -> int:
+def _first(body: Mapping[str, Any], group: str, names: tuple[str, ...]) -> int:
+    """Give the first count, of several names for it, in the details or beside them."""
     details = body.get(group)
-    return (_count(details.get(name)) or 0) if isinstance(details, Mapping) else 0
+    for source in (details, body):
+        if isinstance(source, Mapping):
+            for name in names:
+                if count := _count(source.get(name)):
+                    return count
+    return 0

@@ -1,6 +1,7 @@
 """The bill of this month, of the provider, and made anew: `costs forecast|reconcile|rebuild`."""
 
 import asyncio
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +22,8 @@ from streams.bill.reconcile import BY, ExportError, compare, our_usage, read_exp
 from streams.recording.rebuild import rebuild as rebuild_record
 
 __all__ = ["forecast", "rebuild", "reconcile"]
+
+RATE = re.compile(r"([A-Za-z]{3})=(\d{1,9}(?:\.\d{1,12})?)")
 
 
 def forecast(
@@ -66,6 +69,10 @@ def reconcile(
     file: Annotated[Path, typer.Argument(help="a provider's usage export, CSV or JSON")],
     provider: Annotated[str | None, typer.Option(help="compare calls of this one only")] = None,
     by: Annotated[str, typer.Option(help=f"one of {'; '.join(BY)}")] = BY[0],
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(help="dollars for one unit of the export's currency, such as EUR=1.08"),
+    ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Compare a provider's usage export with our record; by day where meters are no models.
@@ -75,8 +82,9 @@ def reconcile(
     if by not in BY:
         message = f"--by {by}: choose one of {'; '.join(BY)}"
         raise UsageError(message)
+    rates = _rates(rate or [])
     try:
-        theirs = read_export(file.read_text(encoding="utf-8-sig"))
+        theirs = read_export(file.read_text(encoding="utf-8-sig"), rates)
     except (OSError, UnicodeDecodeError) as error:
         message = f"{file} cannot be read: {error}"
         raise UsageError(message) from None
@@ -107,6 +115,18 @@ def reconcile(
             f"may have cost up to {format_usd(uncertain)} USD",
             highlight=False,
         )
+
+
+def _rates(given: list[str]) -> dict[str, Decimal]:
+    """Read what currencies are worth; raises UsageError."""
+    found = {}
+    for one in given:
+        match = RATE.fullmatch(one.strip())
+        if not match or not Decimal(match[2]):
+            message = f"--rate {one}: write a currency and its worth in dollars, such as EUR=1.08"
+            raise UsageError(message)
+        found[match[1].upper()] = Decimal(match[2])
+    return found
 
 
 def rebuild(since: SinceOption = None) -> None:

@@ -7,7 +7,8 @@ import typer
 from hybrid.commands.bills import forecast, rebuild, reconcile
 from hybrid.commands.charts import PlotOption, PngOption, chart_of, show
 from hybrid.commands.common import FormatOption, SinceOption, open_clickhouse, parse_moment
-from hybrid.commands.prices import prices, reprice
+from hybrid.commands.exports import export_costs
+from hybrid.commands.prices import prices_app, reprice
 from hybrid.errors import UsageError
 from hybrid.printing import Format, console
 from hybrid.text import visible
@@ -30,10 +31,11 @@ def register(app: typer.Typer) -> None:
         forecast,
         reconcile,
         rebuild,
-        prices,
         reprice,
     ):
         costs.command()(command)
+    costs.command("export")(export_costs)
+    costs.add_typer(prices_app, name="prices")
     app.add_typer(costs, name="costs")
 
 

@@ -212,7 +212,10 @@ def dlq_replay(
     # The limit counts what is replayed, so it comes after what was replayed already is left out.
     everything = asyncio.run(_collect(settings, replace(selection, limit=None)))
     letters = _newest(everything)[:limit]
-    cost = estimate(settings, letters)
+    try:
+        cost = estimate(settings, letters)
+    except ValueError as error:  # a list of prices that cannot be read
+        raise UsageError(str(error)) from None
     usd = "an unknown price" if cost.usd is None else f"at most {format_usd(cost.usd)} USD"
     typer.echo(f"{cost.count} dead letters, about {cost.tokens} input tokens, {usd}")
     if dry_run or not letters:

@@ -11,6 +11,7 @@ from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
 from hybrid.printing import Format, console, print_table
 from schemas.export import write_all
+from streams.kafka.partitions import PartitionsError, grow_topics, lane_topics, uneven
 from streams.kafka.topics import ensure_topics, require_seen
 from streams.store.clickhouse import ClickHouse
 from streams.store.migrations import Layout, load_migrations, placed
@@ -31,12 +32,24 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def ensure(form: FormatOption = Format.TABLE) -> None:
+def ensure(
+    grow: Annotated[
+        bool, typer.Option("--grow", help="raise topics to HYBRID_PARTITIONS; no worker may run")
+    ] = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
     """Create or check every topic (partitions, retention, compaction); never shrinks or deletes.
 
     Example: `hybrid topics ensure`
     """
     settings = need_kafka(load_settings())
+    if grow:
+        try:
+            before = asyncio.run(grow_topics(settings))
+        except PartitionsError as error:
+            raise HybridError(str(error)) from error
+        for name, count in before.items():
+            typer.echo(f"{name}: {count} → {settings.hybrid_partitions} partitions", err=True)
     reports = asyncio.run(ensure_topics(settings))
     print_table(
         ["topic", "partitions", "state", "detail"],
@@ -44,6 +57,10 @@ def ensure(form: FormatOption = Format.TABLE) -> None:
         form,
     )
     require_seen(settings, reports)
+    lanes = lane_topics(settings)
+    problem = uneven(settings, {one.name: one.partitions for one in reports if one.name in lanes})
+    if problem is not None:
+        raise HybridError(problem)
     wrong = [report.name for report in reports if report.state == "differs"]
     if wrong:
         message = f"topics differ from what is wanted: {', '.join(wrong)}; alter them by hand"

@@ -1,45 +1,58 @@
 """What models cost, and new prices for calls that were made: `costs prices|reprice`."""
 
-from collections.abc import Callable
+import json
+import re
 from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
-from typing import Annotated, get_args
+from pathlib import Path
+from typing import Annotated
 
+import httpx
 import typer
+from genai_prices.update_prices import DEFAULT_UPDATE_URL
 from rich.console import Console
 from rich.progress import Progress
 
-from agents.pricing.prices import Price, PriceBook, charge_of
-from agents.pricing.usage import Usage
+from agents.pricing.book import age_of, book_of, stored_list
+from agents.pricing.prices import PriceBook, charge_of
+from agents.pricing.public import PriceListError, read_list
+from agents.pricing.rates import Rates
+from agents.pricing.words import explained
 from hybrid.commands.common import FormatOption, SinceOption, confirm, parse_moment
 from hybrid.config import load_settings, need_clickhouse
-from hybrid.errors import UsageError
+from hybrid.errors import HybridError, UsageError
 from hybrid.printing import Format, print_table
 from schemas.base import format_usd
-from schemas.pricing import Tier
 from schemas.settings import Settings
 from streams.bill.repricing import Repricing, find_changes, undo
 from streams.store.clickhouse import ClickHouse
 from streams.store.migrations import Layout, migrate
 
-__all__ = ["prices", "reprice"]
+__all__ = ["prices_app", "reprice"]
 
-#: Prices are told for so many tokens, and asked for so many, so that no prompt counts as long.
-TOLD_FOR = 1_000_000
+#: Some models charge more for long prompts: asked for so short a one, none counts as long.
 ASKED_FOR = 1_000
+FETCH_LIMIT_S = 60
 UNCHANGED = "nothing was changed"
 MICRO_USD = Decimal("0.000001")
-CLASSES = ("input", "cached", "output", "reasoning")
+CLASSES = (
+    "input", "cached", "cache_write", "audio_input", "output", "reasoning", "audio_output",
+)  # fmt: skip
+TIER = re.compile(r"[a-z][a-z0-9_]*")
 
 
+prices_app = typer.Typer(help="What models cost, and where it is known from.")
+
+
+@prices_app.callback(invoke_without_command=True)
 def prices(
+    context: typer.Context,
     model: Annotated[
         list[str] | None, typer.Option(help="a model to look up; may be repeated")
     ] = None,
     at: Annotated[str | None, typer.Option(help="as it was at a moment")] = None,
-    tier: Annotated[str, typer.Option(help="standard, batch, flex or priority")] = "standard",
+    tier: Annotated[str, typer.Option(help="standard, batch, flex, priority …")] = "standard",
     prompt_tokens: Annotated[
         int, typer.Option(min=1, help="for prompts so long: some models charge more for them")
     ] = ASKED_FOR,
@@ -49,42 +62,111 @@ def prices(
 
     Example: `hybrid costs prices --model gpt-4o-mini --at 2026-01-31`
     """
-    if tier not in get_args(Tier):
-        message = f"--tier {tier}: choose one of {', '.join(get_args(Tier))}"
+    if context.invoked_subcommand is not None:
+        return
+    if not TIER.fullmatch(tier):
+        message = f"--tier {tier}: write a tier as providers name it, such as flex or priority"
         raise UsageError(message)
     settings = load_settings()
-    book = PriceBook(settings.prices)
+    book = _book(settings)
     moment = parse_moment(at, option="--at") or datetime.now(UTC)
     rows = []
     for spec in settings.provider_specs:
         share = Decimal(str(spec.low_tier_price))
         charge = charge_of(served=tier, asked=spec.low_tier, share=share)
+        who = (spec.name, spec.kind)
         for name in model or [spec.deployment or spec.model]:
-            ask = partial(book.price, (spec.name, spec.kind), (name,), at=moment, charge=charge)
-            rows.append((spec.name, name, *_told(ask, prompt_tokens)))
-    columns = ("provider", "model", *(f"{name}_usd" for name in CLASSES), "price")
+            names = book.seller(who).names(name)
+            rates = book.rates(who, names, at=moment, prompt_tokens=prompt_tokens, charge=charge)
+            rows.append((spec.name, name, *_told(rates)))
+    columns = ("provider", "model", *(f"{name}_usd" for name in (*CLASSES, "per_call")))
+    columns += ("price", "source")
+    if form is Format.TABLE:
+        columns, rows = without_echoes(columns, rows)
     print_table(columns, rows, form)
 
 
-def _told(ask: Callable[[Usage], Price], prompt: int) -> list[str | None]:
-    """Give a million tokens of each class, in dollars, and the price that says so."""
-    alone = ask(Usage(uncached_input=prompt))
-    usages = (
-        Usage(cached_input=prompt),
-        Usage(uncached_input=prompt, visible_output=ASKED_FOR),
-        Usage(uncached_input=prompt, reasoning=ASKED_FOR),
+@prices_app.command()
+def update(
+    source: Annotated[
+        str, typer.Argument(help="file, or http(s) URL; without it what the project publishes")
+    ] = DEFAULT_UPDATE_URL,
+) -> None:
+    """Fetch a newer list of prices, in genai-prices' format, into HYBRID_PRICE_LIST.
+
+    Example: `hybrid costs prices update prices.json`
+    """
+    target = load_settings().hybrid_price_list
+    if target is None:
+        message = "HYBRID_PRICE_LIST is not set: name the file that workers are to read prices from"
+        raise UsageError(message)
+    day = datetime.now(UTC).date()
+    try:
+        stored = stored_list(json.loads(_fetched(source)), source=source, day=day)
+    except (ValueError, RecursionError, PriceListError) as error:
+        said = str(error) if isinstance(error, PriceListError) else "it is no JSON"
+        message = f"{source}: {said}"
+        raise HybridError(message) from None
+    try:
+        beside = Path(f"{target}.new")
+        beside.write_text(json.dumps(stored), encoding="utf-8")
+        beside.replace(target)  # whoever reads it meanwhile reads the old one, whole
+    except OSError as error:
+        message = f"HYBRID_PRICE_LIST = {target}: it cannot be written ({error.strerror})"
+        raise HybridError(message) from None
+    age = age_of(read_list(stored["providers"], day=day), day)
+    typer.echo(f"{age}; workers read it when they start")
+
+
+def _fetched(source: str) -> str:
+    """Read a file or a URL; raises HybridError."""
+    try:
+        if not source.startswith(("http://", "https://")):
+            return Path(source).read_text(encoding="utf-8-sig")
+        answer = httpx.get(source, timeout=FETCH_LIMIT_S, follow_redirects=True)
+        answer.raise_for_status()
+    except (OSError, UnicodeDecodeError, httpx.HTTPError, httpx.InvalidURL) as error:
+        message = f"{source}: it cannot be read ({type(error).__name__})"
+        raise HybridError(message) from None
+    return answer.text
+
+
+def _book(settings: Settings) -> PriceBook:
+    """Build the price book; raises UsageError for a list that cannot be read."""
+    try:
+        return book_of(settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _told(rates: Rates | None) -> list[str | None]:
+    """Give a million tokens of each class, in dollars, and what says so, by id and in words."""
+    if rates is None:
+        return [None] * (len(CLASSES) + 1) + [None, explained("")]
+    shown = [format_usd(getattr(rates, name).quantize(MICRO_USD)) for name in CLASSES]
+    per_call = format_usd(rates.per_call.quantize(MICRO_USD))
+    return [*shown, per_call, rates.price_id, explained(rates.price_id)]
+
+
+def without_echoes(
+    columns: tuple[str, ...], rows: list[tuple[str | None, ...]]
+) -> tuple[tuple[str, ...], list[tuple[str | None, ...]]]:
+    """Leave out, for a table to be read, columns that say what another says in every row."""
+    same_as = {
+        "cache_write_usd": "input_usd", "audio_input_usd": "input_usd",
+        "reasoning_usd": "output_usd", "audio_output_usd": "output_usd",
+    }  # fmt: skip
+    kept = []
+    for number, name in enumerate(columns):
+        other = columns.index(same_as[name]) if name in same_as else None
+        echo = other is not None and all(row[number] == row[other] for row in rows)
+        nothing = name == "per_call_usd" and all(row[number] in {None, "0"} for row in rows)
+        if not echo and not nothing and name != "price":
+            kept.append(number)
+    return (
+        tuple(columns[number] for number in kept),
+        [tuple(row[number] for number in kept) for row in rows],
     )
-    cached, visible, reasoning = (ask(usage).usd for usage in usages)
-    if alone.usd is None or cached is None or visible is None or reasoning is None:
-        return [None] * len(CLASSES) + ["not known: its calls cost NULL, not 0"]
-    told = (
-        (alone.usd, prompt),
-        (cached, prompt),
-        (visible - alone.usd, ASKED_FOR),
-        (reasoning - alone.usd, ASKED_FOR),
-    )
-    shown = [format_usd((usd * TOLD_FOR / tokens).quantize(MICRO_USD)) for usd, tokens in told]
-    return [*shown, alone.price_id]
 
 
 def reprice(
@@ -124,7 +206,7 @@ def _find(
         repricing.keep(
             find_changes(
                 store,
-                PriceBook(settings.prices),
+                _book(settings),
                 kinds,
                 since=since,
                 on_progress=lambda rows: progress.advance(task, rows),

@@ -47,6 +47,7 @@ def demo(
 
 def up(
     workers: Annotated[int, typer.Option(min=1, max=64, help="number of workers")] = 1,
+    brokers: Annotated[int, typer.Option(help="1, or 3 that keep every record three times")] = 1,
     data_dir: Annotated[Path | None, typer.Option(help="keeps the data over restarts")] = None,
     ready_file: Annotated[Path | None, typer.Option(help="gets the addresses as JSON")] = None,
     kafka_port: Port = None,
@@ -65,6 +66,7 @@ def up(
     load_settings(environment=callers_environment())
     options = StackOptions(
         workers=workers,
+        brokers=brokers,
         data_dir=data_dir.absolute() if data_dir else None,
         ready_file=ready_file.absolute() if ready_file else None,
         kafka_port=kafka_port,
@@ -90,13 +92,7 @@ def up(
     try:
         stack.start(should_stop=lambda: stopping)
         if not stopping:
-            seconds = time.monotonic() - began
-            console.print(f"[bold green]ready[/] after {seconds:.1f} s; Ctrl-C stops everything")
-            for name in ("kafka", "clickhouse", "simulator", "metrics"):
-                console.print(f"  {name:<11}{stack.addresses()[name]}", highlight=False)
-            console.print(f"  {'logs':<11}{stack.folder / 'logs'}", highlight=False)
-            for name, where in stack.providers():
-                console.print(f"  provider {name}: {where}", highlight=False, markup=False)
+            _tell_ready(stack, time.monotonic() - began)
         while not stopping:
             stack.supervise()
             time.sleep(0.2)
@@ -104,6 +100,15 @@ def up(
         console.print("stopping …")
         stack.stop()
         console.print("stopped")
+
+
+def _tell_ready(stack: LocalStack, seconds: float) -> None:
+    console.print(f"[bold green]ready[/] after {seconds:.1f} s; Ctrl-C stops everything")
+    for name in ("kafka", "clickhouse", "simulator", "metrics"):
+        console.print(f"  {name:<11}{stack.addresses()[name]}", highlight=False)
+    console.print(f"  {'logs':<11}{stack.folder / 'logs'}", highlight=False)
+    for name, where in stack.providers():
+        console.print(f"  provider {name}: {where}", highlight=False, markup=False)
 
 
 def worker() -> None:

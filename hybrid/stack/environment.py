@@ -20,6 +20,7 @@ class StackOptions:
     """What `hybrid up` and the tests ask for."""
 
     workers: int = 1
+    brokers: int = 1
     data_dir: Path | None = None
     ready_file: Path | None = None
     kafka_port: int | None = None
@@ -49,7 +50,7 @@ def stack_environment(
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
         "CLICKHOUSE_URL": clickhouse,
-        "HYBRID_REPLICATION_FACTOR": "1",
+        "HYBRID_REPLICATION_FACTOR": str(options.brokers),
         "HYBRID_LOG_FORMAT": "json",
     }
     if not options.real_providers:

@@ -17,6 +17,8 @@ __all__ = ["EmbeddedKafka", "find_java", "new_cluster_id"]
 START_LIMIT_S = 60
 STOP_LIMIT_S = 20
 MIN_JAVA = 17
+#: A JVM for minutes on few cores: less compiling and collecting beats peak speed.
+FEW_CORES = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 PROPERTIES = """\
 process.roles=broker,controller
@@ -88,11 +90,20 @@ class EmbeddedKafka:
         port: int,
         controller_port: int,
         properties: str = "",
-        format_arguments: Sequence[str] = (),
+        format_arguments: Sequence[str] = ("--standalone",),
+        name: str = "kafka",
+        cluster_id: str = "",
+        most_memory_mb: int = 768,
     ) -> None:
-        """Keep its data under `folder`, which survives restarts; `properties` win over ours."""
+        """Keep its data under `folder`, which survives restarts; `properties` win over ours.
+
+        A node of a cluster of several has the cluster's id, and a format that is not standalone.
+        """
         self._properties = properties
         self._format_arguments = format_arguments
+        self._name = name
+        self._cluster_id = cluster_id
+        self._most_memory_mb = most_memory_mb
         self.folder = folder
         self.port = port
         self._controller_port = controller_port
@@ -108,8 +119,13 @@ class EmbeddedKafka:
         self.launch(on_progress)
         self.wait_ready()
 
-    def launch(self, on_progress: Callable[[int, int], None] = lambda _done, _all: None) -> Child:
-        """Start the broker's process; raises UsageError, HybridError."""
+    def prepare(
+        self, on_progress: Callable[[int, int], None] = lambda _done, _all: None
+    ) -> tuple[str, str]:
+        """Write its properties and format its storage; gives its Java and its class path.
+
+        Raises UsageError, HybridError.
+        """
         java, jars = find_java(), ensure_jars(on_progress)
         class_path = ":".join(str(path) for path in jars)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -122,22 +138,25 @@ class EmbeddedKafka:
         )
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(java, class_path, properties)
+        return java, class_path
+
+    def launch(self, on_progress: Callable[[int, int], None] = lambda _done, _all: None) -> Child:
+        """Start the broker's process; raises UsageError, HybridError."""
+        java, class_path = self.prepare(on_progress)
         self.child = Child(
-            "kafka",
+            self._name,
             [
                 java,
-                "-Xms256m",
-                "-Xmx768m",
-                # A broker for minutes on few cores: less compiling and collecting beats peak speed.
-                "-XX:TieredStopAtLevel=1",
-                "-XX:+UseSerialGC",
+                f"-Xms{self._most_memory_mb // 3}m",
+                f"-Xmx{self._most_memory_mb}m",
+                *FEW_CORES,
                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                 "-Dorg.slf4j.simpleLogger.showDateTime=true",
                 "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
                 "-cp",
                 class_path,
                 "kafka.Kafka",
-                str(properties),
+                str(self.folder / "server.properties"),
             ],
             log_file=self.folder / "kafka.log",
         )
@@ -168,16 +187,16 @@ class EmbeddedKafka:
         done = subprocess.run(  # noqa: S603 - our own command line
             [
                 java,
+                *FEW_CORES,
                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
                 "-cp",
                 class_path,
                 "kafka.tools.StorageTool",
                 "format",
                 "-t",
-                new_cluster_id(),
+                self._cluster_id or new_cluster_id(),
                 "-c",
                 str(properties),
-                "--standalone",
                 *self._format_arguments,
             ],
             capture_output=True,

@@ -18,6 +18,7 @@ from typing import Any
 from hybrid import announced
 from hybrid.config import load_settings
 from hybrid.errors import HybridError
+from hybrid.stack.brokers import Brokers, broker_names
 from hybrid.stack.environment import (
     StackOptions,
     callers_environment,
@@ -31,7 +32,6 @@ from hybrid.stack.ground import (
     remembered_ports,
     usable_port,
 )
-from hybrid.stack.kafka import EmbeddedKafka
 from hybrid.stack.parts import WORKER_STOP_S, Part, Report, stop_in_order, told_by_tens
 from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
 from schemas.settings import Settings
@@ -49,6 +49,7 @@ class LocalStack:
 
     def __init__(self, options: StackOptions, *, report: Report) -> None:
         """Choose folder and ports; raises UsageError when they cannot be used."""
+        kafkas = broker_names(options.brokers)
         self.options = options
         self._report = report
         self._temporary = options.data_dir is None
@@ -57,8 +58,18 @@ class LocalStack:
         before = remembered_ports(self.folder)
         self.ports = {
             name: usable_port(getattr(options, f"{name}_port"), f"--{name}-port", before.get(name))
-            for name in ("kafka", "clickhouse", "simulator")
+            for name in ("clickhouse", "simulator")
         }
+        kafka_ports = {
+            name: usable_port(
+                options.kafka_port + number if options.kafka_port else None,
+                "--kafka-port",
+                before.get(name),
+            )
+            for number, name in enumerate(kafkas)
+        }
+        self.ports |= kafka_ports
+        self._brokers = Brokers(self.folder, kafka_ports)
         self.metrics_ports = [
             usable_port(
                 options.metrics_port + number if options.metrics_port else None,
@@ -67,7 +78,6 @@ class LocalStack:
             )
             for number in range(options.workers)
         ]
-        self._kafka: EmbeddedKafka | None = None
         self._parts: dict[str, Part] = {}
         self.restarts = 0
         self._changes = threading.RLock()  # `supervise` may run on a thread of its own
@@ -77,7 +87,8 @@ class LocalStack:
     @property
     def kafka(self) -> str:
         """The bootstrap servers."""
-        return f"127.0.0.1:{self.ports['kafka']}"
+        names = broker_names(self.options.brokers)
+        return ",".join(f"127.0.0.1:{self.ports[name]}" for name in names)
 
     @property
     def clickhouse(self) -> str:
@@ -115,8 +126,6 @@ class LocalStack:
     def addresses(self) -> dict[str, Any]:
         """Give what the ready file says."""
         pids: dict[str, Any] = {"up": os.getpid()}
-        if self._kafka is not None and self._kafka.child is not None:
-            pids["kafka"] = self._kafka.child.pid
         for name, part in list(self._parts.items()):
             if name.startswith("worker-"):
                 pids.setdefault("workers", []).append(part.child.pid)
@@ -179,18 +188,9 @@ class LocalStack:
             self._wait_http(f"worker-{number}", port, "/readyz")
 
     def _start_kafka(self) -> None:
-        ports_file = self.folder / "kafka-controller-port"
-        controller = int(ports_file.read_text()) if ports_file.exists() else free_port()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        ports_file.write_text(str(controller))
-        self._kafka = EmbeddedKafka(
-            self.folder / "kafka", port=self.ports["kafka"], controller_port=controller
-        )
         self._report("starting Kafka")
-        self._kafka.start(told_by_tens(self._report))
-        child = self._kafka.child
-        if child is not None:
-            self._parts["kafka"] = Part(child, self._kafka.launch, time.monotonic())
+        self._brokers.launch(told_by_tens(self._report), self._parts.__setitem__)
+        self._brokers.wait_ready(self.settings())
 
     def _start_clickhouse(self) -> Child:
         return self._child(
@@ -286,8 +286,6 @@ class LocalStack:
         """End every part: first those that use the others; remove a temporary folder."""
         announced.withdraw()
         stop_in_order(self._parts)
-        if self._kafka is not None:
-            self._kafka.stop()
         self._parts.clear()
         if self.options.ready_file is not None:
             self.options.ready_file.unlink(missing_ok=True)

@@ -25,6 +25,8 @@ __all__ = ["Simulator", "serve"]
 
 #: What it bills, dollars per 1,000 tokens; its own table, so that ours is checked and not repeated.
 BILLED_PER_1000 = {"openai": Decimal("0.002"), "azure": Decimal("0.01")}
+#: What a model writes that is told to go on and by nobody to stop.
+MOST_WRITTEN = 128_000
 #: What it bills for calls of service tier flex.
 TIER_SHARES = {"flex": Decimal("0.5"), "priority": Decimal(2)}
 DIRECTIVE = re.compile(r"\[\[sim:([^\]]*)\]\]")
@@ -172,6 +174,11 @@ class Simulator:
         completion_tokens = max(1, len(content) // 4)
         if "tokens" in wants:
             prompt_tokens = int(wants["tokens"]) - completion_tokens
+        if "greedy" in wants:  # a token for each byte, and as many as it may
+            sent = json.dumps(body.get("response_format"), ensure_ascii=False) + text
+            prompt_tokens = len(sent.encode("utf-8", "replace"))
+            most = body.get("max_completion_tokens") or body.get("max_tokens") or MOST_WRITTEN
+            completion_tokens = int(most)
         usage: dict[str, Any] | None = {
             "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,

@@ -28,8 +28,13 @@ CREATE TABLE IF NOT EXISTS provider_attempts
     cached_input_tokens    UInt64 CODEC(T64, ZSTD(1)),
     visible_output_tokens  UInt64 CODEC(T64, ZSTD(1)),
     reasoning_tokens       UInt64 CODEC(T64, ZSTD(1)),
+    -- Parts of the classes above that have prices of their own.
+    cache_write_tokens     UInt64 CODEC(T64, ZSTD(1)),
+    audio_input_tokens     UInt64 CODEC(T64, ZSTD(1)),
+    audio_output_tokens    UInt64 CODEC(T64, ZSTD(1)),
     usage_source           Enum8('provider' = 1, 'estimated' = 2, 'none' = 3),
     cost_usd               Nullable(Decimal(18, 12)) CODEC(ZSTD(1)),
+    input_cost_usd         Nullable(Decimal(18, 12)) CODEC(ZSTD(1)),
     cost_upper_usd         Nullable(Decimal(18, 12)) CODEC(ZSTD(1)),
     price_id               LowCardinality(String),
     used_result            Bool,
@@ -45,6 +50,7 @@ CREATE TABLE IF NOT EXISTS provider_attempts
     record_version         UInt8,
     -- What a call cost before it was priced anew: enough to undo it.
     cost_before_usd        Nullable(Decimal(18, 12)),
+    input_cost_before_usd  Nullable(Decimal(18, 12)),
     price_id_before        LowCardinality(String),
     repriced_at            Nullable(DateTime64(3, 'UTC')),
     INDEX ix_intent intent_id TYPE bloom_filter(0.01) GRANULARITY 1

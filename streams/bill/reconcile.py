@@ -21,14 +21,21 @@ NAMES = {
     "day": ("day", "date", "usagedate", "start_time_iso", "start_time", "timestamp"),
     "model": ("model", "snapshot_id", "deployment", "meter", "metername", "line_item"),
     "usd": (
-        "cost_usd", "usd", "cost", "amount", "amount_value", "costusd", "costinusd", "pretaxcost",
+        "cost_usd", "usd", "costusd", "costinusd", "cost", "amount", "amount_value", "pretaxcost",
         "costinbillingcurrency",
+    ),
+    "currency": (
+        "currency", "amount_currency", "billingcurrency", "billingcurrencycode", "billing_currency",
     ),
     "calls": ("calls", "requests", "num_model_requests", "n_requests"),
     "tokens": ("tokens", "total_tokens"),
 }  # fmt: skip
 #: OpenAI's costs have a line for each class of tokens: `gpt-4o-2024-08-06, cached input`.
 CLASS_OF_LINE = re.compile(r", (?:cached )?(?:input|output)$")
+#: Columns that are in dollars whatever the currency of the bill.
+IN_DOLLARS = frozenset({"cost_usd", "usd", "costusd", "costinusd"})
+#: Signs that amounts may carry.
+SIGNS = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY"}
 #: Azure's days are months first.
 AMERICAN = re.compile(r"(\d\d)/(\d\d)/(\d{4})")
 #: What may be compared; a vendor's names of meters are not always those of models.
@@ -91,8 +98,12 @@ class Line:
         return "; ".join(reasons) or "another price: compare `hybrid costs prices`"
 
 
-def read_export(text: str) -> dict[Key, Usage]:
-    """Read CSV, a JSON array, or JSON Lines; raises ExportError."""
+def read_export(text: str, rates: Mapping[str, Decimal] | None = None) -> dict[Key, Usage]:
+    """Read CSV, a JSON array, or JSON Lines; raises ExportError.
+
+    `rates` holds what one unit of another currency is worth in dollars, by its code; an amount in
+    one that is not there is refused.
+    """
     found: dict[Key, Usage] = defaultdict(Usage)
     count = 0
     for count, row in enumerate(_rows(text), 1):
@@ -100,7 +111,7 @@ def read_export(text: str) -> dict[Key, Usage]:
         try:
             day = _day(_pick(named, "day"))
             usage = found[day, CLASS_OF_LINE.sub("", str(_pick(named, "model")))]
-            usage.usd += Decimal(str(_pick(named, "usd")).replace("$", "").replace(",", ""))
+            usage.usd += _dollars(named, count, {"USD": Decimal(1), **(rates or {})})
         except (KeyError, ValueError, InvalidOperation) as error:
             what = error.args[0] if isinstance(error, KeyError) else f"a value ({error})"
             message = f"row {count} of the export: {what} cannot be read"
@@ -154,6 +165,26 @@ def _pick(row: Mapping[str, Any], what: str) -> Any:  # noqa: ANN401 - whatever 
         message = f"none of the columns {', '.join(NAMES[what])}"
         raise KeyError(message)
     return value
+
+
+def _dollars(row: Mapping[str, Any], count: int, rates: Mapping[str, Decimal]) -> Decimal:
+    """Give a row's amount in dollars; raises ExportError for a currency whose rate is not said."""
+    raw = str(_pick(row, "usd")).strip()
+    name = next(one for one in NAMES["usd"] if row.get(one) not in (None, ""))
+    code = next((code for sign, code in SIGNS.items() if sign in raw), "USD")
+    if name not in IN_DOLLARS:
+        amount = row[name]
+        inner = amount.get("currency") if isinstance(amount, dict) else None
+        code = str(inner or _first(row, NAMES["currency"]) or code).strip().upper()
+    if code not in rates:
+        message = (
+            f"row {count} of the export is in {code}: say what one is worth in dollars, such as "
+            f"--rate {code}=1.08"
+        )
+        raise ExportError(message)
+    for sign in (*SIGNS, ","):
+        raw = raw.replace(sign, "")
+    return Decimal(raw.strip()) * rates[code]
 
 
 def _first(row: Mapping[str, Any], names: Iterable[str]) -> Any:  # noqa: ANN401

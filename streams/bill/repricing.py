@@ -26,13 +26,15 @@ BATCH = 10_000
 COLUMNS = (
     "attempt_id",
     "provider",
-    "deployment",
     "requested_model",
     "served_model",
     "uncached_input_tokens",
     "cached_input_tokens",
     "visible_output_tokens",
     "reasoning_tokens",
+    "cache_write_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
     "toString(a.cost_usd) AS cost",
     "price_id",
     "started_at",
@@ -48,6 +50,7 @@ class Change:
     model: str
     before: Decimal | None
     after: Decimal | None
+    after_input: Decimal | None
     price_id: str
 
 
@@ -84,21 +87,24 @@ def find_changes(
 
 
 def _change(prices: PriceBook, kinds: Mapping[str, str], row: tuple[Any, ...]) -> Change | None:
-    attempt_id, provider, deployment, requested, served, *tokens, cost, price_id, at = row
-    uncached, cached, visible, reasoning = map(int, tokens)
-    usage = Usage(uncached, cached, visible, reasoning)
+    attempt_id, provider, requested, served, *tokens, cost, price_id, at = row
+    uncached, cached, visible, reasoning, written, heard, spoken = map(int, tokens)
+    usage = Usage(uncached, cached, visible, reasoning, cache_write=written, audio_input=heard,
+                  audio_output=spoken)  # fmt: skip
     names = (provider, kinds.get(provider, provider))
     moment = at.replace(tzinfo=at.tzinfo or UTC)  # the client gives UTC, without saying so
     # The row does not hold its service tier; the id of its price does.
     price = prices.price(
-        names, (requested, served, deployment), usage, at=moment,
+        names, prices.seller(names).names(requested, served), usage, at=moment,
         charge=recalled_charge(str(price_id)),
     )  # fmt: skip
     before = None if cost is None else Decimal(str(cost))
     if before == price.usd:
         return None
     model = served or requested
-    return Change(str(attempt_id), provider, model, before, price.usd, price.price_id)
+    return Change(
+        str(attempt_id), provider, model, before, price.usd, price.input_usd, price.price_id
+    )
 
 
 @dataclass
@@ -138,7 +144,8 @@ class Repricing:
         """Make the table that changes are kept in."""
         self._store.command(
             f"CREATE TABLE IF NOT EXISTS {self._table} (attempt_id UUID, "
-            "cost Nullable(Decimal(18, 12)), price_id String) "
+            "cost Nullable(Decimal(18, 12)), input_cost Nullable(Decimal(18, 12)), "
+            "price_id String) "
             "ENGINE = MergeTree ORDER BY attempt_id"
         )
         return self
@@ -154,6 +161,7 @@ class Repricing:
                 {
                     "attempt_id": one.attempt_id,
                     "cost": None if one.after is None else str(one.after),
+                    "input_cost": None if one.after_input is None else str(one.after_input),
                     "price_id": one.price_id,
                 }
                 for one in batch
@@ -170,7 +178,10 @@ class Repricing:
             INSERT INTO provider_attempts
             SELECT a.* REPLACE (
                 r.cost AS cost_usd, r.cost AS cost_upper_usd, r.price_id AS price_id,
+                r.input_cost AS input_cost_usd,
                 if(a.repriced_at IS NULL, a.cost_usd, a.cost_before_usd) AS cost_before_usd,
+                if(a.repriced_at IS NULL, a.input_cost_usd, a.input_cost_before_usd)
+                    AS input_cost_before_usd,
                 if(a.repriced_at IS NULL, a.price_id, a.price_id_before) AS price_id_before,
                 now64(3) AS repriced_at,
                 toUInt8(least({LAST_VERSION}, greatest({FIRST_VERSION}, a.record_version + 1)))
@@ -199,6 +210,7 @@ def undo(store: ClickHouse, *, since: datetime | None) -> int:
         SELECT a.* REPLACE (
             a.cost_before_usd AS cost_usd, a.cost_before_usd AS cost_upper_usd,
             a.price_id_before AS price_id, NULL AS cost_before_usd, '' AS price_id_before,
+            a.input_cost_before_usd AS input_cost_usd, NULL AS input_cost_before_usd,
             NULL AS repriced_at,
             toUInt8(least({LAST_VERSION}, a.record_version + 1)) AS record_version)
         FROM provider_attempts AS a FINAL WHERE {condition}

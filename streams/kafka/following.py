@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from agents.clock import Clock
 from agents.log import Log
@@ -25,18 +25,25 @@ async def follow(
     *,
     clock: Clock,
     log: Log,
+    on_current: Callable[[], None] = lambda: None,
 ) -> None:
     """Give every record of a topic, old and new, to `take`; goes on until cancelled.
 
-    A record that `take` cannot take (somebody else wrote it) is logged and passed over.
+    `on_current` is called when the end that it had at the start is reached, again after each loss
+    of the connection. A record that `take` cannot take (somebody else wrote it) is logged and
+    passed over.
     """
 
     async def read() -> None:
         async with started(consumer(settings)) as reader:
             tps = await partitions_of(reader, topic)
             reader.assign(tps)
+            ends = await reader.end_offsets(tps)
             await reader.seek_to_beginning(*tps)
             while True:
+                if ends and await _has_reached(reader, ends):
+                    ends = {}
+                    on_current()
                 for records in (await reader.getmany(timeout_ms=1000)).values():
                     for record in records:
                         _give(record, take, log)
@@ -46,6 +53,10 @@ async def follow(
         log(LogEvent.FOLLOW_DELAYED, level="warning", topic=topic, error=type(error).__name__)
 
     await kept_running(read, clock, passes=is_awaited, tell=tell, pause_s=RETRY_S)
+
+
+async def _has_reached(reader: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
+    return all([await reader.position(tp) >= end for tp, end in ends.items()])
 
 
 def _give(record: ConsumerRecord, take: Callable[[ConsumerRecord], None], log: Log) -> None:

@@ -1,5 +1,6 @@
 """What a broker says about topics: partitions, and what this user may do there (KIP-430)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -7,14 +8,17 @@ from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.metadata import MetadataRequest_v4, MetadataRequest_v5
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
+from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_exponential
 
-__all__ = ["TopicSeen", "see_topics"]
+__all__ = ["TopicSeen", "see_topics", "until_seen"]
 
 #: Codes of operations in Kafka's protocol, which are the bits of what is granted.
 OPERATIONS = {"READ": 3, "WRITE": 4, "DESCRIBE": 8, "DESCRIBE_CONFIGS": 10}
 #: What a broker answers that does not say what is granted (INT32_MIN).
 NOT_SAID = -(2**31)
 RIGHTS_SINCE_VERSION = 8
+#: Brokers know of new partitions after this many seconds at the latest.
+SEEN_LIMIT_S = 15.0
 
 
 class _Response(Response):
@@ -104,6 +108,25 @@ async def see_topics(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, 
     """Look at topics by name; raises KafkaError."""
     answer = await admin._send_request(_TopicsRequest(names))  # noqa: SLF001 - no public way
     return {one["topic"]: _seen(one) for one in answer.to_object()["topics"]}
+
+
+async def until_seen(admin: AIOKafkaAdminClient, wanted: Mapping[str, int]) -> None:
+    """Return when topics have their partitions, as brokers come to know of them; or in some time.
+
+    What is still missing then is said by whoever looks next.
+    """
+
+    async def there() -> bool:
+        seen = await see_topics(admin, list(wanted))
+        return all(seen[name].hidden or seen[name].partitions >= wanted[name] for name in wanted)
+
+    tries = AsyncRetrying(
+        retry=retry_if_result(lambda found: not found),
+        wait=wait_exponential(multiplier=0.05, max=1),
+        stop=stop_after_delay(SEEN_LIMIT_S),
+        retry_error_callback=lambda _state: False,
+    )
+    await tries(there)
 
 
 def _seen(topic: dict[str, object]) -> TopicSeen:

@@ -17,7 +17,8 @@ from aiokafka.errors import (
 from schemas.settings import Settings
 from schemas.topics import SEGMENTS, TopicSpec
 from streams.kafka.clients import admin_client
-from streams.kafka.metadata import see_topics
+from streams.kafka.metadata import see_topics, until_seen
+from streams.kafka.partitions import lane_topics, uneven
 from streams.kafka.rights import lacking
 
 __all__ = [
@@ -122,6 +123,7 @@ async def ensure_topics(settings: Settings) -> list[TopicReport]:
                     why = rest[0] if rest else None
                     raise _not_created(settings, name, for_code(code), why)
         created = {spec.name for spec in missing}
+        await until_seen(admin, dict.fromkeys(created, settings.hybrid_partitions))
     reports = await check_topics(settings)
     return [
         replace(report, state="created")
@@ -258,23 +260,22 @@ def require_seen(settings: Settings, reports: list[TopicReport]) -> None:
 
 
 def require_usable(settings: Settings, reports: list[TopicReport]) -> int:
-    """Give the common number of partitions of the source topics; raises TopicsError, RightsError.
+    """Give the number of lanes that the topics make; raises TopicsError, RightsError.
 
     A missing source topic makes Faust consume nothing, for ever, in silence; unequal partition
     counts break the lanes; a ledger or a deferred topic that forgets too soon breaks the promise:
     all of them are refused at start.
     """
-    lanes = {*settings.topics.sources, settings.topics.ledger}
     missing = [report.name for report in reports if report.state == "missing"]
     if missing:
         message = f"topics are missing: {', '.join(missing)}; {SOURCE_HINT}"
         raise TopicsError(message)
     require_seen(settings, reports)
+    lanes = lane_topics(settings)
     counts = {report.name: report.partitions for report in reports if report.name in lanes}
-    if len(set(counts.values())) != 1:
-        listed = ", ".join(f"{name} has {count}" for name, count in sorted(counts.items()))
-        message = f"all intent topics need the same number of partitions: {listed}"
-        raise TopicsError(message)
+    problem = uneven(settings, counts)
+    if problem is not None:
+        raise TopicsError(problem)
     by_name = {report.name: report for report in reports}
     _require_ledger(settings, by_name[settings.topics.ledger])
     for name, delay in zip(settings.topics.deferred, settings.hybrid_defer_delays, strict=True):
@@ -284,4 +285,4 @@ def require_usable(settings: Settings, reports: list[TopicReport]) -> int:
                 f"that wait there for {delay:g} s would be lost; raise its retention.ms"
             )
             raise TopicsError(message)
-    return next(iter(counts.values()))
+    return settings.hybrid_partitions

@@ -113,7 +113,7 @@ class KafkaLaneBroker:
         progress = partial(self._say_progress, lane)
         if not ledger.next_offset:  # later the worker asks from time to time
             ledger.advance((await self.horizons([lane]))[lane])
-        if self._spending is not None and self._settings.budgets:
+        if self._spending is not None:
             await read_spend(self._settings, lane, self._spending.learn, self._pass_over)
         return await read_ledger(
             self._settings, lane, ledger, on_progress=progress, on_foreign=self._pass_over

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import assert_never
 
 from agents.clock import uuid7
-from agents.task import Completed, Deferred, Failed, Outcome
+from agents.task import NOTHING, Completed, Deferred, Failed, Outcome
 from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent
 from streams.lanes.job import Job, LaneParts
 from streams.lanes.outcome_records import outcome_records
@@ -44,14 +44,15 @@ class Verdicts:
         job.outcome, job.decided = outcome, self._booked(job, outcome, decided)
 
     def _booked(self, job: Job, outcome: Outcome, decided: Decided) -> Decided:
-        """Add what the tenant has spent, where somebody watches over it."""
+        """Add what the tenant has spent, whether or not somebody watches over it yet."""
         parts, intent = self._parts, job.who.intent
         if intent is None:
             return decided
-        booked = parts.spending.add(self._lane, intent.tenant, outcome.paid_usd, parts.clock.now())
-        if booked is None:
+        if outcome.paid == NOTHING:
             return decided
-        record, crossings = booked
+        record, crossings = parts.spending.add(
+            self._lane, intent.tenant, outcome.paid, parts.clock.now()
+        )
         for crossing in crossings:
             parts.events.on_crossing(crossing)
         spent = spend_record(parts.settings.topics, record)
@@ -163,9 +164,7 @@ def _paid_for(failed: Failed, outcome: Outcome) -> Failed:
     attempt = outcome.last_attempt
     if attempt is not None:  # its answer is not delivered
         attempt = attempt.model_copy(update={"used_result": False})
-    return replace(
-        failed, last_attempt=attempt, spent_usd=_spent(outcome), paid_usd=outcome.paid_usd
-    )
+    return replace(failed, last_attempt=attempt, spent_usd=_spent(outcome), paid=outcome.paid)
 
 
 def _spent(outcome: Outcome) -> Decimal | None:

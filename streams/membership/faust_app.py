@@ -28,6 +28,9 @@ COMMIT_INTERVAL_S = 1.0
 #: Records that one fetch may bring; bounds what a paused partition still receives.
 MAX_POLL_RECORDS = 500
 
+#: How soon partitions are seen that somebody adds; to be told, not to be used.
+METADATA_MAX_AGE_MS = 10_000
+
 Offsets = dict[tuple[str, int], int]
 App = faust.App
 
@@ -84,7 +87,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
             # Deferred intents are written in transactions; Faust itself sets this only under
             # exactly_once, under which killed workers repeat many calls (measured).
             isolation_level="read_committed",
-            metadata_max_age_ms=60_000,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
         )
 
 

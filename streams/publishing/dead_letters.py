@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from agents.deciding.routes import Router
 from agents.executing.prompts import load_prompts, render
-from agents.pricing.prices import PriceBook
+from agents.pricing.book import book_of
 from agents.pricing.usage import estimate_tokens
 from schemas.codec import IntentError, decode_intent
 from schemas.outcome import DeadLetter
@@ -79,7 +79,7 @@ def estimate(settings: Settings, letters: list[DeadLetter]) -> Estimate:
     prompts, tokens, usd = load_prompts(), 0, Decimal(0)
     known = True
     specs = {spec.name: spec for spec in settings.provider_specs}
-    prices = PriceBook(settings.prices)
+    prices = book_of(settings)
     router = Router({name: spec.kind for name, spec in specs.items()}, settings.routes)
     for letter in letters:
         try:
@@ -95,7 +95,9 @@ def estimate(settings: Settings, letters: list[DeadLetter]) -> Estimate:
         tokens += prompt_tokens
         bound = prices.upper_bound(
             (spec.name, spec.kind),
-            (intent.model or spec.model or spec.deployment,),
+            prices.seller((spec.name, spec.kind)).names(
+                intent.model or spec.model or spec.deployment
+            ),
             prompt_tokens=prompt_tokens,
             max_output_tokens=intent.max_output_tokens,
             at=datetime.now(UTC),

@@ -3,22 +3,13 @@
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import (
-    GroupAuthorizationFailedError,
-    GroupCoordinatorNotAvailableError,
-    GroupLoadInProgressError,
-)
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from aiokafka.errors import GroupAuthorizationFailedError
 
 from schemas.settings import Settings
 from streams.kafka.clients import admin_client, consumer, partitions_of, started
-from streams.kafka.rights import lacking
+from streams.kafka.rights import coordinator_of, lacking
 
 __all__ = ["recorder_lag"]
-
-#: A cluster on which no group has been yet makes its first coordinator when it is asked for one.
-COORDINATOR_LIMIT_S = 15.0
-NO_COORDINATOR_YET = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError)
 
 
 async def recorder_lag(settings: Settings) -> int | None:
@@ -42,16 +33,13 @@ async def recorder_lag(settings: Settings) -> int | None:
 
 async def _committed(settings: Settings) -> dict[TopicPartition, Any]:
     """Give what the recorder's group has committed, by partition."""
-    tries = AsyncRetrying(
-        retry=retry_if_exception_type(NO_COORDINATOR_YET),
-        wait=wait_exponential(multiplier=0.1, max=1),
-        stop=stop_after_delay(COORDINATOR_LIMIT_S),
-        reraise=True,
-    )
     group = settings.recorder_group
     async with admin_client(settings) as admin:
         try:
-            found: dict[TopicPartition, Any] = await tries(admin.list_consumer_group_offsets, group)
+            node = await coordinator_of(admin, group)
+            found: dict[TopicPartition, Any] = await admin.list_consumer_group_offsets(
+                group, group_coordinator_id=node
+            )
         except GroupAuthorizationFailedError as error:
             raise lacking(settings, [("DESCRIBE on group", group)]) from error
     return found

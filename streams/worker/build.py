@@ -11,7 +11,7 @@ from agents.deciding.cache import AnswerCache
 from agents.executing.executor import Executor, Rules
 from agents.executing.ground import Ground
 from agents.log import Log
-from agents.pricing.prices import PriceBook
+from agents.pricing.book import book_of
 from agents.providers.adapters import Provider
 from agents.task import Outcome
 from schemas.settings import Settings
@@ -224,7 +224,7 @@ def _executor(base: _Base, shared: _Shared) -> Executor:
         rules=Rules(
             policy=policy_of(settings),
             hedging=hedging_of(settings),
-            prices=PriceBook(settings.prices),
+            prices=book_of(settings),
             prompts=base.prompts,
             cache_ttl_s=settings.hybrid_cache_ttl,
         ),

@@ -1,5 +1,7 @@
 """What workers tell each other: answers that were paid for, and what tenants have spent."""
 
+import asyncio
+
 from aiokafka import ConsumerRecord
 
 from agents.clock import Clock
@@ -9,10 +11,14 @@ from agents.log import Log
 from schemas.budgets import SpendRecord
 from schemas.events import CachedAnswer
 from schemas.settings import Settings
+from schemas.vocabulary import LogEvent
 from streams.kafka.following import follow
 from streams.worker.supervisor import Supervisor
 
 __all__ = ["Followers"]
+
+#: Seconds that a worker waits at its start to learn what was spent before.
+KNOWN_LIMIT_S = 30
 
 
 class Followers:
@@ -28,14 +34,19 @@ class Followers:
         self._clock = clock
         self._log = log
 
-    def start(self, supervisor: Supervisor) -> None:
-        """Follow the cache and, where a budget is set, the spending."""
+    async def start(self, supervisor: Supervisor) -> None:
+        """Follow the cache and, where a budget is set, the spending, once that is known so far."""
         settings, clock, log = self._settings, self._clock, self._log
         cached = follow(settings, settings.topics.cache, self._cached, clock=clock, log=log)
         supervisor.keep("following the cache", cached)
         if settings.budgets:
-            spent = follow(settings, settings.topics.spend, self._spent, clock=clock, log=log)
+            topic, known = settings.topics.spend, asyncio.Event()
+            spent = follow(settings, topic, self._spent, clock=clock, log=log, on_current=known.set)
             supervisor.keep("following what tenants spend", spent)
+            try:
+                await asyncio.wait_for(known.wait(), KNOWN_LIMIT_S)
+            except TimeoutError:
+                log(LogEvent.FOLLOW_DELAYED, level="warning", topic=topic, error="TimeoutError")
 
     def _cached(self, record: ConsumerRecord) -> None:
         answer = CachedAnswer.model_validate_json(record.value or b"")

@@ -95,7 +95,15 @@ class Rebalance:
 
     async def assigned(self, _app: object, assigned: Iterable[TP], **_: object) -> None:
         """Keep the lanes that came back, close those that went, open those that are new."""
-        numbers = self._numbers(assigned)
+        numbers = self._numbers(assigned := list(assigned))
+        grown = [tp for tp in assigned if tp.partition >= self.partitions]
+        if grown:
+            self._supervisor.end(
+                f"topic {grown[0].topic} was given partitions while this worker ran (it began with "
+                f"{self.partitions}): stop all workers and run `hybrid topics ensure --grow` with "
+                "HYBRID_PARTITIONS set to the new number"
+            )
+            return
         if numbers is None:
             self._supervisor.end(
                 "members of the group subscribe to different topics, so that lanes are torn apart; "
@@ -142,9 +150,13 @@ class Rebalance:
             self._pacing.cancel()
 
     async def prune_ledgers_forever(self) -> None:
-        """Forget decisions that have left the window and cannot be asked for again."""
+        """Forget decisions that have left the window and cannot be asked for again.
+
+        What was spent in earlier months goes too.
+        """
         while True:
             await self._clock.sleep(PRUNE_EVERY_S)
+            self._parts.spending.prune(self._clock.now())
             # While the broker does not answer, what was known holds on: less is forgotten.
             with suppress(KafkaError, TimeoutError, OSError):
                 await self._prune_ledgers(dict(self.lanes))

@@ -121,7 +121,7 @@ class Worker:
         supervisor.keep("the dispatcher", parts.dispatcher.dispatch_forever())
         supervisor.keep("the watch over stalls", parts.stall_watch.watch_forever())
         supervisor.keep("pruning the ledgers", parts.rebalance.prune_ledgers_forever())
-        parts.followers.start(supervisor)
+        await parts.followers.start(supervisor)
         app = asyncio.create_task(parts.app.start())
         crash = asyncio.create_task(self._until_crashed(app))
         try:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.failpoints import FAIL_POINTS
+from tests.chaos.cluster import CLUSTER_FAULTS
 from tests.chaos.harness import Plan, run
 from tests.chaos.injector import FAULTS
 from tests.chaos.report import Report
@@ -20,6 +21,17 @@ FULL = (
     "kill", "kill", "broker", "kill", "sigstop", "instance", "kill", "rolling", "kill", "recorder",
     "kill", "clickhouse", "clock", "kill", "sigstop", "kill", "scale", "rolling", "kill",
 )  # fmt: skip
+#: With three brokers: theirs, and the workers' beside them.
+OF_THREE = (
+    "leader", "kill", "controller", "frozen", "kill", "leaderless", "brokers", "kill", "leader",
+    "rolling", "kill",
+)  # fmt: skip
+#: Seconds over which a run's intents are spread where there are three brokers: its faults take long.
+THREE_S = 360
+#: Many processes on few cores: time limits as they are by default.
+ENVIRONMENT_OF_THREE = {
+    "HYBRID_SESSION_TIMEOUT": "10", "HYBRID_OPENAI_TIMEOUT": "30", "HYBRID_AZURE_TIMEOUT": "45",
+}  # fmt: skip
 MIXED = TrafficPlan(intents=20_000, repeated=0.02, in_transactions=0.02, poison=0.002)
 #: Faults of the traffic itself: what is published, not what is done to processes.
 TRAFFIC = {
@@ -36,8 +48,11 @@ def main() -> None:
     parser.add_argument("--fault", help="one kind of fault alone", default=None, choices=choices)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--intents", type=int, default=None)
+    parser.add_argument("--brokers", type=int, default=1, choices=(1, 3))
     options = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 160)
+    if options.fault in CLUSTER_FAULTS and options.brokers == 1:
+        parser.error(f"--fault {options.fault} needs three brokers: make chaos BROKERS=3")
     if options.fault == "failpoints":
         sys.exit(every_fail_point(console, seed=options.seed))
     if options.fault in TRAFFIC:
@@ -47,9 +62,18 @@ def main() -> None:
             seed=options.seed, traffic=TrafficPlan(intents=3_000), faults=(options.fault,) * 3
         )
     else:
-        plan = Plan(seed=options.seed, traffic=MIXED, faults=FULL)
+        plan = Plan(
+            seed=options.seed, traffic=MIXED, faults=FULL if options.brokers == 1 else OF_THREE
+        )
     if options.intents:
         plan = replace(plan, traffic=replace(plan.traffic, intents=options.intents))
+    if options.brokers > 1:
+        seconds = THREE_S * len(plan.faults) / len(OF_THREE)
+        rate = plan.traffic.intents / max(60.0, seconds)
+        traffic = replace(plan.traffic, rate=min(150.0, rate))
+        plan = replace(
+            plan, brokers=options.brokers, traffic=traffic, environment=ENVIRONMENT_OF_THREE
+        )
     began = time.monotonic()
     report = run(plan, say=lambda text: console.print(text, highlight=False))
     show(console, report)

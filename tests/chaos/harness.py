@@ -35,6 +35,7 @@ class Plan:
     seed: int = 1
     traffic: TrafficPlan = field(default_factory=TrafficPlan)
     workers: int = 3
+    brokers: int = 1
     faults: tuple[str, ...] = ()
     provider_faults: dict[str, float] = field(default_factory=dict)
     latency_ms: float = 150.0
@@ -45,6 +46,7 @@ def run(plan: Plan, *, say: Callable[[str], None] = lambda _text: None) -> Repor
     """Run a plan to its end."""
     with running_stack(
         workers=plan.workers,
+        brokers=plan.brokers,
         environment=plan.environment,
         seed=plan.seed,
         small_disk="disk" in plan.faults,

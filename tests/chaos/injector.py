@@ -11,13 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from hybrid.stack.process import hybrid_command
+from tests.chaos.cluster import CLUSTER_FAULTS, Cluster
 from tests.chaos.running import RunningStack
 
 __all__ = ["FAULTS", "Fault", "Injector"]
 
 FAULTS = (
     "kill", "sigstop", "rolling", "scale", "broker", "disk", "clock", "instance", "recorder",
-    "clickhouse", "clickhouse_away",
+    "clickhouse", "clickhouse_away", *CLUSTER_FAULTS,
 )  # fmt: skip
 #: What can still begin at a worker between the count of its calls and its death.
 LATE_STARTS = 4
@@ -41,15 +42,17 @@ class Injector:
         self.dice = dice
         self.in_flight_at_kills = 0
         self.trouble: list[str] = []
+        self.cluster = Cluster(running, dice, self.trouble)
         self._everything = set(range(running.settings.hybrid_partitions))
 
     def inject(self, name: str) -> Fault:
         """Do it, and say when and to whom."""
-        actions: dict[str, Callable[[Fault], None]] = {
-            name: getattr(self, f"_{name}") for name in FAULTS
-        }
         fault = Fault(name, time.time(), set(self._everything))
-        actions[name](fault)
+        if name in CLUSTER_FAULTS:
+            self.cluster.inject(name)
+        else:
+            action: Callable[[Fault], None] = getattr(self, f"_{name}")
+            action(fault)
         fault.ended = time.time()
         return fault
 

@@ -69,6 +69,15 @@ class RunningStack:
         found = re.search(r"(?m)^hybrid_in_flight (\S+)", self.metrics(number))
         return int(float(found[1])) if found else 0
 
+    def outcomes(self, number: int) -> dict[str, int]:
+        """What a worker has committed since it started: completed, failed, deferred."""
+        found = re.findall(
+            r'(?m)^hybrid_outcomes_total\{outcome="(\w+)"\} (\S+)', self.metrics(number)
+        )
+        return {"completed": 0, "failed": 0, "deferred": 0} | {
+            name: int(float(count)) for name, count in found
+        }
+
     def lanes(self, number: int) -> set[int]:
         """The lanes that run at a worker."""
         found = re.findall(r'(?m)^hybrid_lane_open\{lane="(\d+)"\} 1', self.metrics(number))
@@ -101,6 +110,7 @@ def running_stack(
     *,
     workers: int,
     environment: dict[str, str],
+    brokers: int = 1,
     seed: int = 0,
     small_disk: bool = False,
     partitions: int | None = None,
@@ -115,6 +125,7 @@ def running_stack(
     (folder / "clock").write_bytes(struct.pack("d", 0.0))
     options = StackOptions(
         workers=workers,
+        brokers=brokers,
         data_dir=folder,
         simulator_port=simulator_port,
         real_providers=False,

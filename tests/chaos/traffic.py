@@ -6,14 +6,13 @@ import random
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas.settings import Settings
 from streams.kafka.clients import producer
-from streams.publishing.intents import open_producer
 
 __all__ = ["Published", "TrafficPlan", "intent", "publish"]
 
@@ -76,7 +75,7 @@ async def publish(plan: TrafficPlan, settings: Settings, into: Published, *, see
         pending.add(task)
         task.add_done_callback(pending.discard)
 
-    async with open_producer(settings) as client:
+    async with Sender(settings) as client:
         for number in range(plan.intents):
             identifier, value = intent(number, prefix=f"c{seed}")
             into.intents.add(identifier)
@@ -86,14 +85,14 @@ async def publish(plan: TrafficPlan, settings: Settings, into: Published, *, see
                     spawn(_transactions(settings, batch, into))
                     batch = []
             else:
-                spawn(_send(client, settings, identifier, value))
+                spawn(client.send(identifier, value))
                 if dice.random() < plan.repeated:
                     for _ in range(dice.choice((1, 2))):
                         wait = dice.choice((0.0, dice.random()))
-                        spawn(_send(client, settings, identifier, value, after_s=wait))
+                        spawn(client.send(identifier, value, after_s=wait))
             if dice.random() < plan.poison:
                 into.poison += 1
-                spawn(_send(client, settings, f"poison-{number}", dice.choice(POISON)))
+                spawn(client.send(f"poison-{number}", dice.choice(POISON)))
             ahead = begin + number / plan.rate - time.monotonic()
             if ahead > 0:
                 await asyncio.sleep(ahead)
@@ -102,23 +101,58 @@ async def publish(plan: TrafficPlan, settings: Settings, into: Published, *, see
         await asyncio.gather(*pending)
 
 
-async def _send(
-    client: AIOKafkaProducer,
-    settings: Settings,
-    identifier: str,
-    value: bytes | None,
-    *,
-    after_s: float = 0.0,
-) -> None:
-    """Send until the broker has it; a second copy is the same intent and must run once."""
-    await asyncio.sleep(after_s)
-    while True:
-        with suppress(KafkaError):
-            await client.send_and_wait(
-                settings.topics.intents, value=value, key=identifier.encode()
-            )
-            return
-        await asyncio.sleep(0.5)
+class Sender:
+    """An upstream system's producer, made anew when it fails.
+
+    An idempotent producer of aiokafka that gave up one batch has a gap in its sequence, and every
+    later write to that partition is refused.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: AIOKafkaProducer | None = None
+        self._renewing = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._client is not None:
+            with suppress(Exception):
+                await asyncio.wait_for(self._client.stop(), 5)
+
+    async def send(self, identifier: str, value: bytes | None, *, after_s: float = 0.0) -> None:
+        """Send until the broker has it; a second copy is the same intent and must run once."""
+        await asyncio.sleep(after_s)
+        topic = self._settings.topics.intents
+        while True:
+            client = self._client
+            try:
+                if client is not None:
+                    # Bounded: one that was stopped leaves its last futures unanswered.
+                    async with asyncio.timeout(45):
+                        await client.send_and_wait(topic, value=value, key=identifier.encode())
+                    return
+            except (KafkaError, TimeoutError):
+                await asyncio.sleep(0.5)
+            await self._renew(client)
+
+    async def _renew(self, failed: AIOKafkaProducer | None) -> None:
+        """Replace a producer that failed, once for all who wait for it."""
+        async with self._renewing:
+            if self._client is not failed:
+                return
+            if failed is not None:
+                with suppress(Exception):
+                    await asyncio.wait_for(failed.stop(), 5)
+            client = producer(self._settings, linger_ms=5)
+            try:
+                await asyncio.wait_for(client.start(), 20)
+            except (KafkaError, TimeoutError, OSError):
+                await client.stop()
+                self._client = None
+            else:
+                self._client = client
 
 
 async def _transactions(

@@ -152,6 +152,15 @@ def test_a_parameter_of_the_intent_that_a_model_refuses_is_left_out_and_named() 
     assert (tools.failed.reason, tools.calls) == (DeadLetterReason.REJECTED, 1)
 
 
+def test_tools_are_a_part_of_what_the_money_limit_pays_for() -> None:
+    tools = [{"type": "function", "function": {"name": "f", "description": "x" * 20_000}}]
+    bare, dear = Run(chat()), Run(chat(), parameters={"tools": tools})
+    (bound,) = {one.cost_upper_usd for one in bare.record.written}
+    assert all((one.cost_upper_usd or 0) > (bound or 0) for one in dear.record.written)
+    short = Run(chat(), parameters={"tools": tools}, max_cost_usd="0.01")
+    assert (short.failed.reason, short.calls) == (DeadLetterReason.BUDGET, 0)
+
+
 def test_other_parameters_are_another_request_for_the_cache() -> None:
     same = request_key(an_intent(parameters={"seed": 1}), "m", [])
     assert same == request_key(an_intent(parameters={"seed": 1}), "m", [])

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -23,11 +24,12 @@ from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
 from agents.providers.building import azure_provider, openai_provider
-from agents.task import Completed, Deferred, Failed, Outcome
+from agents.task import Completed, Deferred, Failed, Outcome, Paid, Task
 from hybrid.stack import simulator
 from hybrid.stack.process import free_port
 from schemas.attempt import ProviderAttempt
 from schemas.budgets import BudgetSpec
+from schemas.events import DeferralState
 from schemas.vocabulary import AttemptStatus, DeadLetterReason, FailureKind
 from tests.builders import NOW, a_task, an_intent
 
@@ -91,6 +93,9 @@ class World:
         self.spending = Spending(())
         self.breaker_calls = 1000
         self.runs = 1
+        #: So many executions of the same intent at the same time; the last one's outcome counts.
+        self.beside = 1
+        self.outcomes: list[Outcome] = []
 
     def plan(self, provider: str, *acts: str, retry_after: str | None = None) -> None:
         self.simulator.faults[provider].plan = list(acts)
@@ -106,7 +111,15 @@ class World:
             self.simulator.faults[provider].always = act
             self.simulator.faults[provider].retry_after = retry_after
 
-    def run(self, text: str = "hello", **changes: Any) -> Run:
+    async def _booked(self, executor: Executor, task: Task) -> Outcome:
+        """Execute, and book what it cost, as a lane does."""
+        outcome = await executor.execute(task, Free())
+        self.spending.add(0, task.intent.tenant, outcome.paid, self.clock.now())
+        return outcome
+
+    def run(
+        self, text: str = "hello", *, deferral: DeferralState | None = None, **changes: Any
+    ) -> Run:
         intent = an_intent(type=TYPES[self.first], data={"note": text}, **changes)
 
         async def once() -> Run:
@@ -148,12 +161,23 @@ class World:
                     self.clock.slept.clear()
                     self.simulator.calls.clear()
                     journal.written.clear()
-                    outcome = await executor.execute(a_task(intent=intent), Free())
+                    tasks = [
+                        a_task(intent=intent, deferral=deferral, execution_id=f"{uuid.UUID(int=n)}")
+                        for n in range(self.beside)
+                    ]
+                    self.outcomes = await asyncio.gather(
+                        *(self._booked(executor, task) for task in tasks)
+                    )
             finally:
                 for provider in providers.values():
                     await provider.close()
                 await runner.cleanup()
-            return Run(outcome, list(self.simulator.calls), list(self.clock.slept), journal.written)
+            return Run(
+                self.outcomes[-1],
+                list(self.simulator.calls),
+                list(self.clock.slept),
+                journal.written,
+            )
 
         return asyncio.run(once())
 
@@ -362,7 +386,7 @@ def test_a_tenant_over_its_budget_waits_or_ends_without_a_call(
 ) -> None:
     budget = {"tenant": "*", "per": "day", "usd": "1", "then": then}
     world.spending = Spending([BudgetSpec.model_validate(budget)])
-    world.spending.add(0, "default", Decimal(1), NOW)
+    world.spending.add(0, "default", Paid(Decimal(1)), NOW)
     run = world.run(**changes)
     assert run.calls == []
     if reason is None:

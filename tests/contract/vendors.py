@@ -143,7 +143,7 @@ FILTER_CHUNK = {
     "id": "",
 }
 AZURE = [
-    Line("azure", 200, chat(), "", "result", cost=AZURE_PAID),
+    Line("azure", 200, chat() | {"model": "gpt-4-turbo-2024-04-09"}, "", "result", cost=AZURE_PAID),
     Line("azure", 200, [FILTER_CHUNK, delta("ok"), {"choices": [{"index": 0, "content_filter_offsets": {}, "finish_reason": None}]}, delta(None, "stop"), BILL, DONE], "", "result", cost=AZURE_PAID, stream=True),
     Line("azure", 200, [FILTER_CHUNK, delta("o"), delta(None, "content_filter"), BILL, DONE], "content_filter", "end", cost=AZURE_PAID, stream=True),
     Line("azure", 400, err("content_filter", innererror=FILTERED, status=400), "content_filter", "end", cost="bound"),

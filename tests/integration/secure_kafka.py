@@ -131,12 +131,15 @@ def secure_kafka(folder: Path) -> Iterator[SecureKafka]:
         controller_port=controller,
         properties=text,
         format_arguments=[
-            argument
-            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
-            for argument in (
-                "--add-scram",
-                f'{mechanism}=[name="{USER}",password="{PASSWORD}"]',
-            )
+            "--standalone",
+            *(
+                argument
+                for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+                for argument in (
+                    "--add-scram",
+                    f'{mechanism}=[name="{USER}",password="{PASSWORD}"]',
+                )
+            ),
         ],
     )
     try:

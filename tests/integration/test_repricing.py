@@ -1,8 +1,12 @@
 """Prices as the user looks them up, and calls priced anew and back."""
 
+import http.server
 import json
+import threading
 import uuid
+from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +67,11 @@ def total(store: ClickHouse) -> tuple[Any, int]:
     return rows[0][0], int(rows[0][1])
 
 
+def prompts_cost(store: ClickHouse) -> Any:
+    _, rows = store.rows("SELECT toString(sum(input_cost_usd)) FROM provider_attempts FINAL")
+    return rows[0][0]
+
+
 def test_calls_are_priced_anew_once_seen_and_back_again(
     priced: tuple[ClickHouse, dict[str, str]],
 ) -> None:
@@ -81,11 +90,13 @@ def test_calls_are_priced_anew_once_seen_and_back_again(
     assert done.returncode == 0, done.stderr
     assert "3 calls priced anew" in done.stdout
     assert (Decimal(total(store)[0]), total(store)[1]) == (Decimal("0.012"), 3)
+    assert Decimal(prompts_cost(store)) == Decimal("0.012"), "the prompts' part of it"
     again = hybrid("costs", "reprice", "--dry-run", "--format", "json", environment=environment)
     assert json.loads(again.stdout) == []
     done = hybrid("costs", "reprice", "--undo", "--yes", environment=environment)
     assert "3 calls have their first price again" in done.stdout
     assert total(store) == (None, 3)
+    assert prompts_cost(store) is None
 
 
 def test_a_call_of_a_cheap_tier_is_priced_anew_as_such(
@@ -120,7 +131,9 @@ def test_prices_say_what_applies_and_why(priced: tuple[ClickHouse, dict[str, str
     flat = rows["openai", "gpt-3.5-turbo"]
     assert (flat["input_usd"], flat["price"]) == ("2", "contract:openai:gpt-3.5-turbo")
     assert rows["azure", "x-1"]["input_usd"] is None
-    assert "not known" in rows["azure", "x-1"]["price"]
+    assert rows["azure", "x-1"]["source"] == "not known: its calls cost NULL, not 0"
+    assert own["source"] == "your [[prices]] since 1970-01-01 for house-* at any provider"
+    assert flat["source"].startswith("flat price of the original")
 
 
 def test_prices_are_told_for_a_tier_and_for_long_prompts(
@@ -146,9 +159,9 @@ def test_prices_are_told_for_a_tier_and_for_long_prompts(
     assert told("--prompt-tokens", "300000") == ["4", "1", "12", "12"]
     assert told("--tier", "flex") == ["1", "0.5", "2", "2"]
     assert told("--tier", "priority") == [None] * 4
-    refused = hybrid("costs", "prices", "--tier", "fast", environment=environment)
+    refused = hybrid("costs", "prices", "--tier", "Very Fast", environment=environment)
     assert refused.returncode == 2
-    assert "--tier fast: choose one of standard, batch, flex, priority" in refused.stderr
+    assert "--tier Very Fast: write a tier as providers name it" in refused.stderr
 
 
 def test_an_export_is_held_against_the_record_and_a_month_is_forecast(
@@ -162,8 +175,73 @@ def test_an_export_is_held_against_the_record_and_a_month_is_forecast(
     (row,) = json.loads(done.stdout)
     assert (row["theirs_usd"], row["ours_usd"], row["gap_usd"]) == ("0.02", "0.012", "0.008")
     assert row["why"] == "they count 4 calls, we 3"
+    export.write_text("date,model,cost,currency\n2026-01-31,house-model,0.010,EUR\n")
+    refused = hybrid("costs", "reconcile", str(export), environment=environment)
+    assert (refused.returncode, "in EUR" in refused.stderr) == (1, True)
+    done = hybrid("costs", "reconcile", str(export), "--rate", "EUR=1.2", "--format", "json",
+                  environment=environment)  # fmt: skip
+    assert json.loads(done.stdout)[0]["theirs_usd"] == "0.012"
+    refused = hybrid("costs", "reconcile", str(export), "--rate", "EUR", environment=environment)
+    assert (refused.returncode, "such as EUR=1.08" in refused.stderr) == (2, True)
     export.write_text("nothing\n")
     refused = hybrid("costs", "reconcile", str(export), environment=environment)
     assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
     done = hybrid("costs", "forecast", "--format", "json", environment=environment)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_newer_list_is_fetched_from_a_file_or_an_address(tmp_path: Path) -> None:
+    from tests.unit.test_prices import NEWER
+
+    source, target = tmp_path / "published.json", tmp_path / "list.json"
+    source.write_text(json.dumps(NEWER))
+    environment = {"HYBRID_PRICE_LIST": str(target)}
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(Files, directory=tmp_path)
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for address in (str(source), f"http://127.0.0.1:{server.server_port}/published.json"):
+            target.unlink(missing_ok=True)
+            done = hybrid("costs", "prices", "update", address, environment=environment)
+            assert done.returncode == 0, done.stderr
+            today = f"{datetime.now(UTC):%Y-%m-%d}"
+            assert done.stdout.startswith(f"list genai-prices@{today}, its newest price is ")
+            told = hybrid(
+                "costs",
+                "prices",
+                "--model",
+                "gpt-4o-mini",
+                "--format",
+                "json",
+                environment=environment,
+            )
+            row = json.loads(told.stdout)[0]
+            assert (row["input_usd"], row["price"]) == (
+                "3",
+                f"genai-prices@{today}:openai:gpt-4o-mini",
+            )
+        refused = hybrid(
+            "costs",
+            "prices",
+            "update",
+            f"http://127.0.0.1:{server.server_port}/no",
+            environment=environment,
+        )
+        server.shutdown()
+    assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
+    before = target.read_text()
+    source.write_text("[]")
+    refused = hybrid("costs", "prices", "update", str(source), environment=environment)
+    assert (refused.returncode, target.read_text()) == (1, before)
+    assert "it names no models" in refused.stderr
+    assert hybrid("costs", "prices", "update", str(source)).returncode == 2
+    target.write_text("{")
+    refused = hybrid("costs", "prices", environment=environment)
+    assert (refused.returncode, "write it with" in refused.stderr) == (2, True)
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, and says nothing about it."""
+
+    def log_message(self, *_: object) -> None:
+        pass

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 
 from hybrid.config import load_settings
-from hybrid.stack.process import free_port
 from streams.kafka.clients import admin_client
 from streams.kafka.reading import read_topic
 from streams.store.clickhouse import ClickHouse
@@ -28,7 +26,7 @@ pytestmark = pytest.mark.integration
 PREFIX = f"acl{uuid.uuid4().hex[:6]}"
 # Codes of Kafka's protocol.
 KINDS = {"topic": 2, "group": 3, "transactional id": 5}
-OPERATIONS = {"READ": 3, "WRITE": 4, "CREATE": 5, "DESCRIBE": 8, "DESCRIBE_CONFIGS": 10}
+OPERATIONS = {"READ": 3, "WRITE": 4, "CREATE": 5, "ALTER": 7, "DESCRIBE": 8, "DESCRIBE_CONFIGS": 10}
 ANY, LITERAL, PREFIXED, ALLOW = 1, 3, 4, 3
 
 
@@ -111,14 +109,14 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(
-    secure: SecureKafka, clickhouse: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster]:
-    folder, port = tmp_path_factory.mktemp("rights"), free_port()
+    secure: SecureKafka, clickhouse: str, simulator: str, tmp_path_factory: pytest.TempPathFactory
+) -> Cluster:
+    folder = tmp_path_factory.mktemp("rights")
     common = {
         "HYBRID_TOPIC_PREFIX": PREFIX,
         "HYBRID_PARTITIONS": "1",
         "HYBRID_METRICS_PORT": "0",
-        "HYBRID_SIMULATOR": f"http://127.0.0.1:{port}",
+        "HYBRID_SIMULATOR": simulator,
         "HYBRID_ALERT_WEBHOOK": "http://127.0.0.1:9/nobody",
         "HYBRID_LOG_FORMAT": "json",
         "HYBRID_DRAIN_BUDGET": "1",
@@ -133,12 +131,10 @@ def cluster(
         "KAFKA_SASL_USERNAME": RESTRICTED,
         "KAFKA_SASL_PASSWORD": PASSWORD,
     }
-    simulator = Forked("simulator", "--port", str(port), environment=common, folder=folder)
     for command in ("topics ensure", "migrate"):
         made = Forked(*command.split(), environment=mighty, folder=folder)
         assert made.wait() == 0, made.said()
-    yield Cluster(Acls(load_settings(environment=mighty)), mighty, weak, folder)
-    simulator.stop()
+    return Cluster(Acls(load_settings(environment=mighty)), mighty, weak, folder)
 
 
 INTENT = {"type": "message_generation", "user_id": "u", "data": {"x": 1}}
@@ -192,10 +188,10 @@ def test_a_command_needs_what_the_page_says(worked: Cluster, command: str) -> No
 
 
 def test_topics_are_made_with_what_the_page_says(worked: Cluster) -> None:
-    needed = [replace(one, name="fresh.*") for one in TABLE["topics ensure"]]
+    needed = [replace(one, name=f"{PREFIX}.fresh.*") for one in TABLE["topics ensure"]]
     for number, right in enumerate([None, *needed]):
         # Each time topics that are not there yet.
-        prefix = f"fresh.{number}"
+        prefix = f"{PREFIX}.fresh.{number}"
         worked.acls.set([one for one in needed if one != right])
         done = worked.run("topics ensure", HYBRID_TOPIC_PREFIX=prefix)
         if right is None:
@@ -203,6 +199,23 @@ def test_topics_are_made_with_what_the_page_says(worked: Cluster) -> None:
         else:
             assert done.wait() in {1, 2}, done.said()
             assert right.named_in(done.stderr), done.said()
+
+
+def test_partitions_are_added_with_what_the_page_says(worked: Cluster) -> None:
+    prefix = f"{PREFIX}.grown"
+    more = {"HYBRID_TOPIC_PREFIX": prefix, "HYBRID_PARTITIONS": "1"}
+    made = Forked("topics", "ensure", environment={**worked.mighty, **more}, folder=worked.folder)
+    assert made.wait() == 0, made.said()
+    more["HYBRID_PARTITIONS"] = "2"
+    needed = table(prefix)["topics ensure --grow"]
+    for right in needed:
+        worked.acls.set([one for one in needed if one != right])
+        done = worked.run("topics ensure --grow", **more)
+        assert done.wait() in {1, 2}, done.said()
+        assert right.named_in(done.stderr), f"{right}: {done.said()}"
+    worked.acls.set(needed)
+    done = worked.run("topics ensure --grow", **more)
+    assert done.wait() == 0, done.said()
 
 
 def lacks_a_row(worked: Cluster, process: str) -> None:

@@ -2,14 +2,12 @@
 
 import json
 import sys
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hybrid.stack.process import Child, free_port, hybrid_command
+from hybrid.stack.process import Child, hybrid_command
 from tests.integration.driving import eventually
 from tests.integration.forked import Forked
 from tests.integration.secure_kafka import PASSWORD, USER, SecureKafka
@@ -18,25 +16,6 @@ from tests.integration.test_commands import hybrid
 pytestmark = pytest.mark.integration
 
 Variables = dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port, folder = free_port(), tmp_path_factory.mktemp("simulator")
-    child = Child(
-        "simulator", hybrid_command("simulator", "--port", str(port)), log_file=folder / "log"
-    )
-    address = f"http://127.0.0.1:{port}"
-
-    def answers(_: object = None) -> bool:
-        try:
-            return bool(urllib.request.urlopen(f"{address}/_sim/calls", timeout=2).status == 200)
-        except OSError:
-            return False
-
-    eventually(answers, bool)
-    yield address
-    child.stop(within_s=10)
 
 
 def login(secure: SecureKafka, mechanism: str) -> Variables:

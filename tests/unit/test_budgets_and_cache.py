@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agents.deciding.budgets import Spending
 from agents.deciding.cache import AnswerCache, request_key, time_to_live_s
+from agents.task import Paid
 from schemas.budgets import BudgetSpec, SpendRecord
 from schemas.events import CachedAnswer
 from tests.builders import an_intent
@@ -23,13 +24,42 @@ def a_budget(**changes: Any) -> BudgetSpec:
 
 def spend(spending: Spending, usd: str, *, lane: int = 0, now: datetime = NOON) -> list[bool]:
     """Spend, and give whether the limits that were reached are hard ones."""
-    booked = spending.add(lane, "acme", Decimal(usd), now)
-    assert booked is not None
-    return [one.hard for one in booked[1]]
+    _, crossings = spending.add(lane, "acme", Paid(Decimal(usd)), now)
+    return [one.hard for one in crossings]
 
 
-def test_a_tenant_without_a_budget_is_not_counted() -> None:
-    assert Spending([a_budget()]).add(0, "other", Decimal(5), NOON) is None
+@given(st.lists(st.tuples(st.integers(0, 3), st.decimals("0", "5", places=3)), max_size=20))
+def test_a_budget_that_is_given_later_counts_what_was_spent_before(
+    spent: list[tuple[int, Decimal]],
+) -> None:
+    """Nobody watched when it was spent; over a restart, in the periods at hand only."""
+    first, later = Spending([]), Spending([a_budget()])
+    first.add(0, "acme", Paid(Decimal(7)), NOON.replace(day=30))
+    for lane, usd in spent:
+        record, crossings = first.add(lane, "acme", Paid(usd), NOON)
+        assert crossings == []
+        later.learn(SpendRecord.model_validate_json(record.to_json()))
+    total = sum((usd for _, usd in spent), Decimal(0))
+    room = later.room("acme", NOON, execution="e")
+    assert room is not None
+    assert room.usd == 10 - total
+    month = Spending([a_budget(per="month", usd=1)])
+    month.learn(first.add(0, "acme", Paid(), NOON)[0])
+    assert month.over("acme", NOON) is not None
+
+
+def test_what_was_spent_in_earlier_months_is_forgotten() -> None:
+    for watched in ([], [a_budget(per="month")]):
+        spending = Spending(watched)
+        for tenant in ("acme", "gone"):
+            record, _ = spending.add(0, tenant, Paid(Decimal(1)), NOON)
+            spending.learn(record)
+        later = NOON.replace(month=2, day=1)
+        record, _ = spending.add(1, "acme", Paid(Decimal(2)), later)
+        spending.prune(later)
+        kept = {tenant: lanes for tenant, lanes in spending._sums._own.items() if lanes}
+        assert {tenant: list(lanes) for tenant, lanes in kept.items()} == {"acme": [1]}
+        assert spending._sums._told == {}
 
 
 def test_each_limit_is_told_once_and_the_hard_one_holds_until_the_next_period() -> None:
@@ -58,7 +88,7 @@ def test_a_tenants_own_budget_wins_over_the_one_for_everybody() -> None:
     spending = Spending([a_budget(tenant="*", usd="1"), a_budget(usd="5")])
     spend(spending, "2")
     assert spending.over("acme", NOON) is None
-    assert spending.add(0, "small", Decimal(2), NOON) is not None
+    spending.add(0, "small", Paid(Decimal(2)), NOON)
     assert spending.over("small", NOON) is not None
 
 
@@ -69,24 +99,62 @@ def test_sums_survive_a_restart_and_are_the_same_at_every_worker(
     """Records are all that one worker knows of another, and all that is left after a crash."""
     first, other = Spending([a_budget()]), Spending([a_budget()])
     for lane, usd in spent:
-        booked = first.add(lane, "acme", usd, NOON)
-        assert booked is not None
+        booked = first.add(lane, "acme", Paid(usd), NOON)
         other.learn(SpendRecord.model_validate_json(booked[0].to_json()))
     total = sum((usd for _, usd in spent), Decimal(0))
-    assert first.spent("acme", "day", NOON) == other.spent("acme", "day", NOON) == total
-    booked = other.add(0, "acme", Decimal(1), NOON)
-    assert booked is not None
-    assert other.spent("acme", "month", NOON) == total + 1
+    budget = a_budget()
+    assert first.counted(budget, "acme", NOON) == other.counted(budget, "acme", NOON) == total
+    booked = other.add(0, "acme", Paid(Decimal(1)), NOON)
+    assert other.counted(a_budget(per="month"), "acme", NOON) == total + 1
 
 
 def test_what_was_booked_and_never_committed_is_forgotten_with_the_lane() -> None:
     spending = Spending([a_budget()])
-    booked = spending.add(3, "acme", Decimal(2), NOON)
-    assert booked is not None
+    booked = spending.add(3, "acme", Paid(Decimal(2)), NOON)
     spending.learn(booked[0])
     spend(spending, "5", lane=3)
     spending.forget(3)
-    assert spending.spent("acme", "day", NOON) == 2
+    assert spending.counted(a_budget(), "acme", NOON) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        ({}, "3"),
+        ({"uncertain": "ignore"}, "1"),
+        ({"unpriced_usd": "0.5"}, "4.5"),
+        ({"unpriced_usd": "0.5", "uncertain": "ignore"}, "2.5"),
+    ],
+)
+def test_what_may_have_been_charged_counts_unless_a_budget_says_otherwise(
+    changes: dict[str, str], counted: str
+) -> None:
+    spending = Spending([a_budget(**changes)])
+    spending.add(0, "acme", Paid(Decimal(1), Decimal(2), 3), NOON)
+    assert spending.counted(a_budget(**changes), "acme", NOON) == Decimal(counted)
+    restarted = Spending([a_budget(**changes)])
+    booked = spending.add(0, "acme", Paid(), NOON)
+    restarted.learn(SpendRecord.model_validate_json(booked[0].to_json()))
+    assert restarted.counted(a_budget(**changes), "acme", NOON) == Decimal(counted)
+
+
+def test_calls_in_flight_leave_less_room_for_others_until_they_end() -> None:
+    spending = Spending(
+        [a_budget(), a_budget(per="month", usd=12), a_budget(per="hour", usd=1, hold=False)]
+    )
+    spend(spending, "2")
+    spending.hold("a", "acme", Decimal(3))
+    spending.hold("b", "acme", Decimal(1))
+    spending.hold("c", "other", Decimal(5))
+    room = spending.room("acme", NOON, execution="a")
+    assert room is not None
+    assert (room.usd, room.held, room.over.budget.per) == (Decimal(7), True, "day")
+    spending.release("b")
+    spending.release("b")
+    room = spending.room("acme", NOON, execution="a")
+    assert room is not None
+    assert (room.usd, room.held) == (Decimal(8), False)
+    assert spending.room("other", NOON, execution="c") is None
 
 
 # ── the cache ───────────────────────────────────────────────────────────────────────────────

@@ -24,7 +24,8 @@ from agents.deciding.policy import (
 )
 from agents.deciding.routes import Router
 from agents.deciding.structured import AnswerError, check_schema, parse_answer
-from agents.pricing.prices import DEFAULT_OUTPUT_TOKENS, PriceBook
+from agents.pricing.prices import PriceBook
+from agents.pricing.rates import Prompt
 from agents.pricing.usage import Usage
 from agents.task import Completed
 from schemas.budgets import SpendRecord
@@ -181,16 +182,22 @@ def test_a_lineup_and_a_breaker_can_begin_anew() -> None:
 # ── money ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_budget_pays_for_so_many_output_tokens() -> None:
+def test_a_limit_pays_for_so_many_output_tokens() -> None:
     def affordable(budget: str, model: str = "gpt-3.5-turbo") -> int | None:
-        return PriceBook().affordable_output(
-            ("openai", "openai"), (model,), prompt_tokens=100, budget_usd=Decimal(budget), at=NOW
-        )
+        rates = PriceBook().worst(("openai", "openai"), (model,), Prompt(100), at=NOW)
+        assert rates is not None
+        return rates.affordable_output(Prompt(100), Decimal(budget))
 
     assert affordable("0.0012") == 500
-    assert affordable("0.0001") == 0
-    assert affordable("1", "no-such-model-x1") is None
-    assert affordable("1", "text-embedding-3-small") == DEFAULT_OUTPUT_TOKENS
+    assert affordable("0.0002") == affordable("0.0001") == 0
+    assert affordable("1", "text-embedding-3-small") is None, "its output costs nothing"
+    assert PriceBook().worst(("openai", "openai"), ("no-such-x1",), Prompt(), at=NOW) is None
+    assert (
+        PriceBook().upper_bound(
+            ("openai", "openai"), ("no-such-x1",), prompt_tokens=1, max_output_tokens=1, at=NOW
+        )
+        is None
+    )
 
 
 def test_the_first_name_that_has_a_price_counts() -> None:

@@ -67,7 +67,8 @@ def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Co
 def _problems(command: click.Command, words: list[str]) -> list[str]:
     """Say what of a written command does not exist; `a|b` stands for each of them."""
     commands = getattr(command, "commands", None)
-    if commands is None:
+    alone = getattr(command, "invoke_without_command", False) and (words or [""])[0][:2] == "--"
+    if commands is None or alone:
         known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
         used = {word.partition("=")[0] for word in words if word.startswith("--")}
         return sorted(used - known - {"--help"})

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from agents.executing.attempts import prompt_bytes
+from agents.pricing.limits import MOST_IMAGE, MOST_IMAGE_OF_MINI, most_output, prompt_of
 from agents.pricing.prices import NO_TIER, Charge, Price, PriceBook, charge_of, recalled_charge
 from agents.pricing.tokens import count_messages, counter_of
 from agents.pricing.usage import Usage, estimated_usage, read_usage
@@ -113,7 +113,8 @@ def test_a_chat_has_tokens_of_its_own_around_its_texts() -> None:
 def test_a_texts_bytes_bound_its_tokens(text: str) -> None:
     messages = [{"role": "user", "content": text}]
     for model in ("gpt-4o", "gpt-3.5-turbo"):
-        assert count_messages(counter_of((model,)), messages) <= prompt_bytes(messages)
+        most = prompt_of(messages, models=(model,)).tokens
+        assert count_messages(counter_of((model,)), messages) <= most
 
 
 @pytest.mark.parametrize(
@@ -148,6 +149,81 @@ def test_token_classes_are_disjoint_and_complete(
         assert usage is not None
         assert (usage.input, usage.output) == (prompt, completion)
         assert min(usage.uncached_input, usage.cached_input) >= 0
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "known"),
+    [
+        ("gpt-5.4-mini", 128_000, True),
+        ("gpt-5-chat-latest", 16_384, True),
+        ("openai/gpt-4o", 16_384, True),
+        ("ft:gpt-4o-mini-2024-07-18:acme::x", 16_384, True),
+        ("gpt-4", 8_192, True),
+        ("gpt-4-turbo", 4_096, True),
+        ("gpt-35-turbo", 4_096, True),
+        ("o3-mini", 100_000, True),
+        ("claude-sonnet-4-5", 128_000, True),
+        ("llama-3-70b", 131_072, False),
+    ],
+)
+def test_a_model_writes_no_more_than_its_vendor_says(
+    model: str, tokens: int, *, known: bool
+) -> None:
+    assert most_output(("", model)) == (tokens, known)
+    assert most_output(("my-own",), window=8_000) == (8_000, False)
+
+
+def test_parts_of_a_prompt_are_bounded_by_their_kind() -> None:
+    def most(part: dict[str, Any], model: str = "gpt-4o") -> tuple[int, int]:
+        prompt = prompt_of([{"role": "user", "content": [part]}], models=(model,), window=200_000)
+        empty = prompt_of([{"role": "user", "content": []}], models=(model,)).tokens
+        return prompt.tokens - empty, prompt.audio
+
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 10**6}}
+    assert most(picture) == (MOST_IMAGE, 0)
+    assert most(picture, "gpt-4o-mini") == (MOST_IMAGE_OF_MINI, 0)
+    sound = {"type": "input_audio", "input_audio": {"data": "A" * 8_000, "format": "mp3"}}
+    assert most(sound) == (1_001, 1_001)
+    assert most({"type": "file", "file": {"file_id": "f-1"}}) == (200_000, 0), (
+        "nobody knows how long"
+    )
+    assert most({"type": "text", "text": "hello"})[0] == len('{"type": "text", "text": "hello"}')
+
+
+def test_a_bound_takes_the_dearest_class_that_tokens_may_turn_out_to_be() -> None:
+    """Thought costs more than speech here, and a long prompt more than a short one."""
+
+    def bound(*specs: PriceSpec, prompt: int = 1_000) -> Decimal | None:
+        return PriceBook(specs).upper_bound(
+            ("openai", "openai"), ("gpt-4o",), prompt_tokens=prompt, max_output_tokens=100, at=NOW
+        )
+
+    assert bound(a_price()) == Decimal("0.0028")
+    assert bound(a_price(reasoning=20)) == Decimal("0.004")
+    assert bound(a_price(cached_input=3)) == Decimal("0.0038")
+    long = a_price(above_tokens=999, above_input=1, above_output=16)
+    assert bound(long) == Decimal("0.0036"), (
+        "it may be under the threshold, where a prompt costs more"
+    )
+    assert bound(long, prompt=999) == Decimal("0.002798")
+    assert bound(a_price(), a_price(tier="priority", input=4, output=16)) == Decimal("0.0056")
+    assert bound(a_price(), a_price(tier="flex", input=1, output=4)) == Decimal("0.0028")
+
+
+def test_models_that_charge_more_for_long_prompts_are_bounded_by_what_they_charge_then() -> None:
+    """gemini-2.5-pro: $1.25 and $10 per million up to 200,000 tokens, $2.50 and $15 above."""
+    provider = ("google", "google")
+    short, long = (Usage(uncached_input=n, visible_output=1_000) for n in (200_000, 200_001))
+    book, models = PriceBook(), ("gemini-2.5-pro",)
+    assert book.price(provider, models, short, at=NOW).usd == Decimal("0.26")
+    assert book.price(provider, models, long, at=NOW).usd == Decimal("0.5150025")
+    assert book.upper_bound(
+        provider, models, prompt_tokens=200_001, max_output_tokens=1_000, at=NOW
+    ) == Decimal("0.5150025")
+
+
+def test_what_is_not_sold_by_the_token_has_no_price_rather_than_zero() -> None:
+    assert price_call("openai", ("whisper-1",), Usage(1000), at=NOW).usd is None
 
 
 def test_a_call_of_which_nothing_was_heard_has_an_upper_bound() -> None:
@@ -202,7 +278,7 @@ def test_the_newest_price_that_holds_counts() -> None:
 
 def test_a_price_may_be_for_one_provider_or_for_a_kind() -> None:
     assert own(a_price(provider="azure-eu")).usd == own(a_price(provider="azure")).usd
-    assert own(a_price(provider="azure-us")).price_id.startswith("genai-prices:")
+    assert own(a_price(provider="azure-us")).price_id.startswith("genai-prices@")
 
 
 def test_a_long_prompt_is_priced_whole_by_the_long_price() -> None:

@@ -28,7 +28,7 @@ from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
 from agents.providers.adapters import SdkProvider, Transport
-from agents.task import Completed, Task
+from agents.task import Completed, Paid, Task
 from schemas.attempt import ProviderAttempt
 from schemas.budgets import BudgetSpec
 from schemas.vocabulary import AttemptOutcome, AttemptStatus
@@ -59,7 +59,7 @@ class Paying:
             update={"content": self._content, "cost_info": cost, "total_cost_usd": PAID}
         )
         attempt = an_attempt(task).model_copy(update={"cost_usd": PAID, "used_result": True})
-        return Completed(result, attempt, paid_usd=PAID)
+        return Completed(result, attempt, paid=Paid(PAID))
 
 
 class KeepingJournal(ModelJournal):
@@ -261,7 +261,6 @@ def test_an_answer_that_comes_as_its_intent_is_given_up_is_on_record() -> None:
         caller = Caller(
             capacity=capacity,
             attempts=Attempts(kinds={"openai": "openai"}, prices=prices, ground=ground),
-            prices=prices,
             hedger=hedger,
             journal=journal,
             ground=replace(ground, clock=Waiting()),  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Usage exports in the forms that providers give, and what explains a gap."""
 
+import json
 from datetime import date
 from decimal import Decimal
 
@@ -103,3 +104,19 @@ def test_a_gap_is_explained_by_what_is_known_not_to_be_known(
     (line,) = compare({(DAY, "m"): theirs}, {(DAY, "m"): ours})
     assert line == Line(DAY, "m", theirs, ours)
     assert line.explanation == why
+
+
+def test_an_export_in_another_currency_is_converted_at_the_rate_that_is_said_or_refused() -> None:
+    azure = "date,meterName,costInBillingCurrency,billingCurrencyCode\n01/31/2026,gpt-4o,2.5,EUR\n"
+    openai = json.dumps(
+        [{"date": "2026-01-31", "model": "m", "amount": {"value": 2.5, "currency": "eur"}}]
+    )
+    signed = "date,model,cost\n2026-01-31,m,€2.50\n"
+    for text in (azure, openai, signed):
+        with pytest.raises(ExportError, match=r"row 1 of the export is in EUR: .*--rate EUR=1\.08"):
+            read_export(text)
+        (usage,) = read_export(text, {"EUR": Decimal("1.1")}).values()
+        assert usage.usd == Decimal("2.75")
+    both = "date,model,cost,costInUsd,billingCurrency\n2026-01-31,m,2.5,2.8,EUR\n"
+    (usage,) = read_export(both).values()
+    assert usage.usd == Decimal("2.8"), "a column in dollars needs no rate"

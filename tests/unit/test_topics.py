@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from schemas.settings import Settings
+from streams.kafka.partitions import uneven
 from streams.kafka.topics import TopicReport, TopicsError, forgets_too_soon, require_usable
 
 SETTINGS = Settings()
@@ -61,6 +62,25 @@ def test_what_would_lose_or_repeat_work_is_refused(
 ) -> None:
     with pytest.raises(TopicsError, match=reason):
         require_usable(SETTINGS, reports(**{f"workflow_{name}": report}))
+
+
+@pytest.mark.parametrize(
+    ("counts", "what_to_do"),
+    [
+        ((12, 12), None),
+        ((14, 12), "run `hybrid topics ensure --grow` with HYBRID_PARTITIONS = 14"),
+        ((6, 12), "run `hybrid topics ensure --grow` with HYBRID_PARTITIONS = 12"),
+        ((24, 24), "HYBRID_PARTITIONS is 12: set it to 24"),
+        ((6, 6), "set it to 6, or stop all workers and run `hybrid topics ensure --grow`"),
+    ],
+)
+def test_partitions_that_make_no_lanes_are_refused_with_what_to_do(
+    counts: tuple[int, int], what_to_do: str | None
+) -> None:
+    found = uneven(
+        SETTINGS, dict(zip(("workflow.intents", "workflow.ledger"), counts, strict=True))
+    )
+    assert found == what_to_do if what_to_do is None else what_to_do in (found or "")
 
 
 def test_keeping_records_longer_or_for_ever_is_nobodys_business() -> None:

@@ -1,0 +1,53 @@
+"""What is spent while nobody watches is found by a budget that is configured later."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from agents.clock import SystemClock
+from agents.deciding.budgets import Spending
+from agents.deciding.cache import AnswerCache
+from agents.log import silent
+from schemas.budgets import BudgetSpec
+from streams.lanes.broker import KafkaLaneBroker
+from streams.lanes.ledger import Ledger
+from streams.worker.followers import Followers
+from streams.worker.supervisor import Supervisor
+from tests.chaos.running import RunningStack
+from tests.integration.driving import Case
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_budget_starts_from_what_its_period_has_cost(stack: RunningStack) -> None:
+    case = Case(stack)
+    tenant = f"later-{case.name}"
+    notes = [{"note": f"[[sim:tokens={tokens}]]"} for tokens in (4_000, 5_000, 3_000)]
+    case.publish(*(case.intent(note, tenant=tenant) for note in notes))
+    case.wait(3)
+    budget = BudgetSpec(tenant=tenant, per="month", usd=Decimal("0.025"))
+    settings = stack.settings.model_copy(update={"budgets": (budget,)})
+    clock = SystemClock()
+
+    async def by_lanes() -> Spending:
+        """As a worker that is given all lanes; their producers are left alone."""
+        spending = Spending(settings.budgets)
+        broker = KafkaLaneBroker(settings, spending=spending)
+        for lane in range(settings.hybrid_partitions):
+            await broker.read_ledger(lane, Ledger(sources=settings.topics.sources, window_ms=10**9))
+        return spending
+
+    async def by_following() -> Spending:
+        """As a worker that has no lane yet: when it has started, it knows."""
+        spending, supervisor = Spending(settings.budgets), Supervisor(log=silent)
+        cache = AnswerCache(0)
+        followers = Followers(settings, cache=cache, spending=spending, clock=clock, log=silent)
+        await followers.start(supervisor)
+        supervisor.cancel()
+        return spending
+
+    for learn in (by_lanes, by_following):
+        room = asyncio.run(learn()).room(tenant, clock.now(), execution="e")
+        assert room is not None
+        assert room.usd == Decimal("0.001"), learn.__name__
