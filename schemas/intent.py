@@ -1,7 +1,7 @@
 """WorkflowIntent: what an upstream system asks for."""
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field, StringConstraints, field_validator
 
@@ -11,8 +11,8 @@ from schemas.vocabulary import Priority
 
 __all__ = ["ProviderName", "TraceContext", "WorkflowIntent"]
 
-#: The two built-in providers; more come as configuration.
-ProviderName = Literal["openai", "azure"]
+#: The name of a configured provider; who is configured is known where it is published and run.
+ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 #: 100 years: a moment that far away can still be written as a date.
 MAX_DEADLINE_MS = 100 * 366 * 24 * 60 * 60 * 1000

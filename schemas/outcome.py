@@ -44,9 +44,6 @@ class ResultMetadata(Message):
     success: Literal[True] = True
     cached: bool = False
     fallback: bool = False
-    dropped_parameters: list[str] = Field(
-        default_factory=list, description="parameters that the model does not take"
-    )
 
 
 class FallbackStep(Message):
@@ -93,6 +90,9 @@ class WorkflowResult(Message):
     refusal: str | None = Field(default=None, description="the model's words where it refused")
     annotations: list[dict[str, Any]] | None = Field(
         default=None, description="citations and the like, as the provider gave them"
+    )
+    dropped_parameters: list[str] | None = Field(
+        default=None, description="what the intent asked for and the model does not take"
     )
     logprobs: list[dict[str, Any]] | None = Field(
         default=None, description="of the content's tokens, where the intent asked for them"

@@ -93,6 +93,10 @@ class Settings(ProviderSettings):
     """Stable name of this worker (static membership); one running worker each."""
     hybrid_prompts_dir: str | None = None
     """Folder with `<type>.txt` templates that win over the built-in ones."""
+    hybrid_types: tuple[str, ...] = ()
+    """Types of intents that are taken beside those with a template or a route; `*` = any."""
+    hybrid_unknown_fields: Literal["report", "refuse"] = "report"
+    """What follows a field of an intent that means nothing here: an event, or a dead letter."""
     routes: tuple[RouteSpec, ...] = ()
     """Which providers serve which intents, first choice first; without them the type decides."""
     policy: dict[str, str] = Field(default_factory=dict)
@@ -115,7 +119,7 @@ class Settings(ProviderSettings):
             return tuple(float(part) for part in value.split(","))
         return value
 
-    @field_validator("hybrid_hedge", mode="before")
+    @field_validator("hybrid_hedge", "hybrid_types", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
         if isinstance(value, str):

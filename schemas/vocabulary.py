@@ -116,6 +116,7 @@ class EventName(StrEnum):
     WORKFLOW_FAILED = "workflow_failed"  # an intent ended as a dead letter
     WORKFLOW_DEFERRED = "workflow_deferred"  # an intent was put off until later
     FALLBACK_STARTED = "fallback_started"  # an intent went on to the next provider
+    FIELDS_UNKNOWN = "fields_unknown"  # an intent had fields that mean nothing here
     DUPLICATE_IGNORED = "duplicate_ignored"  # an intent came again after it had been decided
     PROVIDER_HEALTH_CHANGED = "provider_health_changed"  # a worker's breaker of a provider moved
     ONLYFANS_MESSAGE_SCHEDULED = "onlyfans_message_scheduled"  # content went to `.deliveries`

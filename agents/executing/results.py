@@ -105,8 +105,8 @@ def result(
             attempt=attempt.attempt,
             total_retries=attempt.attempt - 1,
             fallback=bool(run.fallbacks),
-            dropped_parameters=list(reply.dropped),
         ),
+        dropped=list(reply.dropped) or None,
         tool_calls=list(reply.beside.tool_calls) or None,
         result_id=result_id,
         now=now,
@@ -123,6 +123,7 @@ def _result(
     result_id: str,
     now: datetime,
     tool_calls: list[dict[str, Any]] | None = None,
+    dropped: list[str] | None = None,
 ) -> WorkflowResult:
     intent = run.task.intent
     return RESULT_CLASSES.get(answer.provider, WorkflowResult)(
@@ -137,6 +138,7 @@ def _result(
         content=answer.content,
         structured=structured,
         tool_calls=tool_calls,
+        dropped_parameters=dropped,
         refusal=answer.refusal,
         annotations=answer.annotations,
         logprobs=answer.logprobs,

@@ -98,6 +98,8 @@ class Identity:
     intent: WorkflowIntent | None
     deferral: DeferralState | None
     source: RecordSource
+    #: Fields of the record that mean nothing here.
+    unknown: tuple[str, ...] = ()
 
     @property
     def stated_key(self) -> str:

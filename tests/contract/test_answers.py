@@ -90,9 +90,11 @@ class Run:
         transport: Transport | None = None,
         dialect: Dialect | None = None,
         breaker_calls: int = 1000,
+        types: frozenset[str] | None = None,
         times: int = 1,
         **intent: Any,
     ) -> None:
+        self.types = types
         self.times, self.dialect = times, dialect or Dialect()
         self.vendor, self.record = Vendor(*answers), Record()
         self.clock, self.breaker = ManualClock(NOW), BreakerPolicy(calls=breaker_calls)
@@ -106,7 +108,7 @@ class Run:
         capacity = Capacity({"openai": ProviderLimits()}, self.breaker, clock=clock)
         executor = Executor(
             providers={"openai": provider}, router=Router({"openai": "openai"}), capacity=capacity,
-            rules=Rules(RetryPolicy(), HedgePolicy(), PriceBook(), load_prompts(), 3600),
+            rules=Rules(RetryPolicy(), HedgePolicy(), PriceBook(), load_prompts(), 3600, self.types),
             spending=Spending(()), cache=AnswerCache(1_000_000), journal=self.record,
             ground=Ground(clock, SystemDice(1), "w", silent),
         )  # fmt: skip

@@ -27,7 +27,7 @@ def test_a_refused_parameter_is_left_out_once_and_remembered_for_that_model(code
     assert ["temperature" in body for body in run.sent] == [True, False, False]
     assert run.slept == [0.0]
     result = run.completed.result
-    assert result.metadata.dropped_parameters == ["temperature"]
+    assert result.dropped_parameters == ["temperature"]
     refusal = next(one for one in run.record.written if one.error_code)
     assert (refusal.error_code, refusal.cost_usd, result.metadata.attempt) == (code, 0, 1)
 
@@ -61,7 +61,7 @@ def test_what_cannot_be_left_out_is_the_intents_mistake(parameter: str) -> None:
 def test_a_model_that_does_not_stream_is_asked_for_the_whole_answer() -> None:
     run = Run(refused("stream", "unsupported_value"), chat(), transport=STREAM, times=2)
     assert [body.get("stream") for body in run.sent] == [True, None, None]
-    assert run.completed.result.metadata.dropped_parameters == []
+    assert run.completed.result.dropped_parameters is None
     options = Run(refused("stream_options"), events(delta("ok", "stop")), transport=STREAM)
     assert "stream_options" not in options.sent[1]
     assert options.completed.result.content == "ok"
@@ -147,7 +147,7 @@ def test_a_parameter_of_the_intent_that_a_model_refuses_is_left_out_and_named() 
         ["seed", "top_p"],
         ["seed"],
     ]
-    assert run.completed.result.metadata.dropped_parameters == ["top_p"]
+    assert run.completed.result.dropped_parameters == ["top_p"]
     tools = Run(refused("tools"), chat(), parameters={"tools": ASKED["tools"]})
     assert (tools.failed.reason, tools.calls) == (DeadLetterReason.REJECTED, 1)
 
@@ -184,6 +184,14 @@ def test_a_chat_with_an_unknown_role_ends_without_a_call() -> None:
         DeadLetterReason.INVALID_INTENT,
         "invalid_messages",
     )
+    assert run.calls == 0
+
+
+def test_a_type_that_nobody_configured_costs_no_call() -> None:
+    taken = frozenset({"message_generation"})
+    assert Run(chat(), types=taken).completed
+    run = Run(chat(), types=taken, type="content_planing")
+    assert (run.failed.reason, run.failed.code) == (DeadLetterReason.INVALID_INTENT, "unknown_type")
     assert run.calls == 0
 
 

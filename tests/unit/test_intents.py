@@ -9,11 +9,17 @@ from hypothesis import strategies as st
 
 from agents.deciding.routes import Router
 from agents.executing.prompts import load_prompts, render
+from agents.task import Completed
 from schemas.codec import InvalidIntentError, PoisonError, decode_intent, derive_intent_id
 from schemas.intent import WorkflowIntent
 from schemas.parameters import chat_problem
+from schemas.settings import Settings
+from schemas.topics import Topics
+from streams.lanes.outcome_records import outcome_records
 from streams.messages.identity import identify
-from tests.builders import an_incoming, an_intent
+from streams.publishing.intents import _route
+from streams.worker.assembly import types_of
+from tests.builders import NOW, a_result, a_task, an_incoming, an_intent
 
 BOTH = Router({"openai": "openai", "azure": "azure"})
 VALID: dict[str, Any] = {"type": "content_planning", "user_id": "u", "data": {}}
@@ -67,7 +73,7 @@ def test_brackets_inside_strings_are_not_depth() -> None:
         {"type": "no spaces please"},
         {"data": []},
         {"priority": "whenever"},
-        {"force_provider": "someone"},
+        {"force_provider": "Some One"},
         {"max_cost_usd": "-1"},
         {"max_cost_usd": "NaN"},
         {"deadline_ms": 0},
@@ -227,6 +233,48 @@ def test_the_roles_of_a_chat_are_checked(messages: list[Any], problem: str | Non
     found = chat_problem(messages)
     assert (found is None) == (problem is None)
     assert (problem or "") in (found or "")
+
+
+def test_fields_that_mean_nothing_here_are_named_and_refused_where_wanted() -> None:
+    value = as_bytes(responseFormat={}, sendToOnlyFans=True, **{"max\ntokens": 5})
+    who = identify(an_incoming(value), max_bytes=10_000).who
+    assert who.unknown == ("max?tokens", "responseFormat")
+    decided = outcome_records(
+        Topics("workflow", (10.0,), 86_400), an_incoming(value), who, Completed(a_result(a_task()), None),
+        lane=3, outcome_id="o", worker="w", group="g", now=NOW,
+    )  # fmt: skip
+    said = [
+        json.loads(one.value or b"{}") for one in decided.records if one.topic == "workflow.events"
+    ]
+    assert (said[0]["name"], said[0]["details"]) == (
+        "fields_unknown", {"fields": ["max?tokens", "responseFormat"]},
+    )  # fmt: skip
+    failed = identify(an_incoming(value), max_bytes=10_000, refuse_unknown=True).failed
+    assert failed is not None
+    assert (failed.code, failed.reason.value) == ("unknown_fields", "invalid_intent")
+    assert "responseFormat" in failed.message
+    assert identify(an_incoming(as_bytes()), max_bytes=10_000, refuse_unknown=True).failed is None
+
+
+def test_publishing_says_who_is_not_configured() -> None:
+    forced = as_bytes(force_provider="vllm")
+    with pytest.raises(InvalidIntentError, match=r"vllm is not configured here \(openai, azure\)"):
+        _route(Settings(), forced)
+    spec = {"name": "vllm", "kind": "openai-compatible", "base_url": "http://x/v1", "model": "m"}
+    assert _route(Settings.model_validate({"providers": [spec]}), forced)
+    assert _route(Settings(), as_bytes(force_provider="azure"))
+    with pytest.raises(InvalidIntentError, match="no field of an intent: colour"):
+        _route(Settings(hybrid_unknown_fields="refuse"), as_bytes(colour="red"))
+
+
+def test_types_that_are_taken_have_a_template_a_route_or_are_named() -> None:
+    prompts = load_prompts()
+    taken = types_of(Settings.model_validate({"hybrid_types": "poem, song", "routes": [{"providers": ["openai"], "types": ["ode"]}]}), prompts)  # fmt: skip
+    assert taken == {
+        "campaign_execution", "content_planning", "content_validation", "message_generation",
+        "ode", "poem", "song",
+    }  # fmt: skip
+    assert types_of(Settings.model_validate({"hybrid_types": "*"}), prompts) is None
 
 
 def test_a_list_of_messages_without_roles_is_data_and_replaces_no_instructions() -> None:
