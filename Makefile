@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test unit check format chaos outage storm mutants image deploy-test bench lock generate clean
+.PHONY: demo test unit check format chaos outage storm answers litellm mutants image deploy-test bench lock generate clean
 
 demo: .venv/.installed ## the whole job once, on real parts
 	@$(BIN)/hybrid demo
@@ -35,6 +35,12 @@ outage: .venv/.installed ## a scripted outage of the providers, ten minutes in t
 
 storm: .venv/.installed ## foreign records of all kinds on all source topics; RECORDS=n, SEED=n
 	STORM_RECORDS=$(or $(RECORDS),100000) STORM_SEED=$(or $(SEED),1) $(BIN)/pytest tests/faults/test_storm.py
+
+answers: .venv/.installed ## odd answers of a provider through adapter and executor; ANSWERS=n, SEED=n
+	ODD_ANSWERS=$(or $(ANSWERS),100000) ODD_SEED=$(or $(SEED),1) $(BIN)/pytest tests/contract/test_odd_answers.py
+
+litellm: .venv/.installed ## against LiteLLM's proxy with its mock answers, installed for the run
+	$(BIN)/pytest tests/peers/check_litellm.py
 
 mutants: .venv/.installed ## known bugs put back one at a time: the suite must notice each
 	$(BIN)/python tools/mutate.py

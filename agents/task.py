@@ -36,6 +36,14 @@ class Task:
         """What goes with the traceparent; None without a valid one."""
         return tracestate_of(self.headers)
 
+    @property
+    def trace_headers(self) -> dict[str, str]:
+        """Both of them, as they go out with a call."""
+        if self.traceparent is None:
+            return {}
+        state = {"tracestate": self.tracestate} if self.tracestate else {}
+        return {"traceparent": self.traceparent, **state}
+
 
 @dataclass(frozen=True, slots=True)
 class Paid:
@@ -77,6 +85,8 @@ class Failed:
     fallbacks: tuple[FallbackStep, ...] = ()
     spent_usd: Decimal | None = field(default=Decimal(0))
     paid: Paid = NOTHING
+    #: The model's own words where it refused.
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,16 @@ __all__ = ["address_of", "can_be_called", "load_settings", "need_clickhouse", "n
 SECRET_WORDS = ("key", "password", "url", "secret", "webhook")
 NOT_SECRET = ("openai_base_url",)
 #: Settings that are tables of hybrid.toml, never variables.
-TABLES = ("providers", "routes", "prices", "budgets", "alerts", "tenant_weights", "policy")
+TABLES = (
+    "providers",
+    "routes",
+    "prices",
+    "budgets",
+    "time_limits",
+    "alerts",
+    "tenant_weights",
+    "policy",
+)
 #: Those of them that are one table, not a list of tables.
 PLAIN_TABLES = ("alerts", "tenant_weights", "policy")
 

@@ -12,10 +12,18 @@ import uuid
 
 from pydantic import ValidationError
 
+from schemas.base import to_camel
 from schemas.intent import WorkflowIntent
 from schemas.vocabulary import DeadLetterReason
 
-__all__ = ["IntentError", "InvalidIntentError", "PoisonError", "decode_intent", "derive_intent_id"]
+__all__ = [
+    "IntentError",
+    "InvalidIntentError",
+    "PoisonError",
+    "decode_intent",
+    "derive_intent_id",
+    "read_intent",
+]
 
 #: Namespace of derived intent ids (a fixed random UUID; changing it changes every derived id).
 INTENT_NAMESPACE = uuid.UUID("6d0b7a8e-3f0e-5c52-9a55-3b1d6e1f9c21")
@@ -23,6 +31,17 @@ INTENT_NAMESPACE = uuid.UUID("6d0b7a8e-3f0e-5c52-9a55-3b1d6e1f9c21")
 #: Deeper JSON is refused before it can exhaust a parser's stack.
 MAX_DEPTH = 100
 MAX_ID = 512
+#: Names of fields that are read, in either case.
+KNOWN_FIELDS = frozenset(
+    {
+        *WorkflowIntent.model_fields,
+        *map(to_camel, WorkflowIntent.model_fields),
+        "sendToOnlyfans",
+        "sendToOnlyFans",
+    }
+)
+#: Unknown names of one intent that are reported.
+MOST_NAMED = 20
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 BRACKETS = re.compile(r"[\[\]{}]")
 
@@ -59,6 +78,16 @@ def derive_intent_id(topic: str, partition: int, offset: int) -> str:
 
 def decode_intent(value: bytes | None, *, max_bytes: int) -> WorkflowIntent:
     """Read a record's value; raises PoisonError or InvalidIntentError, never anything else."""
+    return read_intent(value, max_bytes=max_bytes)[0]
+
+
+def read_intent(
+    value: bytes | None, *, max_bytes: int, refuse_unknown: bool = False
+) -> tuple[WorkflowIntent, tuple[str, ...]]:
+    """Read an intent, and the names of fields in it that mean nothing here.
+
+    Raises PoisonError or InvalidIntentError; with `refuse_unknown` also for such a name.
+    """
     if value is None:
         code, message = "null_value", "the record has no value"
         raise PoisonError(code, message)
@@ -87,12 +116,23 @@ def decode_intent(value: bytes | None, *, max_bytes: int) -> WorkflowIntent:
     if not isinstance(document, dict):
         code, message = "not_an_object", "the value is JSON, but not an object"
         raise PoisonError(code, message)
+    unknown = tuple(sorted(visible_name(name) for name in document if name not in KNOWN_FIELDS))
+    unknown = unknown[:MOST_NAMED]
+    if unknown and refuse_unknown:
+        code, message = "unknown_fields", f"no field of an intent: {', '.join(unknown)}"
+        stated = document.get("intent_id", document.get("intentId"))
+        raise InvalidIntentError(code, message, intent_id=_readable_id(stated))
     try:
-        return WorkflowIntent.model_validate(document)
+        return WorkflowIntent.model_validate(document), unknown
     except ValidationError as error:
         code, message = "invalid_fields", describe_validation(error)
         stated = document.get("intent_id", document.get("intentId"))
         raise InvalidIntentError(code, message, intent_id=_readable_id(stated)) from None
+
+
+def visible_name(name: str) -> str:
+    """Cut a foreign field's name to what can stand in an event or a message."""
+    return "".join(sign if sign.isprintable() else "?" for sign in name[:64])
 
 
 def describe_validation(error: ValidationError) -> str:

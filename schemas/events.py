@@ -83,6 +83,9 @@ class CachedAnswer(Message):
     served_model: str
     content: str
     finish_reason: str = ""
+    refusal: str | None = None
+    annotations: list[dict[str, Any]] | None = None
+    logprobs: list[dict[str, Any]] | None = None
     stored_at_ms: int
 
 

@@ -1,17 +1,18 @@
 """WorkflowIntent: what an upstream system asks for."""
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field, StringConstraints, field_validator
 
 from schemas.base import Message, Usd
+from schemas.parameters import checked_parameters
 from schemas.vocabulary import Priority
 
 __all__ = ["ProviderName", "TraceContext", "WorkflowIntent"]
 
-#: The two built-in providers; more come as configuration.
-ProviderName = Literal["openai", "azure"]
+#: The name of a configured provider; who is configured is known where it is published and run.
+ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 #: 100 years: a moment that far away can still be written as a date.
 MAX_DEADLINE_MS = 100 * 366 * 24 * 60 * 60 * 1000
@@ -57,6 +58,11 @@ class WorkflowIntent(Message):
     max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
     temperature: float | None = Field(default=None, ge=0, le=2)
     response_schema: dict[str, Any] | None = None
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What the provider's request takes beside the fields here: reasoning_effort, "
+        "verbosity, top_p, stop, seed, tools, tool_choice, logprobs, metadata and the like.",
+    )
     deadline_ms: int | None = Field(
         default=None,
         ge=1,
@@ -67,6 +73,11 @@ class WorkflowIntent(Message):
     cache: bool | dict[str, Any] | None = None
     trace_context: TraceContext | None = None
     metadata: dict[str, Any] | None = None
+
+    @field_validator("parameters")
+    @classmethod
+    def _sendable(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return checked_parameters(value)
 
     @field_validator("max_cost_usd")
     @classmethod

@@ -84,6 +84,19 @@ class WorkflowResult(Message):
     model: str
     content: str
     structured: Any = None
+    tool_calls: list[dict[str, Any]] | None = Field(
+        default=None, description="what the model wants done, in OpenAI's form"
+    )
+    refusal: str | None = Field(default=None, description="the model's words where it refused")
+    annotations: list[dict[str, Any]] | None = Field(
+        default=None, description="citations and the like, as the provider gave them"
+    )
+    dropped_parameters: list[str] | None = Field(
+        default=None, description="what the intent asked for and the model does not take"
+    )
+    logprobs: list[dict[str, Any]] | None = Field(
+        default=None, description="of the content's tokens, where the intent asked for them"
+    )
     finish_reason: str | None = None
     cost_info: CostInfo
     total_cost_usd: Usd | None = None
@@ -149,6 +162,7 @@ class DeadLetter(Message):
     error_message: str
     retriable: bool
     suggested_action: str
+    refusal: str | None = Field(default=None, description="the model's words where it refused")
     attempts: list[AttemptSummary] = Field(default_factory=list)
     fallback_history: list[FallbackStep] = Field(default_factory=list)
     spent_usd: Usd | None = None

@@ -1,13 +1,20 @@
 """Providers and routes: the `[[providers]]` and `[[routes]]` tables of hybrid.toml."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from schemas.vocabulary import Priority
 
-__all__ = ["ProviderSpec", "RouteSpec"]
+__all__ = ["ProviderSpec", "RouteSpec", "TimeLimitSpec"]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+")]
@@ -45,23 +52,61 @@ class ProviderSpec(_Table):
     max_output_tokens: int | None = Field(default=None, ge=1)
     """Tokens that its model writes in one answer at most, where it is not one of the known ones."""
     timeout: float = Field(default=30.0, gt=0, le=3600)
-    """Seconds for one attempt."""
+    """Seconds for one attempt; more for models that reason, unless it is set."""
     stream: bool = False
     """Whether answers are streamed, so that a call that is stuck is seen after seconds."""
     first_token_timeout: float = Field(default=10.0, gt=0, le=3600)
-    """Seconds until a streamed answer must begin."""
+    """Seconds until the first content of a streamed answer; more for models that reason, unless it
+    is set."""
     idle_timeout: float = Field(default=5.0, gt=0, le=3600)
-    """Seconds that a streamed answer may pause."""
+    """Seconds that a streamed answer may pause; more for models that reason, unless it is set."""
     low_tier: str = ""
     """Service tier for intents of priority low, such as `flex`; none = the standard one."""
     low_tier_price: float = Field(default=0.5, gt=0, le=1)
     """What that tier costs, as a share of the standard price."""
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens", ""] = ""
+    """Name of the limit of an answer's length; without it as the vendor at that address has it."""
+    drop: tuple[str, ...] = ()
+    """Parameters that are never sent there, such as `seed`, `stream_options`."""
+    structured: Literal["strict", "schema", "object", "none", ""] = ""
+    """How a response_schema is sent: with or without strict, as json_object with the schema in the
+    instructions, or in the instructions only; without it as the vendor has it."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Sent in the body of every request, over everything else."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Sent with every request."""
+    organization: str = ""
+    """OpenAI organization; the SDK's variable for it holds for OpenAI's own address only."""
+    project: str = ""
+    """OpenAI project; the SDK's variable for it holds for OpenAI's own address only."""
+    ca_file: str = ""
+    """File of certificates (PEM) that are believed there, beside no others."""
+    proxy: Url | None = None
+    """HTTP proxy on the way; without it what HTTPS_PROXY and the like say."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     """Calls a minute, over all workers; without it no limit but what its 429s teach."""
     tokens_per_minute: float | None = Field(default=None, gt=0)
     """Tokens a minute, over all workers."""
     in_flight: int | None = Field(default=None, ge=1)
     """Calls at the same time, over all workers."""
+
+    @field_validator("headers")
+    @classmethod
+    def _writable(cls, value: dict[str, str]) -> dict[str, str]:
+        """Refuse what breaks HTTP."""
+        for name, text in value.items():
+            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_|~-]+", name) or not re.fullmatch(
+                r"[\x20-\x7e]*", text
+            ):
+                message = f"{name} is no header that can be sent: names and values are plain ASCII"
+                raise ValueError(message)
+        return value
+
+    @property
+    def set_limits(self) -> frozenset[str]:
+        """Time limits that were set, and are not their default: these hold for every model."""
+        names = {"timeout", "first_token_timeout", "idle_timeout"}
+        return frozenset(names & self.model_fields_set)
 
     @model_validator(mode="after")
     def _complete(self) -> "ProviderSpec":
@@ -82,6 +127,21 @@ class ProviderSpec(_Table):
             )
             raise ValueError(message)
         return self
+
+
+class TimeLimitSpec(_Table):
+    """Time limits of some models; what is left out is as without the line."""
+
+    model: str = Field(min_length=1)
+    """Model or deployment, `*` for any characters: `gpt-5*`, `my-deployment`."""
+    provider: str = ""
+    """Only at this provider; none = at all."""
+    timeout: float | None = Field(default=None, gt=0, le=7200)
+    """Seconds for one attempt."""
+    first_token_timeout: float | None = Field(default=None, gt=0, le=7200)
+    """Seconds until the first content of a streamed answer."""
+    idle_timeout: float | None = Field(default=None, gt=0, le=7200)
+    """Seconds that a streamed answer may pause."""
 
 
 class RouteSpec(_Table):

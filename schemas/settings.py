@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
 from schemas.alerting import AlertSpec
-from schemas.money import MoneySettings
-from schemas.providers import ProviderSpec, RouteSpec
+from schemas.provider_settings import ProviderSettings
+from schemas.providers import RouteSpec
 from schemas.topics import Topics
 from schemas.vocabulary import FailureKind
 
@@ -25,33 +25,15 @@ class SettingsError(Exception):
     """Raised when a setting has a wrong value: names it, shows it, says what is allowed."""
 
 
-class Settings(MoneySettings):
+class Settings(ProviderSettings):
     """All configuration, validated once at start. Times in seconds unless named `_ms`."""
 
-    openai_api_key: SecretStr | None = None
-    """Key of provider `openai`; without it that provider is not configured."""
-    openai_base_url: str | None = None
-    """Base URL of provider `openai`; without it the SDK's own."""
-    azure_openai_api_key: SecretStr | None = None
-    """Key of provider `azure`; without it that provider is not configured."""
-    azure_openai_endpoint: str | None = None
-    """Endpoint of provider `azure`."""
-    openai_api_version: str = "2024-10-21"
-    """API version of provider `azure`."""
     hybrid_simulator: str | None = None
     """Address of a simulator that plays every provider, whatever keys are set; nothing is spent."""
-    hybrid_openai_limits: tuple[float, ...] = ()
-    """Provider `openai`, over all workers: requests a minute, tokens a minute, calls in flight."""
-    hybrid_azure_limits: tuple[float, ...] = ()
-    """The same for provider `azure`, such as 60,90000,10; 0 = no limit."""
     hybrid_breaker_calls: int = Field(default=20, ge=1)
     """Calls to a provider within a minute before its breaker may open; half of them failed."""
     hybrid_breaker_open: float = Field(default=30.0, gt=0, le=3600)
     """Seconds until a provider that is down, or whose key is refused, is asked again."""
-    hybrid_openai_model: str = "gpt-3.5-turbo"
-    """Model of provider `openai` where the intent names none."""
-    hybrid_azure_deployment: str = "gpt-4-turbo"
-    """Deployment of provider `azure` where the intent names none."""
     hybrid_topic_prefix: Annotated[
         str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     ] = "workflow"
@@ -62,12 +44,6 @@ class Settings(MoneySettings):
     """Replication factor of topics that are created; -1 = the brokers' default."""
     hybrid_retry_delays: tuple[float, ...] = (1.0, 2.0, 5.0)
     """Seconds between attempts on one provider; their count is the number of retries."""
-    hybrid_openai_timeout: float = Field(default=30.0, gt=0, le=3600)
-    """Seconds for one attempt on provider `openai`."""
-    hybrid_azure_timeout: float = Field(default=45.0, gt=0, le=3600)
-    """Seconds for one attempt on provider `azure`."""
-    hybrid_stream: bool = False
-    """Whether `openai` and `azure` stream: a stuck call is seen after 10 s, or a pause of 5 s."""
     hybrid_defer_delays: tuple[float, ...] = (10.0, 60.0, 600.0)
     """Seconds of the delayed-retry topics, rising."""
     hybrid_fallback_on: tuple[FailureKind, ...] = ()
@@ -117,15 +93,15 @@ class Settings(MoneySettings):
     """Stable name of this worker (static membership); one running worker each."""
     hybrid_prompts_dir: str | None = None
     """Folder with `<type>.txt` templates that win over the built-in ones."""
-    providers: tuple[ProviderSpec, ...] = ()
-    """Who serves chat completions; without them `openai` and `azure` as set above."""
+    hybrid_types: tuple[str, ...] = ()
+    """Types of intents that are taken beside those with a template or a route; `*` = any."""
+    hybrid_unknown_fields: Literal["report", "refuse"] = "report"
+    """What follows a field of an intent that means nothing here: an event, or a dead letter."""
     routes: tuple[RouteSpec, ...] = ()
     """Which providers serve which intents, first choice first; without them the type decides."""
     policy: dict[str, str] = Field(default_factory=dict)
     """What follows a failure at a provider at once, in place of the table in failures.md:
     `azure_timeout = "openai"`, `openai_rate_limit = "defer 60"`."""
-    provider_keys: dict[str, SecretStr] = Field(default_factory=dict)
-    """The values of the key variables that `[[providers]]` name (from the environment only)."""
     alerts: AlertSpec = AlertSpec()
     """Above what the recorder raises an alert; 0 or false = never."""
     tenant_weights: dict[str, float] = Field(default_factory=dict)
@@ -143,17 +119,7 @@ class Settings(MoneySettings):
             return tuple(float(part) for part in value.split(","))
         return value
 
-    @field_validator("hybrid_openai_limits", "hybrid_azure_limits", mode="before")
-    @classmethod
-    def _limits(cls, value: object) -> object:
-        if isinstance(value, str):
-            if not re.fullmatch(r"\s*\d+(\.\d+)?(\s*,\s*\d+(\.\d+)?){2}\s*", value):
-                message = "must be three numbers: requests a minute, tokens a minute, in flight"
-                raise ValueError(message)
-            return tuple(float(part) for part in value.split(","))
-        return value
-
-    @field_validator("hybrid_hedge", mode="before")
+    @field_validator("hybrid_hedge", "hybrid_types", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
         if isinstance(value, str):
@@ -225,45 +191,6 @@ class Settings(MoneySettings):
         )
 
     @property
-    def provider_specs(self) -> tuple[ProviderSpec, ...]:
-        """The configured providers, or the two built-in ones, whether or not their keys are set."""
-        if self.providers:
-            return self.providers
-        openai = ProviderSpec.model_construct(
-            name="openai",
-            kind="openai",
-            key_variable="OPENAI_API_KEY",
-            base_url=self.openai_base_url,
-            model=self.hybrid_openai_model,
-            timeout=self.hybrid_openai_timeout,
-            stream=self.hybrid_stream,
-            **_limit_fields(self.hybrid_openai_limits),
-        )
-        azure = ProviderSpec.model_construct(
-            name="azure",
-            kind="azure",
-            key_variable="AZURE_OPENAI_API_KEY",
-            endpoint=self.azure_openai_endpoint,
-            api_version=self.openai_api_version,
-            deployment=self.hybrid_azure_deployment,
-            base_model=self.hybrid_azure_base_model or "",
-            timeout=self.hybrid_azure_timeout,
-            stream=self.hybrid_stream,
-            **_limit_fields(self.hybrid_azure_limits),
-        )
-        return (openai, azure)
-
-    def key_of(self, spec: ProviderSpec) -> SecretStr | None:
-        """Give a provider's key; None when its variable is not set."""
-        match spec.key_variable:
-            case "OPENAI_API_KEY":
-                return self.openai_api_key
-            case "AZURE_OPENAI_API_KEY":
-                return self.azure_openai_api_key
-            case name:
-                return self.provider_keys.get(name)
-
-    @property
     def worker_group(self) -> str:
         """The consumer group of the workers."""
         return f"{self.hybrid_topic_prefix}.orchestrator"
@@ -282,13 +209,3 @@ class Settings(MoneySettings):
     def max_topic_intent_bytes(self) -> int:
         """The largest record that the intents' topics let in; above the limit: a dead letter."""
         return self.hybrid_max_intent_bytes + 65_536
-
-
-def _limit_fields(limits: tuple[float, ...]) -> dict[str, Any]:
-    """Spread `requests a minute, tokens a minute, in flight` over a provider's fields; 0 = none."""
-    requests, tokens, in_flight = limits or (0, 0, 0)
-    return {
-        "requests_per_minute": requests or None,
-        "tokens_per_minute": tokens or None,
-        "in_flight": int(in_flight) or None,
-    }

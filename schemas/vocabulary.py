@@ -47,8 +47,11 @@ class FailureKind(StrEnum):
     SERVER_ERROR = "server_error"  # 408, 409, 5xx, 529
     RATE_LIMIT = "rate_limit"  # 429 that passes with time
     QUOTA = "quota"  # 429 insufficient_quota: passes only with money
-    AUTH = "auth"  # 401, 403
-    DEPLOYMENT_NOT_FOUND = "deployment_not_found"  # 404: the configuration is wrong
+    AUTH = "auth"  # 401, and what says that the key is wrong
+    REFUSED = "refused"  # 403 (402 for one request's size) without a reason: key, model or content
+    DEPLOYMENT_NOT_FOUND = "deployment_not_found"  # 404, 410: the configured model is not there
+    MODEL_NOT_FOUND = "model_not_found"  # the same for a model that the intent itself named
+    UNSUPPORTED_PARAMETER = "unsupported_parameter"  # 400, 422 that names one: left out from now on
     BAD_REQUEST = "bad_request"  # 400, 422 and other 4xx: the request itself is wrong
     CONTEXT_LENGTH = "context_length"  # the prompt is longer than the model takes
     CONTENT_FILTER = "content_filter"  # the provider refused the content
@@ -113,6 +116,7 @@ class EventName(StrEnum):
     WORKFLOW_FAILED = "workflow_failed"  # an intent ended as a dead letter
     WORKFLOW_DEFERRED = "workflow_deferred"  # an intent was put off until later
     FALLBACK_STARTED = "fallback_started"  # an intent went on to the next provider
+    FIELDS_UNKNOWN = "fields_unknown"  # an intent had fields that mean nothing here
     DUPLICATE_IGNORED = "duplicate_ignored"  # an intent came again after it had been decided
     PROVIDER_HEALTH_CHANGED = "provider_health_changed"  # a worker's breaker of a provider moved
     ONLYFANS_MESSAGE_SCHEDULED = "onlyfans_message_scheduled"  # content went to `.deliveries`

@@ -31,7 +31,7 @@ from schemas.alerting import AlertSpec
 from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
 from schemas.pricing import PriceSpec
-from schemas.providers import ProviderSpec, RouteSpec
+from schemas.providers import ProviderSpec, RouteSpec, TimeLimitSpec
 from schemas.settings import Settings
 from schemas.topics import DAY_MS
 from schemas.vocabulary import (
@@ -206,7 +206,16 @@ def configuration() -> str:
         "Each is given with its default in brackets, where it has one.",
         "",
     ]
-    tables = {"providers", "routes", "prices", "budgets", "alerts", "policy", "tenant_weights"}
+    tables = {
+        "time_limits",
+        "providers",
+        "routes",
+        "prices",
+        "budgets",
+        "alerts",
+        "policy",
+        "tenant_weights",
+    }
     for name, field in Settings.model_fields.items():
         if name in {*tables, "provider_keys"}:
             continue
@@ -221,6 +230,7 @@ def configuration() -> str:
     ]
     for name, model in (
         ("providers", ProviderSpec),
+        ("time_limits", TimeLimitSpec),
         ("routes", RouteSpec),
         ("prices", PriceSpec),
         ("budgets", BudgetSpec),

@@ -3,7 +3,8 @@
     closed ── half of the last 20 calls failed ────────► open ── 30 s ──► half-open: one probe
       ▲                                                  ▲             at a time; two good ones
       └────────────────────── close it ─────────────────────────────── a failed one opens it
-      └── key, quota or deployment refused ──► down: the same, after a single answer
+      └── key, quota or deployment refused ──► down: the same, after a single answer;
+          a refusal without a reason: after those of several intents, with no answer between
 
 Only calls of the last minute count, and of these the newest 20 (docs/adr/0007). A 429 is no
 failure: it makes the provider rest for as long as it asked.
@@ -21,6 +22,8 @@ __all__ = ["BreakerPolicy", "BreakerState", "CircuitBreaker"]
 FAILURES = frozenset({FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.SERVER_ERROR})
 #: One answer is enough: every other call would get the same.
 REFUSALS = frozenset({FailureKind.AUTH, FailureKind.QUOTA, FailureKind.DEPLOYMENT_NOT_FOUND})
+#: A refusal that does not say whether key, model or content is to blame.
+SUSPECT = FailureKind.REFUSED
 #: While a probe is out, others look again after this long.
 PROBE_OUT_S = 0.5
 
@@ -34,6 +37,8 @@ class BreakerPolicy:
     window_s: float = 60.0
     open_s: float = 30.0
     probes: int = 2
+    #: Intents that must be refused without a reason until it is the provider's fault.
+    refused_intents: int = 3
 
 
 class BreakerState(Enum):
@@ -53,6 +58,7 @@ class CircuitBreaker:
         self._policy = policy
         self._recent: deque[tuple[float, bool]] = deque()
         self._failed = 0
+        self._refused: set[str] = set()
         self._rests_until = 0.0
         self._opens_at = 0.0  # when an open breaker lets a probe through
         self._probes_out = 0
@@ -90,10 +96,25 @@ class CircuitBreaker:
         self._probes_out -= probe
 
     def end(
-        self, now: float, kind: FailureKind | None, *, probe: bool, retry_after_s: float | None
+        self,
+        now: float,
+        kind: FailureKind | None,
+        *,
+        probe: bool,
+        retry_after_s: float | None,
+        evidence: str = "",
     ) -> None:
-        """Note how a call ended; `kind` None is an answer that was asked for."""
+        """Note how a call ended; `kind` None is an answer that was asked for.
+
+        `evidence` says whose the call was: the same word again proves no more.
+        """
         self._probes_out -= probe
+        if kind is None:
+            self._refused.clear()
+        if kind is SUSPECT and self._is_providers(evidence):
+            if self.state is BreakerState.CLOSED or probe:
+                self._open(now, BreakerState.DOWN, kind)
+            return
         if kind in REFUSALS:
             if self.state is BreakerState.CLOSED or probe:
                 self._open(now, BreakerState.DOWN, kind)
@@ -107,6 +128,12 @@ class CircuitBreaker:
             self._probed(now, kind)
         elif self.state is BreakerState.CLOSED:
             self._count(now, kind)
+
+    def _is_providers(self, evidence: str) -> bool:
+        """Say whether enough different calls were refused for it to be the provider's fault."""
+        if len(self._refused) < self._policy.refused_intents:
+            self._refused.add(evidence)
+        return len(self._refused) >= self._policy.refused_intents
 
     def _probed(self, now: float, kind: FailureKind | None) -> None:
         if kind in FAILURES:

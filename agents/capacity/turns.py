@@ -94,14 +94,29 @@ class Capacity:
         self._tell(name, before)
         return Turn(name, tokens, probe)
 
-    def end(self, turn: Turn, failure: Failure | None, *, tokens: int, rest_s: float = 0.0) -> None:
-        """Note how a call ended, what it used, and how long the provider asked to be left alone."""
+    def end(
+        self,
+        turn: Turn,
+        failure: Failure | None,
+        *,
+        tokens: int,
+        rest_s: float = 0.0,
+        evidence: str = "",
+    ) -> None:
+        """Note how a call ended, what it used, and how long the provider asked to be left alone.
+
+        `evidence`: whose call it was, or whose choice of a model, for refusals without a reason.
+        """
         now = self._clock.monotonic()
         health, limiter = self._health[turn.provider], self._limiters[turn.provider]
         before, kind = health.state, failure.kind if failure else None
         asked = failure.retry_after_ms if failure else None
         health.end(
-            now, kind, probe=turn.probe, retry_after_s=None if asked is None else asked / 1000
+            now,
+            kind,
+            probe=turn.probe,
+            retry_after_s=None if asked is None else asked / 1000,
+            evidence=evidence,
         )
         limiter.settle(turn.tokens, tokens)
         if rest_s:

@@ -27,6 +27,8 @@ def request_key(intent: WorkflowIntent, model: str, messages: list[dict[str, Any
         intent.max_output_tokens,
         intent.temperature,
         intent.response_schema,
+        # Left out where there are none: names from before parameters stay what they were.
+        *([intent.parameters] if intent.parameters else []),
     ]
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return blake2b(text.encode(), digest_size=32).hexdigest()

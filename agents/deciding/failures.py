@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
+from agents.deciding.kinds import OK, HttpAnswer, kind_of
 from schemas.vocabulary import AttemptOutcome, ErrorClass, FailureKind
 
 __all__ = [
@@ -59,11 +60,29 @@ FACETS: dict[FailureKind, tuple[ErrorClass, AttemptOutcome, bool, str]] = {
         True,
         "renew the provider's key, then replay",
     ),
+    FailureKind.REFUSED: (
+        ErrorClass.AUTH,
+        AttemptOutcome.AUTH,
+        True,
+        "give the key access, or change the intent's model or content, then replay",
+    ),
     FailureKind.DEPLOYMENT_NOT_FOUND: (
         ErrorClass.AUTH,
         AttemptOutcome.AUTH,
         True,
         "correct the deployment or model name, then replay",
+    ),
+    FailureKind.MODEL_NOT_FOUND: (
+        ErrorClass.VALIDATION,
+        AttemptOutcome.VALIDATION,
+        False,
+        "name a model that a provider serves, or none, and publish it anew",
+    ),
+    FailureKind.UNSUPPORTED_PARAMETER: (
+        ErrorClass.VALIDATION,
+        AttemptOutcome.VALIDATION,
+        True,
+        "replay: what the model does not take is left out then",
     ),
     FailureKind.BAD_REQUEST: (
         ErrorClass.VALIDATION,
@@ -92,87 +111,6 @@ FACETS: dict[FailureKind, tuple[ErrorClass, AttemptOutcome, bool, str]] = {
 }
 
 
-OK, FIRST_ERROR, FIRST_SERVER_ERROR = 200, 400, 500
-#: Statuses below 500 that pass by themselves: time-out, conflict, failed dependency, too early,
-#: and a call that was cancelled on the provider's side (499).
-PASSING = frozenset({408, 409, 424, 425, 499})
-#: Status → kind, where no code says more.
-STATUSES = {
-    401: FailureKind.AUTH,
-    402: FailureKind.QUOTA,
-    403: FailureKind.AUTH,
-    404: FailureKind.DEPLOYMENT_NOT_FOUND,
-    410: FailureKind.DEPLOYMENT_NOT_FOUND,
-    413: FailureKind.CONTEXT_LENGTH,
-    429: FailureKind.RATE_LIMIT,
-    498: FailureKind.RATE_LIMIT,  # Groq: the flex tier is full
-}
-#: kind, codes (lower case), and words of vendors that have no code for it; the first line counts.
-CODES: tuple[tuple[FailureKind, frozenset[str], tuple[str, ...]], ...] = (
-    (
-        FailureKind.QUOTA,
-        frozenset(
-            {
-                "insufficient_quota",
-                "billing_hard_limit_reached",
-                "billing_not_active",
-                "billing_error",
-                "credit_balance_exhausted",
-                "insufficient_credits",
-                "insufficient_balance",
-                "spend_limit_exceeded",
-                "spend_limit_reached",
-            }
-        ),
-        ("credit balance is too low", "spend limit", "spending limit"),
-    ),
-    (
-        FailureKind.CONTENT_FILTER,
-        frozenset(
-            {
-                "content_filter",
-                "content_policy_violation",
-                "invalid_prompt",
-                "moderation_blocked",
-                "responsibleaipolicyviolation",
-            }
-        ),
-        (),
-    ),
-    (
-        FailureKind.CONTEXT_LENGTH,
-        frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"}),
-        # vLLM and Together, Anthropic, Gemini, and a request larger than a whole minute's tokens.
-        (
-            "maximum context length",
-            "context length of the model",
-            "prompt is too long",
-            "exceeds the maximum number of tokens",
-            "request too large for",
-        ),
-    ),
-    (
-        FailureKind.DEPLOYMENT_NOT_FOUND,
-        frozenset(
-            {
-                "model_not_found",
-                "deploymentnotfound",
-                "servicemodeldeprecated",
-                "model_decommissioned",
-                "model_deprecated",
-            }
-        ),
-        (),
-    ),
-    (
-        FailureKind.AUTH,
-        frozenset({"invalid_api_key", "api_key_invalid"}),
-        ("api key not valid", "incorrect api key"),
-    ),
-)
-RATE_CODES = frozenset({"rate_limit_exceeded", "rate_limit_error"})
-
-
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One failed provider call, reduced to what decisions and records need."""
@@ -183,6 +121,8 @@ class Failure:
     http_status: int | None = None
     retry_after_ms: int | None = None
     request_id: str = ""
+    #: The model's own words where it refused; never in a message, which holds no content.
+    refusal: str = ""
 
     @property
     def error_class(self) -> ErrorClass:
@@ -205,25 +145,12 @@ class Failure:
         return FACETS[self.kind][3]
 
 
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """An error answer of a provider; header names in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    code: str = ""
-    #: Further codes of the body: of what it wraps, and of its details.
-    more: tuple[str, ...] = ()
-    #: What it says, in lower case; looked at only where vendors have no code for it.
-    words: str = ""
-
-
 def classify_http(answer: HttpAnswer, *, now: datetime, received: int | None = None) -> Failure:
     """Read an error answer: by its code, then its status, and by words where there is no code.
 
     `received` is the status it came with, where the body states one of its own.
     """
-    kind = _kind(answer)
+    kind = kind_of(answer)
     status = answer.status if received is None else received
     return Failure(
         kind=kind,
@@ -233,22 +160,6 @@ def classify_http(answer: HttpAnswer, *, now: datetime, received: int | None = N
         retry_after_ms=parse_retry_after(answer.headers, now=now),
         request_id=text_of(answer.headers.get("x-request-id", "")),
     )
-
-
-def _kind(answer: HttpAnswer) -> FailureKind:
-    """Tell the kind; a server's own fault first, then what a code says, then the status."""
-    status = answer.status
-    if status >= FIRST_SERVER_ERROR or status in PASSING:
-        return FailureKind.SERVER_ERROR
-    codes = {code.lower() for code in (answer.code, *answer.more)}
-    for kind, names, phrases in CODES:
-        if codes & names or any(phrase in answer.words for phrase in phrases):
-            return kind
-    if status in STATUSES:
-        return STATUSES[status]
-    if codes & RATE_CODES:
-        return FailureKind.RATE_LIMIT
-    return FailureKind.BAD_REQUEST if status >= FIRST_ERROR else FailureKind.SERVER_ERROR
 
 
 def parse_retry_after(headers: dict[str, str], *, now: datetime) -> int | None:

@@ -3,8 +3,6 @@
 The table of this policy is generated into `docs/failures.md` from `decide` itself.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import assert_never
 
@@ -19,6 +17,7 @@ from agents.deciding.decisions import (
     Wait,
 )
 from agents.deciding.failures import TRUNCATED, Failure
+from agents.deciding.situation import Limits, Override, RetryPolicy, Situation
 from schemas.vocabulary import DeadLetterReason, FailureKind
 
 __all__ = [
@@ -49,73 +48,8 @@ PATIENT = frozenset(
         FailureKind.DEPLOYMENT_NOT_FOUND,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """A user's own line of the table: another provider, or a deferral."""
-
-    provider: str | None = None
-    defer_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """The numbers of the policy; delays in seconds."""
-
-    retry_delays: tuple[float, ...] = (1.0, 2.0, 5.0)
-    defer_delays: tuple[float, ...] = (10.0, 60.0, 600.0)
-    jitter: float = 0.10
-    #: A provider's Retry-After up to this is waited for in the process.
-    inline_wait_s: float = 5.0
-    #: Tries of one provider after an answer that was not what was asked for.
-    repair_tries: int = 1
-    #: Refusals of the request itself after which another provider may still be asked.
-    fallback_on: frozenset[FailureKind] = frozenset()
-    #: (provider, failure) → what follows at once, in place of the table.
-    overrides: Mapping[tuple[str, FailureKind], Override] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the intent itself allows."""
-
-    deadline_at_ms: int | None = None
-    max_cost_usd: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """Where an execution stands after a failed call."""
-
-    providers: tuple[str, ...]
-    position: int
-    calls_here: int
-    now_ms: int
-    limits: Limits
-    spent_usd: Decimal
-    deferrals: int = 0
-    repairs_here: int = 0
-    earlier: tuple[FailureKind, ...] = ()
-    #: Seconds until each provider can be called (breaker, rest, pace); empty = all of them now.
-    waits_s: tuple[float, ...] = ()
-    #: Which providers do not answer anybody, in this worker's eyes; empty = none.
-    out: tuple[bool, ...] = ()
-    #: Seconds already waited for this provider's turn.
-    waited_s: float = 0.0
-
-    def wait_s(self, position: int) -> float:
-        """Seconds until a provider can be called."""
-        return self.waits_s[position] if self.waits_s else 0.0
-
-    def is_out(self, position: int) -> bool:
-        """Whether a provider does not answer anybody."""
-        return bool(self.out) and self.out[position]
-
-    @property
-    def outage(self) -> bool:
-        """Whether a provider that was tried does not answer others either."""
-        return any(self.out[: self.position + 1])
+#: Failures of which at least one was an answer, and which no later time makes better.
+HOPELESS = frozenset({FailureKind.BAD_OUTPUT, FailureKind.MODEL_NOT_FOUND})
 
 
 def may_call(limits: Limits, *, now_ms: int, spent_usd: Decimal) -> GiveUp | None:
@@ -158,6 +92,13 @@ def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice:
     wanted = _overridden(policy, situation, failure)
     if wanted is not None:
         return wanted
+    return _here(policy, situation, failure, dice) or _next(policy, situation, failure)
+
+
+def _here(
+    policy: RetryPolicy, situation: Situation, failure: Failure, dice: float
+) -> Retry | Fallback | GiveUp | None:
+    """Say what the kind of failure asks for; None = to leave this provider."""
     match failure.kind:
         case FailureKind.BAD_REQUEST | FailureKind.CONTEXT_LENGTH | FailureKind.CONTENT_FILTER:
             later = _first_free(situation, within_s=policy.inline_wait_s)
@@ -168,19 +109,30 @@ def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice:
             cut = failure.code == TRUNCATED
             if situation.repairs_here < policy.repair_tries and not cut:
                 return Retry(0.0, repair=True)
-        case FailureKind.TIMEOUT | FailureKind.CONNECTION | FailureKind.SERVER_ERROR:
-            retry = _retry(policy, situation, failure, dice)
-            if retry is not None:
-                return retry
-        case FailureKind.RATE_LIMIT:
-            retry = _retry(policy, situation, failure, dice)
-            if retry is not None:
-                return retry
-        case FailureKind.QUOTA | FailureKind.AUTH | FailureKind.DEPLOYMENT_NOT_FOUND:
+        case (
+            FailureKind.TIMEOUT
+            | FailureKind.CONNECTION
+            | FailureKind.SERVER_ERROR
+            | FailureKind.RATE_LIMIT
+        ):
+            return _retry(policy, situation, failure, dice)
+        case FailureKind.UNSUPPORTED_PARAMETER:
+            # The next call leaves it out; more than a few of them are a mistake of the intent's.
+            more = situation.calls_here <= policy.drops
+            return Retry(0.0) if more else GiveUp(DeadLetterReason.REJECTED)
+        case FailureKind.MODEL_NOT_FOUND:
+            if _nobody_has_the_model(situation):
+                return GiveUp(DeadLetterReason.REJECTED)
+        case (
+            FailureKind.QUOTA
+            | FailureKind.AUTH
+            | FailureKind.REFUSED
+            | FailureKind.DEPLOYMENT_NOT_FOUND
+        ):
             pass
         case _:
             assert_never(failure.kind)
-    return _next(policy, situation, failure)
+    return None
 
 
 def _overridden(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decision | None:
@@ -228,7 +180,7 @@ def _next(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decisi
         return Fallback(later, failure.kind.value)
     kinds = {*situation.earlier, failure.kind}
     patient = bool(kinds & PATIENT) or situation.outage
-    if kinds <= {FailureKind.BAD_OUTPUT}:
+    if FailureKind.BAD_OUTPUT in kinds and kinds <= HOPELESS:
         return GiveUp(DeadLetterReason.EXHAUSTED)
     if not patient and situation.deferrals >= len(policy.defer_delays):
         return GiveUp(DeadLetterReason.EXHAUSTED)
@@ -238,6 +190,12 @@ def _next(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decisi
         # The dispatcher holds it back until a provider answers; a long ladder would only delay it.
         wanted = max(policy.defer_delays[0], (failure.retry_after_ms or 0) / 1000)
     return _defer(policy, situation, wanted, reason=failure.kind.value)
+
+
+def _nobody_has_the_model(situation: Situation) -> bool:
+    """Say whether all of the route were asked, and none of them serves the intent's model."""
+    asked_all = len(situation.earlier) == situation.position == len(situation.providers) - 1
+    return asked_all and set(situation.earlier) <= {FailureKind.MODEL_NOT_FOUND}
 
 
 def _first_free(situation: Situation, *, within_s: float) -> int | None:

@@ -7,7 +7,9 @@ from agents.executing.account import Execution
 from agents.executing.endings import price_unknown, refused
 from agents.executing.ground import Ground
 from agents.executing.moves import over_budget
+from agents.executing.prompts import chat_in
 from agents.task import Deferred, Failed
+from schemas.parameters import chat_problem
 from schemas.vocabulary import DeadLetterReason
 
 __all__ = ["Admission"]
@@ -16,8 +18,16 @@ __all__ = ["Admission"]
 class Admission:
     """Finds intents that must not be called for, now or at all; one for each worker."""
 
-    def __init__(self, *, spending: Spending, policy: RetryPolicy, ground: Ground) -> None:
-        """Keep what tenants have spent, and the delays of the deferred topics."""
+    def __init__(
+        self,
+        *,
+        spending: Spending,
+        policy: RetryPolicy,
+        ground: Ground,
+        types: frozenset[str] | None = None,
+    ) -> None:
+        """Keep what tenants have spent, the deferred topics' delays, and the types (None: any)."""
+        self._types = types
         self._spending = spending
         self._policy = policy
         self._ground = ground
@@ -33,6 +43,13 @@ class Admission:
         problem = check_schema(intent.response_schema) if intent.response_schema else None
         if problem is not None:
             return refused(run, DeadLetterReason.INVALID_INTENT, "response_schema", problem)
+        if self._types is not None and intent.type not in self._types:
+            message = f"type {intent.type} is not configured: it has no template and no route"
+            return refused(run, DeadLetterReason.INVALID_INTENT, "unknown_type", message)
+        chat = chat_in(intent)
+        problem = chat_problem(chat) if chat is not None else None
+        if problem is not None:
+            return refused(run, DeadLetterReason.INVALID_INTENT, "invalid_messages", problem)
         if routed and not providers:
             return price_unknown(run, routed)
         if not providers:

@@ -27,6 +27,8 @@ UNREAD = frozenset({FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD
 #: Azure charges for what it has processed, whatever the status: its page on managing costs names
 #: 400 for a content filter or an input limit, and 408. OpenAI charges for none of them.
 CHARGED_BY_AZURE = frozenset({FailureKind.CONTENT_FILTER, FailureKind.CONTEXT_LENGTH})
+#: Ends of answers that were cut for their content; Gemini adds its reason, Zhipu says sensitive.
+FILTERED = ("content_filter", "sensitive")
 TIMED_OUT, ANSWERED = 408, 200
 
 
@@ -86,7 +88,7 @@ class Attempts:
             backoff_ms=run.take_backoff_ms(),
             worker=self._ground.worker,
             started_at=now,
-            deadline_at=now + timedelta(seconds=provider.timeout_s + ORPHAN_GRACE_S),
+            deadline_at=now + timedelta(seconds=provider.limit_s(intent.model) + ORPHAN_GRACE_S),
         )
 
     def answered(
@@ -148,7 +150,7 @@ class Attempts:
     @staticmethod
     def _inspect(run: Execution, reply: ChatReply) -> tuple[Failure | None, object]:
         """Look whether a 200 holds what was asked for."""
-        if reply.finish_reason == "content_filter":
+        if reply.finish_reason.startswith(FILTERED):
             message = "the provider cut the answer off by its content filter"
             return Failure(FailureKind.CONTENT_FILTER, "content_filter", message, 200), None
         if reply.failure is not None:
@@ -158,7 +160,7 @@ class Attempts:
         cut = Failure(FailureKind.BAD_OUTPUT, TRUNCATED, message, 200)
         if reply.finish_reason == "length" and not reply.content:
             return cut, None
-        if schema is None:
+        if schema is None or reply.beside.tool_calls:
             return None, None
         try:
             return None, parse_answer(reply.content, schema)

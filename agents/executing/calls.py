@@ -129,7 +129,7 @@ class Caller:
         except BaseException:
             self._capacity.cancel(turn)
             raise
-        self._end(turn, answer)
+        self._end(turn, answer, _evidence(run, call.provider))
         run.end_call(answer.attempt, answer.failure)
         self._log_end(run, call.provider, answer)
         return answer
@@ -172,8 +172,8 @@ class Caller:
             max_output_tokens=call.max_output,
             temperature=intent.temperature,
             response_schema=intent.response_schema,
-            traceparent=run.task.traceparent,
-            tracestate=run.task.tracestate,
+            parameters=intent.parameters,
+            trace_headers=run.task.trace_headers,
             trace=intent.trace_context,
             within_s=run.left_s(self._ground.clock.now_ms()),
             low_priority=intent.priority is Priority.LOW,
@@ -197,10 +197,10 @@ class Caller:
             run, started, reply, call.messages, self._ground.since_ms(since)
         )
 
-    def _end(self, turn: Turn, answer: Answer) -> None:
+    def _end(self, turn: Turn, answer: Answer, evidence: str) -> None:
         used = answer.usage.total if answer.reply is not None else turn.tokens
         rest_s = answer.reply.rest_s if answer.reply is not None else 0.0
-        self._capacity.end(turn, answer.failure, tokens=used, rest_s=rest_s)
+        self._capacity.end(turn, answer.failure, tokens=used, rest_s=rest_s, evidence=evidence)
         if answer.failure is None:
             self._hedger.note(turn.provider, answer.attempt.call_ms / 1000)
 
@@ -220,8 +220,16 @@ class Caller:
         self._ground.say(LogEvent(f"{provider.kind}_execution_{name}"), run, level=level, **fields)
 
 
+def _evidence(run: Execution, provider: Provider) -> str:
+    """Say whose choice a call was: many intents that name one model are one choice."""
+    intent = run.task.intent
+    if intent.model not in {None, provider.model}:
+        return f"model {intent.model}"
+    return f"intent {intent.tenant} {run.task.intent_id}"
+
+
 def _blame(failure: Failure, intent: WorkflowIntent) -> Failure:
     """Blame the intent, not the configuration, where the intent itself named a missing model."""
     if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND and intent.model is not None:
-        return replace(failure, kind=FailureKind.BAD_REQUEST)
+        return replace(failure, kind=FailureKind.MODEL_NOT_FOUND)
     return failure

@@ -25,6 +25,7 @@ def given_up(
         attempts=tuple(run.summaries),
         fallbacks=tuple(run.fallbacks),
         spent_usd=run.known_spend(),
+        refusal=failure.refusal or None,
     )
 
 

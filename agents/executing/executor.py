@@ -40,6 +40,8 @@ class Rules:
     #: Type of intent → its instructions.
     prompts: Mapping[str, str]
     cache_ttl_s: float
+    #: Types of intents that are taken; None = any.
+    types: frozenset[str] | None = None
 
 
 class Executor:
@@ -61,7 +63,9 @@ class Executor:
         self._router = router
         self._ground = ground
         self._spending = spending
-        self._admission = Admission(spending=spending, policy=rules.policy, ground=ground)
+        self._admission = Admission(
+            spending=spending, policy=rules.policy, ground=ground, types=rules.types
+        )
         self._reuse = Reuse(cache=cache, ttl_s=rules.cache_ttl_s, ground=ground)
         self._planner = Planner(
             providers=providers,

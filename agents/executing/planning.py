@@ -105,7 +105,7 @@ class Planner:
         intent, provider = run.task.intent, self._providers[provider_name]
         sold, now = self._sold(intent, provider), self._clock.now()
         window = self._prices.window(*sold)
-        prompt = prompt_of(messages, models=sold[1], schema=intent.response_schema, window=window)
+        prompt = prompt_of(messages, models=sold[1], schema=_beside(intent), window=window)
         rates = self._prices.worst(*sold, prompt, at=now)
         limit, known = self._prices.longest(*sold)
         whole = length_of(intent, limit, known=known, window=window)
@@ -146,6 +146,12 @@ class Planner:
         """Hold back what the calls of an execution cost, those that are about to be made too."""
         tenant = run.task.intent.tenant
         self._spending.hold(run.task.execution_id, tenant, run.at_stake + (usd or 0))
+
+
+def _beside(intent: WorkflowIntent) -> dict[str, Any] | None:
+    """Give what is told to the model beside the chat, and charged: a schema, tools."""
+    schema = intent.response_schema
+    return {"schema": schema, **intent.parameters} if intent.parameters else schema
 
 
 def with_complaint(messages: list[dict[str, Any]], answer: Answer) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from schemas.intent import WorkflowIntent
 
-__all__ = ["BUILT_IN_PROMPTS", "load_prompts", "render"]
+__all__ = ["BUILT_IN_PROMPTS", "chat_in", "load_prompts", "render"]
 
 BUILT_IN_PROMPTS = Path(__file__).parents[1] / "templates"
 
@@ -28,11 +28,19 @@ def load_prompts(folder: Path | None = None) -> dict[str, str]:
     return prompts
 
 
+def chat_in(intent: WorkflowIntent) -> list[dict[str, Any]] | None:
+    """Give the chat that an intent brings; a list without roles is data like any other."""
+    given = intent.data.get("messages")
+    if not isinstance(given, list) or not given or not all(isinstance(one, dict) for one in given):
+        return None
+    return given if any("role" in one for one in given) else None
+
+
 def render(intent: WorkflowIntent, prompts: Mapping[str, str]) -> list[dict[str, Any]]:
     """Build the chat messages of an intent; a `messages` list in `data` is sent as it is."""
-    given = intent.data.get("messages")
-    if isinstance(given, list) and given and all(isinstance(item, dict) for item in given):
-        return given
+    chat = chat_in(intent)
+    if chat is not None:
+        return chat
     task: dict[str, Any] = {"data": intent.data}
     if intent.platforms:
         task["platforms"] = intent.platforms

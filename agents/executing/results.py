@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from agents.executing.account import Execution
 from agents.pricing.usage import Usage
@@ -84,6 +85,9 @@ def result(
             served_model=reply.served_model or attempt.requested_model,
             content=reply.content,
             finish_reason=reply.finish_reason,
+            refusal=reply.beside.refusal or None,
+            annotations=list(reply.beside.annotations) or None,
+            logprobs=list(reply.beside.logprobs) or None,
             stored_at_ms=int(now.timestamp() * 1000),
         ),
         structured,
@@ -102,6 +106,8 @@ def result(
             total_retries=attempt.attempt - 1,
             fallback=bool(run.fallbacks),
         ),
+        dropped=list(reply.dropped) or None,
+        tool_calls=list(reply.beside.tool_calls) or None,
         result_id=result_id,
         now=now,
     )
@@ -116,6 +122,8 @@ def _result(
     metadata: ResultMetadata,
     result_id: str,
     now: datetime,
+    tool_calls: list[dict[str, Any]] | None = None,
+    dropped: list[str] | None = None,
 ) -> WorkflowResult:
     intent = run.task.intent
     return RESULT_CLASSES.get(answer.provider, WorkflowResult)(
@@ -129,6 +137,11 @@ def _result(
         model=answer.served_model,
         content=answer.content,
         structured=structured,
+        tool_calls=tool_calls,
+        dropped_parameters=dropped,
+        refusal=answer.refusal,
+        annotations=answer.annotations,
+        logprobs=answer.logprobs,
         finish_reason=answer.finish_reason or None,
         cost_info=cost_info,
         total_cost_usd=run.known_spend(),

@@ -52,10 +52,14 @@ class Reuse:
                 served_model=outcome.result.model,
                 content=outcome.result.content,
                 finish_reason=outcome.result.finish_reason or "",
+                refusal=outcome.result.refusal,
+                annotations=outcome.result.annotations,
+                logprobs=outcome.result.logprobs,
                 stored_at_ms=clock.now_ms(),
             )
-            if answer.finish_reason != "stop" or not answer.content:
-                return outcome  # cut off, or empty: nothing to give to others
+            cut = answer.finish_reason != "stop" or not answer.content
+            if cut or outcome.result.tool_calls:
+                return outcome  # cut off, empty, or work to do: nothing to give to others
             self._cache.put(key, answer)
             return replace(outcome, cached=(key, answer))
 

@@ -1,16 +1,17 @@
 """Provider adapters: one chat completion over the openai SDK, classified when it fails."""
 
 import asyncio
-from dataclasses import dataclass, replace
-from decimal import Decimal
-from typing import Any, NotRequired, Protocol, TypedDict, Unpack
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NotRequired, TypedDict
 
 import openai
-from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncOpenAI
 
 from agents.clock import Clock
 from agents.deciding.failures import Failure, classify_http
 from agents.pricing.prices import charge_of
+from agents.providers.arguments import Dialect, Lessons, body_of, left_out, messages_of
 from agents.providers.bodies import answer_of
 from agents.providers.errors import execution_error
 from agents.providers.rate_headers import rest_asked_for
@@ -22,86 +23,33 @@ from agents.providers.replies import (
     read_reply,
     read_stream,
 )
-from schemas.intent import TraceContext
+from agents.providers.requests import ChatRequest, Provider, Transport
+from agents.providers.time_limits import TimeLimits, TimeTable
 from schemas.vocabulary import FailureKind
 
 __all__ = [
     "ChatReply",
     "ChatRequest",
     "Common",
+    "Link",
     "Provider",
     "SdkProvider",
     "Transport",
-    "azure_provider",
-    "openai_provider",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """One call: messages and parameters, with the identity it is sent under."""
+class Link:
+    """The way to a provider, and for whom its calls are."""
 
-    messages: list[dict[str, Any]]
-    attempt_id: str
-    attempt: int = 1
-    model: str | None = None
-    max_output_tokens: int | None = None
-    temperature: float | None = None
-    response_schema: dict[str, Any] | None = None
-    traceparent: str | None = None
-    tracestate: str | None = None
-    trace: TraceContext | None = None
-    #: Seconds that are left for it; None = the provider's own time limit.
-    within_s: float | None = None
-    low_priority: bool = False
-
-
-class Provider(Protocol):
-    """One place that serves chat completions."""
-
-    @property
-    def name(self) -> str:
-        """What attempts, results and routes call it."""
-        ...
-
-    @property
-    def kind(self) -> str:
-        """`openai` or `azure`: how it is spoken to."""
-        ...
-
-    @property
-    def deployment(self) -> str:
-        """The Azure deployment; empty elsewhere."""
-        ...
-
-    @property
-    def model(self) -> str:
-        """The model (deployment) used when the intent names none."""
-        ...
-
-    @property
-    def timeout_s(self) -> float:
-        """The time limit of one call."""
-        ...
-
-    async def complete(self, request: ChatRequest) -> ChatReply:
-        """Make one call; raises ExecutionError."""
-        ...
-
-    async def close(self) -> None:
-        """Give the connections back."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Transport:
-    """How answers travel, and which tier they are asked from; times in seconds."""
-
-    stream: bool = False
-    first_token_s: float = 10.0
-    idle_s: float = 5.0
-    low_tier: str = ""
-    low_tier_price: Decimal = Decimal("0.5")
+    headers: Mapping[str, str] = field(default_factory=dict)
+    organization: str = ""
+    project: str = ""
+    #: Whether OPENAI_ORG_ID and OPENAI_PROJECT_ID are meant for it.
+    from_environment: bool = False
+    #: Certificates (PEM) that are believed; empty = the usual roots.
+    ca_file: str = ""
+    proxy: str | None = None
 
 
 class Common(TypedDict):
@@ -112,6 +60,8 @@ class Common(TypedDict):
     concurrency: int
     clock: Clock
     transport: NotRequired[Transport]
+    dialect: NotRequired[Dialect]
+    link: NotRequired[Link]
 
 
 class SdkProvider:
@@ -132,21 +82,31 @@ class SdkProvider:
         self.kind = kind
         self.model = model
         self.deployment = deployment
-        self.timeout_s = common["timeout_s"]
+        transport = common.get("transport", Transport())
+        own = TimeLimits(common["timeout_s"], transport.first_token_s, transport.idle_s)
+        self._times = TimeTable(name, own, lines=transport.time_lines, fixed=transport.set_limits)
         self._client = client
         self._clock = common["clock"]
-        self._transport = common.get("transport", Transport())
+        self._transport = transport
+        self._dialect = common.get("dialect", Dialect())
+        self._lessons = Lessons()
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
-        limit = self.timeout_s
+        limit = self._limits(request).whole_s
         if request.within_s is not None:
             limit = min(limit, request.within_s)
+        sent = self._request(request)
         try:
             async with asyncio.timeout(limit):
-                reply = await self._reply(request)
-            asked, share = self._tier(request), self._transport.low_tier_price
-            return replace(reply, charge=charge_of(served=reply.tier, asked=asked, share=share))
+                reply = await self._reply(request, sent)
+            asked, share = (
+                sent["extra_body"].get("service_tier", ""),
+                self._transport.low_tier_price,
+            )
+            charge = charge_of(served=reply.tier, asked=asked, share=share)
+            dropped = left_out(request, self._dialect, self._lessons.of(sent["model"]))
+            return replace(reply, charge=charge, dropped=dropped)
         except StalledError as error:
             failure = Failure(FailureKind.TIMEOUT, error.code, str(error))
         except TimeoutError:
@@ -154,19 +114,33 @@ class SdkProvider:
         except UnreadableReplyError as error:
             failure = error.failure
         except Exception as error:  # noqa: BLE001 - whatever libraries raise, the call was made
-            failure = self._failure_of(error)
+            failure = self._failure_of(error, sent)
         raise execution_error(self.kind, failure, attempt=request.attempt, trace=request.trace)
+
+    def limit_s(self, model: str | None) -> float:
+        """Give the time limit of one call to a model, in seconds."""
+        return self._times.of(model or self.model).whole_s
+
+    def _limits(self, request: ChatRequest) -> TimeLimits:
+        reasons = request.parameters.get("reasoning_effort", "none") not in {"none", "minimal"}
+        return self._times.of(request.model or self.model, reasons=reasons)
 
     async def close(self) -> None:
         """Close the shared connections."""
         await self._client.close()
 
-    def _failure_of(self, error: Exception) -> Failure:
+    def _failure_of(self, error: Exception, sent: dict[str, Any]) -> Failure:
         """Classify what the SDK, or a library under it, raised."""
         now, cause = self._clock.now(), type(error.__cause__ or error).__name__
         if isinstance(error, openai.APIStatusError):
             answer = answer_of(error.status_code, error.response.headers, error.body)
-            return classify_http(answer, now=now)
+            failure = classify_http(answer, now=now)
+            if failure.kind is not FailureKind.UNSUPPORTED_PARAMETER:
+                return failure
+            names = {*sent["extra_body"], *sent.keys() & {"stream"}}
+            if self._lessons.learn(sent["model"], answer.parameter, sent=names):
+                return failure
+            return replace(failure, kind=FailureKind.BAD_REQUEST)
         if isinstance(error, UnicodeEncodeError | RecursionError):
             message = f"the request cannot be written ({cause})"
             return Failure(FailureKind.BAD_REQUEST, "unwritable_request", message)
@@ -174,92 +148,43 @@ class SdkProvider:
         # limit is off, so its APITimeoutError is one too: its aiohttp transport calls a reset that.
         return Failure(FailureKind.CONNECTION, "connection", f"no connection ({cause})")
 
-    async def _reply(self, request: ChatRequest) -> ChatReply:
+    def _request(self, request: ChatRequest) -> dict[str, Any]:
+        """Give the arguments of a call, as this vendor and model take them."""
+        model = request.model or self.model
+        learnt = self._lessons.of(model)
+        body = body_of(request, self._dialect, learnt)
+        if request.low_priority and self._transport.low_tier:
+            body.setdefault("service_tier", self._transport.low_tier)
+        stream = self._transport.stream and "stream" not in learnt
+        if stream:
+            body.setdefault("stream_options", {"include_usage": True})
+        gone = learnt | self._dialect.drop
+        return {
+            "model": model,
+            "messages": messages_of(request, self._dialect, learnt),
+            **({"stream": True} if stream else {}),
+            "extra_headers": {"X-Client-Request-Id": request.attempt_id, **request.trace_headers},
+            "extra_body": {name: value for name, value in body.items() if name not in gone},
+        }
+
+    async def _reply(self, request: ChatRequest, sent: dict[str, Any]) -> ChatReply:
         """Send, and read the answer whole or as it comes."""
-        arguments = self._arguments(request)
         create = self._client.chat.completions.with_raw_response.create
-        if not self._transport.stream:
-            answer = await create(**arguments)
+        if "stream" not in sent:
+            answer = await create(**sent)
             number = answer.headers.get("x-request-id", "")
             reply = read_reply(answer.content, number, now=self._clock.now())
             return replace(reply, rest_s=rest_asked_for(answer.headers))
 
         async def opening() -> Bytes:
-            answer = await create(**arguments, stream=True, stream_options={"include_usage": True})
+            answer = await create(**sent)
             body: Bytes = answer.http_response
             return body
 
+        times = self._limits(request)
         return await read_stream(
             opening(),
-            first_s=self._transport.first_token_s,
-            idle_s=self._transport.idle_s,
+            first_s=times.first_s,
+            idle_s=times.idle_s,
             now=self._clock.now(),
         )
-
-    def _tier(self, request: ChatRequest) -> str:
-        """Give the service tier to ask for; empty for the standard one."""
-        return self._transport.low_tier if request.low_priority else ""
-
-    def _arguments(self, request: ChatRequest) -> dict[str, Any]:
-        headers = {"X-Client-Request-Id": request.attempt_id}
-        if request.traceparent:
-            headers["traceparent"] = request.traceparent
-            if request.tracestate:
-                headers["tracestate"] = request.tracestate
-        arguments: dict[str, Any] = {
-            "model": request.model or self.model,
-            "messages": request.messages,
-            "extra_headers": headers,
-        }
-        if self._tier(request):
-            arguments["service_tier"] = self._tier(request)
-        if request.max_output_tokens is not None:
-            arguments["max_completion_tokens"] = request.max_output_tokens
-        if request.temperature is not None:
-            arguments["temperature"] = request.temperature
-        if request.response_schema is not None:
-            arguments["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": request.response_schema},
-            }
-        return arguments
-
-
-def openai_provider(
-    name: str, *, base_url: str | None, model: str, **common: Unpack[Common]
-) -> SdkProvider:
-    """Build a provider that speaks as OpenAI does; without `base_url` the SDK's own default."""
-    client = AsyncOpenAI(base_url=base_url, **_client_options(common))
-    return SdkProvider(name, client, kind="openai", model=model, common=common)
-
-
-def azure_provider(
-    name: str, *, endpoint: str, api_version: str, deployment: str, **common: Unpack[Common]
-) -> SdkProvider:
-    """Build a provider on Azure; the deployment's name stands in for the model's."""
-    client = AsyncAzureOpenAI(
-        azure_endpoint=endpoint, api_version=api_version, **_client_options(common)
-    )
-    return SdkProvider(
-        name, client, kind="azure", model=deployment, deployment=deployment, common=common
-    )
-
-
-def _client_options(common: Common) -> dict[str, Any]:
-    """Give what both clients of the SDK are made with."""
-    return {
-        "api_key": common["api_key"],
-        "max_retries": 0,  # one owner of retries: the policy
-        "timeout": None,  # one owner of the time limit: `SdkProvider.complete`
-        "http_client": _shared_connections(common["concurrency"]),
-    }
-
-
-def _shared_connections(concurrency: int) -> Any:  # noqa: ANN401 - the SDK's own private type
-    """One connection pool per provider, kept alive and as wide as the worker's concurrency."""
-    import httpx2  # noqa: PLC0415 - the SDK's HTTP library, named only here
-
-    limits = httpx2.Limits(
-        max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=60
-    )
-    return DefaultAioHttpClient(limits=limits)

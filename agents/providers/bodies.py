@@ -3,19 +3,32 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from agents.deciding.failures import Failure, HttpAnswer, classify_http
 from agents.providers.rate_headers import rest_asked_for
+from agents.providers.unsupported import refused_parameter
 from schemas.base import whole_text
 
-__all__ = ["answer_of", "content_of", "embedded_failure", "fields_of", "load", "text"]
+__all__ = [
+    "answer_of",
+    "content_of",
+    "document_of",
+    "embedded_failure",
+    "error_in",
+    "fields_of",
+    "load",
+    "text",
+]
 
 #: Characters of a name of a model or of a reason; a longer text is not taken for one.
 MOST_NAME = 200
 #: Characters of an error's text that are looked at; the rest of a long page is not.
 MOST_WORDS = 4_000
+#: Statuses that say that the request itself is wrong.
+ABOUT_THE_REQUEST = frozenset({400, 422})
 #: Types of content parts that are the answer; thinking is not.
 SPOKEN = frozenset({"text", "output_text", ""})
 DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s")
@@ -27,6 +40,12 @@ def load(body: bytes | str) -> object:
         return json.loads(body)
     except (ValueError, RecursionError):  # cut, not text, a number of 5,000 digits, a deep nest
         return None
+
+
+def document_of(body: bytes | str) -> Mapping[str, Any]:
+    """Read an object; of a list (Gemini wraps errors so) its first; empty where it is neither."""
+    value = load(body)
+    return fields_of(value[0] if isinstance(value, list) and value else value)
 
 
 def fields_of(value: object) -> Mapping[str, Any]:
@@ -62,15 +81,32 @@ def answer_of(status: int, headers: Mapping[str, str], body: object) -> HttpAnsw
         wait_ms = wait_ms or (reset_ms if status == 429 else 0)  # noqa: PLR2004 - RFC 6585 §4
         if wait_ms:
             lower["retry-after-ms"] = str(wait_ms)
-    return HttpAnswer(status, lower, codes[0] if codes else "", tuple(codes[1:]), words)
+    refused = ""
+    if status in ABOUT_THE_REQUEST:
+        refused = refused_parameter(_error_of(body), codes, body)
+    code = codes[0] if codes else ""
+    return HttpAnswer(status, lower, code, tuple(codes[1:]), words, refused)
+
+
+def error_in(document: Mapping[str, Any]) -> object:
+    """Give the error that a document or a chunk of a 200 is, or carries; None where it has none."""
+    if document.get("error"):
+        return document
+    bare = "choices" not in document and any(document.get(name) for name in ("message", "detail"))
+    return document if bare or "error" in (document.get("object"), document.get("type")) else None
 
 
 def embedded_failure(error: object, *, now: datetime) -> Failure:
     """Classify an error that came inside a 200: by its own status or code, else the server's."""
-    inner = fields_of(error)
-    stated = [inner.get(name) for name in ("code", "status", "status_code")]
+    outer = fields_of(error)
+    stated = [
+        one.get(name)
+        for one in (fields_of(outer.get("error")), outer)
+        for name in ("code", "status", "status_code")
+    ]
     status = next((number for one in stated if (number := _status(one))), 200)
-    return classify_http(answer_of(status, {}, error), now=now, received=200)
+    answer = replace(answer_of(status, {}, error), parameter="")
+    return classify_http(answer, now=now, received=200)
 
 
 def _status(value: object) -> int:
@@ -80,22 +116,16 @@ def _status(value: object) -> int:
 
 def _facts(body: object) -> tuple[list[str], str, int]:
     """Give an error's codes, most telling first, its words, and the wait it asks for in ms."""
-    if isinstance(body, list):  # Gemini wraps its error in a list
-        body = body[0] if body else None
     if isinstance(body, str):
         return [], whole_text(body)[:MOST_WORDS].lower(), 0
-    error = fields_of(body)
-    if isinstance(error.get("error"), dict | str):
-        nested = error["error"]
-        if isinstance(nested, str):
-            nested = {**error, "message": error.get("message") or nested}
-        error = fields_of(nested)
+    error = _error_of(body)
     codes = [_code(error.get(name)) for name in ("code", "type", "status")]
     inner = [fields_of(error.get(name)) for name in ("innererror", "inner_error")]
     codes += [_code(one.get("code")) for one in inner]
     metadata = fields_of(error.get("metadata"))
     if "flagged_input" in metadata or "reasons" in metadata:  # OpenRouter's moderation
         codes.append("moderation_blocked")
+    codes += [_code(metadata.get(name)) for name in ("reason", "limit_source", "error_type")]
     wait_ms = 0
     details = error.get("details")
     for detail in map(fields_of, details if isinstance(details, list) else []):
@@ -106,6 +136,17 @@ def _facts(body: object) -> tuple[list[str], str, int]:
     said = [error.get(name) for name in ("message", "detail", "msg")]
     words = " ".join(one for one in said if isinstance(one, str))
     return [code for code in codes if code], whole_text(words)[:MOST_WORDS].lower(), wait_ms
+
+
+def _error_of(body: object) -> Mapping[str, Any]:
+    """Give the error itself, whatever it is wrapped in."""
+    if isinstance(body, list):  # Gemini wraps its error in a list
+        body = body[0] if body else None
+    error = fields_of(body)
+    nested = error.get("error")
+    if isinstance(nested, str):
+        return {**error, "message": error.get("message") or nested}
+    return fields_of(nested) if isinstance(nested, dict) else error
 
 
 def _code(value: object) -> str:

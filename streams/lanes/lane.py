@@ -171,7 +171,12 @@ class Lane:
     def offer(self, delivery: Delivery, finished: Callable[[], None]) -> None:
         """Take a delivery; `finished` is called once when its slot is free again."""
         incoming = delivery.incoming
-        found = identify(incoming, max_bytes=self._parts.settings.hybrid_max_intent_bytes)
+        settings = self._parts.settings
+        found = identify(
+            incoming,
+            max_bytes=settings.hybrid_max_intent_bytes,
+            refuse_unknown=settings.hybrid_unknown_fields == "refuse",
+        )
         who = found.who
         running = self._jobs.get(who.key)
         if running is not None:

@@ -33,6 +33,7 @@ def dead_letter(
         error_message=failed.message,
         retriable=failed.retriable,
         suggested_action=failed.suggested_action,
+        refusal=failed.refusal,
         attempts=list(failed.attempts),
         fallback_history=list(failed.fallbacks),
         spent_usd=failed.spent_usd,

@@ -161,6 +161,8 @@ def _events(origin: _Origin, outcome: Outcome, verdict: _Verdict) -> list[OutRec
     """Say what happened; the moves between providers of an execution that ended come first."""
     happened: list[tuple[EventName, dict[str, object]]] = []
     if not isinstance(outcome, Deferred):
+        if origin.who.unknown:
+            happened.append((EventName.FIELDS_UNKNOWN, {"fields": list(origin.who.unknown)}))
         happened += [
             (EventName.FALLBACK_STARTED, {"from": step.from_, "to": step.to, "reason": step.reason})
             for step in outcome.fallbacks

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from agents.deciding.routes import Router, Sketch
 from agents.task import Failed
 from schemas.base import to_camel
-from schemas.codec import MAX_DEPTH, MAX_ID, IntentError, decode_intent, derive_intent_id
+from schemas.codec import MAX_DEPTH, MAX_ID, IntentError, derive_intent_id, read_intent
 from schemas.events import DeferralState
 from schemas.vocabulary import ErrorClass, Priority
 from streams.messages.records import (
@@ -51,7 +51,7 @@ class Identified:
     failed: Failed | None = None
 
 
-def identify(incoming: Incoming, *, max_bytes: int) -> Identified:
+def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False) -> Identified:
     """Read a record; never raises."""
     deferral = deferral_of(incoming)
     replays = _replay_count(incoming)
@@ -60,7 +60,9 @@ def identify(incoming: Incoming, *, max_bytes: int) -> Identified:
     letter = _stated_id(incoming, REPLAYED_HEADER)
     source = deferral.source if deferral else incoming.source
     try:
-        intent = decode_intent(incoming.value, max_bytes=max_bytes)
+        intent, unknown = read_intent(
+            incoming.value, max_bytes=max_bytes, refuse_unknown=refuse_unknown
+        )
     except IntentError as error:
         intent_id = known or error.intent_id or derived
         failed = Failed(
@@ -77,7 +79,8 @@ def identify(incoming: Incoming, *, max_bytes: int) -> Identified:
         )
     intent_id = intent.intent_id or known or derived
     key = deduplication_key(intent.tenant, intent.deduplication_id or intent_id)
-    return Identified(Identity(key, intent_id, replays, intent, deferral, source, letter))
+    who = Identity(key, intent_id, replays, intent, deferral, source, letter, unknown)
+    return Identified(who)
 
 
 def deduplication_key(tenant: str, stated: str) -> str:

@@ -102,6 +102,8 @@ class Identity:
     source: RecordSource
     #: Of a replayed record: the dead letter that it was.
     dead_letter_id: str | None = None
+    #: Fields of the record that mean nothing here.
+    unknown: tuple[str, ...] = ()
 
     @property
     def tenant(self) -> str:

@@ -13,7 +13,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from schemas.codec import IntentError, decode_intent
+from schemas.codec import IntentError, InvalidIntentError, read_intent
 from schemas.settings import Settings
 from schemas.vocabulary import Priority
 from streams.kafka.clients import producer
@@ -117,7 +117,15 @@ def _count(finished: Iterable[asyncio.Future[object]]) -> int:
 
 def _route(settings: Settings, line: bytes) -> tuple[str, bytes | None]:
     """Choose topic and key; raises IntentError for a line that is no intent."""
-    intent = decode_intent(line, max_bytes=settings.hybrid_max_intent_bytes)
+    refuse = settings.hybrid_unknown_fields == "refuse"
+    intent, _ = read_intent(line, max_bytes=settings.hybrid_max_intent_bytes, refuse_unknown=refuse)
+    forced = intent.force_provider
+    names = [name for spec in settings.provider_specs for name in (spec.name, spec.kind)]
+    if forced is not None and forced not in names:
+        known = ", ".join(spec.name for spec in settings.provider_specs)
+        code = "provider_not_configured"
+        message = f"force_provider: {forced} is not configured here ({known})"
+        raise InvalidIntentError(code, message)
     urgent = intent.priority in {Priority.HIGH, Priority.CRITICAL}
     key = intent.deduplication_id or intent.intent_id
     topic = settings.topics.urgent if urgent else settings.topics.intents

@@ -14,7 +14,7 @@ from agents.deciding.routes import Router
 from agents.providers.adapters import Provider
 from schemas.settings import Settings
 
-__all__ = ["capacity_of", "hedging_of", "policy_of", "router_of"]
+__all__ = ["capacity_of", "hedging_of", "policy_of", "router_of", "types_of"]
 
 
 def router_of(settings: Settings, providers: Mapping[str, Provider]) -> Router:
@@ -27,6 +27,14 @@ def router_of(settings: Settings, providers: Mapping[str, Provider]) -> Router:
     ]
     kinds = {name: provider.kind for name, provider in providers.items()}
     return Router(kinds, [route for route in cut if route.providers])
+
+
+def types_of(settings: Settings, prompts: Mapping[str, str]) -> frozenset[str] | None:
+    """Give the types of intents that are taken: with a template, a route, or named; None = any."""
+    if "*" in settings.hybrid_types:
+        return None
+    routed = [kind for route in settings.routes for kind in route.types]
+    return frozenset([*prompts, *settings.hybrid_types, *routed]) - {"default"}
 
 
 def capacity_of(

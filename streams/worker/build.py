@@ -23,7 +23,7 @@ from streams.lanes.job import LaneEvents, LaneParts
 from streams.membership.faust_app import App, build_app
 from streams.membership.lease import Lease
 from streams.messages.identity import outline
-from streams.worker.assembly import capacity_of, hedging_of, policy_of, router_of
+from streams.worker.assembly import capacity_of, hedging_of, policy_of, router_of, types_of
 from streams.worker.dispatcher import Dispatcher
 from streams.worker.flow import Flow
 from streams.worker.followers import Followers
@@ -227,6 +227,7 @@ def _executor(base: _Base, shared: _Shared) -> Executor:
             prices=book_of(settings),
             prompts=base.prompts,
             cache_ttl_s=settings.hybrid_cache_ttl,
+            types=types_of(settings, base.prompts),
         ),
         spending=shared.spending,
         cache=shared.cache,

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import random
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -23,11 +22,14 @@ from agents.executing.ground import Ground
 from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
-from agents.providers.adapters import ChatRequest, SdkProvider, Transport, openai_provider
+from agents.providers.adapters import ChatRequest, SdkProvider, Transport
+from agents.providers.arguments import Dialect
+from agents.providers.building import openai_provider
 from agents.providers.errors import ExecutionError
 from agents.providers.replies import read_stream
-from agents.task import Completed, Failed, Outcome
+from agents.task import Completed, Deferred, Failed, Outcome
 from schemas.attempt import ProviderAttempt
+from schemas.providers import TimeLimitSpec
 from schemas.rows import attempt_row
 from schemas.vocabulary import AttemptStatus, DeadLetterReason, FailureKind, UsageSource
 from tests.builders import NOW, a_task, an_intent
@@ -82,24 +84,38 @@ class Vendor:
 class Run:
     """One intent before one vendor, and what is on record of it."""
 
-    def __init__(self, *answers: bytes, transport: Transport | None = None, **intent: Any) -> None:
+    def __init__(
+        self,
+        *answers: bytes,
+        transport: Transport | None = None,
+        dialect: Dialect | None = None,
+        breaker_calls: int = 1000,
+        types: frozenset[str] | None = None,
+        times: int = 1,
+        **intent: Any,
+    ) -> None:
+        self.types = types
+        self.times, self.dialect = times, dialect or Dialect()
         self.vendor, self.record = Vendor(*answers), Record()
+        self.clock, self.breaker = ManualClock(NOW), BreakerPolicy(calls=breaker_calls)
         self.health = BreakerState.CLOSED
         self.outcome: Outcome = asyncio.run(self._run(transport or Transport(), intent))
 
     async def _run(self, transport: Transport, intent: dict[str, Any]) -> Outcome:
         server = await asyncio.start_server(self.vendor.serve, "127.0.0.1", 0)
-        provider = _provider(server, transport)
-        clock = ManualClock(NOW)
-        capacity = Capacity({"openai": ProviderLimits()}, BreakerPolicy(calls=1000), clock=clock)
+        provider = _provider(server, transport, self.dialect)
+        clock = self.clock
+        capacity = Capacity({"openai": ProviderLimits()}, self.breaker, clock=clock)
         executor = Executor(
             providers={"openai": provider}, router=Router({"openai": "openai"}), capacity=capacity,
-            rules=Rules(RetryPolicy(), HedgePolicy(), PriceBook(), load_prompts(), 3600),
+            rules=Rules(RetryPolicy(), HedgePolicy(), PriceBook(), load_prompts(), 3600, self.types),
             spending=Spending(()), cache=AnswerCache(1_000_000), journal=self.record,
             ground=Ground(clock, SystemDice(1), "w", silent),
         )  # fmt: skip
         try:
-            return await executor.execute(a_task(intent=an_intent(**intent)), Free())
+            for _ in range(self.times):
+                outcome = await executor.execute(a_task(intent=an_intent(**intent)), Free())
+            return outcome
         finally:
             self.health = capacity.state("openai")
             await provider.close()
@@ -108,6 +124,15 @@ class Run:
     @property
     def calls(self) -> int:
         return len(self.vendor.bodies)
+
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        """The bodies of the requests, as the vendor saw them."""
+        return [json.loads(body) for body in self.vendor.bodies]
+
+    @property
+    def slept(self) -> list[float]:
+        return self.clock.slept
 
     @property
     def completed(self) -> Completed:
@@ -129,11 +154,14 @@ class Run:
         return list(finished.values())
 
 
-def _provider(server: asyncio.Server, transport: Transport) -> SdkProvider:
+def _provider(
+    server: asyncio.Server, transport: Transport, dialect: Dialect | None = None
+) -> SdkProvider:
     port = server.sockets[0].getsockname()[1]
     return openai_provider(
         "openai", api_key="k", base_url=f"http://127.0.0.1:{port}/v1", model="gpt-3.5-turbo",
         timeout_s=20, concurrency=4, clock=ManualClock(NOW), transport=transport,
+        dialect=dialect or Dialect(),
     )  # fmt: skip
 
 
@@ -236,8 +264,75 @@ def test_an_answer_that_its_limit_cut_off_is_asked_for_once(schema: Any) -> None
 
 def test_a_refusal_is_the_models_word_and_no_result() -> None:
     run = Run(chat(None, message={"refusal": "I cannot"}))
-    assert run.failed.code == "refusal"
+    assert (run.failed.code, run.failed.refusal) == ("refusal", "I cannot")
     assert "I cannot" not in run.failed.message  # an error message holds no content
+
+
+def test_words_and_citations_beside_an_answer_are_in_the_result() -> None:
+    cited = [{"type": "url_citation", "url_citation": {"url": "https://x", "title": "caf\ud83d"}}]
+    run = Run(chat("ok", message={"refusal": "not all of it", "annotations": cited}), cache=True)
+    result = run.completed.result
+    assert (result.content, result.refusal) == ("ok", "not all of it")
+    assert result.annotations == [
+        {"type": "url_citation", "url_citation": {"url": "https://x", "title": "caf\ufffd"}}
+    ]
+    assert run.completed.cached is not None
+    assert run.completed.cached[1].annotations == result.annotations
+
+
+CALLED = [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]
+#: The same call, as vendors write it: whole, in pieces, with arguments as an object, the old way.
+TOOL_ANSWERS = [
+    (chat(None, finish="tool_calls", message={"tool_calls": CALLED}), False),
+    (chat("", finish="stop", message={"tool_calls": CALLED}), False),
+    (
+        events(
+            {"choices": [{"delta": {"role": "assistant", "content": None, "tool_calls": [
+                {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}]}}]},
+            {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": '{"a"'}}]}}]},
+            {"choices": [{"delta": {"tool_calls": [{"index": 0, "id": None, "function": {"arguments": ": 1}"}}]}}]},
+            delta(None, "tool_calls"), {"choices": [], "usage": USAGE}, "[DONE]",
+        ),
+        True,
+    ),
+    (events({"choices": [{"delta": {"tool_calls": CALLED}}]}, delta("", "stop"), {"usage": USAGE}), True),
+    (chat(None, message={"tool_calls": [{**CALLED[0], "function": {"name": "f", "arguments": {"a": 1}}}]}), False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "stream"), TOOL_ANSWERS)
+def test_what_the_model_wants_done_is_in_the_result(answer: bytes, *, stream: bool) -> None:
+    schema = {"type": "object", "required": ["b"]}
+    run = Run(answer, transport=STREAM if stream else None, cache=True, response_schema=schema)
+    assert (run.completed.result.tool_calls, run.calls) == (CALLED, 1)
+    assert run.completed.cached is None  # work to do is nobody else's answer
+    assert run.completed.result.to_json()
+
+
+def test_several_calls_keep_their_order_and_the_old_form_is_read() -> None:
+    second = {"id": "call_2", "function": {"name": "g", "arguments": "{}"}}
+    pieces = [
+        {
+            "choices": [
+                {"delta": {"tool_calls": [{"index": 1, **second}, {"index": 0, **CALLED[0]}]}}
+            ]
+        }
+    ]
+    run = Run(events(*pieces, delta(None, "tool_calls"), {"usage": USAGE}), transport=STREAM)
+    assert [one["id"] for one in run.completed.result.tool_calls or []] == ["call_1", "call_2"]
+    old = {"function_call": {"name": "f", "arguments": "{}"}}
+    (call,) = Run(chat(None, finish="function_call", message=old)).completed.result.tool_calls or []
+    assert call["function"] == {"name": "f", "arguments": "{}"}
+
+
+def test_a_tool_call_of_any_shape_is_read_or_passed_over() -> None:
+    deep: Any = "x"
+    for _ in range(200):
+        deep = {"a": deep}
+    odd = [None, 5, [], {}, {"function": None}, {"function": 5}, {"index": "x", "id": 7},
+           {"index": 2**70, "function": {"arguments": float("nan")}}, {"deep": deep}]  # fmt: skip
+    run = Run(chat("ok", message={"tool_calls": odd, "annotations": odd, "function_call": odd}))
+    assert run.completed.result.to_json()
 
 
 def test_an_answer_that_ends_in_an_error_is_asked_for_again() -> None:
@@ -268,6 +363,55 @@ def test_an_error_inside_a_200_has_the_class_of_its_code(
     assert failure is kind
 
 
+SIGN_IN = b"<!DOCTYPE html><html><body>Sign in to continue</body></html>"
+#: What is no chat completion: a sign-in page, a page in a stream, JSON of something else.
+NO_ANSWERS = [
+    raw(SIGN_IN, 200, "Content-Type: text/html"),
+    raw(b"data: <html>\n\ndata: [DONE]\n\n", 200, "Content-Type: text/event-stream"),
+    raw(b"upstream connect error", 200),
+    raw(b"", 200, "Content-Type: text/event-stream"),
+    *map(said, ({}, {"status": "ok"}, {"choices": []}, {"choices": [{}]}, [], "ok", 5)),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("answer", NO_ANSWERS)
+def test_a_200_that_is_no_answer_is_the_servers_error_and_the_breaker_sees_it(
+    answer: bytes, *, stream: bool
+) -> None:
+    transport = STREAM if stream else None
+    run = Run(answer, chat() if not stream else answer, transport=transport, breaker_calls=2)
+    assert run.attempts[0].outcome.value == "server_error"
+    if stream:
+        assert isinstance(run.outcome, Deferred)
+        assert run.health is BreakerState.OPEN
+    else:
+        assert run.completed.result.content == "ok"
+        assert run.slept[0] >= 1.0  # retried as an outage is: after a wait, not at once
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"object": "error", "message": "x", "code": 400}, FailureKind.BAD_REQUEST),
+        ({"object": "error", "message": "x", "code": 40001}, FailureKind.SERVER_ERROR),
+        ({"code": "InvalidApiKey", "message": "Invalid API-key provided."}, FailureKind.AUTH),
+        ({"type": "error", "error": {"type": "overloaded_error"}}, FailureKind.SERVER_ERROR),
+        ({"type": "error", "error": {"type": "invalid_request_error"}}, FailureKind.BAD_REQUEST),
+        ({"type": "error", "error": {"type": "authentication_error"}}, FailureKind.AUTH),
+        ({"detail": "This model's maximum context length is 8"}, FailureKind.CONTEXT_LENGTH),
+        ({"error": {"code": 503, "metadata": {"provider_name": "x"}}}, FailureKind.SERVER_ERROR),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_error_without_its_wrapping_is_read_inside_a_200_too(
+    body: Any, kind: FailureKind, *, stream: bool
+) -> None:
+    begun = [delta("he")] if stream else []
+    answer = events(*begun, body) if stream else said(body)
+    assert _failures([answer], stream=stream) == [kind]
+
+
 def test_a_stream_is_read_as_plain_data() -> None:
     run = Run(
         events(
@@ -291,6 +435,24 @@ def test_a_model_that_the_intent_named_takes_no_provider_down() -> None:
     gated = said({"error": {"code": "model_not_found", "message": "no access"}}, 403)
     run = Run(gated, model="gpt-gated")
     assert run.failed.reason is DeadLetterReason.REJECTED
+    assert run.health is BreakerState.CLOSED
+
+
+#: What vendors say with 402 and 403 for a single request: its content, its model, its size.
+ONE_INTENTS = [
+    (403, {}),
+    (403, {"error": {"message": "Forbidden"}}),
+    (403, {"error": {"type": "permission_error", "message": "no access to the resource"}}),
+    (402, {"error": {"code": 402, "message": "requires more credits, or fewer max_tokens"}}),
+    (402, {"error": {"code": 402, "metadata": {"reason": "weight_exceeds_budget"}}}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), ONE_INTENTS)
+def test_a_refusal_without_a_reason_takes_no_provider_down_and_ends(status: int, body: Any) -> None:
+    run = Run(said(body, status))
+    assert isinstance(run.outcome, Deferred)
+    assert (run.outcome.state.reason, run.outcome.state.count) == ("refused", 1)
     assert run.health is BreakerState.CLOSED
 
 
@@ -397,24 +559,48 @@ def test_what_comes_before_the_answer_does_not_begin_it() -> None:
     assert reply.content == "late"
 
 
-def test_nothing_that_is_answered_escapes() -> None:
-    dice = random.Random(7)
-    odd: list[Any] = [
-        None, True, -1, 2**70, 1.5, float("nan"), "", "x", "\ud800", "\0", [], {}, [[]], [{}],
-        {"code": {}}, {"content": []}, {"text": 5}, {"message": None}, 429, "stop", "length",
-    ]  # fmt: skip
+class Thinking(Slow):
+    """A body that reasons for longer than the first word may take, with pauses, then answers."""
 
-    def some(depth: int = 0) -> Any:
-        if depth > 3 or dice.random() < 0.3:
-            return dice.choice(odd)
-        names = ("choices", "message", "delta", "content", "usage", "error", "code", "type",
-                 "finish_reason", "model", "prompt_tokens", "refusal", "innererror", "details")  # fmt: skip
-        fields = {name: some(depth + 1) for name in dice.sample(names, 4)}
-        return [fields] if dice.random() < 0.4 else fields
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield b'data: {"choices": [{"delta": {"reasoning_content": "hm"}}]}\n\n'
+            await asyncio.sleep(0.3)
+        chunks = (delta("late"), delta(None, "stop"))
+        yield "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode()
 
-    for stream in (False, True):
-        answers = [
-            events(some(), some()) if stream else said(some(), dice.choice([200, 200, 400, 403, 429, 500]))
-            for _ in range(1_000)
-        ]  # fmt: skip
-        assert len(_failures(answers, stream=stream)) == len(answers)
+
+def test_a_model_that_thinks_aloud_is_alive_and_may_pause_longer_than_an_answer() -> None:
+    async def opening() -> Thinking:
+        return Thinking()
+
+    reply = asyncio.run(read_stream(opening(), first_s=1.0, idle_s=0.1, now=NOW))
+    assert reply.content == "late"
+
+
+def test_silence_that_kills_others_does_not_kill_a_model_that_reasons() -> None:
+    """The same silence, the same provider's limits: by the model's name, or by the user's line."""
+
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        async for piece in Slow().aiter_bytes():
+            writer.write(piece)
+            await writer.drain()
+        writer.close()
+
+    async def ask(model: str) -> str:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        line = TimeLimitSpec(model="slow-*", first_token_timeout=20)
+        transport = Transport(stream=True, first_token_s=0.05, idle_s=0.05, time_lines=(line,))
+        provider = _provider(server, transport)
+        try:
+            return (await provider.complete(ChatRequest([], "a", model=model))).content
+        except ExecutionError as error:
+            return error.failure.code
+        finally:
+            await provider.close()
+            server.close()
+
+    said = {model: asyncio.run(ask(model)) for model in ("gpt-4o", "o3-mini", "slow-1")}
+    assert said == {"gpt-4o": "first_token_timeout", "o3-mini": "late", "slow-1": "late"}

@@ -14,7 +14,8 @@ from aiohttp import web
 from agents.clock import SystemClock
 from agents.pricing.prices import PriceBook
 from agents.pricing.usage import Usage
-from agents.providers.adapters import ChatRequest, Transport, azure_provider, openai_provider
+from agents.providers.adapters import ChatRequest, Transport
+from agents.providers.building import azure_provider, openai_provider
 from agents.providers.replies import ChatReply
 from schemas.vocabulary import UsageSource
 from tests.builders import NOW

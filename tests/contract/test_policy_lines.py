@@ -23,7 +23,7 @@ from agents.executing.ground import Ground
 from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
-from agents.providers.adapters import azure_provider, openai_provider
+from agents.providers.building import azure_provider, openai_provider
 from agents.task import Completed, Deferred, Failed, Outcome, Paid, Task
 from hybrid.stack import simulator
 from hybrid.stack.process import free_port
@@ -284,11 +284,20 @@ def test_a_wrong_request_is_a_dead_letter_after_one_call(
     assert run.providers == [world.first]
 
 
-def test_a_model_that_only_the_intent_named_is_the_intents_mistake(world: World) -> None:
+def test_a_model_that_the_intent_named_is_asked_for_at_the_other_provider(world: World) -> None:
     world.plan(world.first, "404")
+    run = world.run(model="gpt-the-other-serves")
+    assert isinstance(run.outcome, Completed)
+    assert run.providers == [world.first, world.other]
+    assert run.outcome.result.fallback_history[0].reason == f"{world.first}_model_not_found"
+
+
+def test_a_model_that_nobody_serves_is_the_intents_mistake(world: World) -> None:
+    world.always("404")
     run = world.run(model="gpt-nobody-serves")
     assert isinstance(run.outcome, Failed)
     assert run.outcome.reason is DeadLetterReason.REJECTED
+    assert run.providers == [world.first, world.other]
 
 
 @pytest.mark.parametrize("code", ["context_length_exceeded", "content_filter"])

@@ -7,13 +7,8 @@ import pytest
 
 from agents.clock import SystemClock
 from agents.pricing.prices import PriceBook
-from agents.providers.adapters import (
-    ChatRequest,
-    SdkProvider,
-    Transport,
-    azure_provider,
-    openai_provider,
-)
+from agents.providers.adapters import ChatRequest, SdkProvider, Transport
+from agents.providers.building import azure_provider, openai_provider
 from agents.providers.errors import (
     AzureExecutionError,
     AzureExecutionTimeoutError,
@@ -121,7 +116,7 @@ def test_a_reply_has_content_usage_and_ids(bench: Bench) -> None:
     [
         ("400", FailureKind.BAD_REQUEST),
         ("401", FailureKind.AUTH),
-        ("403", FailureKind.AUTH),
+        ("403", FailureKind.REFUSED),
         ("404", FailureKind.DEPLOYMENT_NOT_FOUND),
         ("408", FailureKind.SERVER_ERROR),
         ("409", FailureKind.SERVER_ERROR),

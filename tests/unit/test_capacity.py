@@ -107,6 +107,36 @@ def test_one_refusal_takes_a_provider_down_until_a_probe_is_answered(kind: Failu
     assert health.state is BreakerState.CLOSED
 
 
+def refuse(health: CircuitBreaker, now: float, *whose: str) -> None:
+    for one in whose:
+        health.end(
+            now,
+            FailureKind.REFUSED,
+            probe=health.begin(now),
+            retry_after_s=None,
+            evidence=one,
+        )
+
+
+def test_a_refusal_without_a_reason_is_the_providers_only_after_several_intents() -> None:
+    health = CircuitBreaker(POLICY)
+    refuse(health, 0.0, "a", "a", "a", "b", "b")
+    assert health.state is BreakerState.CLOSED
+    end(health, 1.0, None)  # somebody else was answered: it is not the key
+    refuse(health, 2.0, "c", "d")
+    assert health.state is BreakerState.CLOSED
+    refuse(health, 3.0, "e")
+    assert (health.state, health.cause) == (BreakerState.DOWN, FailureKind.REFUSED)
+    refuse(health, 33.0, "f")
+    assert (health.state, health.wait_s(33.0)) == (BreakerState.DOWN, 30.0)
+
+
+def test_a_refused_probe_says_that_a_provider_which_failed_is_there_again() -> None:
+    health = opened()
+    refuse(health, 30.0, "a", "b")
+    assert health.state is BreakerState.CLOSED
+
+
 @pytest.mark.parametrize("kind", [FailureKind.AUTH, FailureKind.TIMEOUT, None])
 def test_an_answer_that_comes_late_changes_nothing_about_an_open_breaker(
     kind: FailureKind | None,

@@ -25,7 +25,7 @@ from tests.builders import NOW
         (429, "rate_limit_exceeded", FailureKind.RATE_LIMIT, ErrorClass.RATE_LIMIT),
         (429, "insufficient_quota", FailureKind.QUOTA, ErrorClass.AUTH),
         (401, "invalid_api_key", FailureKind.AUTH, ErrorClass.AUTH),
-        (403, "", FailureKind.AUTH, ErrorClass.AUTH),
+        (403, "", FailureKind.REFUSED, ErrorClass.AUTH),
         (404, "DeploymentNotFound", FailureKind.DEPLOYMENT_NOT_FOUND, ErrorClass.AUTH),
         (400, "", FailureKind.BAD_REQUEST, ErrorClass.VALIDATION),
         (422, "", FailureKind.BAD_REQUEST, ErrorClass.VALIDATION),

@@ -9,10 +9,17 @@ from hypothesis import strategies as st
 
 from agents.deciding.routes import Router
 from agents.executing.prompts import load_prompts, render
+from agents.task import Completed
 from schemas.codec import InvalidIntentError, PoisonError, decode_intent, derive_intent_id
 from schemas.intent import WorkflowIntent
+from schemas.parameters import chat_problem
+from schemas.settings import Settings
+from schemas.topics import Topics
+from streams.lanes.outcome_records import outcome_records
 from streams.messages.identity import identify
-from tests.builders import an_incoming, an_intent
+from streams.publishing.intents import _route
+from streams.worker.assembly import types_of
+from tests.builders import NOW, a_result, a_task, an_incoming, an_intent
 
 BOTH = Router({"openai": "openai", "azure": "azure"})
 VALID: dict[str, Any] = {"type": "content_planning", "user_id": "u", "data": {}}
@@ -66,7 +73,7 @@ def test_brackets_inside_strings_are_not_depth() -> None:
         {"type": "no spaces please"},
         {"data": []},
         {"priority": "whenever"},
-        {"force_provider": "someone"},
+        {"force_provider": "Some One"},
         {"max_cost_usd": "-1"},
         {"max_cost_usd": "NaN"},
         {"deadline_ms": 0},
@@ -170,3 +177,108 @@ def test_an_invalid_intent_keeps_its_stated_id_and_may_come_again_corrected() ->
     found = identify(an_incoming(as_bytes(intent_id="i-4", priority="whenever")), max_bytes=10_000)
     assert found.who.intent_id == "i-4"
     assert found.who.key != "i-4"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"top_p": 2}, "top_p must be a number from 0 to 1"),
+        ({"top_p": True}, "top_p must be a number from 0 to 1"),
+        ({"reasoning_effort": 3}, "reasoning_effort must be a word"),
+        ({"stop": [""]}, "stop must be a text, or a list of texts"),
+        ({"stop": []}, "stop must be"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"tools": [{"name": "f"}]}, "tools must be a list of objects with a type"),
+        ({"tool_choice": 1}, "tool_choice must be"),
+        ({"parallel_tool_calls": "yes"}, "parallel_tool_calls must be true or false"),
+        ({"metadata": {"a": 1}}, "metadata must be an object of texts"),
+        ({"logit_bias": []}, "logit_bias must be an object"),
+        ({"model": "x"}, "model is said by the field model"),
+        ({"max_tokens": 5}, "max_tokens is said by the field max_output_tokens"),
+        ({"n": 2}, "n is said by one intent for each answer"),
+        ({"Bad-Name": 1}, "a parameter's name is in snake_case"),
+        ({f"p{number}": 1 for number in range(65)}, "at most 64 parameters"),
+    ],
+)
+def test_a_wrong_parameter_costs_no_call(parameters: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidIntentError, match=r"parameters") as caught:
+        decode_intent(as_bytes(parameters=parameters), max_bytes=10_000)
+    assert said in caught.value.message
+
+
+def test_parameters_of_today_and_a_vendors_own_are_taken() -> None:
+    parameters = {
+        "reasoning_effort": "high", "verbosity": "low", "top_p": 0.5, "stop": ["END"], "seed": 7,
+        "tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto",
+        "parallel_tool_calls": False, "logprobs": True, "top_logprobs": 3, "metadata": {"a": "b"},
+        "top_k": 40, "stop_token_ids": [1, 2],
+    }  # fmt: skip
+    intent = decode_intent(as_bytes(parameters=parameters), max_bytes=10_000)
+    assert intent.parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("messages", "problem"),
+    [
+        ([{"role": "user", "content": "hi"}], None),
+        ([{"role": "developer", "content": "x"}, {"role": "assistant", "content": None}], None),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}], None),
+        ([{"role": "boss", "content": "hi"}], "data.messages.0: role must be one of"),
+        ([{"role": "user", "content": "a"}, {"content": "b"}], "data.messages.1: role"),
+        ([{"role": "user", "content": 5}], "content must be a text or a list of parts"),
+        ([{"role": "user", "content": ["x"]}], "each part of the content is an object"),
+    ],
+)
+def test_the_roles_of_a_chat_are_checked(messages: list[Any], problem: str | None) -> None:
+    found = chat_problem(messages)
+    assert (found is None) == (problem is None)
+    assert (problem or "") in (found or "")
+
+
+def test_fields_that_mean_nothing_here_are_named_and_refused_where_wanted() -> None:
+    value = as_bytes(responseFormat={}, sendToOnlyFans=True, **{"max\ntokens": 5})
+    who = identify(an_incoming(value), max_bytes=10_000).who
+    assert who.unknown == ("max?tokens", "responseFormat")
+    decided = outcome_records(
+        Topics("workflow", (10.0,), 86_400), an_incoming(value), who, Completed(a_result(a_task()), None),
+        lane=3, outcome_id="o", worker="w", group="g", now=NOW,
+    )  # fmt: skip
+    said = [
+        json.loads(one.value or b"{}") for one in decided.records if one.topic == "workflow.events"
+    ]
+    assert (said[0]["name"], said[0]["details"]) == (
+        "fields_unknown", {"fields": ["max?tokens", "responseFormat"]},
+    )  # fmt: skip
+    failed = identify(an_incoming(value), max_bytes=10_000, refuse_unknown=True).failed
+    assert failed is not None
+    assert (failed.code, failed.reason.value) == ("unknown_fields", "invalid_intent")
+    assert "responseFormat" in failed.message
+    assert identify(an_incoming(as_bytes()), max_bytes=10_000, refuse_unknown=True).failed is None
+
+
+def test_publishing_says_who_is_not_configured() -> None:
+    forced = as_bytes(force_provider="vllm")
+    with pytest.raises(InvalidIntentError, match=r"vllm is not configured here \(openai, azure\)"):
+        _route(Settings(), forced)
+    spec = {"name": "vllm", "kind": "openai-compatible", "base_url": "http://x/v1", "model": "m"}
+    assert _route(Settings.model_validate({"providers": [spec]}), forced)
+    assert _route(Settings(), as_bytes(force_provider="azure"))
+    with pytest.raises(InvalidIntentError, match="no field of an intent: colour"):
+        _route(Settings(hybrid_unknown_fields="refuse"), as_bytes(colour="red"))
+
+
+def test_types_that_are_taken_have_a_template_a_route_or_are_named() -> None:
+    prompts = load_prompts()
+    taken = types_of(Settings.model_validate({"hybrid_types": "poem, song", "routes": [{"providers": ["openai"], "types": ["ode"]}]}), prompts)  # fmt: skip
+    assert taken == {
+        "campaign_execution", "content_planning", "content_validation", "message_generation",
+        "ode", "poem", "song",
+    }  # fmt: skip
+    assert types_of(Settings.model_validate({"hybrid_types": "*"}), prompts) is None
+
+
+def test_a_list_of_messages_without_roles_is_data_and_replaces_no_instructions() -> None:
+    mails = [{"id": 1, "text": "hello"}, {"id": 2, "text": "world"}]
+    chat = render(an_intent(data={"messages": mails}), load_prompts())
+    assert chat[0]["role"] == "system"
+    assert "hello" in chat[1]["content"]

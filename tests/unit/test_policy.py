@@ -104,6 +104,29 @@ def test_an_intent_never_dies_of_a_key_a_quota_or_a_rate_limit(kind: FailureKind
     assert isinstance(decide(POLICY, situation, a_failure(kind), dice=0), Defer)
 
 
+LACKS = FailureKind.MODEL_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("situation", "wanted"),
+    [
+        ({}, Fallback(1, "model_not_found")),
+        ({"providers": ("azure",)}, GiveUp(DeadLetterReason.REJECTED)),
+        ({"position": 1, "earlier": (LACKS,)}, GiveUp(DeadLetterReason.REJECTED)),
+        ({"position": 1, "earlier": (FailureKind.BAD_OUTPUT,)}, GiveUp(DeadLetterReason.EXHAUSTED)),
+        # Who was out, or did not answer, may have it.
+        ({"waits_s": (0.0, 60.0)}, "defer"),
+        ({"position": 1, "waits_s": (60.0, 0.0)}, "defer"),
+        ({"position": 1, "earlier": (FailureKind.TIMEOUT,)}, "defer"),
+    ],
+)
+def test_a_model_that_the_intent_named_is_looked_for_at_every_provider(
+    situation: dict[str, Any], wanted: object
+) -> None:
+    decision = decide(POLICY, a_situation(**situation), a_failure(LACKS), dice=0)
+    assert ("defer" if isinstance(decision, Defer) else decision) == wanted
+
+
 def test_a_short_retry_after_is_waited_for_and_a_long_one_is_not() -> None:
     short = decide(POLICY, a_situation(), a_failure(FailureKind.RATE_LIMIT, 3_000), dice=0)
     long = decide(POLICY, a_situation(), a_failure(FailureKind.RATE_LIMIT, 30_000), dice=0)
@@ -167,7 +190,8 @@ def test_every_sequence_of_failures_ends(
                 repairs += int(decision.repair)
                 now += int(decision.delay_s * 1000)
                 assert calls_here <= 5
-                if not decision.repair and wait is not None:
+                changed = decision.repair or kind is FailureKind.UNSUPPORTED_PARAMETER
+                if not changed and wait is not None:  # another request need not wait
                     assert decision.delay_s * 1000 >= wait
                 if not decision.repair and limits.deadline_at_ms is not None:
                     assert now < limits.deadline_at_ms

@@ -1,0 +1,78 @@
+"""What a decision is made of: the numbers of the policy, and where an execution stands; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from schemas.vocabulary import FailureKind
+
+__all__ = ["Limits", "Override", "RetryPolicy", "Situation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A user's own line of the table: another provider, or a deferral."""
+
+    provider: str | None = None
+    defer_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """The numbers of the policy; delays in seconds."""
+
+    retry_delays: tuple[float, ...] = (1.0, 2.0, 5.0)
+    defer_delays: tuple[float, ...] = (10.0, 60.0, 600.0)
+    jitter: float = 0.10
+    #: A provider's Retry-After up to this is waited for in the process.
+    inline_wait_s: float = 5.0
+    #: Tries of one provider after an answer that was not what was asked for.
+    repair_tries: int = 1
+    #: Calls of one provider that may end for a parameter that its model does not take.
+    drops: int = 3
+    #: Refusals of the request itself after which another provider may still be asked.
+    fallback_on: frozenset[FailureKind] = frozenset()
+    #: (provider, failure) → what follows at once, in place of the table.
+    overrides: Mapping[tuple[str, FailureKind], Override] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the intent itself allows."""
+
+    deadline_at_ms: int | None = None
+    max_cost_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where an execution stands after a failed call."""
+
+    providers: tuple[str, ...]
+    position: int
+    calls_here: int
+    now_ms: int
+    limits: Limits
+    spent_usd: Decimal
+    deferrals: int = 0
+    repairs_here: int = 0
+    earlier: tuple[FailureKind, ...] = ()
+    #: Seconds until each provider can be called (breaker, rest, pace); empty = all of them now.
+    waits_s: tuple[float, ...] = ()
+    #: Which providers do not answer anybody, in this worker's eyes; empty = none.
+    out: tuple[bool, ...] = ()
+    #: Seconds already waited for this provider's turn.
+    waited_s: float = 0.0
+
+    def wait_s(self, position: int) -> float:
+        """Seconds until a provider can be called."""
+        return self.waits_s[position] if self.waits_s else 0.0
+
+    def is_out(self, position: int) -> bool:
+        """Whether a provider does not answer anybody."""
+        return bool(self.out) and self.out[position]
+
+    @property
+    def outage(self) -> bool:
+        """Whether a provider that was tried does not answer others either."""
+        return any(self.out[: self.position + 1])

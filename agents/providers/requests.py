@@ -1,0 +1,83 @@
+"""One call as it is asked for, who may serve it, and how its answer travels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol
+
+from agents.providers.replies import ChatReply
+from schemas.intent import TraceContext
+from schemas.providers import TimeLimitSpec
+
+__all__ = ["ChatRequest", "Provider", "Transport"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One call: messages and parameters, with the identity it is sent under."""
+
+    messages: list[dict[str, Any]]
+    attempt_id: str
+    attempt: int = 1
+    model: str | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    response_schema: dict[str, Any] | None = None
+    #: What else the intent asks of the provider.
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    #: `traceparent` and `tracestate`, where the intent brought them.
+    trace_headers: Mapping[str, str] = field(default_factory=dict)
+    trace: TraceContext | None = None
+    #: Seconds that are left for it; None = the provider's own time limit.
+    within_s: float | None = None
+    low_priority: bool = False
+
+
+class Provider(Protocol):
+    """One place that serves chat completions."""
+
+    @property
+    def name(self) -> str:
+        """What attempts, results and routes call it."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """`openai` or `azure`: how it is spoken to."""
+        ...
+
+    @property
+    def deployment(self) -> str:
+        """The Azure deployment; empty elsewhere."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The model (deployment) used when the intent names none."""
+        ...
+
+    def limit_s(self, model: str | None) -> float:
+        """Give the time limit of one call to a model (None: the provider's own), in seconds."""
+        ...
+
+    async def complete(self, request: ChatRequest) -> ChatReply:
+        """Make one call; raises ExecutionError."""
+        ...
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """How answers travel, and which tier they are asked from; times in seconds."""
+
+    stream: bool = False
+    first_token_s: float = 10.0
+    idle_s: float = 5.0
+    #: Time limits by model, and which of the provider's own were set and so hold for all.
+    time_lines: tuple[TimeLimitSpec, ...] = ()
+    set_limits: frozenset[str] = frozenset()
+    low_tier: str = ""
+    low_tier_price: Decimal = Decimal("0.5")

@@ -1,0 +1,113 @@
+"""Settings of the providers: keys, addresses, models, limits."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import Field, SecretStr, field_validator
+
+from schemas.money import MoneySettings
+from schemas.providers import ProviderSpec, TimeLimitSpec
+
+__all__ = ["ProviderSettings"]
+
+
+class ProviderSettings(MoneySettings):
+    """Who is called, with which key, and how much it takes."""
+
+    openai_api_key: SecretStr | None = None
+    """Key of provider `openai`; without it that provider is not configured."""
+    openai_base_url: str | None = None
+    """Base URL of provider `openai`; without it the SDK's own."""
+    azure_openai_api_key: SecretStr | None = None
+    """Key of provider `azure`; without it that provider is not configured."""
+    azure_openai_endpoint: str | None = None
+    """Endpoint of provider `azure`."""
+    openai_api_version: str = "2024-10-21"
+    """API version of provider `azure`."""
+    hybrid_openai_limits: tuple[float, ...] = ()
+    """Provider `openai`, over all workers: requests a minute, tokens a minute, calls in flight."""
+    hybrid_azure_limits: tuple[float, ...] = ()
+    """The same for provider `azure`, such as 60,90000,10; 0 = no limit."""
+    hybrid_openai_model: str = "gpt-3.5-turbo"
+    """Model of provider `openai` where the intent names none."""
+    hybrid_azure_deployment: str = "gpt-4-turbo"
+    """Deployment of provider `azure` where the intent names none."""
+    hybrid_openai_timeout: float = Field(default=30.0, gt=0, le=3600)
+    """Seconds for one attempt on provider `openai`."""
+    hybrid_azure_timeout: float = Field(default=45.0, gt=0, le=3600)
+    """Seconds for one attempt on provider `azure`."""
+    hybrid_stream: bool = False
+    """Whether `openai` and `azure` stream: a stuck call is seen after 10 s, or a pause of 5 s."""
+    providers: tuple[ProviderSpec, ...] = ()
+    """Who serves chat completions; without them `openai` and `azure` as set above."""
+    time_limits: tuple[TimeLimitSpec, ...] = ()
+    """How long a call may take, by model; the first line that fits."""
+    provider_keys: dict[str, SecretStr] = Field(default_factory=dict)
+    """The values of the key variables that `[[providers]]` name (from the environment only)."""
+
+    @field_validator("hybrid_openai_limits", "hybrid_azure_limits", mode="before")
+    @classmethod
+    def _limits(cls, value: object) -> object:
+        if isinstance(value, str):
+            if not re.fullmatch(r"\s*\d+(\.\d+)?(\s*,\s*\d+(\.\d+)?){2}\s*", value):
+                message = "must be three numbers: requests a minute, tokens a minute, in flight"
+                raise ValueError(message)
+            return tuple(float(part) for part in value.split(","))
+        return value
+
+    @property
+    def provider_specs(self) -> tuple[ProviderSpec, ...]:
+        """The configured providers, or the two built-in ones, whether or not their keys are set."""
+        if self.providers:
+            return self.providers
+        openai = ProviderSpec.model_construct(
+            self._set_of("hybrid_openai_timeout"),
+            name="openai",
+            kind="openai",
+            key_variable="OPENAI_API_KEY",
+            base_url=self.openai_base_url,
+            model=self.hybrid_openai_model,
+            timeout=self.hybrid_openai_timeout,
+            stream=self.hybrid_stream,
+            **_limit_fields(self.hybrid_openai_limits),
+        )
+        azure = ProviderSpec.model_construct(
+            self._set_of("hybrid_azure_timeout"),
+            name="azure",
+            kind="azure",
+            key_variable="AZURE_OPENAI_API_KEY",
+            endpoint=self.azure_openai_endpoint,
+            api_version=self.openai_api_version,
+            deployment=self.hybrid_azure_deployment,
+            base_model=self.hybrid_azure_base_model or "",
+            timeout=self.hybrid_azure_timeout,
+            stream=self.hybrid_stream,
+            **_limit_fields(self.hybrid_azure_limits),
+        )
+        return (openai, azure)
+
+    def _set_of(self, timeout: str) -> set[str]:
+        """Name what was set of a provider's time limits: nothing, or its timeout."""
+        return {"timeout"} if timeout in self.model_fields_set else set()
+
+    def key_of(self, spec: ProviderSpec) -> SecretStr | None:
+        """Give a provider's key; None when its variable is not set."""
+        match spec.key_variable:
+            case "OPENAI_API_KEY":
+                return self.openai_api_key
+            case "AZURE_OPENAI_API_KEY":
+                return self.azure_openai_api_key
+            case name:
+                return self.provider_keys.get(name)
+
+
+def _limit_fields(limits: tuple[float, ...]) -> dict[str, Any]:
+    """Spread `requests a minute, tokens a minute, in flight` over a provider's fields; 0 = none."""
+    requests, tokens, in_flight = limits or (0, 0, 0)
+    return {
+        "requests_per_minute": requests or None,
+        "tokens_per_minute": tokens or None,
+        "in_flight": int(in_flight) or None,
+    }
