@@ -56,6 +56,9 @@ class Spending:
         self._sums = _Sums(lambda tenant: bool(self.budgets_of(tenant)))
         #: execution → its tenant, and what its calls cost at most
         self._held: dict[str, tuple[str, Decimal]] = {}
+        #: tenant, period and its name: whose limit has been told to be reached
+        self._stopped: set[tuple[str, Period, str]] = set()
+        self._news: list[Crossing] = []
 
     def budgets_of(self, tenant: str) -> list[BudgetSpec]:
         """Give the budgets that hold for a tenant."""
@@ -90,7 +93,29 @@ class Spending:
             for share, hard in ((Decimal(str(one.soft)), False), (Decimal(1), True)):
                 if was < one.usd * share <= after:
                     crossings.append(Crossing(one, tenant, names[one.per], after, hard))
-        return record, crossings
+        return record, [one for one in crossings if not one.hard or self._is_news(one)]
+
+    def stopped(self, tenant: str, over: OverBudget, now: datetime) -> None:
+        """Note that a budget holds a tenant's intents up, which is told once in its period.
+
+        It need not be spent to the last digit: the rest may pay for no call any more.
+        """
+        name = _names(now)[over.budget.per]
+        crossing = Crossing(over.budget, tenant, name, over.spent_usd, hard=True)
+        if self._is_news(crossing):
+            self._news.append(crossing)
+
+    def news(self) -> list[Crossing]:
+        """Take the limits that have held intents up since this was asked last."""
+        taken, self._news = self._news, []
+        return taken
+
+    def _is_news(self, crossing: Crossing) -> bool:
+        key = (crossing.tenant, crossing.budget.per, crossing.period)
+        if key in self._stopped:
+            return False
+        self._stopped.add(key)
+        return True
 
     def counted(self, budget: BudgetSpec, tenant: str, now: datetime) -> Decimal:
         """Give what all lanes have spent in the period at hand, as a budget counts it."""
@@ -130,8 +155,10 @@ class Spending:
         self._held.pop(execution, None)
 
     def prune(self, now: datetime) -> None:
-        """Forget what was spent in earlier months."""
-        self._sums.prune(_names(now)["month"])
+        """Forget what was spent in earlier months, and what was told of earlier periods."""
+        names = _names(now)
+        self._sums.prune(names["month"])
+        self._stopped = {key for key in self._stopped if names[key[1]] == key[2]}
 
     def _all(self, tenant: str, now: datetime) -> list[OverBudget]:
         return [

@@ -42,8 +42,12 @@ class Admission:
 
     def _over_budget(self, run: Execution) -> Failed | Deferred | None:
         """Put aside, or end, what its tenant may not pay for now."""
-        over = self._spending.over(run.task.intent.tenant, self._ground.clock.now())
-        return None if over is None else over_budget(self._ground, self._policy, run, over)
+        tenant, now = run.task.intent.tenant, self._ground.clock.now()
+        over = self._spending.over(tenant, now)
+        if over is None:
+            return None
+        self._spending.stopped(tenant, over, now)
+        return over_budget(self._ground, self._policy, run, over)
 
     def _too_early(self, run: Execution) -> Deferred | None:
         """Put an intent back whose provider asked for more time than the longest topic holds."""

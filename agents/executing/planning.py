@@ -118,6 +118,8 @@ class Planner:
         if room is not None and isinstance(length, Length):
             length = within_budget(length, room, run.at_stake + also, rates, prompt)
         if isinstance(length, Short):
+            if length.over is not None and not length.soon and beside is None:
+                self._spending.stopped(intent.tenant, length.over, now)
             return length
         bound_usd = None if rates is None else rates.at_most(prompt, length.most)
         self._hold(run, also + (bound_usd or 0))

@@ -46,6 +46,8 @@ class Verdicts:
     def _booked(self, job: Job, outcome: Outcome, decided: Decided) -> Decided:
         """Add what the tenant has spent, whether or not somebody watches over it yet."""
         parts, intent = self._parts, job.who.intent
+        for crossing in parts.spending.news():
+            parts.events.on_crossing(crossing)
         if intent is None:
             return decided
         if outcome.paid == NOTHING:

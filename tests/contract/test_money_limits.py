@@ -99,6 +99,7 @@ def test_a_deferral_does_not_forget_what_may_have_been_paid(world: World) -> Non
     assert isinstance(world.run(max_cost_usd="0.15", deferral=state).outcome, Completed)
     world.always("hang")
     world.time_limits = dict.fromkeys(world.time_limits, 0.2)
+    world.policy["retry_delays"] = ()
     run = world.run(max_output_tokens=10, max_cost_usd="9", deferral=state)
     assert isinstance(run.outcome, Deferred)
     after = run.outcome.state
@@ -130,6 +131,10 @@ def test_no_more_than_the_rest_of_a_budget_is_spent(then: str) -> None:
         "the rest pays for nothing"
     )
     assert run.calls == []
+    (told,) = world.spending.news()
+    assert (told.hard, told.tenant, told.period) == (True, "default", "2026-01-31")
+    world.run(GREEDY)
+    assert world.spending.news() == [], "told once in its period"
 
 
 def test_calls_side_by_side_do_not_overrun_a_budget(world: World) -> None:
@@ -157,6 +162,7 @@ def test_a_budget_that_holds_nothing_back_is_overrun_by_what_is_in_flight() -> N
 def test_calls_that_timed_out_count_by_their_bounds(world: World) -> None:
     world.always("hang")
     world.time_limits = dict.fromkeys(world.time_limits, 0.2)
+    world.policy["retry_delays"] = ()
     for uncertain, spent_usd in (("count", True), ("ignore", False)):
         budget = budgeted(world, "0", usd="100", uncertain=uncertain)
         run = world.run(max_output_tokens=10)

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from aiokafka import errors
 
 from agents.clock import ManualClock, SystemDice
-from agents.deciding.budgets import Spending
+from agents.deciding.budgets import Crossing, OverBudget, Spending
 from agents.log import silent
+from schemas.budgets import BudgetSpec
 from schemas.codec import derive_intent_id
 from schemas.events import LedgerRecord
 from schemas.vocabulary import WorkflowStatus
@@ -160,6 +162,23 @@ def test_one_record_that_never_passes_ends_alone_and_nothing_waits_behind_it() -
         assert tracker.committable() == 20
         assert told.broken == []
         assert sum(clock.slept) > 0  # never a loop without a pause
+        await lane.close()
+
+    asyncio.run(run())
+
+
+def test_a_budget_that_holds_work_up_is_told_with_the_next_outcome() -> None:
+    async def run() -> None:
+        crossings: list[Crossing] = []
+        lane = a_lane(ModelBroker(), Told(), ManualClock(NOW), on_crossing=crossings.append)
+        budget = BudgetSpec(tenant="acme", per="day", usd=Decimal(1))
+        lane._parts.spending.stopped("acme", OverBudget(budget, Decimal("0.99"), 60.0), NOW)
+        await lane.open()
+        offered(lane, 2)
+        await until_idle(lane)
+        assert [(one.tenant, one.hard, one.spent_usd) for one in crossings] == [
+            ("acme", True, Decimal("0.99"))
+        ]
         await lane.close()
 
     asyncio.run(run())

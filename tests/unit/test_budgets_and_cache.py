@@ -157,6 +157,25 @@ def test_calls_in_flight_leave_less_room_for_others_until_they_end() -> None:
     assert spending.room("other", NOON, execution="c") is None
 
 
+def test_a_budget_that_holds_work_up_is_told_once_in_its_period() -> None:
+    """Its rest may pay for no call: then nobody crosses its limit, and work waits all the same."""
+    spending = Spending([a_budget()])
+    spend(spending, "9.9999")
+    room = spending.room("acme", NOON, execution="e")
+    assert room is not None
+    for _ in range(2):
+        spending.stopped("acme", room.over, NOON)
+    (told,) = spending.news()
+    assert (told.hard, told.period, told.spent_usd) == (True, "2026-01-31", Decimal("9.9999"))
+    assert spending.news() == []
+    assert spend(spending, "1") == [], "it has been told"
+    later = NOON.replace(month=2, day=1)
+    spending.prune(later)
+    assert spend(spending, "10", now=later) == [False, True]
+    spending.stopped("acme", room.over, later)
+    assert spending.news() == []
+
+
 # ── the cache ───────────────────────────────────────────────────────────────────────────────
 
 
