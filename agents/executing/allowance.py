@@ -15,6 +15,8 @@ __all__ = ["Length", "Short", "length_of", "within_budget", "within_limit"]
 
 #: Output tokens that every chat model takes as a limit.
 DEFAULT_OUTPUT_TOKENS = 4096
+#: An answer that money cuts shorter than this is paid for and says nothing.
+FEWEST_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,12 @@ class Length:
     cut: bool = False
 
     def within(self, usd: Decimal, rates: Rates, prompt: Prompt) -> "Length | None":
-        """Cut it to what an amount pays for; None = not even for its first token."""
+        """Cut it to what an amount pays for; None = for nothing that is worth a call."""
         affordable = rates.affordable_output(prompt, usd)
-        if affordable == 0:
-            return None
         if affordable is None:
             return self
+        if affordable < min(self.longest, FEWEST_TOKENS):
+            return None
         most = min(affordable, self.longest)
         return Length(most, most, self.longest, cut=self.cut or affordable < self.longest)
 
