@@ -115,6 +115,11 @@ def test_a_vendor_is_known_by_its_address_and_nobodys_price_holds_for_a_server_o
         assert usd is None or found == Decimal(usd)
 
 
+def test_a_vendor_has_a_name_for_people() -> None:
+    listed = PriceBook().listed
+    assert (listed.vendor_name("x-ai"), listed.vendor_name("nobody")) == ("X AI", "nobody")
+
+
 def test_a_server_of_ones_own_costs_nothing_or_what_its_owner_says() -> None:
     who = ("other", "openai")
     free = a_book(compatible("http://vllm:8000/v1", free=True))
