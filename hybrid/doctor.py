@@ -122,7 +122,8 @@ async def _recorder(settings: Settings) -> Check:
     if lag > MAX_LAG:
         detail = f"{lag:,} records are not in ClickHouse: is a recorder running, and what says it?"
         return Check("recorder", "warning", detail)
-    return Check("recorder", "ok", f"ClickHouse has all but {lag} records")
+    behind = f"all but the newest {lag:,} records" if lag else "all records"
+    return Check("recorder", "ok", f"ClickHouse has {behind}")
 
 
 def _prices(settings: Settings) -> list[Check]:
