@@ -45,8 +45,9 @@ STATUSES: dict[type[Exception], int] = {
 
 def main() -> None:
     """Run the command; every expected failure becomes one sentence on standard error."""
-    # What the client library complains about is said by us, once; workers log it as JSON.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # What the client libraries complain about is said by us, once; workers log it as JSON.
+    for library in ("aiokafka", "clickhouse_connect"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         app(standalone_mode=True)
     except HybridError as error:

@@ -1,6 +1,7 @@
 """Reads the configuration: the environment wins over `hybrid.toml`, that over defaults."""
 
 import os
+import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -184,6 +185,21 @@ def _check_policy(settings: Settings) -> None:
         raise UsageError(message) from None
 
 
+def _check_authorities(settings: Settings) -> None:
+    """Refuse a CLICKHOUSE_CA_FILE that nothing reads, or that holds no certificates."""
+    file, url = settings.clickhouse_ca_file, settings.clickhouse_url
+    if not file:
+        return
+    if url is not None and not url.get_secret_value().startswith("https:"):
+        message = "CLICKHOUSE_CA_FILE is set: CLICKHOUSE_URL must begin with https://"
+        raise UsageError(message)
+    try:
+        ssl.create_default_context(cafile=file)
+    except (ssl.SSLError, OSError):
+        message = f"CLICKHOUSE_CA_FILE = {file}: must hold PEM certificates"
+        raise UsageError(message) from None
+
+
 def _check_together(settings: Settings) -> None:
     """Refuse settings that do not fit each other."""
     _check_providers(settings)
@@ -195,11 +211,13 @@ def _check_together(settings: Settings) -> None:
         "kafka_ssl_cafile",
         "kafka_ssl_certfile",
         "kafka_ssl_keyfile",
+        "clickhouse_ca_file",
     ):
         path = getattr(settings, name)
         if path and not Path(path).is_file():
             message = f"{name.upper()} = {path}: there is no such file"
             raise UsageError(message)
+    _check_authorities(settings)
     try:
         check_security(settings)
     except SecurityError as error:

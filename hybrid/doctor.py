@@ -18,6 +18,7 @@ from hybrid.errors import HybridError
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.kafka.clients import BrokerUnavailableError, admin_client
+from streams.kafka.orphans import orphaned_delays, what_to_do
 from streams.kafka.topics import TopicsError, check_topics, require_usable
 from streams.recording.lag import recorder_lag
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
@@ -49,7 +50,8 @@ async def examine(settings: Settings) -> list[Check]:
         checks.append(Check("kafka", "broken", str(error)))
     else:
         checks += await asyncio.gather(
-            _guarded("kafka", _kafka, settings), _guarded("topics", _topics, settings)
+            _guarded("kafka", _kafka, settings),
+            _guarded("topics", _topics, settings),
         )
     try:
         settings = need_clickhouse(settings)
@@ -58,6 +60,7 @@ async def examine(settings: Settings) -> list[Check]:
     else:
         checks.append(await _guarded("clickhouse", _clickhouse, settings))
     if any(check.name == "kafka" and check.state == "ok" for check in checks):
+        checks.append(await _guarded("deferred", _deferred, settings))
         checks.append(await _guarded("recorder", _recorder, settings))
     checks += _prices(settings)
     checks += await asyncio.gather(*(_provider(settings, spec) for spec in settings.provider_specs))
@@ -100,6 +103,14 @@ async def _topics(settings: Settings) -> Check:
     return Check("topics", "ok", f"{len(reports)} topics are as wanted")
 
 
+async def _deferred(settings: Settings) -> Check:
+    """See whether work waits in topics that no worker reads."""
+    delays = await orphaned_delays(settings)
+    if delays:
+        return Check("deferred", "broken", what_to_do(settings, delays))
+    return Check("deferred", "ok", "what waits is read")
+
+
 async def _clickhouse(settings: Settings) -> Check:
     def look() -> Check:
         store = ClickHouse(settings, timeout_s=HTTP_LIMIT_S)
@@ -122,7 +133,8 @@ async def _recorder(settings: Settings) -> Check:
     if lag > MAX_LAG:
         detail = f"{lag:,} records are not in ClickHouse: is a recorder running, and what says it?"
         return Check("recorder", "warning", detail)
-    return Check("recorder", "ok", f"ClickHouse has all but {lag} records")
+    behind = f"all but the newest {lag:,} records" if lag else "all records"
+    return Check("recorder", "ok", f"ClickHouse has {behind}")
 
 
 def _prices(settings: Settings) -> list[Check]:

@@ -49,6 +49,8 @@ class ConnectionSettings(BaseModel):
     """File with the client's key."""
     clickhouse_url: SecretStr | None = None
     """http(s)://user:password@host:8123/database; without it the running local stack."""
+    clickhouse_ca_file: str | None = None
+    """File with the certificates of the authorities to trust where CLICKHOUSE_URL is https."""
     hybrid_clickhouse_cluster: (
         Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None
     ) = None

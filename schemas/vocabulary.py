@@ -150,6 +150,7 @@ class LogEvent(StrEnum):
     WORKER_STOPPED = "worker_stopped"  # a worker has ended
     WORKER_STALLED = "worker_stalled"  # work waited and nothing moved: the process ends itself
     INSTANCE_AWAITED = "instance_awaited"  # another host has this instance id; waits to see
+    DEFERRED_ORPHANED = "deferred_orphaned"  # work waits in a topic of delays that are gone
     LEASE_LOST = "lease_lost"  # a worker was stopped for too long: the process ends itself
     PARTITIONS_ASSIGNED = "partitions_assigned"  # a rebalance gave lanes to this worker
     PARTITIONS_REVOKED = "partitions_revoked"  # a rebalance begins; running calls may finish

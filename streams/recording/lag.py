@@ -15,7 +15,8 @@ __all__ = ["recorder_lag"]
 async def recorder_lag(settings: Settings) -> int | None:
     """Count the records that the recorder's group has not committed; None = it has none of them.
 
-    A transaction's marker counts as one; raises BrokerUnavailableError, KafkaError.
+    A transaction's marker counts as one until the recorder has passed over it; at rest it has.
+    Raises BrokerUnavailableError, RightsError, KafkaError.
     """
     committed = await _committed(settings)
     lag = 0

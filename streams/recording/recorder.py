@@ -72,6 +72,7 @@ class Recorder:
         self._clickhouse: ClickHouse | None = None
         self._reader: AIOKafkaConsumer | None = None
         self._stored: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int] = {}
         self._held_up_since: float | None = None
         self.held_up_by = ""
         self.rows_written = 0
@@ -145,6 +146,7 @@ class Recorder:
                 offsets[tp] = records[-1].offset + 1
         if not batch:
             await self._measure_lag(all_stored=True)
+            await self._commit_position(reader)
             return
         tables: dict[str, list[dict[str, Any]]] = {}
         for record in batch:
@@ -161,13 +163,8 @@ class Recorder:
         self._fail_points.reach("recorder_after_insert")
         self._stored.update(offsets)
         await self._measure_lag()
-        try:
-            await reader.commit(offsets)
-        except (CommitFailedError, IllegalStateError):
-            # A rebalance took partitions away; who has them now writes the same rows again.
+        if not await self._commit(reader, offsets):
             return
-        except KafkaError as error:
-            self._log(LogEvent.INSERT_DELAYED, level="warning", error=type(error).__name__)
         self.rows_written += sum(len(rows) for rows in tables.values())
         self._log(
             LogEvent.BATCH_INSERTED,
@@ -175,6 +172,31 @@ class Recorder:
             rows={table: len(rows) for table, rows in tables.items()},
             lag=self.lag,
         )
+
+    async def _commit(self, reader: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> bool:
+        """Commit; False where a rebalance took partitions: who has them writes the same rows."""
+        try:
+            await reader.commit(offsets)
+        except (CommitFailedError, IllegalStateError):
+            return False
+        except KafkaError as error:
+            self._log(LogEvent.INSERT_DELAYED, level="warning", error=type(error).__name__)
+        else:
+            self._committed.update(offsets)
+        return True
+
+    async def _commit_position(self, reader: AIOKafkaConsumer) -> None:
+        """Commit what was passed over at the end of partitions: markers of transactions.
+
+        Otherwise the group lags behind by them for ever, and whoever asks how far it is sees that.
+        """
+        beyond = {
+            tp: offset
+            for tp, offset in self._stored.items()
+            if offset and offset > self._committed.get(tp, 0)
+        }
+        if beyond:
+            await self._commit(reader, beyond)
 
     def _insert(
         self, store: ClickHouse, table: str, rows: list[dict[str, Any]], token: str

@@ -25,6 +25,8 @@ __all__ = [
 CANNOT_PARSE_TEXT = 6
 #: Bytes of an answer that are read at a time.
 PIECE = 1024 * 1024
+#: How OpenSSL says, inside the words of three libraries, why it trusts a certificate not.
+UNTRUSTED = re.compile(r"certificate verify failed: ([^(\[]+)")
 SAFE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 
 
@@ -108,6 +110,7 @@ class ClickHouse:
                 port=address.port,
                 username=address.user,
                 password=address.password,
+                ca_cert=settings.clickhouse_ca_file,
                 connect_timeout=5,
                 send_receive_timeout=timeout_s,
                 query_retries=0,
@@ -201,5 +204,13 @@ class ClickHouse:
         return ClickHouseRefusedError(self._sentence(error), code)
 
     def _sentence(self, error: Exception) -> str:
-        text = " ".join(str(error).split())[:300]
+        text = " ".join(str(error).split())
+        distrust = UNTRUSTED.search(text)
+        if distrust is not None:
+            return (
+                f"the certificate of ClickHouse at {self.shown_url} is not trusted: "
+                f"{distrust[1].strip()}; check CLICKHOUSE_CA_FILE, and that the certificate names "
+                "this host and is valid now"
+            )
+        text = text[:300]
         return f"ClickHouse at {self.shown_url}: {text}"

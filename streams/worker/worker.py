@@ -17,6 +17,7 @@ from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.journal import AttemptJournal
+from streams.kafka.orphans import orphaned_delays, what_to_do
 from streams.kafka.rights import require_rights, worker_rights
 from streams.kafka.topics import check_topics, forgets_too_soon, require_usable
 from streams.lanes.lane import Lane
@@ -108,6 +109,7 @@ class Worker:
         await require_rights(self._settings, worker_rights(self._settings))
         checked = await check_topics(self._settings)
         parts.rebalance.partitions = require_usable(self._settings, checked)
+        await self._look_for_orphans()
         if (sentence := forgets_too_soon(self._settings, checked)) is not None:
             self._log(LogEvent.LEDGER_FORGETS, level="warning", why=sentence)
         await require_free_instance(self._settings, clock=self._clock, log=self._log)
@@ -129,6 +131,14 @@ class Worker:
         finally:
             crash.cancel()
             await self._stop_cleanly(app)
+
+    async def _look_for_orphans(self) -> None:
+        """Say where work waits that this worker will not read; it starts all the same."""
+        with suppress(KafkaError, TimeoutError):  # what cannot be seen now is for the doctor
+            delays = await orphaned_delays(self._settings)
+            if delays:
+                why = what_to_do(self._settings, delays)
+                self._log(LogEvent.DEFERRED_ORPHANED, level="warning", why=why)
 
     def stop(self) -> None:
         """Ask for a clean stop."""

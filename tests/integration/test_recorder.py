@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.clients import admin_client, producer
 from streams.kafka.topics import ensure_topics
+from streams.recording.lag import recorder_lag
 from streams.recording.recorder import Recorder
 from streams.store.clickhouse import ClickHouse
 from tests.chaos.running import RunningStack
@@ -226,6 +228,8 @@ def test_a_transactions_marker_is_no_lag(settings: Settings) -> None:
                     await client.commit_transaction()
             await watched.until(lambda: watched.recorder.rows_written == 2)
             await watched.until(lambda: watched.recorder.lag == 0)
+            # What a doctor asks: the committed offsets stand behind the markers too.
+            await soon(partial(recorder_lag, settings), lambda lag: lag == 0, within_s=20)
             return watched.rows()
 
     assert asyncio.run(story()) == 2
