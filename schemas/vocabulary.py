@@ -42,20 +42,20 @@ class ErrorClass(StrEnum):
 class FailureKind(StrEnum):
     """What went wrong with one provider call; the rows of the policy table."""
 
-    TIMEOUT = "timeout"  # the attempt ran past its time limit and was cancelled
-    CONNECTION = "connection"  # reset, refused, DNS, TLS: no HTTP answer
-    SERVER_ERROR = "server_error"  # 408, 409, 5xx, 529
-    RATE_LIMIT = "rate_limit"  # 429 that passes with time
-    QUOTA = "quota"  # 429 insufficient_quota: passes only with money
-    AUTH = "auth"  # 401, and what says that the key is wrong
+    TIMEOUT = "timeout"  # past its time limit, or no first content, or a pause too long
+    CONNECTION = "connection"  # reset, refused, DNS, TLS, broken HTTP, a stream that broke off
+    SERVER_ERROR = "server_error"  # 408, 409, 424, 425, 499, 5xx; a 200 that is no answer
+    RATE_LIMIT = "rate_limit"  # 429 and 498 that pass with time
+    QUOTA = "quota"  # 402, and codes and words that say that money is needed
+    AUTH = "auth"  # 401, 407, and codes and words that say that the key is wrong
     REFUSED = "refused"  # 403 (402 for one request's size) without a reason: key, model or content
     DEPLOYMENT_NOT_FOUND = "deployment_not_found"  # 404, 410: the configured model is not there
     MODEL_NOT_FOUND = "model_not_found"  # the same for a model that the intent itself named
     UNSUPPORTED_PARAMETER = "unsupported_parameter"  # 400, 422 that names one: left out from now on
     BAD_REQUEST = "bad_request"  # 400, 422 and other 4xx: the request itself is wrong
-    CONTEXT_LENGTH = "context_length"  # the prompt is longer than the model takes
-    CONTENT_FILTER = "content_filter"  # the provider refused the content
-    BAD_OUTPUT = "bad_output"  # a 200 whose body or content is not what was asked for
+    CONTEXT_LENGTH = "context_length"  # 413, or a prompt longer than the model or a minute takes
+    CONTENT_FILTER = "content_filter"  # refused or cut for its content; a refusal of the model
+    BAD_OUTPUT = "bad_output"  # not the schema, cut off with nothing in it, or paid and empty
 
 
 class AttemptOutcome(StrEnum):
