@@ -72,6 +72,24 @@ class Job:
     bare: bool = False
     decided: Decided | None = None
     outcome: Outcome | None = None
+    #: Its own next hop, where that came back before the commit was heard; and how to free its slot.
+    next_hops: list[tuple[Delivery, Callable[[], None]]] = field(default_factory=list, init=False)
+
+    def is_followed_by(self, who: Identity) -> bool:
+        """Whether a record is what this very job has put aside, and no repeat of it."""
+        own = self.who.deferral.hop if self.who.deferral else 0
+        return who.deferral is not None and who.deferral.hop > own
+
+    def join(self, delivery: Delivery) -> bool:
+        """Have a record end with the job; whether it is another one than the job's own."""
+        self.deliveries.append(delivery)
+        first, again = self.incoming, delivery.incoming
+        return (first.topic, first.offset) != (again.topic, again.offset)
+
+    def release(self) -> None:
+        """Free its slots, and say nothing about its records: they are read again."""
+        for free in (self.finished, *(free for _, free in self.next_hops)):
+            free()
 
     @property
     def is_suspect(self) -> bool:

@@ -163,7 +163,7 @@ class Lane:
     def _release_all(self) -> None:
         jobs, self._jobs = list(self._jobs.values()), {}
         for job in jobs:
-            job.finished()
+            job.release()
         self._idle.set()
 
     # ── intake ──────────────────────────────────────────────────────────────────────────────
@@ -179,8 +179,12 @@ class Lane:
         )
         who = found.who
         running = self._jobs.get(who.key)
+        if running is not None and running.is_followed_by(who):
+            running.next_hops.append((delivery, finished))
+            return
         if running is not None:
-            self._join(running, delivery, who)
+            if running.join(delivery):
+                self._note_duplicate(running, delivery, who)
             finished()
             return
         job = Job(who, incoming, [delivery], finished)
@@ -198,13 +202,6 @@ class Lane:
                 self._committer.submit(job)
             case _:
                 assert_never(admission)
-
-    def _join(self, job: Job, delivery: Delivery, who: Identity) -> None:
-        """Wait with a job that is already in flight instead of calling again."""
-        first, again = job.incoming, delivery.incoming
-        job.deliveries.append(delivery)
-        if (first.topic, first.offset) != (again.topic, again.offset):
-            self._note_duplicate(job, delivery, who)
 
     def _note_duplicate(self, job: Job, delivery: Delivery, who: Identity) -> None:
         parts = self._parts
@@ -267,6 +264,8 @@ class Lane:
         for delivery in job.deliveries:
             delivery.done()
         job.finished()
+        for delivery, free in job.next_hops:
+            self.offer(delivery, free) if self.state is LaneState.OPEN else free()
         if job.outcome is not None:
             self._parts.events.on_outcome(job.outcome)
         if not self._jobs:
