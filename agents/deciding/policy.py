@@ -189,7 +189,9 @@ def _next(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decisi
     if situation.outage:
         # The dispatcher holds it back until a provider answers; a long ladder would only delay it.
         wanted = max(policy.defer_delays[0], (failure.retry_after_ms or 0) / 1000)
-    return _defer(policy, situation, wanted, reason=failure.kind.value)
+    # What failed because nobody was answered takes none of the intent's own deferrals.
+    counted = not situation.outage
+    return _defer(policy, situation, wanted, reason=failure.kind.value, counted=counted)
 
 
 def _nobody_has_the_model(situation: Situation) -> bool:
