@@ -1,5 +1,6 @@
 """The attempts of an execution: what goes on record before a call, and after it."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -91,6 +92,18 @@ class Attempts:
             deadline_at=now + timedelta(seconds=provider.limit_s(intent.model) + ORPHAN_GRACE_S),
         )
 
+    async def prepare(self, started: ProviderAttempt, reply: ChatReply) -> None:
+        """Load what counts the tokens of an answer that does not say them; beside the loop.
+
+        It takes a second or more, in which a worker that stood still would lose its lease.
+        """
+        if reply.usage is None:
+            await asyncio.to_thread(counter_of, self._models(started, reply))
+
+    def _models(self, started: ProviderAttempt, reply: ChatReply) -> tuple[str, ...]:
+        seller = self._prices.seller((started.provider, self._kinds[started.provider]))
+        return seller.names(started.requested_model, reply.served_model)
+
     def answered(
         self,
         run: Execution,
@@ -101,7 +114,7 @@ class Attempts:
     ) -> Answer:
         """Make the record of a call that was answered with 200."""
         provider = (started.provider, self._kinds[started.provider])
-        models = self._prices.seller(provider).names(started.requested_model, reply.served_model)
+        models = self._models(started, reply)
         usage = reply.usage or _counted(models, messages, reply.content)
         price = self._prices.price(
             provider,

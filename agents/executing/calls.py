@@ -193,9 +193,14 @@ class Caller:
             run.risk(cancelled.cost_upper_usd)
             self._journal.post(cancelled, run.task.traceparent)
             raise
-        return self._attempts.answered(
-            run, started, reply, call.messages, self._ground.since_ms(since)
-        )
+        call_ms = self._ground.since_ms(since)
+        try:
+            await self._attempts.prepare(started, reply)
+        except asyncio.CancelledError:
+            given_up = self._attempts.answered(run, started, reply, call.messages, call_ms)
+            self.post_unused(run, given_up.attempt)
+            raise
+        return self._attempts.answered(run, started, reply, call.messages, call_ms)
 
     def _end(self, turn: Turn, answer: Answer, evidence: str) -> None:
         used = answer.usage.total if answer.reply is not None else turn.tokens

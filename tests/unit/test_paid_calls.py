@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -275,6 +276,57 @@ def test_an_answer_that_comes_as_its_intent_is_given_up_is_on_record() -> None:
         last = journal.written[-1]
         assert (last.status, last.outcome) == (AttemptStatus.FINISHED, AttemptOutcome.SUCCESS)
         assert (last.used_result, last.cost_usd is not None) == (False, True)
+
+    asyncio.run(run())
+
+
+class Loading:
+    """A tokenizer that is loaded only when somebody else has run meanwhile."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.others_ran = threading.Event(), threading.Event()
+        monkeypatch.setattr("agents.executing.attempts.counter_of", self.load)
+
+    def load(self, _models: Any) -> Callable[[str], int]:
+        self.begun.set()
+        assert self.others_ran.wait(5), "nobody else could run while it was loaded"
+        return len
+
+    async def until_begun(self) -> None:
+        async with asyncio.timeout(5):
+            while not self.begun.is_set():
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_tokenizer_is_loaded_beside_the_loop_and_no_paid_answer_is_lost_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, *, given_up: bool
+) -> None:
+    async def run() -> None:
+        tokenizer, journal = Loading(monkeypatch), Record()
+        server = await asyncio.start_server(Vendor(chat(usage=None)).serve, "127.0.0.1", 0)
+        provider, clock = _provider_of(server), ManualClock(NOW)
+        ground, prices = Ground(clock, SystemDice(1), "w", silent), PriceBook()
+        caller = Caller(
+            capacity=Capacity({"openai": ProviderLimits()}, BreakerPolicy(calls=1000), clock=clock),
+            attempts=Attempts(kinds={"openai": "openai"}, prices=prices, ground=ground),
+            hedger=Hedger(HedgePolicy(), ["openai"]),
+            journal=journal,
+            ground=ground,
+        )
+        call = Call(provider, [{"role": "user", "content": "x"}], 10, 20)
+        calling = asyncio.create_task(caller.call(Execution(a_task(), NOW), call, Free()))
+        await tokenizer.until_begun()
+        if given_up:
+            calling.cancel()
+        tokenizer.others_ran.set()
+        (ended,) = await asyncio.gather(calling, return_exceptions=True)
+        await provider.close()
+        server.close()
+        attempt = journal.written[-1] if given_up else ended.attempt
+        assert (attempt.status, attempt.usage_source) == ("finished", "estimated")
+        assert attempt.cost_usd > 0
+        assert calling.cancelled() is given_up
 
     asyncio.run(run())
 
