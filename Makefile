@@ -30,8 +30,8 @@ format: .venv/.installed
 chaos: .venv/.installed ## faults on real processes; FAULT=name for one, SEED=n, INTENTS=n, BROKERS=3
 	$(BIN)/python -m tests.chaos $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED)) $(if $(INTENTS),--intents $(INTENTS)) $(if $(BROKERS),--brokers $(BROKERS))
 
-outage: .venv/.installed ## a scripted outage of the providers, ten minutes in the time of one
-	$(BIN)/python -m tests.chaos.outage
+outage: .venv/.installed ## a scripted outage of the providers, ten minutes in the time of one; HOURS=60: days, by a moved clock
+	$(BIN)/python -m tests.chaos.$(if $(HOURS),long --hours $(HOURS),outage)
 
 storm: .venv/.installed ## foreign records of all kinds on all source topics; RECORDS=n, SEED=n
 	STORM_RECORDS=$(or $(RECORDS),100000) STORM_SEED=$(or $(SEED),1) $(BIN)/pytest tests/faults/test_storm.py

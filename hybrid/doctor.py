@@ -154,7 +154,7 @@ def _prices(settings: Settings) -> list[Check]:
     }  # fmt: skip
     named = ", ".join(f"{model} at {provider}" for provider, model in sorted(models))
     if not named:
-        detail = f"every configured model has one; {age_of(book.listed, now.date())}"
+        detail = f"every configured model has one; {age_of(book.listed)}"
         return [Check("prices", "ok", detail)]
     detail = f"no price is known for {named}: its calls cost NULL; add it to [[prices]]"
     return [Check("prices", "warning", detail)]

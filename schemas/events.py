@@ -73,6 +73,8 @@ class ReplayRecord(Message):
 
     dead_letter_id: str
     tenant: str = ""
+    #: What was replayed: the intent's name in the ledger, or the id of what cannot be read.
+    subject: str = ""
     decided_at_ms: int
 
 

@@ -55,8 +55,8 @@ def stored_list(document: object, *, source: str, day: date) -> dict[str, Any]:
     return {"fetched_on": day.isoformat(), "source": source, "providers": document}
 
 
-def age_of(listed: PriceList, today: date) -> str:
-    """Say how old a list is: when it was fetched, and of when its newest price is."""
+def age_of(listed: PriceList) -> str:
+    """Say how old a list is: when it was fetched (in its name), and of when its newest price is."""
     newest = listed.newest()
-    age = "" if newest is None else f", its newest price is {(today - newest).days} days old"
+    age = "" if newest is None else f", its newest price is of {newest.isoformat()}"
     return f"list {listed.name}{age}"

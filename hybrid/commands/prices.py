@@ -114,7 +114,7 @@ def update(
     except OSError as error:
         message = f"HYBRID_PRICE_LIST = {target}: it cannot be written ({error.strerror})"
         raise HybridError(message) from None
-    age = age_of(read_list(stored["providers"], day=day), day)
+    age = age_of(read_list(stored["providers"], day=day))
     typer.echo(f"{age}; workers read it when they start")
 
 

@@ -19,7 +19,11 @@ SLICE = 2_000
 
 
 class Replays:
-    """The replayed dead letters of one lane, by tenant and id: 16 bytes and a moment each."""
+    """The replayed dead letters of one lane: 16 bytes and a moment each.
+
+    By tenant, id and what was replayed: whoever writes somebody else's id into a header stops
+    neither their replay nor an intent of their own.
+    """
 
     def __init__(self) -> None:
         """Begin without any."""
@@ -32,17 +36,18 @@ class Replays:
     def knows(self, who: Identity) -> bool:
         """Whether a record is the replay of a dead letter whose replay has been decided."""
         letter = who.dead_letter_id
-        return letter is not None and _name(who.tenant, letter) in self._decided
+        return letter is not None and _name(who.tenant, letter, who.subject) in self._decided
 
     def note(self, who: Identity, decided_at_ms: int) -> None:
         """Remember that a replay has been decided; nothing, where it is none."""
         if who.dead_letter_id is not None:
-            self._decided[_name(who.tenant, who.dead_letter_id)] = decided_at_ms
+            self._decided[_name(who.tenant, who.dead_letter_id, who.subject)] = decided_at_ms
 
     def load(self, value: bytes) -> None:
         """Take in a record of the topic; raises ValueError for one that is not ours."""
         record = ReplayRecord.model_validate_json(value)
-        self._decided[_name(record.tenant, record.dead_letter_id)] = record.decided_at_ms
+        name = _name(record.tenant, record.dead_letter_id, record.subject)
+        self._decided[name] = record.decided_at_ms
 
     def prune(self, *, now_ms: int) -> bool:
         """Forget a slice of those whose dead letters are gone; gives whether there may be more."""
@@ -53,5 +58,5 @@ class Replays:
         return len(oldest) == SLICE and bool(old)
 
 
-def _name(tenant: str, dead_letter_id: str) -> bytes:
-    return digest(f"{len(tenant)}/{tenant}/{dead_letter_id}")
+def _name(tenant: str, dead_letter_id: str, subject: str) -> bytes:
+    return digest(f"{len(tenant)}/{tenant}/{dead_letter_id}/{subject}")

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -57,7 +58,7 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
     replays = _replay_count(incoming)
     derived = derive_intent_id(incoming.topic, incoming.partition, incoming.offset)
     known = deferral.intent_id if deferral else _replayed_id(incoming)
-    letter = _stated_id(incoming, REPLAYED_HEADER)
+    letter = _replayed_letter(incoming)
     source = deferral.source if deferral else incoming.source
     try:
         intent, unknown = read_intent(
@@ -182,6 +183,15 @@ def _replayed_id(incoming: Incoming) -> str | None:
     if header(incoming.headers, REPLAYED_HEADER) is None:
         return None
     return _stated_id(incoming, INTENT_ID_HEADER)
+
+
+def _replayed_letter(incoming: Incoming) -> str | None:
+    """Give the dead letter that a record says it was; None where no dead letter has such an id."""
+    stated = _stated_id(incoming, REPLAYED_HEADER)
+    try:
+        return stated if stated is not None and str(UUID(stated)) == stated else None
+    except ValueError:
+        return None
 
 
 def _stated_id(incoming: Incoming, name: str) -> str | None:

@@ -111,6 +111,11 @@ class Identity:
         return self.intent.tenant if self.intent else ""
 
     @property
+    def subject(self) -> str:
+        """What it is about, also where it cannot be read: the same for every replay of it."""
+        return self.key if self.intent else self.intent_id
+
+    @property
     def stated_key(self) -> str:
         """The deduplication id as the sender knows it, without the tenant."""
         return (self.intent and self.intent.deduplication_id) or self.intent_id
@@ -228,8 +233,14 @@ def replay_record(
     letter = who.dead_letter_id
     if letter is None:
         return None
-    record = ReplayRecord(dead_letter_id=letter, tenant=who.tenant, decided_at_ms=decided_at_ms)
-    return OutRecord(topics.replays, letter.encode(), record.to_json(), partition=lane)
+    record = ReplayRecord(
+        dead_letter_id=letter,
+        tenant=who.tenant,
+        subject=who.subject,
+        decided_at_ms=decided_at_ms,
+    )
+    key = f"{letter}/{who.subject}".encode()
+    return OutRecord(topics.replays, key, record.to_json(), partition=lane)
 
 
 def start_record(topics: Topics, key: str, count: int | None, *, lane: int) -> OutRecord:

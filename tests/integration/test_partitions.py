@@ -76,7 +76,7 @@ def test_partitions_added_to_one_topic_end_the_worker_and_are_mended_by_grow(own
     own.publish(*before)
     assert worker.wait(90) == 1, worker.said()
     assert DO in worker.stderr.strip().splitlines()[-1]
-    for command, status in (("worker", 2), ("topics ensure", 1), ("doctor", 1)):
+    for command, status in (("worker", 2), ("topics ensure", 1), ("doctor --format json", 1)):
         done = own.start(command)
         assert done.wait() == status, done.said()
         assert f"{DO} with HYBRID_PARTITIONS = 3" in done.said(), done.said()

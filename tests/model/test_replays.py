@@ -3,6 +3,9 @@
 import asyncio
 import json
 from dataclasses import replace
+from uuid import UUID
+
+import pytest
 
 from agents.task import Deferred
 from schemas.events import DeferralState
@@ -23,9 +26,10 @@ from tests.model.test_lane_model import TOPICS, ModelWorker
 from tests.model.test_suspects import World, pending, settle
 
 DAY_S = 86_400
+LETTER, OTHER_LETTER = (f"01890a5d-ac96-774b-bcce-b302099a805{number}" for number in (1, 2))
 
 
-def a_replay(world: World, offset: int, *, letter: str = "dl-1", value: bytes = b"") -> Incoming:
+def a_replay(world: World, offset: int, *, letter: str = LETTER, value: bytes = b"") -> Incoming:
     document = {"type": "message_generation", "user_id": "u", "data": {}, "tenant": "acme"}
     return replace(
         an_incoming(value or json.dumps(document).encode()),
@@ -74,7 +78,7 @@ def test_another_dead_letter_of_the_same_intent_runs() -> None:
     world = World()
 
     async def run() -> list[list[str]]:
-        letters = ("dl-1", "dl-2")
+        letters = (LETTER, OTHER_LETTER)
         return [
             await a_day_with_a_replay(world, a_replay(world, day, letter=letter))
             for day, letter in enumerate(letters)
@@ -92,6 +96,31 @@ def test_a_replay_that_cannot_be_read_ends_once_too() -> None:
 
     asyncio.run(run())
     assert world.dead() == {"i-1": 1}
+
+
+@pytest.mark.parametrize("letter", ["d", LETTER])
+def test_a_header_of_a_stranger_loses_no_intent_and_no_dead_letter(letter: str) -> None:
+    world = World()
+
+    async def run() -> list[list[str]]:
+        called = []
+        for number in range(4):
+            value = {
+                "type": "message_generation",
+                "user_id": "u",
+                "data": {},
+                "intent_id": f"n-{number}",
+            }
+            incoming = a_replay(world, number, letter=letter, value=json.dumps(value).encode())
+            called.append(await a_day_with_a_replay(world, incoming))
+        for number in range(4, 6):
+            unreadable = a_replay(world, number, letter=letter, value=b"no json")
+            headers = unreadable.headers[:2]  # whose id it says is left out
+            await a_day_with_a_replay(world, replace(unreadable, headers=headers))
+        return called
+
+    assert asyncio.run(run()) == [["n-0"], ["n-1"], ["n-2"], ["n-3"]]
+    assert sorted(world.dead().values()) == [1, 1]
 
 
 def test_a_replay_is_decided_by_its_end_and_not_by_a_deferral() -> None:
@@ -115,7 +144,7 @@ def test_a_replay_is_decided_by_its_end_and_not_by_a_deferral() -> None:
 def test_replays_are_forgotten_when_their_dead_letters_are_gone() -> None:
     replays, incoming = Replays(), a_replay(World(), 1)
     for number in range(SLICE + 1):
-        letter = replace(incoming, headers=((REPLAYED_HEADER, f"dl-{number}".encode()),))
+        letter = replace(incoming, headers=((REPLAYED_HEADER, str(UUID(int=number)).encode()),))
         replays.note(identify(letter, max_bytes=10_000).who, NOW_MS)
     replays.note(identify(incoming, max_bytes=10_000).who, NOW_MS + 1)
     replays.note(identify(an_incoming(), max_bytes=10_000).who, NOW_MS)  # no replay

@@ -350,10 +350,7 @@ def test_a_newer_list_takes_the_place_of_the_packages_and_names_its_day(tmp_path
     assert cost(book, who, "gpt-5", charge=Charge("flex", None))[0] == Decimal("0.0205")
     assert book.window(who, ("gpt-4o-mini",)) == 128_000
     assert cost(book, ("azure", "azure"), "gpt-4o-mini")[0] is None, "it names no such vendor"
-    assert (
-        age_of(book.listed, NOW.date())
-        == "list genai-prices@2026-01-30, its newest price is 6 days old"
-    )
+    assert age_of(book.listed) == "list genai-prices@2026-01-30, its newest price is of 2026-01-25"
 
 
 def test_a_list_as_it_is_published_may_be_put_there_by_hand(tmp_path: Path) -> None:
@@ -365,10 +362,7 @@ def test_a_list_as_it_is_published_may_be_put_there_by_hand(tmp_path: Path) -> N
 
 def test_a_list_without_days_has_no_age() -> None:
     plain = [{**NEWER[0], "models": [{**NEWER[0]["models"][0], "prices": {"input_mtok": 1}}]}]
-    assert (
-        age_of(read_list(plain, day=date(2026, 1, 30)), NOW.date())
-        == "list genai-prices@2026-01-30"
-    )
+    assert age_of(read_list(plain, day=date(2026, 1, 30))) == "list genai-prices@2026-01-30"
 
 
 @pytest.mark.parametrize(
