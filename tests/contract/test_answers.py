@@ -179,6 +179,7 @@ def test_half_characters_are_replaced_as_they_come(answer: bytes, content: str) 
     assert run.completed.result.content == content
     assert run.calls == 1
     (attempt,) = run.attempts
+    assert attempt.cost_usd == Decimal("0.0003")
     assert json.dumps(attempt_row(attempt)[1], ensure_ascii=False).encode()
     assert run.completed.result.to_json()
 
