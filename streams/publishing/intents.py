@@ -19,6 +19,7 @@ from schemas.vocabulary import Priority
 from streams.kafka.clients import producer
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.rights import refused_write
+from streams.kafka.topics import require_there
 
 __all__ = ["BadLine", "Publication", "open_producer", "publish_lines"]
 
@@ -46,7 +47,7 @@ class Publication:
 
 @asynccontextmanager
 async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    """Open a producer of intents; raises BrokerUnavailableError, and RightsError for its block."""
+    """Open a producer of intents; raises BrokerUnavailableError, TopicsError, and RightsError."""
     client = producer(settings, linger_ms=5)
     try:
         await asyncio.wait_for(client.start(), 20)
@@ -54,6 +55,8 @@ async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
         await client.stop()
         raise await unavailable(settings, error) from error
     try:
+        # Without a topic the client waits for it as long as for a broker, and does not name it.
+        await require_there(settings, settings.topics.sources[:2])
         yield client
     except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError) as error:
         raise refused_write(settings, error, settings.topics.sources[:2]) from error

@@ -1,6 +1,8 @@
 """What people and other systems write: names that act on terminals, files, moments, addresses."""
 
+import io
 import json
+import sys
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -9,11 +11,13 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from hybrid.cli import _prepare_output
 from hybrid.commands.common import EARLIEST, LATEST, parse_moment
 from hybrid.config import load_settings
 from hybrid.errors import UsageError
 from hybrid.plots import Chart, draw
-from hybrid.text import cell, json_text, visible
+from hybrid.printing import Format, print_table
+from hybrid.text import cell, json_text, shown_address, visible
 from streams.publishing.intents import _hint, _line
 from streams.store.clickhouse import address_of
 
@@ -44,6 +48,97 @@ def test_json_for_a_terminal_is_still_json(name: str) -> None:
     written = json_text({"tenant": name}, indent=2)
     assert json.loads(written) == {"tenant": name}
     assert not set(written) & set("\x1b\x9b\x7f\u202e\ud800")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_json_of_a_report_is_the_names_and_acts_on_nothing(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_table(["tenant"], [(name,)], Format.JSON)
+    written = capsys.readouterr().out
+    assert json.loads(written) == [{"tenant": name}]
+    assert not set(written) & set("\x1b\x9b\x7f\u202e\ud800")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_csv_acts_on_no_terminal_and_gives_programs_every_sign(
+    monkeypatch: pytest.MonkeyPatch, *, terminal: bool
+) -> None:
+    out = StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: terminal)
+    monkeypatch.setattr(sys, "stdout", out)
+    print_table(["tenant"], [("\x1b[2J\u202ea",)], Format.CSV)
+    shown = r"\x1b[2J\u202ea" if terminal else "\x1b[2J\u202ea"
+    assert out.getvalue() == f"tenant\n{shown}\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_signs_that_the_terminals_encoding_lacks_are_escaped_and_json_stays_json(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    text = json.dumps("é 🙂 \ud800 ─", ensure_ascii=False)
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", None)
+    _prepare_output()
+    out.write(text)
+    out.flush()
+    assert json.loads(raw.getvalue().decode(encoding)) == "é 🙂 \ud800 ─"
+    assert sys.stderr.write("nobody reads it")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:s3crhunter2@proxy:8443/v1?sig=hunter2#x", "https://proxy:8443/v1"),
+        ("https://s3cr@hunter2@proxy/v1", "https://proxy/v1"),
+        ("https://[::1]:80/v1", "https://[::1]:80/v1"),
+        ("https://me:s3cr[hunter2@proxy", "an address that cannot be read"),
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_secret(url: str, shown: str) -> None:
+    assert shown_address(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("KAFKA_BOOTSTRAP_SERVERS", "me:s3crhunter2@k:9092", "'…@k:9092': brokers have no login"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "SASL_SSL://me:s3cr@hunter2@k:9092", "brokers have no login"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:1,me:s3cr,hunter2@k:9092", "brokers have no login"),
+        ("OPENAI_BASE_URL", "ftp://me:s3crhunter2@h/v1", "must be an http(s) URL"),
+        ("AZURE_OPENAI_ENDPOINT", "me:s3crhunter2@h", "must be an http(s) URL"),
+        ("HYBRID_SIMULATOR", "me:s3crhunter2@h", "must be an http(s) URL"),
+    ],
+)
+def test_a_login_in_an_address_is_never_shown(name: str, value: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load_settings(environment={name: value}, file=Path("none.toml"))
+    assert said in str(error.value)
+    assert not any(part in str(error.value) for part in ("s3cr", "hunter2"))
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, ".b", "k," + "b" * 300])
+def test_a_broker_whose_name_cannot_be_looked_up_is_one_sentence(host: str) -> None:
+    with pytest.raises(UsageError, match="names no host"):
+        load_settings(
+            environment={"KAFKA_BOOTSTRAP_SERVERS": f"{host}:9092"}, file=Path("none.toml")
+        )
+
+
+@pytest.mark.parametrize(
+    "name", ["KAFKA_BOOTSTRAP_SERVERS", "KAFKA_SASL_PASSWORD", "CLICKHOUSE_URL", "OPENAI_API_KEY"]
+)
+def test_a_variable_that_is_no_text_is_named(name: str) -> None:
+    with pytest.raises(UsageError, match=f"^{name} is not UTF-8$"):
+        load_settings(environment={name: "http://s3cr\udcffhunter2"}, file=Path("none.toml"))
+
+
+def test_kerberos_without_its_package_says_what_to_install() -> None:
+    environment = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "GSSAPI"}
+    with pytest.raises(UsageError, match="pip install gssapi"):
+        load_settings(environment=environment, file=Path("none.toml"))
 
 
 @pytest.mark.parametrize(
