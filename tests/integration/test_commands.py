@@ -75,6 +75,27 @@ def test_publish_reports_a_bad_line_and_publishes_the_rest(
     assert json.loads(shown.stdout)["intent_id"] == f"{case.name}-1"
 
 
+@pytest.mark.parametrize(
+    ("encoding", "published", "said"),
+    [
+        ("utf-8-sig", 2, ""),
+        ("utf-16", 0, "line 1: the file is UTF-16 or UTF-32: save it as UTF-8, as JSON wants\n"),
+    ],
+)
+def test_a_file_of_windows_is_published_or_refused_by_name(
+    stack: RunningStack, local: dict[str, str], tmp_path: Path, encoding: str, published: int,
+    said: str,
+) -> None:  # fmt: skip
+    case = Case(stack)
+    lines = "".join(f"{json.dumps(case.intent())}\r\n" for _ in range(2))
+    file = tmp_path / "intents.jsonl"
+    file.write_bytes(lines.encode(encoding))
+    done = hybrid("publish", str(file), environment=local)
+    assert (done.returncode, done.stdout) == (int(not published), f"published {published}\n")
+    assert done.stderr.startswith(said)
+    assert bool(done.stderr) == bool(said)
+
+
 def test_a_dead_letter_is_listed_shown_and_replayed_once(
     stack: RunningStack, local: dict[str, str]
 ) -> None:
@@ -296,6 +317,27 @@ def test_a_broker_that_is_not_there_is_one_sentence_and_exit_2(arguments: list[s
     done = hybrid(*arguments, environment=environment)
     assert done.returncode == 2
     assert "no Kafka broker answers at" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["costs", "report"], ["migrate"]])
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:1", "it cannot be reached (Connection refused); check CLICKHOUSE_URL"),
+        ("http://nowhere.invalid:1", "it cannot be reached ("),
+        ("http://a..b:1", "it cannot be reached (label empty or too long)"),
+        ("https://{simulator}", "it does not speak TLS there; write http://"),
+    ],
+)
+def test_why_clickhouse_does_not_answer_is_one_sentence(
+    simulator: str, arguments: list[str], url: str, said: str
+) -> None:
+    url = url.format(simulator=simulator.removeprefix("http://"))
+    scheme, _, host = url.partition("://")
+    login = {"CLICKHOUSE_URL": f"{scheme}://me:s3crhunter2@{host}/hybrid"}
+    done = hybrid(*arguments, environment=login)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith(f"hybrid: ClickHouse at {url}: {said}")
 
 
 @pytest.mark.parametrize(

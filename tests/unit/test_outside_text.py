@@ -1,5 +1,6 @@
 """What people and other systems write: names that act on terminals, files, moments, addresses."""
 
+import gzip
 import io
 import json
 import sys
@@ -18,7 +19,7 @@ from hybrid.errors import UsageError
 from hybrid.plots import Chart, draw
 from hybrid.printing import Format, print_table
 from hybrid.text import cell, json_text, shown_address, visible
-from streams.publishing.intents import _hint, _line
+from streams.publishing.intents import FIRST_LINES, _hint, _line, _no_text
 from streams.store.clickhouse import address_of
 
 NAMES = [
@@ -155,6 +156,30 @@ def test_a_line_is_read_without_what_other_systems_add(raw: bytes, line: bytes) 
     assert _line(raw) == line
 
 
+@pytest.mark.parametrize(
+    "encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+)
+@pytest.mark.parametrize("before", ["", "\n", "\r\n"])
+def test_a_file_of_wide_signs_is_named(encoding: str, before: str) -> None:
+    raw = f'{before}{{"a": 1}}\n'.encode(encoding)
+    first = io.BytesIO(raw).readlines()[:FIRST_LINES]
+    assert any("UTF-16 or UTF-32" in str(_no_text(line)) for line in first)
+
+
+def test_a_packed_file_is_named_and_text_is_text() -> None:
+    assert "unpack it" in str(_no_text(gzip.compress(b"{}")))
+    for text in (
+        b"{}",
+        b"\xef\xbb\xbf{}",
+        b"\n",
+        b"\r\n",
+        b"",
+        "é".encode("latin-1"),
+        b"\0\0\0\0\n",
+    ):
+        assert _no_text(text) is None
+
+
 @pytest.mark.parametrize("line", [b"[", b"{", b'"a": 1,', b'[{"a": 1}]'])
 def test_a_part_of_other_json_is_told_what_json_lines_are(line: bytes) -> None:
     assert "one whole JSON object on each line" in _hint(line)
@@ -207,6 +232,9 @@ def test_an_encoded_password_arrives_decoded(sign: str) -> None:
         *(f"http://me:s3cr{sign}hunter2@127.0.0.1:8123/hybrid" for sign in "#/?["),
         "http://me:s3cr@127.0.0.1:43827:99999/hunter2",
         "http://127.0.0.1:99999/hybrid",
+        "http://127.0.0.1:0/hybrid",
+        "http://me:s3cr@h:8123/hybrid?password=hunter2",
+        "http://me:s3cr@h:8123/hybrid#hunter2",
         "http://me:s3cr@/hybrid",
         "http://me:s3cr@127.0.0.1:8123/hunter2-x",
     ],
