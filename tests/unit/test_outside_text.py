@@ -16,7 +16,7 @@ from hybrid.cli import _prepare_output
 from hybrid.commands.common import EARLIEST, LATEST, parse_moment
 from hybrid.config import load_settings
 from hybrid.errors import UsageError
-from hybrid.plots import Chart, draw
+from hybrid.plots import Chart, draw, write_png
 from hybrid.printing import Format, print_table
 from hybrid.text import cell, json_text, shown_address, visible
 from streams.publishing.intents import FIRST_LINES, _hint, _line, _no_text
@@ -42,6 +42,30 @@ def test_a_name_is_shown_as_it_is_and_acts_on_nothing(name: str) -> None:
     assert not set(written) & set("\x1b\x9b\x7f\u202e\ud800")
     if name.startswith("["):
         assert name in written
+
+
+def test_a_series_without_a_number_is_not_drawn() -> None:
+    """A forecast in the first days: nothing is expected yet."""
+    out = StringIO()
+    console = Console(file=out, width=80, force_terminal=False)
+    known: dict[str, list[float | None]] = {"openai": [1.0, 2.0]}
+    for series in (known, {**known, "openai, expected": [None, None]}):
+        draw(Chart("USD a day", ["01-01", "01-02"], series, trend=True), console)
+    assert "openai" in out.getvalue()
+    draw(Chart("USD a day", ["01-01"], {"openai": [None]}, trend=True), console)
+    assert out.getvalue().endswith("nothing to draw\n")
+
+
+@pytest.mark.parametrize("trend", [True, False])
+def test_a_picture_shows_any_name_without_a_word(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, *, trend: bool
+) -> None:
+    names = [*NAMES, "$\\frac{$", "a $x$ b", "_hidden", r"\$"]
+    places = [f"0{n}-01" for n in range(len(names))] if trend else names
+    series: dict[str, list[float | None]] = {name: [1.0] * len(places) for name in names}
+    write_png(Chart("$\\frac$", places, series, trend=trend), tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("name", NAMES)
