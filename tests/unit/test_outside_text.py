@@ -18,6 +18,7 @@ from hybrid.config import load_settings
 from hybrid.errors import UsageError
 from hybrid.plots import Chart, draw, write_png
 from hybrid.printing import Format, print_table
+from hybrid.providing import require_keys
 from hybrid.text import cell, json_text, shown_address, visible
 from streams.publishing.intents import FIRST_LINES, _hint, _line, _no_text
 from streams.store.clickhouse import address_of
@@ -158,6 +159,17 @@ def test_a_broker_whose_name_cannot_be_looked_up_is_one_sentence(host: str) -> N
 def test_a_variable_that_is_no_text_is_named(name: str) -> None:
     with pytest.raises(UsageError, match=f"^{name} is not UTF-8$"):
         load_settings(environment={name: "http://s3cr\udcffhunter2"}, file=Path("none.toml"))
+
+
+@pytest.mark.parametrize("key", ["s3cr\n", "s3cré", "s3cr🙂", " s3cr", "s3cr hunter2", "s3cr\0"])
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "AZURE_OPENAI_API_KEY"])
+def test_a_key_that_no_header_can_hold_is_refused_before_any_call(name: str, key: str) -> None:
+    environment = {name: key, "AZURE_OPENAI_ENDPOINT": "https://a.example"}
+    settings = load_settings(environment=environment, file=Path("none.toml"))
+    with pytest.raises(UsageError, match="printable ASCII") as error:
+        require_keys(settings)
+    assert str(error.value).startswith(f"{name} = (not shown)")
+    assert "s3cr" not in str(error.value)
 
 
 def test_kerberos_without_its_package_says_what_to_install() -> None:
