@@ -1,8 +1,13 @@
 """The command `hybrid`: one sentence and the right exit status for whatever goes wrong."""
 
+import codecs
+import errno
+import io
+import json
 import logging
 import os
 import sys
+from typing import NoReturn
 
 import typer
 from aiokafka.errors import KafkaError
@@ -41,10 +46,13 @@ STATUSES: dict[type[Exception], int] = {
     MigrationError: 1,
     KafkaError: 1,
 }
+#: What a full disk, or a file at its limit, answers to a write.
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 
 def main() -> None:
     """Run the command; every expected failure becomes one sentence on standard error."""
+    _prepare_output()
     # What the client libraries complain about is said by us, once; workers log it as JSON.
     for library in ("aiokafka", "clickhouse_connect"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
@@ -61,6 +69,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            _end(f"the output cannot be written ({error.strerror})", 1)
         if os.environ.get("HYBRID_DEBUG"):  # noqa: TID251 - wanted before settings can be read
             raise
         _end(
@@ -70,6 +80,26 @@ def main() -> None:
         )
 
 
+def _prepare_output() -> None:
+    """Let nothing that is printed fail for its signs, nor for a stream that was closed.
+
+    What an encoding lacks is written as JSON escapes it, so that JSON stays JSON.
+    """
+    codecs.register_error("hybrid", _escaped)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as some services start their processes
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="hybrid")
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
 def _sentence(error: Exception) -> str:
     """Say what happened; of a right that is missing, which one."""
     if kind_of(error) is FaultKind.RIGHT:
@@ -77,7 +107,7 @@ def _sentence(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _end(sentence: str, status: int) -> None:
+def _end(sentence: str, status: int) -> NoReturn:
     logging.disable()  # the sentence is the last word
     Console(stderr=True, soft_wrap=True).print(
         f"hybrid: {visible(sentence)}", markup=False, highlight=False

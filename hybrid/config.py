@@ -1,6 +1,7 @@
 """Reads the configuration: the environment wins over `hybrid.toml`, that over defaults."""
 
 import os
+import re
 import ssl
 import tomllib
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ __all__ = ["address_of", "can_be_called", "load_settings", "need_clickhouse", "n
 
 SECRET_WORDS = ("key", "password", "url", "secret", "webhook")
 NOT_SECRET = ("openai_base_url",)
+#: A user, or a user and a password, before the host of an address; as much as it may be.
+LOGIN = re.compile(r".*@", re.DOTALL)
 #: Settings that are tables of hybrid.toml, never variables.
 TABLES = (
     "providers",
@@ -52,9 +55,9 @@ def load_settings(
         values.update(_read_file(file))
     for name in set(Settings.model_fields) - {*TABLES, "provider_keys"}:
         if source.get(name.upper(), "") != "":
-            values[name] = source[name.upper()]
+            values[name] = _text(name.upper(), source[name.upper()])
     values["provider_keys"] = {
-        name: source[name]
+        name: _text(name, source[name])
         for table in values.get("providers") or ()
         if isinstance(table, dict) and source.get(name := str(table.get("key_variable")))
     }
@@ -69,6 +72,16 @@ def load_settings(
         raise UsageError(str(error)) from None
     _check_together(settings)
     return settings
+
+
+def _text(name: str, value: str) -> str:
+    """Refuse a variable whose bytes are no text; raises UsageError."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        message = f"{name} is not UTF-8"
+        raise UsageError(message) from None
+    return value
 
 
 def can_be_called(settings: Settings, spec: ProviderSpec) -> bool:
@@ -139,12 +152,17 @@ def _sentence(error: ValidationError, values: Mapping[str, Any]) -> str:
         if name in TABLES:
             problems.append(_table_problem(item))
             continue
-        shown = repr(values.get(name))
+        shown = repr(_without_login(values.get(name)))
         if any(word in name for word in SECRET_WORDS) and name not in NOT_SECRET:
             shown = "(not shown)"
         reason = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
         problems.append(f"{name.upper()} = {shown}: {reason}")
     return "; ".join(problems)
+
+
+def _without_login(value: object) -> object:
+    """Take the part of an address away in which people write passwords, where a text has one."""
+    return LOGIN.sub("…@", value) if isinstance(value, str) else value
 
 
 def _table_problem(item: ErrorDetails) -> str:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
 import httpx
 from aiokafka.errors import KafkaError
@@ -15,6 +14,7 @@ from agents.pricing.book import age_of, book_of
 from agents.pricing.rates import Prompt
 from hybrid.config import address_of, can_be_called, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
+from hybrid.text import shown_address
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.kafka.clients import BrokerUnavailableError, admin_client
@@ -166,15 +166,14 @@ async def _provider(settings: Settings, spec: ProviderSpec) -> Check:
     if not can_be_called(settings, spec):
         return Check(name, "ok", "not configured")
     url = settings.hybrid_simulator or address_of(spec)
+    shown = shown_address(url).partition("://")[2].partition("/")[0] or "its address"
     try:
         async with asyncio.timeout(HTTP_LIMIT_S), httpx.AsyncClient(timeout=HTTP_LIMIT_S) as client:
             date = (await client.get(url)).headers.get("Date")
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
-        return Check(
-            name, "broken", f"{urlsplit(url).netloc} does not answer ({type(error).__name__})"
-        )
+        return Check(name, "broken", f"{shown} does not answer ({type(error).__name__})")
     if date:
         skew = abs(parsedate_to_datetime(date).timestamp() - time.time())
         if skew > MAX_SKEW_S:
             return Check(name, "warning", f"answers, but the clocks differ by {skew:.0f} s")
-    return Check(name, "ok", f"{urlsplit(url).netloc} answers, clocks agree")
+    return Check(name, "ok", f"{shown} answers, clocks agree")

@@ -1,5 +1,6 @@
 """Drawing a chart: in the terminal (rich, plotext), or as a picture (matplotlib)."""
 
+import warnings
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -62,15 +63,23 @@ def _draw_trend(chart: Chart, console: Console) -> None:
         message = f"--plot: {EXTRA}"
         raise UsageError(message) from None
 
+    # A series without a number is no line, and plotext fails over its name.
+    drawn = {
+        name: [(x, y) for x, y in enumerate(values) if y is not None]
+        for name, values in chart.series.items()
+    }
+    drawn = {name: points for name, points in drawn.items() if points}
+    if not drawn:
+        console.print("nothing to draw", highlight=False)
+        return
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.title(visible(chart.title))
     plotext.plot_size(min(COLUMNS, console.width), ROWS)
-    for (name, values), marker in zip(chart.series.items(), cycle(MARKERS), strict=False):
-        known = [(x, y) for x, y in enumerate(values) if y is not None]
+    for (name, points), marker in zip(drawn.items(), cycle(MARKERS), strict=False):
         # Lines are told apart by their characters: a log or a pipe has no colours.
         plotext.plot(
-            [x for x, _ in known], [y for _, y in known], label=visible(name), marker=marker
+            [x for x, _ in points], [y for _, y in points], label=visible(name), marker=marker
         )
     plotext.ylim(0, None)
     plotext.xticks(*_ticks(chart.places))
@@ -88,11 +97,11 @@ def write_png(chart: Chart, file: Path) -> None:
     height = 4.5 if chart.trend else max(2.5, 0.35 * len(chart.places) * len(chart.series) + 1.2)
     figure = Figure(figsize=(10, height), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(chart.title)
+    axes.set_title(_written(chart.title))
     if chart.trend:
         for name, values in chart.series.items():
             axes.plot(range(len(values)), [float("nan") if y is None else y for y in values],
-                      label=visible(name), marker=".")  # fmt: skip
+                      label=_written(name), marker=".")  # fmt: skip
         places, names = _ticks(chart.places)
         axes.set_xticks(places, names)
         axes.set_ylim(bottom=0)
@@ -101,18 +110,27 @@ def write_png(chart: Chart, file: Path) -> None:
         thick = 0.8 / len(chart.series)
         for number, (name, values) in enumerate(chart.series.items()):
             at = [place + number * thick for place in range(len(chart.places))]
-            axes.barh(at, [value or 0.0 for value in values], height=thick, label=name)
+            axes.barh(at, [value or 0.0 for value in values], height=thick, label=_written(name))
         middle = (len(chart.series) - 1) * thick / 2
-        axes.set_yticks([place + middle for place in range(len(chart.places))], chart.places)
+        names = [_written(place) for place in chart.places]
+        axes.set_yticks([place + middle for place in range(len(names))], names)
         axes.invert_yaxis()
         axes.grid(axis="x", alpha=0.3)
     if len(chart.series) > 1 or chart.trend:
         axes.legend()
     try:
-        figure.savefig(file, format="png", dpi=120)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of signs that its font lacks: they are boxes
+            figure.savefig(file, format="png", dpi=120)
     except OSError as error:
         message = f"--png {file}: it cannot be written ({error.strerror})"
         raise HybridError(message) from None
+
+
+def _written(name: str) -> str:
+    """Give a name as a picture shows it: no sign of it is a formula, or hides it."""
+    text = visible(name).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def _ticks(places: list[str]) -> tuple[list[int], list[str]]:

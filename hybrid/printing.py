@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -11,12 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hybrid.text import cell
+from hybrid.text import cell, json_text, visible
 
 __all__ = ["Format", "console", "print_table"]
 
 #: Into a pipe or a file a table is never cut; on a terminal it fits.
-console = Console(width=None if sys.stdout.isatty() else 200)
+console = Console(width=None if sys.stdout and sys.stdout.isatty() else 200)
 
 
 class Format(StrEnum):
@@ -34,13 +33,17 @@ def print_table(
     match form:
         case Format.JSON:
             documents = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
-            sys.stdout.write(json.dumps(documents, ensure_ascii=False, indent=2) + "\n")
+            sys.stdout.write(json_text(documents, indent=2) + "\n")
         case Format.CSV:
             buffer = io.StringIO()
             writer = csv.writer(buffer, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows([_plain(value) for value in row] for row in rows)
-            sys.stdout.write(buffer.getvalue())
+            # Programs get every sign as it is, a terminal none that acts on it.
+            lines = buffer.getvalue()
+            if sys.stdout.isatty():
+                lines = "\n".join(visible(line) for line in lines.split("\n"))
+            sys.stdout.write(lines)
         case Format.TABLE:
             table = Table(title=cell(title) if title else None, title_justify="left")
             for number, name in enumerate(columns):

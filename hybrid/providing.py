@@ -1,5 +1,6 @@
 """From the settings to the providers that a worker calls."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +15,9 @@ from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 
 __all__ = ["build_providers", "require_keys"]
+
+#: What a key may be made of: it goes into a header, and a client's own error for others is unclear.
+SENDABLE = re.compile(r"[!-~]+")
 
 
 def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
@@ -43,6 +47,14 @@ def require_keys(settings: Settings) -> None:
     """
     if settings.hybrid_simulator:
         return
+    for spec in settings.provider_specs:
+        key = settings.key_of(spec)
+        if key is not None and not SENDABLE.fullmatch(key.get_secret_value()):
+            message = (
+                f"{spec.key_variable} = (not shown): a key is printable ASCII without spaces; see "
+                "whether a line break is at its end"
+            )
+            raise UsageError(message)
     for spec in settings.providers:
         if spec.key_variable and settings.key_of(spec) is None:
             message = (

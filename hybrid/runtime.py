@@ -103,7 +103,7 @@ async def _recorder(settings: Settings) -> None:
     try:
         with suppress(asyncio.CancelledError):
             await _together(recorder, beside)
-    except (BrokerUnavailableError, RightsError) as error:
+    except (BrokerUnavailableError, RightsError, TopicsError) as error:
         raise UsageError(str(error)) from error
     except ClickHouseRefusedError as error:
         raise HybridError(str(error)) from error

@@ -1,11 +1,12 @@
-"""Texts from outside made safe to print: nothing in them acts on a terminal."""
+"""Texts from outside made safe to print: nothing acts on a terminal, no password is shown."""
 
 import json
 import unicodedata
+from urllib.parse import urlsplit
 
 from rich.text import Text
 
-__all__ = ["cell", "json_text", "visible"]
+__all__ = ["cell", "json_text", "shown_address", "visible"]
 
 #: Categories that move the cursor, change colours, or turn the order of signs around; halves.
 ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -31,9 +32,22 @@ def cell(text: str) -> Text:
     return Text(visible(text))
 
 
-def json_text(document: object, *, indent: int | None = None) -> str:
+def shown_address(url: str) -> str:
+    """Give a URL as it may be printed: without user, password and query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that cannot be read"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def json_text(
+    document: object, *, indent: int | None = None, separators: tuple[str, str] | None = None
+) -> str:
     """Write a document as JSON for a terminal: still JSON, with nothing in it that acts."""
-    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    text = json.dumps(document, ensure_ascii=False, indent=indent, separators=separators)
+    if text.isprintable():
+        return text
     return "".join(
         sign if sign == "\n" or _shown(sign) == sign else _json_escape(sign) for sign in text
     )

@@ -11,7 +11,15 @@ __all__ = ["ConnectionSettings"]
 
 MOST_PORT = 65_535
 #: `host`, `host:port`, `[::1]:port`.
-SERVER = re.compile(r"^(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]+)(?::(?P<port>\d{1,5}))?$")
+SERVER = re.compile(r"^(?:\[[0-9A-Fa-f:.%]+\]|(?P<host>[^\s:/@\[\]]+))(?::(?P<port>[0-9]{1,5}))?$")
+
+
+def _can_be_looked_up(host: str | None) -> bool:
+    """Say whether a name can be asked of a name server, or an address in brackets it is."""
+    try:
+        return host is None or bool(host.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 class ConnectionSettings(BaseModel):
@@ -66,11 +74,17 @@ class ConnectionSettings(BaseModel):
         """Take a list as people write it: spaces and a comma at its end do no harm."""
         if value is None:
             return None
+        if "@" in value:
+            message = "brokers have no login before them: set KAFKA_SASL_USERNAME and its password"
+            raise ValueError(message)
         servers = [part.strip() for part in value.split(",") if part.strip()]
         for server in servers:
             found = SERVER.match(server)
             if found is None:
                 message = f"{server} is not host:port (no http://, no path)"
+                raise ValueError(message)
+            if not _can_be_looked_up(found["host"]):
+                message = f"{server} names no host: a part of a name has 1 to 63 signs"
                 raise ValueError(message)
             if found["port"] is not None and not 0 < int(found["port"]) <= MOST_PORT:
                 message = f"{server} has a port that is none: 1 to {MOST_PORT} are"

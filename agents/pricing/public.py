@@ -49,9 +49,9 @@ def flat_rates(kind: str, models: Sequence[str]) -> Rates | None:
     """Give the contract's flat price, where the model is one of its two.
 
     The best name of the model decides whether it is: a deployment may have the name of one and
-    serve another.
+    serve another. What cannot be a name, such as half a character, says nothing.
     """
-    best = next(filter(None, models), "")
+    best = next((one for one in models if one.isascii() and one.isprintable() and one), "")
     for model in models:
         flat = FLAT_PRICES.get((kind, model))
         if flat is not None and (best == model or best.startswith(f"{model}-")):

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
@@ -20,6 +22,7 @@ __all__ = [
     "confirm",
     "open_clickhouse",
     "parse_moment",
+    "progress_on_stderr",
 ]
 
 #: Kafka's times begin here; nothing is older.
@@ -72,7 +75,13 @@ def confirm(question: str, *, yes: bool, otherwise: str) -> None:
     """Ask, unless `--yes` was said; raises UsageError where nobody can be asked."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         message = f"{otherwise}: say --yes where nobody can be asked"
         raise UsageError(message)
     typer.confirm(question, abort=True)
+
+
+def progress_on_stderr() -> Progress:
+    """Give a bar on standard error, which only a terminal gets: standard output stays data."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)

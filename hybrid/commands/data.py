@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from hybrid.commands.common import FormatOption, SinceOption, confirm, parse_moment
+from hybrid.commands.common import (
+    FormatOption,
+    SinceOption,
+    confirm,
+    parse_moment,
+    progress_on_stderr,
+)
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import HybridError, UsageError
 from hybrid.printing import Format, print_table
@@ -48,6 +52,9 @@ def publish(
     """
     settings = need_kafka(load_settings())
     if file == "-":
+        if sys.stdin is None:
+            message = "standard input is closed: name a file"
+            raise UsageError(message)
         source: BinaryIO = sys.stdin.buffer
         size = None
     else:
@@ -63,7 +70,7 @@ def publish(
         errors.append(line)
         typer.echo(f"line {line.number}: {visible(line.problem)}", err=True)
 
-    with source, Progress(console=_stderr(), transient=True) as progress:
+    with source, progress_on_stderr() as progress:
         task = progress.add_task("publishing", total=size)
         done = asyncio.run(
             publish_lines(
@@ -94,7 +101,9 @@ def results(
 
     async def read() -> None:
         count = 0
-        records = read_topic(settings, settings.topics.results, since=moment, follow=follow)
+        records = read_topic(
+            settings, settings.topics.results, since=moment, follow=follow, needed=True
+        )
         async for record in records:
             document = _document(record.value)
             if document is None:
@@ -103,7 +112,7 @@ def results(
                 continue
             if intent_id is not None and document.get("intent_id") != intent_id:
                 continue
-            sys.stdout.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
+            sys.stdout.write(json_text(document, separators=(",", ":")) + "\n")
             sys.stdout.flush()
             count += 1
             if limit is not None and count >= limit:
@@ -222,7 +231,7 @@ def dlq_replay(
     if dry_run or not places:
         return
     confirm("Replay them?", yes=yes, otherwise="nothing was replayed")
-    with Progress(console=_stderr(), transient=True) as progress:
+    with progress_on_stderr() as progress:
         task = progress.add_task("replaying", total=len(places))
         count = asyncio.run(
             replay_letters(
@@ -259,8 +268,3 @@ def _selection(
 
 async def _collect(settings: Settings, selection: Selection) -> list[DeadLetter]:
     return [letter async for letter in dead_letters(settings, selection)]
-
-
-def _stderr() -> Console:
-    """Give a console on standard error, for progress: standard output stays data."""
-    return Console(stderr=True)

@@ -11,18 +11,23 @@ from typing import Annotated
 import httpx
 import typer
 from genai_prices.update_prices import DEFAULT_UPDATE_URL
-from rich.console import Console
-from rich.progress import Progress
 
 from agents.pricing.book import age_of, book_of, stored_list
 from agents.pricing.prices import PriceBook, charge_of
 from agents.pricing.public import PriceListError, read_list
 from agents.pricing.rates import Rates
 from agents.pricing.words import explained
-from hybrid.commands.common import FormatOption, SinceOption, confirm, parse_moment
+from hybrid.commands.common import (
+    FormatOption,
+    SinceOption,
+    confirm,
+    parse_moment,
+    progress_on_stderr,
+)
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import HybridError, UsageError
 from hybrid.printing import Format, print_table
+from hybrid.text import shown_address
 from schemas.base import format_usd
 from schemas.settings import Settings
 from streams.bill.repricing import Repricing, find_changes, undo
@@ -34,6 +39,7 @@ __all__ = ["prices_app", "reprice"]
 #: Some models charge more for long prompts: asked for so short a one, none counts as long.
 ASKED_FOR = 1_000
 FETCH_LIMIT_S = 60
+WEB = ("http://", "https://")
 UNCHANGED = "nothing was changed"
 MICRO_USD = Decimal("0.000001")
 CLASSES = (
@@ -102,10 +108,10 @@ def update(
         raise UsageError(message)
     day = datetime.now(UTC).date()
     try:
-        stored = stored_list(json.loads(_fetched(source)), source=source, day=day)
+        stored = stored_list(json.loads(_fetched(source)), source=_shown(source), day=day)
     except (ValueError, RecursionError, PriceListError) as error:
         said = str(error) if isinstance(error, PriceListError) else "it is no JSON"
-        message = f"{source}: {said}"
+        message = f"{_shown(source)}: {said}"
         raise HybridError(message) from None
     try:
         beside = Path(f"{target}.new")
@@ -118,15 +124,20 @@ def update(
     typer.echo(f"{age}; workers read it when they start")
 
 
+def _shown(source: str) -> str:
+    """Give a source as it may be printed: people put keys into URLs."""
+    return shown_address(source) if source.startswith(WEB) else source
+
+
 def _fetched(source: str) -> str:
     """Read a file or a URL; raises HybridError."""
     try:
-        if not source.startswith(("http://", "https://")):
+        if not source.startswith(WEB):
             return Path(source).read_text(encoding="utf-8-sig")
         answer = httpx.get(source, timeout=FETCH_LIMIT_S, follow_redirects=True)
         answer.raise_for_status()
     except (OSError, UnicodeDecodeError, httpx.HTTPError, httpx.InvalidURL) as error:
-        message = f"{source}: it cannot be read ({type(error).__name__})"
+        message = f"{_shown(source)}: it cannot be read ({type(error).__name__})"
         raise HybridError(message) from None
     return answer.text
 
@@ -201,7 +212,7 @@ def _find(
     store: ClickHouse, settings: Settings, since: datetime | None, repricing: Repricing
 ) -> None:
     kinds = {spec.name: spec.kind for spec in settings.provider_specs}
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_on_stderr() as progress:
         task = progress.add_task("pricing", total=None)
         repricing.keep(
             find_changes(

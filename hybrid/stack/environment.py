@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hybrid.config import address_of
+from hybrid.text import shown_address
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 
@@ -69,4 +70,4 @@ def where_of(settings: Settings, spec: ProviderSpec, *, simulator: str) -> str:
         return "simulated: costs nothing"
     if spec.key_variable and settings.key_of(spec) is None:
         return f"not called: {spec.key_variable} is not set"
-    return f"REAL, calls cost money: {address}"
+    return f"REAL, calls cost money: {shown_address(address)}"

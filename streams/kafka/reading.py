@@ -12,6 +12,7 @@ from schemas.settings import Settings
 from streams.kafka.clients import consumer, partitions_of
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.rights import why_unseen
+from streams.kafka.topics import require_there
 
 __all__ = ["TopicStalledError", "read_topic", "record_at"]
 
@@ -42,12 +43,14 @@ async def read_topic(
     since: datetime | None = None,
     until: datetime | None = None,
     follow: bool = False,
+    needed: bool = False,
     stall_limit_s: float = STALL_LIMIT_S,
 ) -> AsyncIterator[ConsumerRecord]:
     """Give a topic's records; ends at what was its end at the start unless `follow`.
 
     Order: by partition as fetched; raises BrokerUnavailableError, RightsError, and
-    TopicStalledError where an end that was there stays out of reach for `stall_limit_s`.
+    TopicStalledError where an end that was there stays out of reach for `stall_limit_s`. A topic
+    that is not there has no records; `needed`: it raises TopicsError.
     """
     client = consumer(settings)
     try:
@@ -58,9 +61,7 @@ async def read_topic(
     try:
         partitions = await partitions_of(client, topic)
         if not partitions:
-            refused = await why_unseen(settings, topic)
-            if refused is not None:
-                raise refused
+            await _refuse_unseen(settings, topic, needed=needed)
             return
         client.assign(partitions)
         ends = await client.end_offsets(partitions)
@@ -102,6 +103,15 @@ async def record_at(client: AIOKafkaConsumer, tp: TopicPartition, offset: int) -
                 return None
     record = found[tp][0]
     return record if record.offset == offset else None
+
+
+async def _refuse_unseen(settings: Settings, topic: str, *, needed: bool) -> None:
+    """Return for a topic that is not there and need not be; raises RightsError, TopicsError."""
+    refused = await why_unseen(settings, topic)
+    if refused is not None:
+        raise refused
+    if needed:
+        await require_there(settings, [topic])
 
 
 async def _left(

@@ -4,6 +4,7 @@ import asyncio
 import shlex
 import ssl
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,9 @@ def check_security(settings: Settings) -> None:
             "KAFKA_SASL_MECHANISM = OAUTHBEARER needs KAFKA_SASL_OAUTH_TOKEN_FILE, "
             "KAFKA_SASL_OAUTH_TOKEN_COMMAND or KAFKA_SASL_OAUTH_AWS_REGION"
         )
+        raise SecurityError(message)
+    if mechanism == "GSSAPI" and find_spec("gssapi") is None:
+        message = "KAFKA_SASL_MECHANISM = GSSAPI needs a package: pip install gssapi"
         raise SecurityError(message)
     if settings.kafka_ssl_keyfile and not settings.kafka_ssl_certfile:
         message = "KAFKA_SSL_KEYFILE is set: KAFKA_SSL_CERTFILE is needed too"

@@ -28,6 +28,7 @@ __all__ = [
     "ensure_topics",
     "forgets_too_soon",
     "require_seen",
+    "require_there",
     "require_usable",
 ]
 
@@ -259,6 +260,19 @@ def require_seen(settings: Settings, reports: list[TopicReport]) -> None:
         raise lacking(settings, hidden)
 
 
+async def require_there(settings: Settings, names: Sequence[str]) -> None:
+    """Return when topics are there, or may not be seen; raises TopicsError."""
+    async with admin_client(settings) as admin:
+        seen = await see_topics(admin, list(names))
+    _refuse_missing([name for name, one in seen.items() if not one.hidden and not one.partitions])
+
+
+def _refuse_missing(names: list[str]) -> None:
+    if names:
+        message = f"topics are missing: {', '.join(names)}; {SOURCE_HINT}"
+        raise TopicsError(message)
+
+
 def require_usable(settings: Settings, reports: list[TopicReport]) -> int:
     """Give the number of lanes that the topics make; raises TopicsError, RightsError.
 
@@ -266,10 +280,7 @@ def require_usable(settings: Settings, reports: list[TopicReport]) -> int:
     counts break the lanes; a ledger or a deferred topic that forgets too soon breaks the promise:
     all of them are refused at start.
     """
-    missing = [report.name for report in reports if report.state == "missing"]
-    if missing:
-        message = f"topics are missing: {', '.join(missing)}; {SOURCE_HINT}"
-        raise TopicsError(message)
+    _refuse_missing([report.name for report in reports if report.state == "missing"])
     require_seen(settings, reports)
     lanes = lane_topics(settings)
     counts = {report.name: report.partitions for report in reports if report.name in lanes}

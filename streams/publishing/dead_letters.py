@@ -112,7 +112,11 @@ async def _placed(
     settings: Settings, selection: Selection
 ) -> AsyncIterator[tuple[Place, DeadLetter]]:
     records = read_topic(
-        settings, settings.topics.dead_letters, since=selection.since, until=selection.until
+        settings,
+        settings.topics.dead_letters,
+        since=selection.since,
+        until=selection.until,
+        needed=True,
     )
     async for record in records:
         try:

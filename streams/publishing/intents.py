@@ -19,13 +19,24 @@ from schemas.vocabulary import Priority
 from streams.kafka.clients import producer
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.rights import refused_write
+from streams.kafka.topics import require_there
 
 __all__ = ["BadLine", "Publication", "open_producer", "publish_lines"]
 
 #: Records on their way at once; bounds memory when the input is faster than the broker.
 WINDOW = 1_000
 #: How texts begin that are not UTF-8, as Windows writes them.
-WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE, b"{\x00", b"\x00{")
+WIDE = (
+    codecs.BOM_UTF16_LE,
+    codecs.BOM_UTF16_BE,
+    codecs.BOM_UTF32_BE,
+    *(zeros + sign for sign in (b"{", b"\n", b"\r") for zeros in (b"\0", b"\0\0\0")),
+    *(sign + b"\0" for sign in (b"{", b"\n", b"\r")),
+)
+#: The first of them may be empty, but for a half of a wide sign.
+FIRST_LINES = 2
+#: How files begin that are packed by gzip, zstd, zip, xz and bzip2.
+PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"\xfd7zXZ", b"BZh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,7 @@ class Publication:
 
 @asynccontextmanager
 async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    """Open a producer of intents; raises BrokerUnavailableError, and RightsError for its block."""
+    """Open a producer of intents; raises BrokerUnavailableError, TopicsError, and RightsError."""
     client = producer(settings, linger_ms=5)
     try:
         await asyncio.wait_for(client.start(), 20)
@@ -54,6 +65,8 @@ async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
         await client.stop()
         raise await unavailable(settings, error) from error
     try:
+        # Without a topic the client waits for it as long as for a broker, and does not name it.
+        await require_there(settings, settings.topics.sources[:2])
         yield client
     except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError) as error:
         raise refused_write(settings, error, settings.topics.sources[:2]) from error
@@ -77,9 +90,9 @@ async def publish_lines(
     async with open_producer(settings) as client:
         for number, raw in enumerate(lines, start=1):
             on_progress(len(raw))
-            if number == 1 and raw.startswith(WIDE):
+            if number <= FIRST_LINES and (problem := _no_text(raw)):
                 done.bad += 1
-                on_bad(BadLine(1, "the file is UTF-16 or UTF-32: save it as UTF-8, as JSON wants"))
+                on_bad(BadLine(number, problem))
                 break  # every further line would be said to be wrong too
             line = _line(raw)
             if not line:
@@ -97,6 +110,13 @@ async def publish_lines(
         if pending:
             done.published += _count((await asyncio.wait(pending))[0])
     return done
+
+
+def _no_text(raw: bytes) -> str | None:
+    """Say what a file is, from one of its first lines, that is no UTF-8; None where it may be."""
+    if raw.startswith(WIDE):
+        return "the file is UTF-16 or UTF-32: save it as UTF-8, as JSON wants"
+    return "the file is packed: unpack it first" if raw.startswith(PACKED) else None
 
 
 def _line(raw: bytes) -> bytes:

@@ -28,6 +28,7 @@ from streams.kafka.clients import consumer
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.patience import patiently
 from streams.kafka.rights import recorder_rights, require_rights
+from streams.kafka.topics import require_there
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.store.inserting import insert_rows
 from streams.store.migrations import Layout, migrate
@@ -98,8 +99,9 @@ class Recorder:
         return 0.0 if since is None else max(0.001, self._clock.monotonic() - since)
 
     async def run(self) -> None:
-        """Record until stopped; raises BrokerUnavailableError, RightsError at start."""
+        """Record until stopped; raises BrokerUnavailableError, RightsError, TopicsError first."""
         await require_rights(self._settings, recorder_rights(self._settings))
+        await require_there(self._settings, self._settings.topics.recorded)
         reader = consumer(
             self._settings,
             group_id=self._settings.recorder_group,

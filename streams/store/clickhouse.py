@@ -27,6 +27,11 @@ CANNOT_PARSE_TEXT = 6
 PIECE = 1024 * 1024
 #: How OpenSSL says, inside the words of three libraries, why it trusts a certificate not.
 UNTRUSTED = re.compile(r"certificate verify failed: ([^(\[]+)")
+#: What the client says at the end of a long tale about pools and retries.
+REASON = re.compile(
+    r"(?:\[Errno -?\d+\]|\[SSL: \w+\]) (?P<system>[\w ',-]+)"
+    r"|(?P<other>Read timed out|Remote end closed connection|label empty or too long)"
+)
 SAFE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 
 
@@ -68,10 +73,10 @@ def address_of(url: str) -> Address:
         port, host = parts.port, parts.hostname
     except ValueError:
         host = port = parts = None
-    if parts is None or not host or "@" in parts.path or parts.fragment or parts.query:
+    if parts is None or not host or port == 0 or "@" in parts.path or parts.fragment or parts.query:
         message = (
             "CLICKHOUSE_URL cannot be read as http(s)://user:password@host:port/database: the port "
-            "is a number up to 65535, and # / ? @ [ ] : % in user or password are percent-encoded "
+            "is 1 to 65535, and # / ? @ [ ] : % in user or password are percent-encoded "
             "(%23 %2F %3F %40 %5B %5D %3A %25)"
         )
         raise ValueError(message)
@@ -194,14 +199,28 @@ class ClickHouse:
         except ClickHouseError as error:
             raise self._told(error) from error
         except OSError as error:
-            raise ClickHouseUnavailableError(self._sentence(error)) from error
+            raise ClickHouseUnavailableError(self._unreached(error)) from error
 
     def _told(self, error: Exception) -> Exception:
         """Tell an answer of the server from the lack of one: answers carry a code."""
         code = getattr(error, "code", None)
         if code is None:
-            return ClickHouseUnavailableError(self._sentence(error))
+            return ClickHouseUnavailableError(self._unreached(error))
         return ClickHouseRefusedError(self._sentence(error), code)
+
+    def _unreached(self, error: Exception) -> str:
+        """Say why there is no answer: of what the client says, the innermost reason."""
+        text = " ".join(str(error).split())
+        if "WRONG_VERSION_NUMBER" in text:
+            return f"ClickHouse at {self.shown_url}: it does not speak TLS there; write http://"
+        found = REASON.search(text)
+        if found is None or UNTRUSTED.search(text):
+            return self._sentence(error)
+        reason = (found["system"] or found["other"]).strip(" '")
+        return (
+            f"ClickHouse at {self.shown_url}: it cannot be reached ({reason}); "
+            "check CLICKHOUSE_URL and that it runs"
+        )
 
     def _sentence(self, error: Exception) -> str:
         text = " ".join(str(error).split())

@@ -1,7 +1,9 @@
 """Whatever a provider answers, by HTTP through adapter and executor: a result or a classified failure."""
 
 import asyncio
+import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -179,6 +181,7 @@ def test_half_characters_are_replaced_as_they_come(answer: bytes, content: str) 
     assert run.completed.result.content == content
     assert run.calls == 1
     (attempt,) = run.attempts
+    assert attempt.cost_usd == Decimal("0.0003")
     assert json.dumps(attempt_row(attempt)[1], ensure_ascii=False).encode()
     assert run.completed.result.to_json()
 
@@ -196,6 +199,27 @@ def test_a_count_that_cannot_be_one_is_counted_here_and_marked(half: Any) -> Non
 def test_usage_of_any_shape_is_estimated(usage: Any) -> None:
     (attempt,) = Run(chat(usage=usage)).attempts
     assert attempt.usage_source is UsageSource.ESTIMATED
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"prompt_tokens_details": {"cached_tokens": 500}},
+        {"prompt_tokens_details": {"cached_tokens": -7}},
+        {"prompt_tokens_details": {"cached_tokens": float("inf")}},
+        {"prompt_tokens_details": [1]},
+        {"completion_tokens_details": {"reasoning_tokens": 900}},
+        {"completion_tokens_details": "x"},
+        {"total_tokens": -5},
+    ],
+)
+def test_details_beyond_their_whole_change_no_cost(details: dict[str, Any]) -> None:
+    (attempt,) = Run(chat(usage={**USAGE, **details})).attempts
+    assert attempt.cost_usd == Decimal("0.0003")
+    assert attempt.usage_source is UsageSource.PROVIDER
+    assert attempt.uncached_input_tokens + attempt.cached_input_tokens == 100
+    assert attempt.visible_output_tokens + attempt.reasoning_tokens == 50
+    assert min(attempt.uncached_input_tokens, attempt.cached_input_tokens) >= 0
 
 
 def test_an_answer_without_choices_is_paid_for_and_asked_again() -> None:
@@ -252,6 +276,39 @@ def test_a_broken_answer_is_asked_for_once_more(broken: bytes) -> None:
     run = Run(broken, chat())
     assert run.completed.result.content == "ok"
     assert run.calls == 2
+    assert run.attempts
+
+
+WHOLE = chat().partition(b"\r\n\r\n")[2]
+JSON = "Content-Type: application/json"
+CHUNKED = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "calls"),
+    [
+        (raw(gzip.compress(WHOLE), 200, JSON, "Content-Encoding: gzip"), 1),
+        (raw(zlib.compress(WHOLE), 200, JSON, "Content-Encoding: deflate"), 1),
+        (raw(b"\xef\xbb\xbf" + WHOLE, 200, JSON), 1),
+        (raw(b"\n\n\r\n" + WHOLE, 200, JSON), 1),
+        (raw(WHOLE, 200, "Content-Type: text/plain"), 1),
+        (raw(WHOLE), 1),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + raw(WHOLE), 1),
+        (raw(gzip.compress(WHOLE)[:-20], 200, JSON, "Content-Encoding: gzip"), 2),
+        (raw(WHOLE, 200, JSON, "Content-Encoding: gzip"), 2),
+        (CHUNKED + b"9\r\n" + WHOLE[:9] + b"\r\n", 2),
+        (CHUNKED + b"zz\r\n" + WHOLE, 2),
+        (raw(WHOLE.replace(b'"ok"', b'"caf\xe9"'), 200, JSON), 2),
+        (raw(WHOLE + b" more", 200, JSON), 2),
+        (raw(WHOLE, 200, JSON, "X: " + "a" * 200_000), 2),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 2),
+    ],
+)
+def test_a_body_is_read_however_it_is_sent_and_asked_for_again_if_it_is_broken(
+    answer: bytes, calls: int
+) -> None:
+    run = Run(answer, chat())
+    assert (run.completed.result.content, run.calls) == ("ok", calls)
     assert run.attempts
 
 

@@ -75,6 +75,27 @@ def test_publish_reports_a_bad_line_and_publishes_the_rest(
     assert json.loads(shown.stdout)["intent_id"] == f"{case.name}-1"
 
 
+@pytest.mark.parametrize(
+    ("encoding", "published", "said"),
+    [
+        ("utf-8-sig", 2, ""),
+        ("utf-16", 0, "line 1: the file is UTF-16 or UTF-32: save it as UTF-8, as JSON wants\n"),
+    ],
+)
+def test_a_file_of_windows_is_published_or_refused_by_name(
+    stack: RunningStack, local: dict[str, str], tmp_path: Path, encoding: str, published: int,
+    said: str,
+) -> None:  # fmt: skip
+    case = Case(stack)
+    lines = "".join(f"{json.dumps(case.intent())}\r\n" for _ in range(2))
+    file = tmp_path / "intents.jsonl"
+    file.write_bytes(lines.encode(encoding))
+    done = hybrid("publish", str(file), environment=local)
+    assert (done.returncode, done.stdout) == (int(not published), f"published {published}\n")
+    assert done.stderr.startswith(said)
+    assert bool(done.stderr) == bool(said)
+
+
 def test_a_dead_letter_is_listed_shown_and_replayed_once(
     stack: RunningStack, local: dict[str, str]
 ) -> None:
@@ -209,7 +230,7 @@ def test_the_doctor_asks_whom_a_worker_would_call(tmp_path: Path) -> None:
     config = tmp_path / "hybrid.toml"
     config.write_text(
         '[[providers]]\nname = "own"\nkind = "openai-compatible"\nmodel = "m"\n'
-        'base_url = "http://127.0.0.1:9/v1"\n'
+        'base_url = "http://me:s3cr@127.0.0.1:9/v1"\n'
     )
     environment = {"HYBRID_CONFIG": str(config), "KAFKA_BOOTSTRAP_SERVERS": ""}
     for simulator, asked in (("", "127.0.0.1:9 "), ("http://127.0.0.1:8", "127.0.0.1:8 ")):
@@ -296,6 +317,62 @@ def test_a_broker_that_is_not_there_is_one_sentence_and_exit_2(arguments: list[s
     done = hybrid(*arguments, environment=environment)
     assert done.returncode == 2
     assert "no Kafka broker answers at" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["costs", "report"], ["migrate"]])
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:1", "it cannot be reached (Connection refused); check CLICKHOUSE_URL"),
+        ("http://nowhere.invalid:1", "it cannot be reached ("),
+        ("http://a..b:1", "it cannot be reached (label empty or too long)"),
+        ("https://{simulator}", "it does not speak TLS there; write http://"),
+    ],
+)
+def test_why_clickhouse_does_not_answer_is_one_sentence(
+    simulator: str, arguments: list[str], url: str, said: str
+) -> None:
+    url = url.format(simulator=simulator.removeprefix("http://"))
+    scheme, _, host = url.partition("://")
+    login = {"CLICKHOUSE_URL": f"{scheme}://me:s3crhunter2@{host}/hybrid"}
+    done = hybrid(*arguments, environment=login)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith(f"hybrid: ClickHouse at {url}: {said}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["results"], ["results", "--follow"], ["dlq", "list"], ["dlq", "show", "x"], ["recorder"],
+     ["publish", "-"]],
+)  # fmt: skip
+def test_topics_that_are_missing_are_named(local: dict[str, str], arguments: list[str]) -> None:
+    own = {**local, "HYBRID_TOPIC_PREFIX": "nowhere", "HYBRID_METRICS_PORT": "0"}
+    intent = '{"type": "a", "user_id": "u", "data": {}}'
+    done = hybrid(*arguments, environment=own, given=intent)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("hybrid: topics are missing: nowhere.")
+    assert done.stderr.endswith("run `hybrid topics ensure` first\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "said"),
+    [
+        ("costs prices > /dev/full", 1, "hybrid: the output cannot be written (No space left"),
+        ("costs prices --format csv > /dev/full", 1, "hybrid: the output cannot be written ("),
+        ("costs prices >&-", 0, ""),
+        ("costs prices >&- 2>&-", 0, ""),
+        ("publish - <&-", 2, "hybrid: standard input is closed: name a file"),
+    ],
+)
+def test_streams_that_are_full_or_closed(line: str, status: int, said: str) -> None:
+    environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m hybrid {line}"],
+        env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == bool(said)
 
 
 def test_a_taken_port_is_one_sentence_and_exit_2(stack: RunningStack) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from hybrid.stack.ground import answers
+from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
 from schemas.attempt import ProviderAttempt
 from schemas.rows import attempt_row, result_row
 from schemas.settings import Settings
@@ -16,7 +18,7 @@ from schemas.vocabulary import AttemptOutcome, AttemptStatus
 from streams.bill import costs
 from streams.store.clickhouse import ClickHouse
 from tests.builders import NOW, a_result, a_task
-from tests.integration.databases import address_of
+from tests.integration.databases import address_of, migrated
 from tests.integration.test_commands import hybrid
 from tests.integration.test_rows import an_attempt
 
@@ -232,3 +234,27 @@ def test_without_the_drawing_libraries_a_report_says_what_to_install(
         done = hybrid("costs", "report", "--by", "day", *option, environment=environment)
         assert done.returncode == 2
         assert "hybrid-orchestrator[plot]" in done.stderr
+
+
+def test_a_server_and_a_shell_of_another_zone_shift_nothing(tmp_path: Path) -> None:
+    port, zone = free_port(), {"TZ": "Asia/Kolkata"}
+    command = hybrid_command("clickhouse-engine", "--data-dir", str(tmp_path), "--port", str(port))
+    engine = Child("clickhouse", command, log_file=tmp_path / "log", environment=zone)
+    try:
+        assert wait_until(lambda: answers(port, "/ping"), within_s=60), engine.tail()
+        url = f"http://127.0.0.1:{port}/hybrid"
+        store = migrated(Settings.model_validate({"clickhouse_url": url}))
+        assert store.rows("SELECT timezone()")[1] == [("Asia/Kolkata",)]
+        now = datetime.now(UTC)
+        record(store, a_call(started_at=now))
+        stored = "SELECT toUnixTimestamp64Milli(started_at) FROM provider_attempts"
+        assert store.rows(stored)[1] == [(int(now.timestamp() * 1000),)]
+        assert len(costs.report(store, by=BY, since=now - timedelta(seconds=2)).rows) == 1
+        assert not costs.report(store, by=BY, since=now + timedelta(seconds=2)).rows
+        store.close()
+        arguments = ("costs", "report", "--by", "day,hour", "--since", "2m", "--format", "json")
+        done = hybrid(*arguments, environment={"CLICKHOUSE_URL": url, **zone})
+        (row,) = json.loads(done.stdout)
+        assert (row["day"], row["hour"][:13]) == (f"{now:%Y-%m-%d}", f"{now:%Y-%m-%d %H}")
+    finally:
+        engine.stop(within_s=20)

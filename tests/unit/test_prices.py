@@ -69,7 +69,7 @@ def test_what_served_is_charged_and_not_what_a_deployment_is_called() -> None:
 def test_the_flat_prices_hold_for_their_models_and_for_nothing_that_has_their_name() -> None:
     """The contract's: 2,000 tokens on azure's gpt-4-turbo are 0.02 USD."""
     who, book = ("azure", "azure"), a_book({**AZURE, "deployment": "gpt-4-turbo"})
-    for served in ("", "gpt-4-turbo", "gpt-4-turbo-2024-04-09"):
+    for served in ("", "gpt-4-turbo", "gpt-4-turbo-2024-04-09", "m\ufffd", "\0"):
         assert cost(book, who, "gpt-4-turbo", served) == (
             Decimal("0.02"),
             "contract:azure:gpt-4-turbo",
