@@ -10,8 +10,7 @@ demo: .venv/.installed ## the whole job once, on real parts
 	@$(BIN)/hybrid demo
 
 test: .venv/.installed ## the whole default test suite; the decision core must be covered whole
-	$(BIN)/coverage run -m pytest
-	$(BIN)/coverage report
+	$(BIN)/python tools/run_tests.py
 
 unit: .venv/.installed ## the tests without I/O
 	$(BIN)/pytest tests/unit
