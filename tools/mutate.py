@@ -60,7 +60,7 @@ BUGS = (
         "streams/lanes/committer.py",
         "            case FaultKind.FENCED:\n",
         "            case FaultKind.FENCED if error is None:\n",
-        "tests/model",
+        "tests/unit/test_broker_faults.py",
     ),
     Bug(
         "decisions are forgotten although their records may come again",

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
 
 from schemas.settings import Settings
 from streams.kafka.diagnosis import BrokerUnavailableError, unavailable
@@ -74,10 +74,25 @@ async def started(client: AIOKafkaConsumer) -> AsyncIterator[AIOKafkaConsumer]:
         await client.stop()
 
 
+class _Admin(AIOKafkaAdminClient):  # type: ignore[misc] # the library has no types
+    """Asks a broker that answers: the library's own takes any, also one that has just died."""
+
+    async def _send_request(self, request: Any, node_id: int | None = None) -> Any:  # noqa: ANN401
+        if node_id is not None:
+            return await super()._send_request(request, node_id)
+        failed: KafkaError = NodeNotReadyError("no broker is known")
+        for broker in self._client.cluster.brokers():
+            try:
+                return await self._client.send(broker.nodeId, request)
+            except (NodeNotReadyError, KafkaConnectionError) as error:
+                failed = error
+        raise failed
+
+
 @asynccontextmanager
 async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """Open an admin client; raises BrokerUnavailableError."""
-    client = AIOKafkaAdminClient(**connection_options(settings), request_timeout_ms=15_000)
+    client = _Admin(**connection_options(settings), request_timeout_ms=15_000)
     try:
         await client.start()
     except (KafkaError, OSError, ValueError) as error:

@@ -192,7 +192,10 @@ def test_replays_that_were_decided_are_read_back_and_foreign_records_passed_over
     settings: Settings,
 ) -> None:
     async def body() -> None:
-        who = identify(an_incoming(headers=((REPLAYED_HEADER, b"dl-1"),)), max_bytes=1_000).who
+        who = identify(
+            an_incoming(headers=((REPLAYED_HEADER, b"01890a5d-ac96-774b-bcce-b302099a8057"),)),
+            max_bytes=1_000,
+        ).who
         record = replay_record(settings.topics, who, lane=1, decided_at_ms=NOW_MS)
         assert record is not None
         async with producer(settings) as client:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from schemas.events import LedgerRecord
 from schemas.vocabulary import WorkflowStatus
 from streams.failpoints import FailPoints
 from streams.kafka import journal as journal_module
+from streams.kafka.clients import _Admin
 from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, right_missing
 from streams.kafka.patience import pause_s
 from streams.lanes.job import Delivery, LaneEvents, LaneParts
@@ -162,6 +164,25 @@ def test_one_record_that_never_passes_ends_alone_and_nothing_waits_behind_it() -
         assert tracker.committable() == 20
         assert told.broken == []
         assert sum(clock.slept) > 0  # never a loop without a pause
+        await lane.close()
+
+    asyncio.run(run())
+
+
+def test_a_lane_that_another_has_opened_says_so_and_starts_nothing_anew() -> None:
+    async def run() -> None:
+        told, fenced, broker = Told(), list[int](), ModelBroker()
+        lane = a_lane(broker, told, ManualClock(NOW), on_fenced=fenced.append)
+        await lane.open()
+        await a_lane(broker, Told(), ManualClock(NOW)).open()
+        epochs = dict(broker.epochs)
+        tracker = offered(lane, 3)
+        async with asyncio.timeout(5):
+            while not fenced:
+                await asyncio.sleep(0)
+        assert (fenced, told.broken, broker.epochs) == ([3], [], epochs)
+        assert broker.committed == []
+        assert not tracker.committable()
         await lane.close()
 
     asyncio.run(run())
@@ -402,3 +423,30 @@ def test_the_journal_makes_its_producer_anew_after_a_gap(monkeypatch: pytest.Mon
         assert sorted(made[1].written) == [("t", bytes([n])) for n in range(5)]
 
     asyncio.run(run())
+
+
+def test_an_admin_client_asks_a_broker_that_answers() -> None:
+    """The library's own asks one by chance, also one that has just died."""
+
+    class Client:
+        cluster = SimpleNamespace(
+            brokers=lambda: [SimpleNamespace(nodeId=1), SimpleNamespace(nodeId=2)]
+        )
+
+        def __init__(self, *alive: int) -> None:
+            self.alive = alive
+
+        async def send(self, node: int, _request: object) -> int:
+            if node not in self.alive:
+                raise errors.NodeNotReadyError
+            return node
+
+    async def asked(*alive: int) -> int:
+        admin = _Admin.__new__(_Admin)
+        admin._client = Client(*alive)
+        return int(await admin._send_request(object()))
+
+    assert asyncio.run(asked(1, 2)) == 1
+    assert asyncio.run(asked(2)) == 2
+    with pytest.raises(errors.NodeNotReadyError):
+        asyncio.run(asked())
