@@ -111,11 +111,7 @@ class CircuitBreaker:
         self._probes_out -= probe
         if kind is None:
             self._refused.clear()
-        if kind is SUSPECT and self._is_providers(evidence):
-            if self.state is BreakerState.CLOSED or probe:
-                self._open(now, BreakerState.DOWN, kind)
-            return
-        if kind in REFUSALS:
+        if kind in REFUSALS or (kind is SUSPECT and self._is_providers(evidence)):
             if self.state is BreakerState.CLOSED or probe:
                 self._open(now, BreakerState.DOWN, kind)
             return

@@ -127,6 +127,9 @@ def test_a_refusal_without_a_reason_is_the_providers_only_after_several_intents(
     assert health.state is BreakerState.CLOSED
     refuse(health, 3.0, "e")
     assert (health.state, health.cause) == (BreakerState.DOWN, FailureKind.REFUSED)
+    late = FailureKind.REFUSED  # it was on its way when the breaker opened
+    health.end(4.0, late, probe=False, retry_after_s=None, evidence="g")
+    assert (health.state, health.wait_s(4.0)) == (BreakerState.DOWN, 29.0)
     refuse(health, 33.0, "f")
     assert (health.state, health.wait_s(33.0)) == (BreakerState.DOWN, 30.0)
 
