@@ -150,6 +150,22 @@ def test_an_answer_that_comes_late_changes_nothing_about_an_open_breaker(
     assert (health.state, health.wait_s(10.0)) == (BreakerState.OPEN, 20.0)
 
 
+def test_a_probe_that_is_told_to_wait_has_found_it_busy() -> None:
+    health = opened()
+    probe = health.begin(30.0)
+    health.end(30.0, FailureKind.RATE_LIMIT, probe=probe, retry_after_s=5.0)
+    assert (probe, health.wait_s(30.0)) == (True, 5.0)
+
+
+def test_a_probe_that_tells_nothing_leaves_its_place_to_another() -> None:
+    health = opened()
+    for _ in range(20):
+        probe = health.begin(30.0)
+        assert probe
+        health.cancel(probe=probe)
+    assert health.wait_s(30.0) == 0.0
+
+
 def test_a_rate_limit_makes_it_rest_as_long_as_the_newest_answer_says() -> None:
     health = CircuitBreaker(POLICY)
     end(health, 0.0, FailureKind.RATE_LIMIT, 7.0)
