@@ -44,6 +44,7 @@ class Check:
 async def examine(settings: Settings) -> list[Check]:
     """Run all checks; none of them raises."""
     checks = [Check("configuration", "ok", "every value is allowed")]
+    is_local = not settings.kafka_bootstrap_servers  # then it is the stack of `hybrid up`, if any
     try:
         settings = need_kafka(settings)
     except HybridError as error:
@@ -65,8 +66,15 @@ async def examine(settings: Settings) -> list[Check]:
     checks += _prices(settings)
     checks += await asyncio.gather(*(_provider(settings, spec) for spec in settings.provider_specs))
     if not any(can_be_called(settings, spec) for spec in settings.provider_specs):
-        checks.append(Check("providers", "warning", "no key is set: workers will refuse to start"))
+        checks.append(_without_keys(is_local=is_local and bool(settings.kafka_bootstrap_servers)))
     return checks
+
+
+def _without_keys(*, is_local: bool) -> Check:
+    """Say what it means that no key is set here: nothing to workers of the local stack."""
+    if is_local:
+        return Check("providers", "ok", "the workers of `hybrid up` have what it gave them")
+    return Check("providers", "warning", "no key is set: workers will refuse to start")
 
 
 async def _guarded(
