@@ -15,7 +15,6 @@ import asyncio
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -23,7 +22,7 @@ from schemas.events import LedgerRecord, StartRecord
 from schemas.settings import Settings
 from schemas.vocabulary import WorkflowStatus
 from streams.kafka.clients import consumer, started
-from streams.lanes.replays import Replays
+from streams.lanes.replays import Replays, forget_oldest
 from streams.messages.digests import digest
 from streams.messages.records import START_PREFIX
 
@@ -31,9 +30,6 @@ __all__ = ["CLOCKS_DIFFER_MS", "Entry", "Ledger", "read_ledger", "read_whole"]
 
 #: Workers' clocks may differ by so much; so may a producer's be ahead of them.
 CLOCKS_DIFFER_MS = 3_600_000
-
-#: So many entries are looked at in one step: a few milliseconds.
-SLICE = 2_000
 
 _STATUSES = tuple(WorkflowStatus)
 #: status, replays, deferrals, topic, offset, decided at, digest of the outcome's id
@@ -87,8 +83,11 @@ class Ledger:
         The moment is the record's, not ours: a repeat that waits for long, or is read again, stays
         the repeat that it was.
         """
-        deferred = entry.status is WorkflowStatus.DEFERRED
-        return not deferred and at_ms - entry.decided_at_ms >= self.window_ms
+        return self._is_over(entry.status, entry.decided_at_ms, at_ms=at_ms)
+
+    def _is_over(self, status: WorkflowStatus, decided_at_ms: int, *, at_ms: int) -> bool:
+        waits = status is WorkflowStatus.DEFERRED  # it has no end of its own
+        return not waits and at_ms - decided_at_ms >= self.window_ms
 
     def advance(self, horizon_ms: int) -> None:
         """Learn that whatever may come again was written at `horizon_ms` or later."""
@@ -153,7 +152,7 @@ class Ledger:
 
     def _load_decision(self, key: str, record: LedgerRecord) -> None:
         """Keep what may be asked for; what was decided before it about the same id goes anyway."""
-        if self._is_past(record.status, record.decided_at_ms):
+        if self._is_over(record.status, record.decided_at_ms, at_ms=self.horizon_ms):
             self._forget(key)
         else:
             self.put(key, record)
@@ -163,21 +162,10 @@ class Ledger:
 
         Gives whether there may be more: the loop is not held up by a million of them.
         """
-        oldest = list(islice(self._entries.items(), SLICE))
-        old = [name for name, packed in oldest if self._is_past_packed(packed)]
-        for name in old:
-            del self._entries[name]
-        # Clocks differ a little, so some may be in the way of older ones.
-        more = len(oldest) == SLICE and bool(old)
+        last_ms = self.horizon_ms - self.window_ms
+        # Deferrals are not among them: they have no end of their own.
+        more = forget_oldest(self._entries, lambda packed: _LAYOUT.unpack(packed)[5] <= last_ms)
         return self.replays.prune(now_ms=self.horizon_ms) or more
-
-    def _is_past_packed(self, packed: bytes) -> bool:
-        return self._is_past(_STATUSES[packed[0]], _LAYOUT.unpack(packed)[5])
-
-    def _is_past(self, status: WorkflowStatus, decided_at_ms: int) -> bool:
-        """Whether nothing that may still come can be a repeat of it; a deferral has no end."""
-        deferred = status is WorkflowStatus.DEFERRED
-        return not deferred and self.horizon_ms - decided_at_ms >= self.window_ms
 
 
 async def read_ledger(
