@@ -15,6 +15,7 @@ __all__ = [
     "Table",
     "daily",
     "latency",
+    "period",
     "reliability",
     "report",
     "top",
@@ -79,12 +80,14 @@ def _run(store: ClickHouse, statement: str, parameters: dict[str, Any]) -> Table
     return Table(*store.rows(statement, parameters))
 
 
-def _since(since: datetime | None) -> tuple[str, dict[str, Any]]:
-    if since is None:
-        return "1", {}
-    return "started_at >= fromUnixTimestamp64Milli({since:Int64})", {
-        "since": int(since.timestamp() * 1000)
-    }
+def period(since: datetime | None, until: datetime | None = None) -> tuple[str, dict[str, Any]]:
+    """Give the condition for calls that began from one moment on and before another."""
+    conditions, parameters = ["1"], {}
+    for name, sign, moment in (("since", ">=", since), ("until", "<", until)):
+        if moment is not None:
+            conditions.append(f"started_at {sign} fromUnixTimestamp64Milli({{{name}:Int64}})")
+            parameters[name] = int(moment.timestamp() * 1000)
+    return " AND ".join(conditions), parameters
 
 
 def _dimensions(by: tuple[str, ...], known: dict[str, str] = DIMENSIONS) -> tuple[str, str]:
@@ -95,7 +98,7 @@ def _dimensions(by: tuple[str, ...], known: dict[str, str] = DIMENSIONS) -> tupl
 
 def report(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -> Table:
     """Spend by the chosen dimensions; the sum of its rows is the sum of all attempts."""
-    condition, parameters = _since(since)
+    condition, parameters = period(since)
     names, keys = _dimensions(by)
     statement = f"""
         SELECT {names},
@@ -115,7 +118,7 @@ def report(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) ->
 
 def total(store: ClickHouse, *, since: datetime | None) -> Table:
     """The sum of everything: calls, dollars, unpriced calls, orphans and their upper bound."""
-    condition, parameters = _since(since)
+    condition, parameters = period(since)
     statement = f"""
         SELECT count() AS calls,
             toString(sum(a.cost_usd)) AS cost_usd,
@@ -129,7 +132,7 @@ def total(store: ClickHouse, *, since: datetime | None) -> Table:
 
 def unpriced(store: ClickHouse, *, since: datetime | None) -> Table:
     """Name the models whose calls are in no sum, because no price is known."""
-    condition, parameters = _since(since)
+    condition, parameters = period(since)
     statement = f"""
         SELECT {DIMENSIONS["model"]} AS model, provider, count() AS calls
         FROM provider_attempts AS a FINAL
@@ -141,7 +144,7 @@ def unpriced(store: ClickHouse, *, since: datetime | None) -> Table:
 
 def top(store: ClickHouse, *, since: datetime | None, limit: int) -> Table:
     """The intents that cost most, dearest first."""
-    condition, parameters = _since(since)
+    condition, parameters = period(since)
     statement = f"""
         SELECT intent_id, any(a.tenant) AS tenant, any(a.type) AS type, count() AS calls,
             toString(sum(a.cost_usd)) AS cost_usd
@@ -171,7 +174,7 @@ def latency(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -
     `total` is of completed intents, from the record's timestamp to the result; it is left out where
     a dimension is not one of an intent's.
     """
-    condition, parameters = _since(since)
+    condition, parameters = period(since)
     names, keys = _dimensions(by)
     phases = ",\n".join(
         f"countIf({which}), quantilesExactIf({QUANTILES})({column}, {which})"
@@ -201,7 +204,7 @@ def latency(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -
 def _totals(
     store: ClickHouse, by: tuple[str, ...], since: datetime | None
 ) -> dict[tuple[Any, ...], tuple[int, ...]]:
-    condition, parameters = _since(since)
+    condition, parameters = period(since)
     names, keys = _dimensions(by, OF_OUTCOMES)
     statement = f"""
         SELECT {names}, count(), quantilesExact({QUANTILES})(total_ms)
@@ -220,7 +223,7 @@ def reliability(store: ClickHouse, *, by: tuple[str, ...], since: datetime | Non
     the answers that became results: those after a retry, and those of a provider that was not the
     first.
     """
-    condition, parameters = _since(since)
+    condition, parameters = period(since)
     names, keys = _dimensions(by)
     served = "greatest(countIf(used_result), 1)"
     statement = f"""
@@ -240,7 +243,7 @@ def reliability(store: ClickHouse, *, by: tuple[str, ...], since: datetime | Non
 
 def wasted(store: ClickHouse, *, since: datetime | None) -> Table:
     """Spend that served nobody, by its cause."""
-    condition, parameters = _since(since)
+    condition, parameters = period(since)
     statement = f"""
         SELECT cause, provider, count() AS calls, toString(sum(w.cost_usd)) AS cost_usd,
             toString(sum(w.cost_upper_usd)) AS upper_usd

@@ -8,16 +8,14 @@ itself is the provider's.
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
-from streams.bill.costs import DIMENSIONS
+from streams.bill.costs import DIMENSIONS, period
 from streams.store.clickhouse import ClickHouse
 
 __all__ = ["FORMS", "export", "left_out"]
 
 #: How a file is written, by the end of its name: ClickHouse's own formats.
 FORMS = {"csv": "CSVWithNames", "parquet": "Parquet"}
-DAY = "toDate(started_at)"
 MONTH = "toStartOfMonth(day)"
 #: Name of the column → its value in a row that holds one direction of a group of calls.
 COLUMNS = {
@@ -93,8 +91,8 @@ def export(
 
     `vendors` holds the names by which people know who is behind each provider.
     """
-    when, parameters = _when(since, until)
-    groups = GROUPS.format(day=DAY, model=DIMENSIONS["model"], when=when)
+    when, parameters = period(since, until)
+    groups = GROUPS.format(day=DIMENSIONS["day"], model=DIMENSIONS["model"], when=when)
     chosen = ", ".join(f"{value} AS {name}" for name, value in COLUMNS.items())
     statement = f"""
         SELECT {chosen} FROM ({groups})
@@ -106,20 +104,10 @@ def export(
 
 def left_out(store: ClickHouse, *, since: datetime | None, until: datetime | None) -> int:
     """Count the finished calls that are in no row, because nobody knows what they cost."""
-    when, parameters = _when(since, until)
+    when, parameters = period(since, until)
     _, rows = store.rows(
         f"SELECT count() FROM provider_attempts AS a FINAL WHERE {when} "  # noqa: S608 - ours
         "AND status = 'finished' AND a.cost_usd IS NULL",
         parameters,
     )
     return int(rows[0][0])
-
-
-def _when(since: datetime | None, until: datetime | None) -> tuple[str, dict[str, Any]]:
-    """Give the condition for calls that began from one moment on and before another."""
-    conditions, parameters = ["1"], {}
-    for name, sign, moment in (("since", ">=", since), ("until", "<", until)):
-        if moment is not None:
-            conditions.append(f"started_at {sign} fromUnixTimestamp64Milli({{{name}:Int64}})")
-            parameters[name] = int(moment.timestamp() * 1000)
-    return " AND ".join(conditions), parameters

@@ -3,12 +3,11 @@
 import re
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import GroupAuthorizationFailedError
 
 from schemas.settings import Settings
 from schemas.topics import duration_name
 from streams.kafka.clients import admin_client, consumer, partitions_of, started
-from streams.kafka.rights import coordinator_of, lacking
+from streams.kafka.rights import coordinator_of
 
 __all__ = ["orphaned_delays", "what_to_do"]
 
@@ -24,10 +23,7 @@ async def orphaned_delays(settings: Settings) -> list[float]:
     """
     begin, group = f"{settings.hybrid_topic_prefix}.deferred.", settings.worker_group
     async with admin_client(settings) as admin:
-        try:
-            node = await coordinator_of(admin, group)
-        except GroupAuthorizationFailedError as error:
-            raise lacking(settings, [("DESCRIBE on group", group)]) from error
+        node = await coordinator_of(settings, admin, group)
         names = await admin.list_topics()
         delays = sorted(
             float(found[1])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
-from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from schemas.settings import Settings
 from streams.kafka.clients import admin_client
@@ -77,10 +77,7 @@ async def grow_topics(settings: Settings) -> dict[str, int]:
 async def _require_nobody(settings: Settings, admin: AIOKafkaAdminClient) -> None:
     """Return when no worker is in the group; raises PartitionsError, RightsError."""
     group = settings.worker_group
-    try:
-        node = await coordinator_of(admin, group)
-    except GroupAuthorizationFailedError as error:
-        raise lacking(settings, [("DESCRIBE on group", group)]) from error
+    node = await coordinator_of(settings, admin, group)
     for response in await admin.describe_consumer_groups([group], group_coordinator_id=node):
         for _code, _group, state, _type, _protocol, members, *_more in response.groups:
             if state not in NOBODY:

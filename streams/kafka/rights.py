@@ -128,8 +128,8 @@ async def _is_refused(admin: AIOKafkaAdminClient, name: str, kind: int) -> bool:
     return False
 
 
-async def coordinator_of(admin: AIOKafkaAdminClient, group: str) -> int:
-    """Give the node that coordinates a group; raises KafkaError.
+async def coordinator_of(settings: Settings, admin: AIOKafkaAdminClient, group: str) -> int:
+    """Give the node that coordinates a group; raises RightsError, KafkaError.
 
     A cluster on which no group has been yet makes its first coordinator when it is asked for one.
     """
@@ -139,7 +139,10 @@ async def coordinator_of(admin: AIOKafkaAdminClient, group: str) -> int:
         stop=stop_after_delay(COORDINATOR_LIMIT_S),
         reraise=True,
     )
-    node: int = await tries(admin.find_coordinator, group)
+    try:
+        node: int = await tries(admin.find_coordinator, group)
+    except GroupAuthorizationFailedError as error:
+        raise lacking(settings, [("DESCRIBE on group", group)]) from error
     return node
 
 

@@ -15,7 +15,6 @@ import asyncio
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -23,7 +22,7 @@ from schemas.events import LedgerRecord, StartRecord
 from schemas.settings import Settings
 from schemas.vocabulary import WorkflowStatus
 from streams.kafka.clients import consumer, started
-from streams.lanes.replays import Replays
+from streams.lanes.replays import Replays, forget_oldest
 from streams.messages.digests import digest
 from streams.messages.records import START_PREFIX
 
@@ -31,9 +30,11 @@ __all__ = ["CLOCKS_DIFFER_MS", "Entry", "Ledger", "read_ledger", "read_whole"]
 
 #: Workers' clocks may differ by so much; so may a producer's be ahead of them.
 CLOCKS_DIFFER_MS = 3_600_000
+#: What a lane reads at its start is given up when nothing has come for so many seconds.
+IDLE_LIMIT_S = 30
 
-#: So many entries are looked at in one step: a few milliseconds.
-SLICE = 2_000
+#: Hears of a record that somebody else wrote, and of what is wrong with it.
+OnForeign = Callable[[ConsumerRecord, Exception], None]
 
 _STATUSES = tuple(WorkflowStatus)
 #: status, replays, deferrals, topic, offset, decided at, digest of the outcome's id
@@ -87,8 +88,11 @@ class Ledger:
         The moment is the record's, not ours: a repeat that waits for long, or is read again, stays
         the repeat that it was.
         """
-        deferred = entry.status is WorkflowStatus.DEFERRED
-        return not deferred and at_ms - entry.decided_at_ms >= self.window_ms
+        return self._is_over(entry.status, entry.decided_at_ms, at_ms=at_ms)
+
+    def _is_over(self, status: WorkflowStatus, decided_at_ms: int, *, at_ms: int) -> bool:
+        waits = status is WorkflowStatus.DEFERRED  # it has no end of its own
+        return not waits and at_ms - decided_at_ms >= self.window_ms
 
     def advance(self, horizon_ms: int) -> None:
         """Learn that whatever may come again was written at `horizon_ms` or later."""
@@ -153,7 +157,7 @@ class Ledger:
 
     def _load_decision(self, key: str, record: LedgerRecord) -> None:
         """Keep what may be asked for; what was decided before it about the same id goes anyway."""
-        if self._is_past(record.status, record.decided_at_ms):
+        if self._is_over(record.status, record.decided_at_ms, at_ms=self.horizon_ms):
             self._forget(key)
         else:
             self.put(key, record)
@@ -163,21 +167,10 @@ class Ledger:
 
         Gives whether there may be more: the loop is not held up by a million of them.
         """
-        oldest = list(islice(self._entries.items(), SLICE))
-        old = [name for name, packed in oldest if self._is_past_packed(packed)]
-        for name in old:
-            del self._entries[name]
-        # Clocks differ a little, so some may be in the way of older ones.
-        more = len(oldest) == SLICE and bool(old)
+        last_ms = self.horizon_ms - self.window_ms
+        # Deferrals are not among them: they have no end of their own.
+        more = forget_oldest(self._entries, lambda packed: _LAYOUT.unpack(packed)[5] <= last_ms)
         return self.replays.prune(now_ms=self.horizon_ms) or more
-
-    def _is_past_packed(self, packed: bytes) -> bool:
-        return self._is_past(_STATUSES[packed[0]], _LAYOUT.unpack(packed)[5])
-
-    def _is_past(self, status: WorkflowStatus, decided_at_ms: int) -> bool:
-        """Whether nothing that may still come can be a repeat of it; a deferral has no end."""
-        deferred = status is WorkflowStatus.DEFERRED
-        return not deferred and self.horizon_ms - decided_at_ms >= self.window_ms
 
 
 async def read_ledger(
@@ -185,9 +178,8 @@ async def read_ledger(
     partition: int,
     ledger: Ledger,
     *,
-    on_progress: Callable[[int, int], None] = lambda _offset, _end: None,
-    on_foreign: Callable[[ConsumerRecord, Exception], None] = lambda _record, _error: None,
-    idle_limit_s: float = 30,
+    on_progress: Callable[[int, int], None],
+    on_foreign: OnForeign,
 ) -> int:
     """Read a partition of the ledger topic from `ledger.next_offset` to its end.
 
@@ -195,47 +187,24 @@ async def read_ledger(
     `on_progress` is told the offset reached and the end, after each batch; `on_foreign` a record
     that somebody else wrote, which is passed over.
     """
+    tp = TopicPartition(settings.topics.ledger, partition)
     async with started(consumer(settings)) as reader:
-        return await _read_to_end(
+        reader.assign([tp])
+        # Our own open transaction was ended by starting the producer: the end is a stable end.
+        end = (await reader.end_offsets([tp]))[tp]
+        begin = (await reader.beginning_offsets([tp]))[tp]
+        needed = await _needed_from(reader, tp, ledger, end)
+        reader.seek(tp, max(begin, ledger.next_offset, needed))
+        count = await _read_to_end(
             reader,
-            TopicPartition(settings.topics.ledger, partition),
-            ledger,
+            {tp: end},
+            lambda record: ledger.load(record.key, record.value),
+            what=f"the ledger of partition {partition} cannot be read to its end",
             on_progress=on_progress,
             on_foreign=on_foreign,
-            idle_limit_s=idle_limit_s,
         )
-
-
-async def read_whole(
-    settings: Settings,
-    takes: Mapping[TopicPartition, Callable[[bytes], None]],
-    *,
-    on_foreign: Callable[[ConsumerRecord, Exception], None] = lambda _record, _error: None,
-    idle_limit_s: float = 30,
-) -> None:
-    """Give whole partitions to those who take them, to the end of each.
-
-    Raises KafkaError, and TimeoutError where an end stays away; what nobody can take is told.
-    """
-    tps = list(takes)
-    async with started(consumer(settings)) as reader:
-        reader.assign(tps)
-        ends = await reader.end_offsets(tps)
-        await reader.seek_to_beginning(*tps)
-        idle_ms = 0
-        while [tp for tp in tps if await reader.position(tp) < ends[tp]]:
-            found = await reader.getmany(*tps, timeout_ms=200)
-            idle_ms = 0 if found else idle_ms + 200
-            if idle_ms > idle_limit_s * 1000:
-                message = f"what a lane has to know cannot be read to its end: {tps}"
-                raise TimeoutError(message)
-            for tp, records in found.items():
-                for record in records:
-                    try:
-                        takes[tp](record.value or b"")
-                    except Exception as error:  # noqa: BLE001 - nothing there may stop a lane
-                        on_foreign(record, error)
-            await asyncio.sleep(0)  # noqa: TID251 - lets others run, waits for nothing
+        ledger.next_offset = end
+    return count
 
 
 async def _needed_from(
@@ -249,36 +218,60 @@ async def _needed_from(
     return found.offset if found else end
 
 
+async def read_whole(
+    settings: Settings,
+    takes: Mapping[TopicPartition, Callable[[bytes], None]],
+    *,
+    on_foreign: OnForeign,
+) -> None:
+    """Give whole partitions to those who take them, to the end of each.
+
+    Raises KafkaError, and TimeoutError where an end stays away; what nobody can take is told.
+    """
+    tps = list(takes)
+    async with started(consumer(settings)) as reader:
+        reader.assign(tps)
+        ends = await reader.end_offsets(tps)
+        await reader.seek_to_beginning(*tps)
+        await _read_to_end(
+            reader,
+            ends,
+            lambda record: takes[_place_of(record)](record.value or b""),
+            what=f"what a lane has to know cannot be read to its end: {tps}",
+            on_foreign=on_foreign,
+        )
+
+
+def _place_of(record: ConsumerRecord) -> TopicPartition:
+    return TopicPartition(record.topic, record.partition)
+
+
 async def _read_to_end(
     reader: AIOKafkaConsumer,
-    tp: TopicPartition,
-    ledger: Ledger,
+    ends: Mapping[TopicPartition, int],
+    take: Callable[[ConsumerRecord], None],
     *,
-    on_progress: Callable[[int, int], None],
-    on_foreign: Callable[[ConsumerRecord, Exception], None],
-    idle_limit_s: float,
+    what: str,
+    on_foreign: OnForeign,
+    on_progress: Callable[[int, int], None] = lambda _offset, _end: None,
 ) -> int:
-    reader.assign([tp])
-    # Our own open transaction was ended by starting the producer: the end is a stable end.
-    end = (await reader.end_offsets([tp]))[tp]
-    begin = (await reader.beginning_offsets([tp]))[tp]
-    reader.seek(tp, max(begin, ledger.next_offset, await _needed_from(reader, tp, ledger, end)))
+    """Give every record before the ends to `take`; gives how many it took.
+
+    Raises KafkaError, and TimeoutError, which says `what`, where nothing comes any more.
+    """
     count, idle_ms = 0, 0
-    while await reader.position(tp) < end:
-        batches = await reader.getmany(tp, timeout_ms=200, max_records=10_000)
-        records = batches.get(tp, [])
-        idle_ms = 0 if records else idle_ms + 200
-        if idle_ms > idle_limit_s * 1000:
-            message = f"the ledger of partition {tp.partition} cannot be read to its end"
-            raise TimeoutError(message)
-        for record in records:
-            try:
-                ledger.load(record.key, record.value)
-                count += 1
-            except Exception as error:  # noqa: BLE001 - nothing in the topic may stop a lane
-                on_foreign(record, error)
-        if records:
-            on_progress(records[-1].offset, end)
+    while [tp for tp, end in ends.items() if await reader.position(tp) < end]:
+        found = await reader.getmany(*ends, timeout_ms=200, max_records=10_000)
+        idle_ms = 0 if found else idle_ms + 200
+        if idle_ms > IDLE_LIMIT_S * 1000:
+            raise TimeoutError(what)
+        for tp, records in found.items():
+            for record in records:
+                try:
+                    take(record)
+                    count += 1
+                except Exception as error:  # noqa: BLE001 - nothing in a topic may stop a lane
+                    on_foreign(record, error)
+            on_progress(records[-1].offset, ends[tp])
         await asyncio.sleep(0)  # noqa: TID251 - lets others run, waits for nothing
-    ledger.next_offset = end
     return count

@@ -5,16 +5,20 @@ ledger knows the intent. So the dead letter's id is remembered, in a topic of it
 as long as the dead letters are kept. A replay that is deferred is not decided yet.
 """
 
+from collections.abc import Callable
 from itertools import islice
+from typing import TypeVar
 
 from schemas.events import ReplayRecord
 from schemas.topics import REPLAYS_KEPT_MS
 from streams.messages.digests import digest
 from streams.messages.records import Identity
 
-__all__ = ["Replays"]
+__all__ = ["SLICE", "Replays", "forget_oldest"]
 
-#: So many are looked at in one step.
+Kept = TypeVar("Kept")
+
+#: So many are looked at in one step: a few milliseconds.
 SLICE = 2_000
 
 
@@ -51,11 +55,17 @@ class Replays:
 
     def prune(self, *, now_ms: int) -> bool:
         """Forget a slice of those whose dead letters are gone; gives whether there may be more."""
-        oldest = list(islice(self._decided.items(), SLICE))
-        old = [name for name, decided in oldest if now_ms - decided >= REPLAYS_KEPT_MS]
-        for name in old:
-            del self._decided[name]
-        return len(oldest) == SLICE and bool(old)
+        return forget_oldest(self._decided, lambda decided: now_ms - decided >= REPLAYS_KEPT_MS)
+
+
+def forget_oldest(entries: dict[bytes, Kept], is_old: Callable[[Kept], bool]) -> bool:
+    """Forget what is old of the first entries, a slice; gives whether there may be more."""
+    oldest = list(islice(entries.items(), SLICE))
+    old = [name for name, kept in oldest if is_old(kept)]
+    for name in old:
+        del entries[name]
+    # Clocks differ a little, so some may be in the way of older ones.
+    return len(oldest) == SLICE and bool(old)
 
 
 def _name(tenant: str, dead_letter_id: str, subject: str) -> bytes:

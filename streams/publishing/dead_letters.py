@@ -21,6 +21,7 @@ from schemas.outcome import DeadLetter
 from schemas.settings import Settings
 from streams.kafka.reading import read_topic
 from streams.messages.digests import digest
+from streams.messages.identity import deduplication_key
 from streams.messages.records import INTENT_ID_HEADER, REPLAY_COUNT_HEADER, REPLAYED_HEADER
 from streams.publishing.intents import open_producer
 
@@ -90,7 +91,7 @@ async def to_replay(settings: Settings, selection: Selection) -> frozenset[Place
     decided = await _decided(settings)
     newest: dict[bytes, tuple[int, Place, bool]] = {}
     async for place, letter in _placed(settings, selection):
-        name = digest(f"{len(letter.tenant)}/{letter.tenant}/{letter.intent_id}")
+        name = digest(deduplication_key(letter.tenant, letter.intent_id))
         known = newest.get(name)
         if known is None or known[0] <= letter.replay_count:
             is_open = digest(letter.dead_letter_id) not in decided

@@ -139,14 +139,19 @@ def _route(settings: Settings, line: bytes) -> tuple[str, bytes | None]:
     """Choose topic and key; raises IntentError for a line that is no intent."""
     refuse = settings.hybrid_unknown_fields == "refuse"
     intent, _ = read_intent(line, max_bytes=settings.hybrid_max_intent_bytes, refuse_unknown=refuse)
-    forced = intent.force_provider
-    names = [name for spec in settings.provider_specs for name in (spec.name, spec.kind)]
-    if forced is not None and forced not in names:
-        known = ", ".join(spec.name for spec in settings.provider_specs)
-        code = "provider_not_configured"
-        message = f"force_provider: {forced} is not configured here ({known})"
-        raise InvalidIntentError(code, message)
+    if intent.force_provider is not None:
+        _require_provider(settings, intent.force_provider)
     urgent = intent.priority in {Priority.HIGH, Priority.CRITICAL}
     key = intent.deduplication_id or intent.intent_id
     topic = settings.topics.urgent if urgent else settings.topics.intents
     return topic, key.encode() if key else None
+
+
+def _require_provider(settings: Settings, forced: str) -> None:
+    """Refuse a provider that is not configured; raises InvalidIntentError."""
+    specs = settings.provider_specs
+    if forced not in {name for spec in specs for name in (spec.name, spec.kind)}:
+        known = ", ".join(spec.name for spec in specs)
+        code = "provider_not_configured"
+        message = f"force_provider: {forced} is not configured here ({known})"
+        raise InvalidIntentError(code, message)

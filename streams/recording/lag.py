@@ -3,11 +3,10 @@
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import GroupAuthorizationFailedError
 
 from schemas.settings import Settings
 from streams.kafka.clients import admin_client, consumer, partitions_of, started
-from streams.kafka.rights import coordinator_of, lacking
+from streams.kafka.rights import coordinator_of
 
 __all__ = ["recorder_lag"]
 
@@ -36,11 +35,8 @@ async def _committed(settings: Settings) -> dict[TopicPartition, Any]:
     """Give what the recorder's group has committed, by partition."""
     group = settings.recorder_group
     async with admin_client(settings) as admin:
-        try:
-            node = await coordinator_of(admin, group)
-            found: dict[TopicPartition, Any] = await admin.list_consumer_group_offsets(
-                group, group_coordinator_id=node
-            )
-        except GroupAuthorizationFailedError as error:
-            raise lacking(settings, [("DESCRIBE on group", group)]) from error
+        node = await coordinator_of(settings, admin, group)
+        found: dict[TopicPartition, Any] = await admin.list_consumer_group_offsets(
+            group, group_coordinator_id=node
+        )
     return found

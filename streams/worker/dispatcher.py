@@ -58,6 +58,7 @@ class Dispatcher:
     ) -> None:
         """Begin empty, and take nothing before `resume`; `concurrency` is the number of slots."""
         self._topics = topics
+        self._delays = dict(zip(topics.deferred, topics.defer_delays, strict=True))
         self._concurrency = concurrency
         self._reserve = reserved_slots(concurrency)
         self._clock = clock
@@ -239,12 +240,12 @@ class Dispatcher:
 
         A wall clock that was set back, here or where it was written, holds it up no longer.
         """
-        if incoming.topic not in self._topics.deferred:
+        delay = self._delays.get(incoming.topic)
+        if delay is None:
             return 0.0
         state = deferral_of(incoming)
         if state is None:
             return 0.0
-        delay = self._topics.defer_delays[self._topics.deferred.index(incoming.topic)]
         by_wall_clock = (state.due_at_ms - self._clock.now_ms()) / 1000
         wait = min(delay, by_wall_clock)
         return self._clock.monotonic() + wait if wait > 0 else 0.0

@@ -126,11 +126,11 @@ class ReadAhead:
     def look(self, now: float) -> float | None:
         """Read on where what was not due is; gives the seconds until it is worth looking again."""
         waits = []
+        room = self._amounts["deferred"].share <= RESUME_SHARE
         for key, partition in self._partitions.items():
             partition.pass_due(now)
             if not partition.paused:
                 continue
-            room = self._amounts["deferred"].share <= RESUME_SHARE
             if room and class_of(self._topics, key[0]) == "deferred":
                 self._read_on(key, partition)
             if partition.undue:

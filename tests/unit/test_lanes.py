@@ -9,8 +9,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from schemas.events import LedgerRecord
 from schemas.topics import Topics
 from schemas.vocabulary import WorkflowStatus
-from streams.lanes.ledger import CLOCKS_DIFFER_MS, SLICE, Ledger
+from streams.lanes.ledger import CLOCKS_DIFFER_MS, Ledger
 from streams.lanes.reach import horizon_ms
+from streams.lanes.replays import SLICE
 from streams.membership.lane_assignor import share_out
 from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import start_record
