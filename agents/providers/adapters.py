@@ -93,13 +93,14 @@ class SdkProvider:
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
-        limit = self._limits(request).whole_s
+        times = self._limits(request)
+        limit = times.whole_s
         if request.within_s is not None:
             limit = min(limit, request.within_s)
         sent = self._request(request)
         try:
             async with asyncio.timeout(limit):
-                reply = await self._reply(request, sent)
+                reply = await self._reply(times, sent)
             asked, share = (
                 sent["extra_body"].get("service_tier", ""),
                 self._transport.low_tier_price,
@@ -167,7 +168,7 @@ class SdkProvider:
             "extra_body": {name: value for name, value in body.items() if name not in gone},
         }
 
-    async def _reply(self, request: ChatRequest, sent: dict[str, Any]) -> ChatReply:
+    async def _reply(self, times: TimeLimits, sent: dict[str, Any]) -> ChatReply:
         """Send, and read the answer whole or as it comes."""
         create = self._client.chat.completions.with_raw_response.create
         if "stream" not in sent:
@@ -181,7 +182,6 @@ class SdkProvider:
             body: Bytes = answer.http_response
             return body
 
-        times = self._limits(request)
         return await read_stream(
             opening(),
             first_s=times.first_s,
