@@ -153,19 +153,18 @@ class SdkProvider:
         """Give the arguments of a call, as this vendor and model take them."""
         model = request.model or self.model
         learnt = self._lessons.of(model)
-        body = body_of(request, self._dialect, learnt)
+        manners: dict[str, Any] = {}
         if request.low_priority and self._transport.low_tier:
-            body.setdefault("service_tier", self._transport.low_tier)
+            manners["service_tier"] = self._transport.low_tier
         stream = self._transport.stream and "stream" not in learnt
         if stream:
-            body.setdefault("stream_options", {"include_usage": True})
-        gone = learnt | self._dialect.drop
+            manners["stream_options"] = {"include_usage": True}
         return {
             "model": model,
             "messages": messages_of(request, self._dialect, learnt),
             **({"stream": True} if stream else {}),
             "extra_headers": {"X-Client-Request-Id": request.attempt_id, **request.trace_headers},
-            "extra_body": {name: value for name, value in body.items() if name not in gone},
+            "extra_body": body_of(request, self._dialect, learnt, manners),
         }
 
     async def _reply(self, times: TimeLimits, sent: dict[str, Any]) -> ChatReply:
