@@ -28,7 +28,6 @@ from agents.providers.time_limits import TimeLimits, TimeTable
 from schemas.vocabulary import FailureKind
 
 __all__ = [
-    "ChatReply",
     "ChatRequest",
     "Common",
     "Link",
