@@ -43,8 +43,12 @@ def load(body: bytes | str) -> object:
 
 
 def document_of(body: bytes | str) -> Mapping[str, Any]:
-    """Read an object; of a list (Gemini wraps errors so) its first; empty where it is neither."""
-    value = load(body)
+    """Read an object, of a list its first; empty where it is neither."""
+    return _unlisted(load(body))
+
+
+def _unlisted(value: object) -> Mapping[str, Any]:
+    """Give an object's fields, of a list (Gemini wraps errors so) its first's; else none."""
     return fields_of(value[0] if isinstance(value, list) and value else value)
 
 
@@ -140,9 +144,7 @@ def _facts(body: object) -> tuple[list[str], str, int]:
 
 def _error_of(body: object) -> Mapping[str, Any]:
     """Give the error itself, whatever it is wrapped in."""
-    if isinstance(body, list):  # Gemini wraps its error in a list
-        body = body[0] if body else None
-    error = fields_of(body)
+    error = _unlisted(body)
     nested = error.get("error")
     if isinstance(nested, str):
         return {**error, "message": error.get("message") or nested}
