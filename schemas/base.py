@@ -52,17 +52,22 @@ def whole_text(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _writable(value: Any) -> Any:  # noqa: ANN401 - any value of JSON
-    """Make a JSON value one that can be written as UTF-8: no half surrogates, no NaN."""
+def writable(value: Any, levels: float = math.inf) -> Any:  # noqa: ANN401 - any value of JSON
+    """Copy a JSON value as it can be written as UTF-8: no half surrogates, no NaN.
+
+    Of objects and lists inside each other so many levels are kept; what lies deeper is None.
+    """
     match value:
         case str():
             return whole_text(value)
         case float() if not math.isfinite(value):
             return None
+        case dict() | list() if levels <= 0:
+            return None
         case dict():
-            return {whole_text(str(key)): _writable(one) for key, one in value.items()}
+            return {whole_text(str(key)): writable(one, levels - 1) for key, one in value.items()}
         case list():
-            return [_writable(one) for one in value]
+            return [writable(one, levels - 1) for one in value]
         case _:
             return value
 
@@ -96,7 +101,7 @@ class Message(BaseModel):
         try:
             return self.model_dump_json(by_alias=False).encode()
         except PydanticSerializationError:
-            document = _writable(self.to_dict())
+            document = writable(self.to_dict())
             return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
     def to_dict(self) -> dict[str, Any]:

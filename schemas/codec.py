@@ -9,6 +9,7 @@ import json
 import math
 import re
 import uuid
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -120,14 +121,12 @@ def read_intent(
     unknown = unknown[:MOST_NAMED]
     if unknown and refuse_unknown:
         code, message = "unknown_fields", f"no field of an intent: {', '.join(unknown)}"
-        stated = document.get("intent_id", document.get("intentId"))
-        raise InvalidIntentError(code, message, intent_id=_readable_id(stated))
+        raise InvalidIntentError(code, message, intent_id=_readable_id(document))
     try:
         return WorkflowIntent.model_validate(document), unknown
     except ValidationError as error:
         code, message = "invalid_fields", describe_validation(error)
-        stated = document.get("intent_id", document.get("intentId"))
-        raise InvalidIntentError(code, message, intent_id=_readable_id(stated)) from None
+        raise InvalidIntentError(code, message, intent_id=_readable_id(document)) from None
 
 
 def visible_name(name: str) -> str:
@@ -144,8 +143,9 @@ def describe_validation(error: ValidationError) -> str:
     return "; ".join(problems)
 
 
-def _readable_id(stated: object) -> str | None:
+def _readable_id(document: dict[str, Any]) -> str | None:
     """Give the id that an invalid intent states, if it is one."""
+    stated = document.get("intent_id", document.get("intentId"))
     return stated if isinstance(stated, str) and 0 < len(stated) <= MAX_ID else None
 
 

@@ -54,7 +54,7 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
-def _are_tools(value: object) -> bool:
+def _are_typed(value: object) -> bool:
     return isinstance(value, list) and all(
         isinstance(one, dict) and isinstance(one.get("type"), str) for one in value
     )
@@ -86,7 +86,7 @@ KNOWN: dict[str, tuple[Callable[[object], bool], str]] = {
     "top_logprobs": (_between(0, 20), "a number from 0 to 20"),
     "stop": (_is_stop, "a text, or a list of texts"),
     "seed": (_is_whole, "a whole number"),
-    "tools": (_are_tools, "a list of objects with a type"),
+    "tools": (_are_typed, "a list of objects with a type"),
     "tool_choice": (_is_choice, "a word or an object"),
     "parallel_tool_calls": (_is_truth, "true or false"),
     "logprobs": (_is_truth, "true or false"),
@@ -127,10 +127,7 @@ def chat_problem(messages: list[Any]) -> str | None:
             return f"data.messages.{place}: role must be one of {', '.join(sorted(ROLES))}"
         content = message.get("content")
         if isinstance(content, list):
-            parts = all(
-                isinstance(one, dict) and isinstance(one.get("type"), str) for one in content
-            )
-            if not parts:
+            if not _are_typed(content):
                 return f"data.messages.{place}: each part of the content is an object with a type"
         elif not (isinstance(content, str) or content is None):
             return f"data.messages.{place}: content must be a text or a list of parts"

@@ -10,7 +10,19 @@ from pydantic import Field, SecretStr, field_validator
 from schemas.money import MoneySettings
 from schemas.providers import ProviderSpec, TimeLimitSpec
 
-__all__ = ["ProviderSettings"]
+__all__ = ["ProviderSettings", "numbers_in"]
+
+NUMBER = r"\d+(\.\d+)?"
+
+
+def numbers_in(text: str, problem: str, *, further: str = "*") -> tuple[float, ...]:
+    """Read numbers separated by commas; raises ValueError with the problem.
+
+    `further` says how many follow the first, as a regular expression does.
+    """
+    if not re.fullmatch(rf"\s*{NUMBER}(\s*,\s*{NUMBER}){further}\s*", text):
+        raise ValueError(problem)
+    return tuple(float(part) for part in text.split(","))
 
 
 class ProviderSettings(MoneySettings):
@@ -51,10 +63,8 @@ class ProviderSettings(MoneySettings):
     @classmethod
     def _limits(cls, value: object) -> object:
         if isinstance(value, str):
-            if not re.fullmatch(r"\s*\d+(\.\d+)?(\s*,\s*\d+(\.\d+)?){2}\s*", value):
-                message = "must be three numbers: requests a minute, tokens a minute, in flight"
-                raise ValueError(message)
-            return tuple(float(part) for part in value.split(","))
+            problem = "must be three numbers: requests a minute, tokens a minute, in flight"
+            return numbers_in(value, problem, further="{2}")
         return value
 
     @property

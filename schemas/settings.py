@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
 from schemas.alerting import AlertSpec
-from schemas.provider_settings import ProviderSettings
+from schemas.provider_settings import ProviderSettings, numbers_in
 from schemas.providers import RouteSpec
 from schemas.topics import Topics
 from schemas.vocabulary import FailureKind
@@ -113,10 +113,7 @@ class Settings(ProviderSettings):
     @classmethod
     def _delays(cls, value: object) -> object:
         if isinstance(value, str):
-            if not re.fullmatch(r"\s*\d+(\.\d+)?(\s*,\s*\d+(\.\d+)?)*\s*", value):
-                message = "must be seconds separated by commas, such as 1,2,5"
-                raise ValueError(message)
-            return tuple(float(part) for part in value.split(","))
+            return numbers_in(value, "must be seconds separated by commas, such as 1,2,5")
         return value
 
     @field_validator("hybrid_hedge", "hybrid_types", mode="before")

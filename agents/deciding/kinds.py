@@ -152,7 +152,7 @@ def kind_of(answer: HttpAnswer) -> FailureKind:
     status = answer.status
     if status >= FIRST_SERVER_ERROR or status in PASSING:
         return FailureKind.SERVER_ERROR
-    codes = {code.lower() for code in (answer.code, *answer.more)}
+    codes = dict.fromkeys(code.lower() for code in (answer.code, *answer.more)).keys()
     for kind, names, phrases in CODES:
         if codes & names or any(phrase in answer.words for phrase in phrases):
             return kind

@@ -21,7 +21,6 @@ from agents.deciding.situation import Limits, Override, RetryPolicy, Situation
 from schemas.vocabulary import DeadLetterReason, FailureKind
 
 __all__ = [
-    "Decision",
     "Defer",
     "Fallback",
     "GiveUp",
@@ -31,11 +30,9 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "Situation",
-    "Step",
     "Wait",
     "choose",
     "decide",
-    "may_call",
     "rung",
 ]
 
@@ -185,10 +182,10 @@ def _next(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decisi
     if not patient and situation.deferrals >= len(policy.defer_delays):
         return GiveUp(DeadLetterReason.EXHAUSTED)
     ladder = policy.defer_delays[min(situation.deferrals, len(policy.defer_delays) - 1)]
-    wanted = max(ladder, (failure.retry_after_ms or 0) / 1000)
     if situation.outage:
         # The dispatcher holds it back until a provider answers; a long ladder would only delay it.
-        wanted = max(policy.defer_delays[0], (failure.retry_after_ms or 0) / 1000)
+        ladder = policy.defer_delays[0]
+    wanted = max(ladder, (failure.retry_after_ms or 0) / 1000)
     # What failed because nobody was answered takes none of the intent's own deferrals.
     counted = not situation.outage
     return _defer(policy, situation, wanted, reason=failure.kind.value, counted=counted)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
@@ -33,6 +33,8 @@ FLAT_PRICES = {
 LIST = "genai-prices"
 NOTHING = Decimal(0)
 THOUSAND = 1_000
+#: Names of models, intents' own among them, of which it is remembered what the list says.
+MOST_NAMES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class PriceList:
         """Take a list that is read already."""
         self.name = name
         self._snapshot = snapshot
+        self._look_up = lru_cache(MOST_NAMES)(self._looked_up)
 
     def vendor_at(self, url: str) -> str | None:
         """Name the vendor whose API is at an address; None for one that is nobody's we know."""
@@ -127,12 +130,15 @@ class PriceList:
 
     def _find(self, vendor: str, models: Sequence[str]) -> tuple[Provider, ModelInfo] | None:
         """Find the first of several names of a model that is known."""
-        for model in filter(None, models):
-            try:
-                return self._snapshot.find_provider_model(model, None, vendor, None)
-            except LookupError:
-                continue
-        return None
+        found = (self._look_up(vendor, model) for model in models if model)
+        return next((one for one in found if one is not None), None)
+
+    def _looked_up(self, vendor: str, model: str) -> tuple[Provider, ModelInfo] | None:
+        """Look a name up; the library goes through its whole list for one that it does not know."""
+        try:
+            return self._snapshot.find_provider_model(model, None, vendor, None)
+        except LookupError:
+            return None
 
 
 def _dated(info: ModelInfo) -> list[ConditionalPrice | PriceVariant]:

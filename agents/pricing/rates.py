@@ -38,8 +38,7 @@ class Rates:
 
     def times(self, share: Decimal, price_id: str) -> "Rates":
         """Give all of them as a share, such as 0.85 under a contract with 15 % off."""
-        names = [one.name for one in fields(Rates) if one.name != "price_id"]
-        return Rates(price_id, **{name: getattr(self, name) * share for name in names})
+        return Rates(price_id, **{name: getattr(self, name) * share for name in AMOUNTS})
 
     def usd(self, usage: Usage) -> Decimal:
         """Price a call."""
@@ -83,6 +82,10 @@ class Rates:
         return int(left * MILLION / per_output) if per_output else None
 
 
+#: The rates among its fields.
+AMOUNTS = tuple(one.name for one in fields(Rates) if one.name != "price_id")
+
+
 def free(price_id: str) -> Rates:
     """Give the rates of what costs nothing."""
     none = Decimal(0)
@@ -91,6 +94,5 @@ def free(price_id: str) -> Rates:
 
 def dearest(several: Sequence[Rates]) -> Rates:
     """Put the dearest rate of each class together, under the name of the first."""
-    names = [one.name for one in fields(Rates) if one.name != "price_id"]
-    worst = {name: max(getattr(rates, name) for rates in several) for name in names}
+    worst = {name: max(getattr(rates, name) for rates in several) for name in AMOUNTS}
     return replace(several[0], **worst)

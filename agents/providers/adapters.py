@@ -28,7 +28,6 @@ from agents.providers.time_limits import TimeLimits, TimeTable
 from schemas.vocabulary import FailureKind
 
 __all__ = [
-    "ChatReply",
     "ChatRequest",
     "Common",
     "Link",
@@ -93,13 +92,14 @@ class SdkProvider:
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
-        limit = self._limits(request).whole_s
+        times = self._limits(request)
+        limit = times.whole_s
         if request.within_s is not None:
             limit = min(limit, request.within_s)
         sent = self._request(request)
         try:
             async with asyncio.timeout(limit):
-                reply = await self._reply(request, sent)
+                reply = await self._reply(times, sent)
             asked, share = (
                 sent["extra_body"].get("service_tier", ""),
                 self._transport.low_tier_price,
@@ -152,22 +152,21 @@ class SdkProvider:
         """Give the arguments of a call, as this vendor and model take them."""
         model = request.model or self.model
         learnt = self._lessons.of(model)
-        body = body_of(request, self._dialect, learnt)
+        manners: dict[str, Any] = {}
         if request.low_priority and self._transport.low_tier:
-            body.setdefault("service_tier", self._transport.low_tier)
+            manners["service_tier"] = self._transport.low_tier
         stream = self._transport.stream and "stream" not in learnt
         if stream:
-            body.setdefault("stream_options", {"include_usage": True})
-        gone = learnt | self._dialect.drop
+            manners["stream_options"] = {"include_usage": True}
         return {
             "model": model,
             "messages": messages_of(request, self._dialect, learnt),
             **({"stream": True} if stream else {}),
             "extra_headers": {"X-Client-Request-Id": request.attempt_id, **request.trace_headers},
-            "extra_body": {name: value for name, value in body.items() if name not in gone},
+            "extra_body": body_of(request, self._dialect, learnt, manners),
         }
 
-    async def _reply(self, request: ChatRequest, sent: dict[str, Any]) -> ChatReply:
+    async def _reply(self, times: TimeLimits, sent: dict[str, Any]) -> ChatReply:
         """Send, and read the answer whole or as it comes."""
         create = self._client.chat.completions.with_raw_response.create
         if "stream" not in sent:
@@ -181,7 +180,6 @@ class SdkProvider:
             body: Bytes = answer.http_response
             return body
 
-        times = self._limits(request)
         return await read_stream(
             opening(),
             first_s=times.first_s,

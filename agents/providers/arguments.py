@@ -14,8 +14,6 @@ __all__ = ["Dialect", "Lessons", "body_of", "left_out", "messages_of"]
 CAPS = ("max_completion_tokens", "max_tokens")
 #: Without these the answer would be to another question: they are never left out.
 NEEDED = frozenset({"model", "messages", "tools", "tool_choice", "modalities", "audio"})
-#: How a request travels: left out, the answer is the same.
-MANNERS = frozenset({"stream", "stream_options"})
 #: Models whose lessons are remembered by one provider of a worker.
 MOST_MODELS = 1_000
 TOLD = "Answer with JSON that follows this JSON Schema, and with nothing else:"
@@ -62,8 +60,13 @@ class Lessons:
         return True
 
 
-def body_of(request: ChatRequest, dialect: Dialect, learnt: frozenset[str]) -> dict[str, Any]:
-    """Give the parameters of a request beside model, messages and stream."""
+def body_of(
+    request: ChatRequest, dialect: Dialect, learnt: frozenset[str], manners: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give the parameters of a request beside model, messages and stream.
+
+    `manners`, how the call is to be made, give way to what request and dialect say.
+    """
     gone = dialect.drop | learnt
     wanted = _wanted(request, dialect)
     cap = wanted.pop("cap", None)
@@ -71,14 +74,13 @@ def body_of(request: ChatRequest, dialect: Dialect, learnt: frozenset[str]) -> d
     taken = next((name for name in names if name not in gone), "")
     if cap is not None and taken and dialect.max_tokens_field not in dialect.drop:
         wanted[taken] = cap
-    return {name: value for name, value in wanted.items() if name not in gone} | dict(
-        dialect.extra_body
-    )
+    body = {**manners, **wanted, **dialect.extra_body}
+    return {name: value for name, value in body.items() if name not in gone}
 
 
 def left_out(request: ChatRequest, dialect: Dialect, learnt: frozenset[str]) -> tuple[str, ...]:
     """Name what the request asked for and the model does not take."""
-    return tuple(sorted(set(_wanted(request, dialect)) & (learnt | dialect.drop) - MANNERS))
+    return tuple(sorted(set(_wanted(request, dialect)) & (learnt | dialect.drop)))
 
 
 def messages_of(

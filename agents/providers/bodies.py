@@ -19,7 +19,6 @@ __all__ = [
     "embedded_failure",
     "error_in",
     "fields_of",
-    "load",
     "text",
 ]
 
@@ -34,17 +33,16 @@ SPOKEN = frozenset({"text", "output_text", ""})
 DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s")
 
 
-def load(body: bytes | str) -> object:
-    """Read JSON; None where the bytes are not JSON."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):  # cut, not text, a number of 5,000 digits, a deep nest
-        return None
-
-
 def document_of(body: bytes | str) -> Mapping[str, Any]:
-    """Read an object; of a list (Gemini wraps errors so) its first; empty where it is neither."""
-    value = load(body)
+    """Read an object, of a list its first; empty where it is neither."""
+    try:
+        return _unlisted(json.loads(body))
+    except (ValueError, RecursionError):  # cut, not text, a number of 5,000 digits, a deep nest
+        return {}
+
+
+def _unlisted(value: object) -> Mapping[str, Any]:
+    """Give an object's fields, of a list (Gemini wraps errors so) its first's; else none."""
     return fields_of(value[0] if isinstance(value, list) and value else value)
 
 
@@ -140,13 +138,11 @@ def _facts(body: object) -> tuple[list[str], str, int]:
 
 def _error_of(body: object) -> Mapping[str, Any]:
     """Give the error itself, whatever it is wrapped in."""
-    if isinstance(body, list):  # Gemini wraps its error in a list
-        body = body[0] if body else None
-    error = fields_of(body)
+    error = _unlisted(body)
     nested = error.get("error")
     if isinstance(nested, str):
         return {**error, "message": error.get("message") or nested}
-    return fields_of(nested) if isinstance(nested, dict) else error
+    return nested if isinstance(nested, dict) else error
 
 
 def _code(value: object) -> str:

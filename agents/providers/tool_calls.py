@@ -1,11 +1,10 @@
 """What a model wants done: tool calls, whole or in pieces, as plain data; nothing here raises."""
 
 import json
-import math
 from typing import Any
 
 from agents.providers.bodies import fields_of
-from schemas.base import whole_text
+from schemas.base import writable
 
 __all__ = ["ToolCalls", "objects_of"]
 
@@ -24,7 +23,7 @@ class ToolCalls:
         """Take a list of calls, or pieces of them; `single` is the older `function_call`."""
         found = objects_of(calls)
         if isinstance(single, dict) and single.get("name"):
-            found.append({"id": "", "type": "function", "function": plain(single)})
+            found.append({"id": "", "type": "function", "function": writable(single, MOST_LEVELS)})
         for place, piece in enumerate(found):
             index = piece.pop("index", None)
             known = isinstance(index, int) and not isinstance(index, bool)
@@ -60,21 +59,4 @@ class ToolCalls:
 def objects_of(value: object) -> list[dict[str, Any]]:
     """Give the objects of a list, each as it can be written; none where it is no list."""
     listed = value if isinstance(value, list) else []
-    return [dict(plain(one)) for one in listed if fields_of(one)]
-
-
-def plain(value: Any, level: int = 0) -> Any:  # noqa: ANN401 - any value of JSON
-    """Copy a JSON value as it can be written: whole characters, finite numbers, few levels."""
-    match value:
-        case str():
-            return whole_text(value)
-        case float() if not math.isfinite(value):
-            return None
-        case dict() | list() if level >= MOST_LEVELS:
-            return None
-        case dict():
-            return {whole_text(str(key)): plain(one, level + 1) for key, one in value.items()}
-        case list():
-            return [plain(one, level + 1) for one in value]
-        case _:
-            return value
+    return [writable(one, MOST_LEVELS) for one in listed if fields_of(one)]

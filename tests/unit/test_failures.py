@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,17 @@ def test_an_error_answer_has_its_kind(
 ) -> None:
     failure = classify_http(HttpAnswer(status, {}, code), now=NOW)
     assert (failure.kind, failure.error_class, failure.http_status) == (kind, error_class, status)
+
+
+def test_of_several_codes_inside_a_200_the_first_counts() -> None:
+    codes = {
+        "invalid_request_error": FailureKind.BAD_REQUEST,
+        "authentication_error": FailureKind.AUTH,
+        "not_found_error": FailureKind.DEPLOYMENT_NOT_FOUND,
+    }
+    for order in permutations(codes):
+        answer = HttpAnswer(200, {}, order[0], order[1:])
+        assert classify_http(answer, now=NOW).kind is codes[order[0]]
 
 
 def test_every_kind_says_what_to_do() -> None:
