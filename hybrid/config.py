@@ -19,7 +19,14 @@ from schemas.settings import Settings
 from streams.kafka.security import SecurityError, check_security
 from streams.store.clickhouse import database_of
 
-__all__ = ["address_of", "can_be_called", "load_settings", "need_clickhouse", "need_kafka"]
+__all__ = [
+    "TABLES",
+    "address_of",
+    "can_be_called",
+    "load_settings",
+    "need_clickhouse",
+    "need_kafka",
+]
 
 SECRET_WORDS = ("key", "password", "url", "secret", "webhook")
 NOT_SECRET = ("openai_base_url",)

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hybrid.stack.ground import answers
-from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
 from tests.chaos.running import RunningStack, running_stack
 from tests.integration.secure_kafka import SecureKafka, secure_kafka
+from tests.integration.servers import clickhouse_engine, served
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,23 +39,16 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
 @pytest.fixture(scope="session")
 def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`host:port` of somebody else's ClickHouse: of no stack, with nothing in it."""
-    folder, port = tmp_path_factory.mktemp("clickhouse"), free_port()
-    command = hybrid_command("clickhouse-engine", "--data-dir", str(folder), "--port", str(port))
-    child = Child("clickhouse", command, log_file=folder / "log")
-    assert wait_until(lambda: answers(port, "/ping"), within_s=60), child.tail()
-    yield f"127.0.0.1:{port}"
-    child.stop(within_s=20)
+    with clickhouse_engine(tmp_path_factory.mktemp("clickhouse")) as port:
+        yield f"127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of simulated providers that belong to no stack."""
-    folder, port = tmp_path_factory.mktemp("simulator"), free_port()
-    command = hybrid_command("simulator", "--port", str(port))
-    child = Child("simulator", command, log_file=folder / "log")
-    assert wait_until(lambda: answers(port, "/_sim/calls"), within_s=60), child.tail()
-    yield f"http://127.0.0.1:{port}"
-    child.stop(within_s=10)
+    folder = tmp_path_factory.mktemp("simulator")
+    with served("simulator", path="/_sim/calls", folder=folder) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")

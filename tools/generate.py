@@ -27,6 +27,7 @@ from agents.deciding.policy import (
     choose,
     decide,
 )
+from hybrid.config import TABLES
 from schemas.alerting import AlertSpec
 from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
@@ -206,18 +207,8 @@ def configuration() -> str:
         "Each is given with its default in brackets, where it has one.",
         "",
     ]
-    tables = {
-        "time_limits",
-        "providers",
-        "routes",
-        "prices",
-        "budgets",
-        "alerts",
-        "policy",
-        "tenant_weights",
-    }
     for name, field in Settings.model_fields.items():
-        if name in {*tables, "provider_keys"}:
+        if name in {*TABLES, "provider_keys"}:
             continue
         lines += _entry(name.upper(), field)
     lines += [

@@ -1,4 +1,4 @@
-"""What several commands share: options, moments, a question, ClickHouse."""
+"""What several commands share: options, moments, a question, ClickHouse, prices."""
 
 import re
 import sys
@@ -10,10 +10,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from agents.pricing.book import book_of
+from agents.pricing.prices import PriceBook
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
 from hybrid.printing import Format
 from hybrid.text import visible
+from schemas.settings import Settings
 from streams.store.clickhouse import ClickHouse
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "confirm",
     "open_clickhouse",
     "parse_moment",
+    "price_book",
     "progress_on_stderr",
 ]
 
@@ -79,6 +83,14 @@ def confirm(question: str, *, yes: bool, otherwise: str) -> None:
         message = f"{otherwise}: say --yes where nobody can be asked"
         raise UsageError(message)
     typer.confirm(question, abort=True)
+
+
+def price_book(settings: Settings) -> PriceBook:
+    """Build the price book; raises UsageError for a list that cannot be read."""
+    try:
+        return book_of(settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def progress_on_stderr() -> Progress:

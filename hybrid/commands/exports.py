@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from agents.pricing.book import book_of
-from hybrid.commands.common import SinceOption, open_clickhouse, parse_moment
+from hybrid.commands.common import SinceOption, open_clickhouse, parse_moment, price_book
 from hybrid.config import load_settings
 from hybrid.errors import HybridError, UsageError
 from schemas.settings import Settings
@@ -56,10 +55,7 @@ def export_costs(
 
 def _vendors(settings: Settings) -> dict[str, str]:
     """Name who is behind each provider, as people know them."""
-    try:
-        book = book_of(settings)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    book = price_book(settings)
     found = {}
     for spec in settings.provider_specs:
         vendor = book.seller((spec.name, spec.kind)).vendor

@@ -12,8 +12,8 @@ import httpx
 import typer
 from genai_prices.update_prices import DEFAULT_UPDATE_URL
 
-from agents.pricing.book import age_of, book_of, stored_list
-from agents.pricing.prices import PriceBook, charge_of
+from agents.pricing.book import age_of, stored_list
+from agents.pricing.prices import charge_of
 from agents.pricing.public import PriceListError, read_list
 from agents.pricing.rates import Rates
 from agents.pricing.words import explained
@@ -22,6 +22,7 @@ from hybrid.commands.common import (
     SinceOption,
     confirm,
     parse_moment,
+    price_book,
     progress_on_stderr,
 )
 from hybrid.config import load_settings, need_clickhouse
@@ -74,7 +75,7 @@ def prices(
         message = f"--tier {tier}: write a tier as providers name it, such as flex or priority"
         raise UsageError(message)
     settings = load_settings()
-    book = _book(settings)
+    book = price_book(settings)
     moment = parse_moment(at, option="--at") or datetime.now(UTC)
     rows = []
     for spec in settings.provider_specs:
@@ -140,14 +141,6 @@ def _fetched(source: str) -> str:
         message = f"{_shown(source)}: it cannot be read ({type(error).__name__})"
         raise HybridError(message) from None
     return answer.text
-
-
-def _book(settings: Settings) -> PriceBook:
-    """Build the price book; raises UsageError for a list that cannot be read."""
-    try:
-        return book_of(settings)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
 
 
 def _told(rates: Rates | None) -> list[str | None]:
@@ -217,7 +210,7 @@ def _find(
         repricing.keep(
             find_changes(
                 store,
-                _book(settings),
+                price_book(settings),
                 kinds,
                 since=since,
                 on_progress=lambda rows: progress.advance(task, rows),

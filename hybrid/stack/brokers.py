@@ -71,6 +71,11 @@ class Brokers:
         self.ports = ports
         self.nodes: dict[str, EmbeddedKafka] = {}
 
+    @property
+    def servers(self) -> str:
+        """The bootstrap servers: all of them."""
+        return ",".join(f"127.0.0.1:{port}" for port in self.ports.values())
+
     def launch(
         self,
         on_progress: Callable[[int, int], None],

@@ -4,6 +4,7 @@ import fcntl
 import http.client
 import json
 import socket
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -11,7 +12,14 @@ from typing import IO
 from hybrid.errors import UsageError
 from hybrid.stack.process import free_port
 
-__all__ = ["answers", "lock_folder", "remember_ports", "remembered_ports", "usable_port"]
+__all__ = [
+    "answers",
+    "lock_folder",
+    "remember_ports",
+    "remembered_ports",
+    "usable_port",
+    "usable_ports",
+]
 
 PORTS_FILE = "ports.json"
 
@@ -68,6 +76,16 @@ def usable_port(port: int | None, option: str, before: int | None = None) -> int
             message = f"{option} {port}: the port cannot be used ({error.strerror}); choose another"
             raise UsageError(message) from error
     return port
+
+
+def usable_ports(
+    names: Iterable[str], first: int | None, option: str, before: Mapping[str, int]
+) -> dict[str, int]:
+    """Give each name a port, from the one asked for upwards, else as `usable_port` does."""
+    return {
+        name: usable_port(first + number if first else None, option, before.get(name))
+        for number, name in enumerate(names)
+    }
 
 
 def answers(port: int, path: str) -> bool:

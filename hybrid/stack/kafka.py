@@ -109,14 +109,9 @@ class EmbeddedKafka:
         self._controller_port = controller_port
         self.child: Child | None = None
 
-    @property
-    def servers(self) -> str:
-        """The bootstrap servers, as `host:port`."""
-        return f"127.0.0.1:{self.port}"
-
-    def start(self, on_progress: Callable[[int, int], None]) -> None:
+    def start(self) -> None:
         """Start the broker and wait until it listens; raises UsageError, HybridError."""
-        self.launch(on_progress)
+        self.launch()
         self.wait_ready()
 
     def prepare(
@@ -140,9 +135,9 @@ class EmbeddedKafka:
             self._format(java, class_path, properties)
         return java, class_path
 
-    def launch(self, on_progress: Callable[[int, int], None] = lambda _done, _all: None) -> Child:
+    def launch(self) -> Child:
         """Start the broker's process; raises UsageError, HybridError."""
-        java, class_path = self.prepare(on_progress)
+        java, class_path = self.prepare()
         self.child = Child(
             self._name,
             [

@@ -31,6 +31,7 @@ from hybrid.stack.ground import (
     remember_ports,
     remembered_ports,
     usable_port,
+    usable_ports,
 )
 from hybrid.stack.parts import WORKER_STOP_S, Part, Report, stop_in_order, told_by_tens
 from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
@@ -60,24 +61,12 @@ class LocalStack:
             name: usable_port(getattr(options, f"{name}_port"), f"--{name}-port", before.get(name))
             for name in ("clickhouse", "simulator")
         }
-        kafka_ports = {
-            name: usable_port(
-                options.kafka_port + number if options.kafka_port else None,
-                "--kafka-port",
-                before.get(name),
-            )
-            for number, name in enumerate(kafkas)
-        }
+        kafka_ports = usable_ports(kafkas, options.kafka_port, "--kafka-port", before)
         self.ports |= kafka_ports
         self._brokers = Brokers(self.folder, kafka_ports)
-        self.metrics_ports = [
-            usable_port(
-                options.metrics_port + number if options.metrics_port else None,
-                "--metrics-port",
-                before.get(f"metrics-{number}"),
-            )
-            for number in range(options.workers)
-        ]
+        metrics = [f"metrics-{number}" for number in range(options.workers)]
+        metrics_ports = usable_ports(metrics, options.metrics_port, "--metrics-port", before)
+        self.metrics_ports = list(metrics_ports.values())
         self._parts: dict[str, Part] = {}
         self.restarts = 0
         self._changes = threading.RLock()  # `supervise` may run on a thread of its own
@@ -87,8 +76,7 @@ class LocalStack:
     @property
     def kafka(self) -> str:
         """The bootstrap servers."""
-        names = broker_names(self.options.brokers)
-        return ",".join(f"127.0.0.1:{self.ports[name]}" for name in names)
+        return self._brokers.servers
 
     @property
     def clickhouse(self) -> str:

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import AlterPartitionReassignmentsRequest
 
 from hybrid.stack.brokers import broker_names
+from hybrid.stack.process import wait_until
 from streams.kafka.clients import BrokerUnavailableError, admin_client
 from tests.chaos.running import RunningStack
 
@@ -152,12 +153,8 @@ class Cluster:
                 time.sleep(0.2)
 
     def _until(self, holds: Callable[[], bool], trouble: str) -> None:
-        deadline = time.monotonic() + STEADY_S
-        while not holds():
-            if time.monotonic() > deadline:
-                self.trouble.append(trouble)
-                return
-            time.sleep(0.2)
+        if not wait_until(holds, within_s=STEADY_S, every_s=0.2):
+            self.trouble.append(trouble)
 
 
 def others(number: int) -> list[int]:

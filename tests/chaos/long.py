@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ class Story:
 
     running: RunningStack
     client: AIOKafkaProducer
+    watch: OutcomeWatch
     say: Callable[[str], None]
     published: set[str] = field(default_factory=set)
     invalid: int = 0
@@ -122,6 +124,10 @@ class Story:
                 raise StuckError(what)
             await asyncio.sleep(0.05)
 
+    async def decided(self, count: int, otherwise: str) -> None:
+        """Wait for so many outcomes; raises StuckError, with what it means that they do not come."""
+        await self.until(otherwise, lambda: self.watch.count >= count)
+
     def sample(self) -> None:
         """Note the memory of the largest worker."""
         self.memory_mb.append(max(resident_mb(pid) for pid in self.running.pids()))
@@ -143,20 +149,19 @@ def resident_mb(pid: int) -> float:
     return int(text.partition("VmRSS:")[2].split()[0]) / 1024
 
 
-async def budget(story: Story, watch: OutcomeWatch, *, hours: int) -> None:
+async def budget(story: Story, *, hours: int) -> None:
     """Spend a month's budget n hours before the month ends; look at it again at every step."""
     ends = month_end(datetime.now(UTC) + timedelta(hours=hours + 1))
     begins = ends - timedelta(hours=hours)
     story.move((begins - datetime.now(UTC)).total_seconds())
     await story.publish(1, tenant="spender", data=LARGE)
-    await story.until("the budget is not spent", lambda: watch.count == 1)
+    await story.until("the budget is not spent", lambda: story.watch.count == 1)
     await story.publish(WAITING, tenant="spender")
     steps = int(hours * HOUR_S / STEP_S)
     for step in range(1, steps + 1):
         # Of another tenant, to each lane: a worker looks at what waits when something comes.
         await story.publish(LANES)
-        expected = 1 + step * LANES
-        await story.until("others are held up", lambda n=expected: watch.count >= n)  # type: ignore[misc]
+        await story.decided(1 + step * LANES, "others are held up")
         await story.until(
             f"not all of {WAITING} are put aside", lambda step=step: story.deferrals() >= WAITING * step
         )  # fmt: skip
@@ -171,20 +176,18 @@ async def budget(story: Story, watch: OutcomeWatch, *, hours: int) -> None:
         story.problems.append(f"{len(early)} answers paid while the budget was spent")
     story.move(2 * STEP_S)
     await story.publish(LANES)
-    await story.until("not all ended", lambda: watch.count >= len(story.published))
+    await story.decided(len(story.published), "not all ended")
 
 
-async def down(story: Story, watch: OutcomeWatch, *, hours: int) -> None:
+async def down(story: Story, *, hours: int) -> None:
     """Have both providers down for n hours, and kill a worker in each of them."""
     await story.publish(BEFORE, invalid=2)
-    decided = BEFORE + 2
-    await story.until("the first are not decided", lambda: watch.count >= decided)
+    await story.decided(BEFORE + 2, "the first are not decided")
     story.running.set_faults({"openai": DOWN, "azure": DOWN})
     await story.publish(WAITING)
     for hour in range(1, hours + 1):
         await story.publish(2, invalid=2)
-        expected = BEFORE + story.invalid
-        await story.until("invalid records wait", lambda n=expected: watch.count >= n)  # type: ignore[misc]
+        await story.decided(BEFORE + story.invalid, "invalid records wait")
         pid = story.running.pids()[hour % 2]
         os.kill(pid, signal.SIGKILL)
         story.move(HOUR_S)
@@ -192,10 +195,9 @@ async def down(story: Story, watch: OutcomeWatch, *, hours: int) -> None:
         await story.until("a worker is not ready", story.ready)
         story.sample()
         if hour % 10 == 0:
-            story.say(f"  {hour} h: {watch.count} decided")
+            story.say(f"  {hour} h: {story.watch.count} decided")
     story.running.set_faults({"openai": FINE, "azure": FINE})
-    total = len(story.published) + story.invalid
-    await story.until("not all ended", lambda: watch.count >= total)
+    await story.decided(len(story.published) + story.invalid, "not all ended")
 
 
 def month_end(moment: datetime) -> datetime:
@@ -209,7 +211,9 @@ def whole(story: Story, outcomes: Outcomes, repeated: int, lag: int) -> list[str
     lost, doubled = outcomes.lost(story.published), outcomes.doubled()
     letters = [one for found in outcomes.dead_letters.values() for one in found]
     invalid = [one for one in letters if one["reason"] == "invalid_intent"]
-    others = Counter((one["reason"], one["error_code"]) for one in letters if one not in invalid)
+    others = Counter(
+        (one["reason"], one["error_code"]) for one in letters if one["reason"] != "invalid_intent"
+    )
     third = len(story.memory_mb) // 3
     grown = max(story.memory_mb[-third:]) - max(story.memory_mb[third : 2 * third]) if third else 0
     return [
@@ -239,9 +243,9 @@ async def tell(
     running.set_faults({"openai": FINE, "azure": FINE})
     watching = asyncio.create_task(watch.follow())
     async with open_producer(running.settings) as client:
-        story = Story(running, client, say)
+        story = Story(running, client, watch, say)
         try:
-            await STORIES[name](story, watch, hours=hours)
+            await STORIES[name](story, hours=hours)
         except StuckError as stuck:
             story.problems.append(f"at {story.ahead_s / HOUR_S:.1f} h: {stuck}")
     watching.cancel()
@@ -262,17 +266,17 @@ def main() -> None:
     table = Table(
         "story", "hours", "intents", "no intents", "memory, first / most / last MB", "s", ""
     )
+    config = Path(tempfile.mkdtemp(prefix="hybrid-long-")) / "hybrid.toml"
+    config.write_text(BUDGET)
+    environment = {**COMMON, "HYBRID_CONFIG": str(config)}
+    say = partial(console.print, highlight=False)
     failed = False
     for name, hours in (("budget", options.hours), ("down", options.hours // 2)):
         if options.story not in {None, name}:
             continue
         console.print(f"{name}: {hours} h", highlight=False)
-        config = Path(tempfile.mkdtemp(prefix="hybrid-long-")) / "hybrid.toml"
-        config.write_text(BUDGET)
-        environment = {**COMMON, "HYBRID_CONFIG": str(config)}
         began = time.monotonic()
         with running_stack(workers=2, environment=environment, partitions=LANES) as running:
-            say = lambda text: console.print(text, highlight=False)  # noqa: E731
             story = asyncio.run(tell(name, running, hours=hours, say=say))
         memory = story.memory_mb or [0.0]
         failed = failed or bool(story.problems)

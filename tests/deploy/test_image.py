@@ -1,16 +1,15 @@
 """The production image: what it holds, and every process of the contract in it, locked down."""
 
 import json
-import socket
 import time
-import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 
+from hybrid.stack.ground import answers
+from hybrid.stack.process import free_port
 from tests.chaos.running import RunningStack
 from tests.deploy.engine import Engine
 from tests.integration.databases import address_of, with_database
@@ -23,12 +22,6 @@ LOCKED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileg
 INTENTS = 30
 #: Drain budget and margin; a process that takes longer would be killed by its platform.
 STOP_S = 40
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @dataclass
@@ -90,12 +83,6 @@ def containers(engine: Engine, image: str, stack: RunningStack) -> Iterator[Cont
         engine.docker("rm", "--force", container, check=False)
 
 
-def ready(port: int) -> bool:
-    with suppress(OSError):
-        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2).status)
-    return False
-
-
 def test_the_image_is_small_and_holds_no_installer(engine: Engine, image: str) -> None:
     details = json.loads(engine.docker("inspect", image).stdout)[0]
     assert details["Config"]["User"] == "10001:10001"
@@ -121,7 +108,7 @@ def test_every_process_starts_works_and_stops_in_the_image(containers: Container
         "hybrid", "recorder", HYBRID_METRICS_PORT=str(recorder_port)
     )
     for port in (worker_port, recorder_port):
-        eventually(lambda port=port: ready(port), bool, within_s=90)
+        eventually(lambda port=port: answers(port, "/readyz"), bool, within_s=90)
 
     lines = [
         json.dumps({"intent_id": f"image-{number}", "type": "message_generation", "user_id": "u",

@@ -143,7 +143,7 @@ def secure_kafka(folder: Path) -> Iterator[SecureKafka]:
         ],
     )
     try:
-        kafka.start(lambda _done, _all: None)
+        kafka.start()
         yield secure
     finally:
         kafka.stop()

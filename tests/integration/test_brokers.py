@@ -13,7 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from hybrid.stack.brokers import Brokers, broker_names
 from hybrid.stack.environment import StackOptions
 from hybrid.stack.local import LocalStack
-from hybrid.stack.parts import Part
+from hybrid.stack.parts import Part, stop_in_order
 from hybrid.stack.process import free_port
 from schemas.settings import Settings
 from streams.kafka.clients import admin_client
@@ -113,15 +113,11 @@ def _is_whole_after_a_restart(case: Case, folder: Path) -> None:
     """The same data at other ports: all three come back, and know what two of them wrote."""
     parts: dict[str, Part] = {}
     brokers = Brokers(folder, {name: free_port() for name in NAMES})
-    servers = ",".join(f"127.0.0.1:{node}" for node in brokers.ports.values())
-    settings = case.stack.settings.model_copy(update={"kafka_bootstrap_servers": servers})
+    settings = case.stack.settings.model_copy(update={"kafka_bootstrap_servers": brokers.servers})
     try:
         brokers.launch(lambda _done, _all: None, parts.__setitem__)
         brokers.wait_ready(settings)
         results = asyncio.run(read_outcomes(settings)).results
         assert len([name for name in results if name.startswith(case.name)]) == 13
     finally:
-        for part in parts.values():
-            part.child.ask_to_stop()
-        for part in parts.values():
-            part.child.stop(within_s=20)
+        stop_in_order(parts)

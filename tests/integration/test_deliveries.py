@@ -24,7 +24,7 @@ from streams.kafka.topics import ensure_topics
 from streams.messages.records import DELIVERY_HEADER
 from tests.builders import a_result, a_task
 from tests.chaos.running import RunningStack
-from tests.integration.driving import Case, eventually
+from tests.integration.driving import Case, eventually, soon
 
 pytestmark = pytest.mark.integration
 
@@ -144,17 +144,14 @@ async def to_deliver(settings: Settings, *users: str) -> None:
 
 
 async def until_delivered(settings: Settings, *users: str) -> list[Delivery]:
-    clock = SystemClock()
-    deadline = clock.monotonic() + 60
-    while True:
-        found = [
+    async def look() -> list[Delivery]:
+        return [
             Delivery.model_validate_json(record.value or b"")
             async for record in read_topic(settings, settings.topics.deliveries)
         ]
-        if {one.user_id for one in found} >= set(users):
-            return found
-        assert clock.monotonic() < deadline, found
-        await clock.sleep(0.1)
+
+    found = await soon(look, lambda seen: {one.user_id for one in seen} >= set(users))
+    return list(found)
 
 
 def test_a_thousand_deliveries_of_one_user_hold_up_nobody(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +19,8 @@ INTENT = {"intent_id": "old", "type": "message_generation", "user_id": "u", "dat
 
 
 @pytest.fixture
-def own(secure: SecureKafka, clickhouse: str, simulator: str, tmp_path: object) -> Own:
-    found = Own(secure.at("PLAINTEXT"), simulator, tmp_path)  # type: ignore[arg-type]
+def own(secure: SecureKafka, clickhouse: str, simulator: str, tmp_path: Path) -> Own:
+    found = Own(secure.at("PLAINTEXT"), simulator, tmp_path)
     name = found.environment["HYBRID_TOPIC_PREFIX"]
     found.environment["CLICKHOUSE_URL"] = f"http://default:@{clickhouse}/{name}"
     for command in ("topics ensure", "migrate"):

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from hybrid.stack.ground import answers
-from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
 from schemas.attempt import ProviderAttempt
 from schemas.rows import attempt_row, result_row
 from schemas.settings import Settings
@@ -19,6 +17,7 @@ from streams.bill import costs
 from streams.store.clickhouse import ClickHouse
 from tests.builders import NOW, a_result, a_task
 from tests.integration.databases import address_of, migrated
+from tests.integration.servers import clickhouse_engine
 from tests.integration.test_commands import hybrid
 from tests.integration.test_rows import an_attempt
 
@@ -237,11 +236,8 @@ def test_without_the_drawing_libraries_a_report_says_what_to_install(
 
 
 def test_a_server_and_a_shell_of_another_zone_shift_nothing(tmp_path: Path) -> None:
-    port, zone = free_port(), {"TZ": "Asia/Kolkata"}
-    command = hybrid_command("clickhouse-engine", "--data-dir", str(tmp_path), "--port", str(port))
-    engine = Child("clickhouse", command, log_file=tmp_path / "log", environment=zone)
-    try:
-        assert wait_until(lambda: answers(port, "/ping"), within_s=60), engine.tail()
+    zone = {"TZ": "Asia/Kolkata"}
+    with clickhouse_engine(tmp_path, environment=zone) as port:
         url = f"http://127.0.0.1:{port}/hybrid"
         store = migrated(Settings.model_validate({"clickhouse_url": url}))
         assert store.rows("SELECT timezone()")[1] == [("Asia/Kolkata",)]
@@ -256,5 +252,3 @@ def test_a_server_and_a_shell_of_another_zone_shift_nothing(tmp_path: Path) -> N
         done = hybrid(*arguments, environment={"CLICKHOUSE_URL": url, **zone})
         (row,) = json.loads(done.stdout)
         assert (row["day"], row["hour"][:13]) == (f"{now:%Y-%m-%d}", f"{now:%Y-%m-%d %H}")
-    finally:
-        engine.stop(within_s=20)
