@@ -14,12 +14,14 @@ from pydantic_core import ErrorDetails
 from agents.deciding.overrides import overrides_of
 from hybrid.announced import running_stack
 from hybrid.errors import UsageError
+from hybrid.secret_files import SECRETS, found_files, read_at_start
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.kafka.security import SecurityError, check_security
 from streams.store.clickhouse import database_of
 
 __all__ = [
+    "FOUND",
     "TABLES",
     "address_of",
     "can_be_called",
@@ -43,7 +45,9 @@ TABLES = (
     "tenant_weights",
     "policy",
 )
-#: Those of them that are one table, not a list of tables.
+#: Settings that are found, not set: what variables hold that tables name, and the files of secrets.
+FOUND = ("provider_keys", "secret_files")
+#: Those of the tables that are one table, not a list of tables.
 PLAIN_TABLES = ("alerts", "tenant_weights", "policy")
 
 
@@ -60,14 +64,15 @@ def load_settings(
         raise UsageError(message)
     if file.exists():
         values.update(_read_file(file))
-    for name in set(Settings.model_fields) - {*TABLES, "provider_keys"}:
+    variables = _key_variables(values)
+    files = found_files(source, values, variables)
+    for name in set(Settings.model_fields) - {*TABLES, *FOUND}:
         if source.get(name.upper(), "") != "":
             values[name] = _text(name.upper(), source[name.upper()])
     values["provider_keys"] = {
-        name: _text(name, source[name])
-        for table in values.get("providers") or ()
-        if isinstance(table, dict) and source.get(name := str(table.get("key_variable")))
+        name: _text(name, source[name]) for name in variables if source.get(name)
     }
+    values.update(read_at_start(files), secret_files=files)
     values.update(overrides)
     try:
         settings = Settings.model_validate(values)
@@ -79,6 +84,19 @@ def load_settings(
         raise UsageError(str(error)) from None
     _check_together(settings)
     return settings
+
+
+def _key_variables(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give the variables that hold keys of providers, as far as the tables can be read."""
+    tables = [one for one in values.get("providers") or () if isinstance(one, dict)]
+    named: list[object] = [one.get("key_variable") for one in tables]
+    for table in tables:
+        several = table.get("key_variables")
+        named += several if isinstance(several, list) else []
+    built_in = {name.upper() for name in SECRETS}
+    return tuple(
+        dict.fromkeys(one for one in named if isinstance(one, str) and one and one not in built_in)
+    )
 
 
 def _text(name: str, value: str) -> str:
@@ -97,7 +115,7 @@ def can_be_called(settings: Settings, spec: ProviderSpec) -> bool:
         return True
     if spec.kind == "azure" and not spec.endpoint:
         return False
-    return not spec.key_variable or settings.key_of(spec) is not None
+    return not settings.lacks_key(spec)
 
 
 def address_of(spec: ProviderSpec) -> str:
@@ -142,7 +160,8 @@ def _read_file(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         message = f"{file} cannot be read: {error}"
         raise UsageError(message) from None
-    unknown = sorted(set(document) - set(Settings.model_fields) | {"provider_keys"} & set(document))
+    known = (set(Settings.model_fields) - {*FOUND}) | {f"{name}_file" for name in SECRETS}
+    unknown = sorted(set(document) - known)
     if unknown:
         message = f"{file} has names that are not settings: {', '.join(unknown)}"
         raise UsageError(message)

@@ -27,7 +27,7 @@ from agents.deciding.policy import (
     choose,
     decide,
 )
-from hybrid.config import TABLES
+from hybrid.config import FOUND, TABLES
 from schemas.alerting import AlertSpec
 from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
@@ -208,7 +208,7 @@ def configuration() -> str:
         "",
     ]
     for name, field in Settings.model_fields.items():
-        if name in {*TABLES, "provider_keys"}:
+        if name in {*TABLES, *FOUND}:
             continue
         lines += _entry(name.upper(), field)
     lines += [

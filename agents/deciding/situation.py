@@ -50,6 +50,7 @@ class Situation:
 
     providers: tuple[str, ...]
     position: int
+    #: Calls of this provider, but those that another key was there for.
     calls_here: int
     now_ms: int
     limits: Limits

@@ -18,7 +18,6 @@ from agents.executing.ports import Journal, LaneLostError, Permit
 from agents.providers.adapters import ChatRequest, Provider
 from agents.providers.errors import ExecutionError
 from schemas.attempt import ProviderAttempt
-from schemas.intent import WorkflowIntent
 from schemas.vocabulary import FailureKind, LogEvent, Priority
 
 __all__ = ["Call", "Caller"]
@@ -182,7 +181,7 @@ class Caller:
         try:
             reply = await call.provider.complete(request)
         except ExecutionError as error:
-            failure = _blame(error.failure, intent)
+            failure = _blame(error.failure, run)
             return self._attempts.failed(started, failure, self._ground.since_ms(since))
         except asyncio.CancelledError as error:
             lost = HEDGE_LOST if error.args == (HEDGE_LOST,) else ""
@@ -222,6 +221,7 @@ class Caller:
             name, level = "error", "warning"
             fields["error_class"] = answer.failure.error_class.value
             fields["error_code"] = answer.failure.code
+            fields["key"] = answer.failure.key.label if answer.failure.key else None
         self._ground.say(LogEvent(f"{provider.kind}_execution_{name}"), run, level=level, **fields)
 
 
@@ -233,8 +233,13 @@ def _evidence(run: Execution, provider: Provider) -> str:
     return f"intent {intent.tenant} {run.task.intent_id}"
 
 
-def _blame(failure: Failure, intent: WorkflowIntent) -> Failure:
-    """Blame the intent, not the configuration, where the intent itself named a missing model."""
-    if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND and intent.model is not None:
+def _blame(failure: Failure, run: Execution) -> Failure:
+    """Blame the intent, not the configuration, where the intent itself named a missing model.
+
+    And the provider, not one key, where the intent has asked with as many as there are.
+    """
+    if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND and run.task.intent.model is not None:
         return replace(failure, kind=FailureKind.MODEL_NOT_FOUND)
+    if failure.key is not None and run.key_changes >= failure.key.keys:
+        return replace(failure, key=replace(failure.key, another_ms=None))
     return failure

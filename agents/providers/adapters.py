@@ -1,6 +1,7 @@
 """Provider adapters: one chat completion over the openai SDK, classified when it fails."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NotRequired, TypedDict
@@ -9,11 +10,13 @@ import openai
 from openai import AsyncOpenAI
 
 from agents.clock import Clock
-from agents.deciding.failures import Failure, classify_http
+from agents.credentials.credentials import Credentials, Grant
+from agents.credentials.sources import SecretError
+from agents.deciding.failures import Failure, KeyNote, classify_http
 from agents.pricing.prices import charge_of
 from agents.providers.arguments import Dialect, Lessons, body_of, left_out, messages_of
 from agents.providers.bodies import answer_of
-from agents.providers.errors import execution_error
+from agents.providers.errors import ExecutionError, execution_error
 from agents.providers.rate_headers import rest_asked_for
 from agents.providers.replies import (
     Bytes,
@@ -46,15 +49,16 @@ class Link:
     project: str = ""
     #: Whether OPENAI_ORG_ID and OPENAI_PROJECT_ID are meant for it.
     from_environment: bool = False
-    #: Certificates (PEM) that are believed; empty = the usual roots.
-    ca_file: str = ""
+    #: Whom TLS believes there, and the certificate that is shown; None = the usual roots, none.
+    tls: ssl.SSLContext | None = None
     proxy: str | None = None
 
 
 class Common(TypedDict):
     """What a provider of either kind is built with; `concurrency` bounds its connections."""
 
-    api_key: str
+    #: A key that never changes, or who looks after several.
+    api_key: str | Credentials
     timeout_s: float
     concurrency: int
     clock: Clock
@@ -74,9 +78,11 @@ class SdkProvider:
         kind: str,
         model: str,
         deployment: str = "",
+        credentials: Credentials,
         common: Common,
     ) -> None:
         """Keep one client, whose connections all calls of the worker share."""
+        self.credentials = credentials
         self.name = name
         self.kind = kind
         self.model = model
@@ -91,12 +97,54 @@ class SdkProvider:
         self._lessons = Lessons()
 
     async def complete(self, request: ChatRequest) -> ChatReply:
+        """Make one call with one of the keys, and note what its end says of it.
+
+        Raises ExecutionError.
+        """
+        try:
+            async with asyncio.timeout(request.within_s):
+                grant = await self.credentials.take()
+        except SecretError:
+            failure = Failure(FailureKind.AUTH, "no_credential", "there is no key or token for it")
+            raise self._error(failure, request) from None
+        except TimeoutError:
+            failure = Failure(FailureKind.TIMEOUT, "timeout", "no key or token came in time")
+            raise self._error(failure, request) from None
+        try:
+            reply = await self._call(request, grant.headers)
+        except ExecutionError as error:
+            failure = await self._looked_up(grant, error.failure)
+            raise self._error(failure, request) from error.__cause__
+        except BaseException:
+            self.credentials.cancelled(grant)
+            raise
+        return replace(reply, rest_s=self.credentials.answered(grant, rest_s=reply.rest_s))
+
+    async def _looked_up(self, grant: Grant, failure: Failure) -> Failure:
+        """Say with a failure whether it was the key's, and when another one may be asked."""
+        asked = failure.retry_after_ms
+        refusal = await self.credentials.refused(
+            grant, failure.kind, retry_after_s=None if asked is None else asked / 1000
+        )
+        if refusal is None:
+            return failure
+        another, wait = refusal.another_s, refusal.wait_s
+        note = KeyNote(
+            refusal.label, refusal.keys, None if another is None else round(another * 1000)
+        )
+        retry_after_ms = asked if wait is None else round(wait * 1000)
+        return replace(failure, key=note, retry_after_ms=retry_after_ms)
+
+    def _error(self, failure: Failure, request: ChatRequest) -> ExecutionError:
+        return execution_error(self.kind, failure, attempt=request.attempt, trace=request.trace)
+
+    async def _call(self, request: ChatRequest, auth: Mapping[str, str]) -> ChatReply:
         """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
         times = self._limits(request)
         limit = times.whole_s
         if request.within_s is not None:
             limit = min(limit, request.within_s)
-        sent = self._request(request)
+        sent = self._request(request, auth)
         try:
             async with asyncio.timeout(limit):
                 reply = await self._reply(times, sent)
@@ -115,7 +163,7 @@ class SdkProvider:
             failure = error.failure
         except Exception as error:  # noqa: BLE001 - whatever libraries raise, the call was made
             failure = self._failure_of(error, sent)
-        raise execution_error(self.kind, failure, attempt=request.attempt, trace=request.trace)
+        raise self._error(failure, request)
 
     def limit_s(self, model: str | None) -> float:
         """Give the time limit of one call to a model, in seconds."""
@@ -127,6 +175,7 @@ class SdkProvider:
 
     async def close(self) -> None:
         """Close the shared connections."""
+        self.credentials.close()
         await self._client.close()
 
     def _failure_of(self, error: Exception, sent: dict[str, Any]) -> Failure:
@@ -148,7 +197,7 @@ class SdkProvider:
         # limit is off, so its APITimeoutError is one too: its aiohttp transport calls a reset that.
         return Failure(FailureKind.CONNECTION, "connection", f"no connection ({cause})")
 
-    def _request(self, request: ChatRequest) -> dict[str, Any]:
+    def _request(self, request: ChatRequest, auth: Mapping[str, str]) -> dict[str, Any]:
         """Give the arguments of a call, as this vendor and model take them."""
         model = request.model or self.model
         learnt = self._lessons.of(model)
@@ -162,7 +211,11 @@ class SdkProvider:
             "model": model,
             "messages": messages_of(request, self._dialect, learnt),
             **({"stream": True} if stream else {}),
-            "extra_headers": {"X-Client-Request-Id": request.attempt_id, **request.trace_headers},
+            "extra_headers": {
+                "X-Client-Request-Id": request.attempt_id,
+                **request.trace_headers,
+                **auth,
+            },
             "extra_body": body_of(request, self._dialect, learnt, manners),
         }
 
