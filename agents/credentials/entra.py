@@ -28,15 +28,22 @@ class Entra:
         self.label = "entra"
         self._scope = scope
         self._clock = clock
-        self._make = DefaultAzureCredential
-        self._credential: Any = None
+        self._make: Any = DefaultAzureCredential
 
-    def read(self, *, anew: bool = False) -> Secret:
-        """Ask for a token; raises SecretError when no identity gives one."""
-        if self._credential is None or anew:  # it keeps tokens itself, a refused one too
-            self._credential = self._fresh()
+    def read(self, *, anew: bool = False) -> Secret:  # noqa: ARG002 - each token is a new one
+        """Ask for a token; raises SecretError when no identity gives one.
+
+        Each time by a chain of its own: the library keeps tokens, also one that was refused.
+        """
+        chain = self._make(
+            exclude_interactive_browser_credential=True,
+            exclude_shared_token_cache_credential=True,
+            connection_timeout=ANSWER_S,
+            read_timeout=ANSWER_S,
+            retry_total=1,
+        )
         try:
-            token = self._credential.get_token(self._scope)
+            token = chain.get_token(self._scope)
         except Exception as error:  # noqa: BLE001 - of the library, and of what is under it
             message = (
                 f"Entra ID gave no token for {self._scope} ({type(error).__name__}): see whether "
@@ -44,15 +51,8 @@ class Entra:
                 "AZURE_TENANT_ID and AZURE_CLIENT_SECRET"
             )
             raise SecretError(message) from None
+        finally:
+            chain.close()
         lasts = token.expires_on - self._clock.now().timestamp()
         early = min(EARLY_S, lasts / 4)
         return Secret(token.token, max(1.0, lasts - early), max(1.0, lasts - LAST_S))
-
-    def _fresh(self) -> Any:  # noqa: ANN401 - the library's own type
-        return self._make(
-            exclude_interactive_browser_credential=True,
-            exclude_shared_token_cache_credential=True,
-            connection_timeout=ANSWER_S,
-            read_timeout=ANSWER_S,
-            retry_total=1,
-        )
