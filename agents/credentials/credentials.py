@@ -105,7 +105,7 @@ class Credentials:
     async def take(self) -> Grant:
         """Give the key of the next call; raises SecretError when its source gives none."""
         for slot in self._beside:
-            slot.glance()
+            await slot.current()
         for number, slot in enumerate(self._slots):
             self._learn(number, slot.glance())
         number, generation = self._ring.choose(self._clock.monotonic())
