@@ -20,6 +20,10 @@ kind = "openai-compatible"
 base_url = "http://vllm:8000/v1"
 model = "llama-3-70b"
 
+[[models]]
+name = "chat"
+at = { azure-eu = "chat-deployment", vllm = "llama-3-70b" }
+
 [[routes]]
 types = ["content_planning"]
 providers = ["azure-eu", "vllm"]

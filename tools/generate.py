@@ -31,6 +31,7 @@ from hybrid.config import TABLES
 from schemas.alerting import AlertSpec
 from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
+from schemas.models import ModelSpec, PlaceSpec
 from schemas.pricing import PriceSpec
 from schemas.providers import ProviderSpec, RouteSpec, TimeLimitSpec
 from schemas.settings import Settings
@@ -56,6 +57,26 @@ DOCS = ROOT / "docs"
 BUILT_IN_ROUTES = (
     "Without routes `azure` is asked first for `content_planning`, and for `campaign_execution` with",
     "`requires_multi_platform`. For everything else it is `openai`. The other one is the fallback.",
+)
+GROUPS = (
+    "An intent whose `model` is `chat` is served by each provider's own name for it, here the first",
+    "name being Azure's deployment; three of four begin at `azure`, one at `openai`:",
+    "",
+    "    [[models]]",
+    '    name = "chat"',
+    '    base_model = "gpt-6-luna"',
+    "",
+    "    [models.at]",
+    '    azure = { model = "chat-deployment", weight = 3 }',
+    '    openai = { model = "gpt-6-luna", weight = 1 }',
+    "",
+    'Without weights the names alone do: `at = { azure = "chat-deployment", openai = "gpt-6-luna" }`.',
+    "An intent's id alone decides where it begins, so that a redelivery or a replay begins there too;",
+    "what fails there goes on to the others of its route, as ever. An intent for which no provider of",
+    "its route has the group is refused by `hybrid publish`, and ends as a dead letter",
+    "(`model_not_at_provider`) where it was published otherwise.",
+    "",
+    "In `at`, for each provider:",
 )
 NOTE = "<!-- made by `make generate` from the code; edit that -->\n\n"
 
@@ -221,6 +242,7 @@ def configuration() -> str:
     ]
     for name, model in (
         ("providers", ProviderSpec),
+        ("models", ModelSpec),
         ("time_limits", TimeLimitSpec),
         ("routes", RouteSpec),
         ("prices", PriceSpec),
@@ -233,6 +255,10 @@ def configuration() -> str:
             lines += _entry(field_name, field)
         if name == "routes":
             lines += ["", *BUILT_IN_ROUTES]
+        if name == "models":
+            lines += ["", *GROUPS, ""]
+            for field_name, field in PlaceSpec.model_fields.items():
+                lines += _entry(field_name, field)
     for name in ("policy", "tenant_weights"):
         lines += ["", f"### `[{name}]`", "", *wrapped(_text(Settings.model_fields[name]))]
     return "\n".join(lines) + "\n"
