@@ -11,8 +11,10 @@ from schemas.models import ModelSpec
 from schemas.money import MoneySettings
 from schemas.providers import ProviderSpec, TimeLimitSpec
 
-__all__ = ["ProviderSettings", "numbers_in"]
+__all__ = ["DEFAULT_MODEL", "ProviderSettings", "numbers_in"]
 
+#: Why this one: docs/configuration.md, "The default model".
+DEFAULT_MODEL = "gpt-6-luna"
 NUMBER = r"\d+(\.\d+)?"
 
 
@@ -43,9 +45,9 @@ class ProviderSettings(MoneySettings):
     """Provider `openai`, over all workers: requests a minute, tokens a minute, calls in flight."""
     hybrid_azure_limits: tuple[float, ...] = ()
     """The same for provider `azure`, such as 60,90000,10; 0 = no limit."""
-    hybrid_openai_model: str = "gpt-3.5-turbo"
+    hybrid_openai_model: str = DEFAULT_MODEL
     """Model of provider `openai` where the intent names none."""
-    hybrid_azure_deployment: str = "gpt-4-turbo"
+    hybrid_azure_deployment: str = DEFAULT_MODEL
     """Deployment of provider `azure` where the intent names none."""
     hybrid_openai_timeout: float = Field(default=30.0, gt=0, le=3600)
     """Seconds for one attempt on provider `openai`."""

@@ -33,6 +33,7 @@ from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
 from schemas.models import ModelSpec, PlaceSpec
 from schemas.pricing import PriceSpec
+from schemas.provider_settings import DEFAULT_MODEL
 from schemas.providers import ProviderSpec, RouteSpec, TimeLimitSpec
 from schemas.settings import Settings
 from schemas.topics import DAY_MS
@@ -57,6 +58,19 @@ DOCS = ROOT / "docs"
 BUILT_IN_ROUTES = (
     "Without routes `azure` is asked first for `content_planning`, and for `campaign_execution` with",
     "`requires_multi_platform`. For everything else it is `openai`. The other one is the fallback.",
+)
+DEFAULT_MODELS = (
+    "### The default model",
+    "",
+    f"`{DEFAULT_MODEL}` is what both providers are asked for where nobody says otherwise. It is",
+    "small, OpenAI's cheapest current chat model ($0.10 and $0.50 per million tokens in and out), and",
+    "what OpenAI names as the successor of gpt-4o-mini and gpt-4.1-mini; OpenAI and Azure both sell",
+    "it, and genai-prices has its price. No shutdown is announced. The original's gpt-3.5-turbo and",
+    "gpt-4-turbo are shut down (October 2026), gpt-5-mini, gpt-5-nano, gpt-4o-mini and gpt-4.1-mini",
+    "follow within weeks: these remain as prices only. It reasons unless told not to (`parameters`:",
+    '`{"reasoning_effort": "none"}`), so the longer time limits of models that reason hold for it. At',
+    "Azure a deployment has the name that its owner gave it: name yours, or deploy the model under",
+    "its own name. `hybrid doctor` asks each provider whether it is there.",
 )
 GROUPS = (
     "An intent whose `model` is `chat` is served by each provider's own name for it, here the first",
@@ -232,6 +246,7 @@ def configuration() -> str:
         if name in {*TABLES, "provider_keys"}:
             continue
         lines += _entry(name.upper(), field)
+    lines += ["", *DEFAULT_MODELS]
     lines += [
         "",
         "## Tables of `hybrid.toml`",
