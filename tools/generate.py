@@ -62,15 +62,23 @@ BUILT_IN_ROUTES = (
 DEFAULT_MODELS = (
     "### The default model",
     "",
-    f"`{DEFAULT_MODEL}` is what both providers are asked for where nobody says otherwise. It is",
-    "small, OpenAI's cheapest current chat model ($0.10 and $0.50 per million tokens in and out), and",
-    "what OpenAI names as the successor of gpt-4o-mini and gpt-4.1-mini; OpenAI and Azure both sell",
-    "it, and genai-prices has its price. No shutdown is announced. The original's gpt-3.5-turbo and",
-    "gpt-4-turbo are shut down (October 2026), gpt-5-mini, gpt-5-nano, gpt-4o-mini and gpt-4.1-mini",
-    "follow within weeks: these remain as prices only. It reasons unless told not to (`parameters`:",
-    '`{"reasoning_effort": "none"}`), so the longer time limits of models that reason hold for it. At',
-    "Azure a deployment has the name that its owner gave it: name yours, or deploy the model under",
-    "its own name. `hybrid doctor` asks each provider whether it is there.",
+    *wrapped(
+        f"`{DEFAULT_MODEL}` is what both providers are asked for where nobody says otherwise. It is "
+        "small, OpenAI's cheapest current chat model ($0.10 and $0.50 per million tokens in and "
+        "out), and what OpenAI names as the successor of gpt-4o-mini and gpt-4.1-mini; OpenAI and "
+        "Azure both sell it, and genai-prices has its price. No shutdown is announced. The "
+        "original's gpt-3.5-turbo and gpt-4-turbo were shut down by OpenAI in October 2026, and "
+        "gpt-5-mini, gpt-5-nano, gpt-4o-mini and gpt-4.1-mini follow by January 2027; the first two "
+        "remain as prices only."
+    ),
+    "",
+    *wrapped(
+        "It thinks for some seconds before it answers, unless told not to (`parameters`: "
+        '`{"reasoning_effort": "none"}`). So a call to it may take 120 s, and 600 s where an intent '
+        "asks for reasoning, unless `HYBRID_OPENAI_TIMEOUT` or `HYBRID_AZURE_TIMEOUT` is set, which "
+        "then holds. At Azure a deployment has the name that its owner gave it: name yours, or "
+        "deploy the model under its own name."
+    ),
 )
 GROUPS = (
     "An intent whose `model` is `chat` is served by each provider's own name for it, here the first",
