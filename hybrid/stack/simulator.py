@@ -25,6 +25,8 @@ __all__ = ["Simulator", "serve"]
 
 #: What it bills, dollars per 1,000 tokens; its own table, so that ours is checked and not repeated.
 BILLED_PER_1000 = {"openai": Decimal("0.002"), "azure": Decimal("0.01")}
+#: The same by model where that counts: dollars per million tokens of prompts, and of answers.
+BILLED_PER_MILLION = {"gpt-6-luna": (Decimal("0.10"), Decimal("0.50"))}
 #: What a model writes that is told to go on and by nobody to stop.
 MOST_WRITTEN = 128_000
 #: What it bills for calls of service tier flex.
@@ -191,7 +193,7 @@ class Simulator:
         call.status = 200
         call.tokens = prompt_tokens + completion_tokens
         tier = wants.get("tier") or body.get("service_tier") or "default"
-        billed = BILLED_PER_1000[call.provider] * call.tokens / 1000 * TIER_SHARES.get(tier, 1)
+        billed = _charge(call, prompt_tokens, completion_tokens) * TIER_SHARES.get(tier, 1)
         call.billed_usd = format(billed, "f")
         self._record(call)
         return {
@@ -252,6 +254,14 @@ class Simulator:
         self.calls.clear()
         self.faults = {name: Faults() for name in self.faults}
         return web.json_response({})
+
+
+def _charge(call: Call, prompt_tokens: int, completion_tokens: int) -> Decimal:
+    """Give what a call costs in the standard tier, in dollars."""
+    if call.model in BILLED_PER_MILLION:
+        per_prompt, per_answer = BILLED_PER_MILLION[call.model]
+        return (prompt_tokens * per_prompt + completion_tokens * per_answer) / 1_000_000
+    return BILLED_PER_1000[call.provider] * (prompt_tokens + completion_tokens) / 1000
 
 
 async def _until_gone(request: web.Request) -> None:

@@ -55,6 +55,9 @@ per = "month"
 usd = 0.1
 """
 COMMON = {
+    # With the contract's flat prices, by which the budget above is reckoned.
+    "HYBRID_OPENAI_MODEL": "gpt-3.5-turbo",
+    "HYBRID_AZURE_DEPLOYMENT": "gpt-4-turbo",
     "HYBRID_DEFER_DELAYS": "0.1,0.2,0.4",
     # Few intents stand for many: their failures must open the breaker of a worker that has just
     # started before they have had all their calls. Otherwise the outage looks like the intent's own
