@@ -136,6 +136,12 @@ def failures() -> str:
     return "\n".join([*lines, *_around_the_table()]) + "\n"
 
 
+TIMED_OUT = Failure(FailureKind.TIMEOUT, "", "")
+#: An intent that has used up its deferrals, after the last call there is; an hour into an outage.
+LAST: dict[str, Any] = {"calls_here": 4, "position": 1, "deferrals": 3}
+HOUR: dict[str, Any] = {"now_ms": 3_600_000, "outage_ms": 0}
+
+
 def _around_the_table() -> list[str]:
     """What surrounds the table: limits, lines of one's own, what comes before a call, actions."""
     lines = [
@@ -144,6 +150,13 @@ def _around_the_table() -> list[str]:
         "ends with the reason `deadline` or `budget`. A retry whose wait would pass the deadline is",
         "skipped. An execution goes to each provider once, and never back. An intent with",
         "`force_provider` has no other provider.",
+        "",
+        "An outage begins with a breaker: what fails while one of the providers that were tried is out",
+        f"is put aside ({_say(TIMED_OUT, **LAST, out=(True, True))}) and uses none of its deferrals. It carries the time with it, and",
+        "no later timeout, connection or server error counts, whatever worker sees it, until a provider",
+        "of the route has answered anybody there since; where the breakers are closed, as those of a new",
+        f"worker, it waits about as long as the outage has lasted (after an hour: {_say(TIMED_OUT, **LAST, **HOUR)}). What",
+        "fails alone, with no breaker open, counts as the intent's own failure.",
         "",
         "Lines of your own: the `[policy]` table of hybrid.toml, and `HYBRID_FALLBACK_ON`",
         "([configuration.md](configuration.md)).",

@@ -61,6 +61,10 @@ class Situation:
     waits_s: tuple[float, ...] = ()
     #: Which providers do not answer anybody, in this worker's eyes; empty = none.
     out: tuple[bool, ...] = ()
+    #: When an outage was last seen for which the intent was put aside, in milliseconds since 1970.
+    outage_ms: int | None = None
+    #: When a provider of the route last answered this worker, whoever asked; None = never yet.
+    answered_ms: int | None = None
     #: Seconds already waited for this provider's turn.
     waited_s: float = 0.0
 
@@ -76,3 +80,14 @@ class Situation:
     def outage(self) -> bool:
         """Whether a provider that was tried does not answer others either."""
         return any(self.out[: self.position + 1])
+
+    @property
+    def same_outage_ms(self) -> int | None:
+        """When the outage was last seen that the intent waited for, if nobody was answered since.
+
+        It begins with a breaker only: what fails alone is the intent's own failure. A worker that
+        has just started, or has called nobody meanwhile, knows less than the intent remembers.
+        """
+        if self.outage_ms is None or (self.answered_ms or 0) >= self.outage_ms:
+            return None
+        return self.outage_ms

@@ -73,6 +73,11 @@ class Execution:
         return Limits(deadline, intent.max_cost_usd)
 
     @property
+    def outage_ms(self) -> int | None:
+        """When an outage was last seen for which the intent was put aside; None = for none."""
+        return self.task.deferral.outage_ms if self.task.deferral else None
+
+    @property
     def queue_ms(self) -> int:
         """Milliseconds from the record's timestamp to the begin of this execution."""
         return max(0, round((self.began - self.task.source.timestamp).total_seconds() * 1000))
@@ -99,6 +104,7 @@ class Execution:
         *,
         waits_s: tuple[float, ...],
         out: tuple[bool, ...],
+        answered_ms: int | None,
     ) -> Situation:
         """Describe the state for the policy."""
         return Situation(
@@ -110,6 +116,8 @@ class Execution:
             spent_usd=self.exposure,
             waits_s=waits_s,
             out=out,
+            outage_ms=self.outage_ms,
+            answered_ms=answered_ms,
             waited_s=self._waited_here_s,
             deferrals=self.task.deferral.count if self.task.deferral else 0,
             repairs_here=self.repairs,

@@ -154,4 +154,5 @@ class Pursuit:
             self._ground.clock.now_ms(),
             waits_s=tuple(self._capacity.wait_s(name, urgent=urgent) for name in providers),
             out=tuple(self._capacity.state(name) is not BreakerState.CLOSED for name in providers),
+            answered_ms=self._capacity.answered_ms(providers),
         )

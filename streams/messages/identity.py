@@ -179,7 +179,7 @@ def _bounded(state: DeferralState, written_ms: int) -> DeferralState:
 def _is_ours(state: DeferralState) -> bool:
     """Whether all numbers and moments are such as a lane writes them."""
     moment = state.source.timestamp
-    moments = (state.due_at_ms, state.not_before_ms)
+    moments = (state.due_at_ms, state.not_before_ms, state.outage_ms or 0)
     counts = (state.count, state.hop, state.limiter_ms, state.backoff_ms, state.provider_ms)
     return (
         0 < len(state.intent_id) <= MAX_ID
