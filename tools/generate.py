@@ -77,7 +77,8 @@ DEFAULT_MODELS = (
         '`{"reasoning_effort": "none"}`). So a call to it may take 120 s, and 600 s where an intent '
         "asks for reasoning, unless `HYBRID_OPENAI_TIMEOUT` or `HYBRID_AZURE_TIMEOUT` is set, which "
         "then holds. At Azure a deployment has the name that its owner gave it: name yours, or "
-        "deploy the model under its own name."
+        "deploy the model under its own name. `hybrid doctor` asks each provider, by a call "
+        "that costs nothing, whether the model is there, and says when it ends where it is told."
     ),
 )
 GROUPS = (

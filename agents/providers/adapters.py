@@ -14,6 +14,7 @@ from agents.pricing.prices import charge_of
 from agents.providers.arguments import Dialect, Lessons, body_of, left_out, messages_of
 from agents.providers.bodies import answer_of
 from agents.providers.errors import execution_error
+from agents.providers.inquiry import Finding, inquire
 from agents.providers.rate_headers import rest_asked_for
 from agents.providers.replies import (
     Bytes,
@@ -124,6 +125,10 @@ class SdkProvider:
     def _limits(self, request: ChatRequest) -> TimeLimits:
         reasons = request.parameters.get("reasoning_effort", "none") not in {"none", "minimal"}
         return self._times.of(request.model or self.model, reasons=reasons)
+
+    async def inquire(self, models: Mapping[str, str], *, within_s: float) -> list[Finding]:
+        """Ask what it knows of models (name → what it really is), by calls that cost nothing."""
+        return await inquire(self._client, self.kind, models, within_s=within_s)
 
     async def close(self) -> None:
         """Close the shared connections."""
