@@ -27,7 +27,8 @@ from agents.deciding.policy import (
     choose,
     decide,
 )
-from hybrid.config import TABLES
+from agents.deciding.situation import Outlook
+from hybrid.config import FOUND, TABLES
 from schemas.alerting import AlertSpec
 from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
@@ -153,11 +154,11 @@ def _around_the_table() -> list[str]:
         "`force_provider` has no other provider.",
         "",
         "An outage begins with a breaker: what fails while one of the providers that were tried is out",
-        f"is put aside ({_say(TIMED_OUT, **LAST, out=(True, True))}) and uses none of its deferrals. It carries the time with it, and",
+        f"is put aside ({_say(TIMED_OUT, **LAST, outlook=Outlook(out=(True, True)))}) and uses none of its deferrals. It carries the time with it, and",
         "no later timeout, connection or server error counts, whatever worker sees it, until a provider",
         "of the route has answered anybody there since; where the breakers are closed, as those of a new",
-        f"worker, it waits about as long as the outage has lasted (after an hour: {_say(TIMED_OUT, **LAST, **HOUR)}). What",
-        "fails alone, with no breaker open, counts as the intent's own failure.",
+        f"worker, it waits about as long as the outage has lasted (after an hour: {_say(TIMED_OUT, **LAST, **HOUR)}).",
+        "What fails alone, with no breaker open, counts as the intent's own failure.",
         "",
         "Lines of your own: the `[policy]` table of hybrid.toml, and `HYBRID_FALLBACK_ON`",
         "([configuration.md](configuration.md)).",
@@ -230,8 +231,7 @@ def _step(here: float, there: float, *, out: bool) -> str:
         now_ms=0,
         limits=Limits(),
         spent_usd=Decimal(0),
-        waits_s=(here, there),
-        out=(out, False),
+        outlook=Outlook(waits_s=(here, there), out=(out, False)),
     )
     match choose(RetryPolicy(), situation):
         case Go():
@@ -265,7 +265,7 @@ def configuration() -> str:
         "",
     ]
     for name, field in Settings.model_fields.items():
-        if name in {*TABLES, "provider_keys"}:
+        if name in {*TABLES, *FOUND}:
             continue
         lines += _entry(name.upper(), field)
     lines += ["", *DEFAULT_MODELS]

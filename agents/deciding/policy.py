@@ -78,7 +78,7 @@ def choose(policy: RetryPolicy, situation: Situation) -> Step:
     if later is not None:
         return Fallback(later, "unavailable")
     # For the shortest time there is: the dispatcher holds it back until a provider can be called.
-    seen = situation.now_ms if any(situation.out) else situation.outage_ms
+    seen = situation.now_ms if any(situation.outlook.out) else situation.outage_ms
     wanted = policy.defer_delays[0]
     return _defer(policy, situation, wanted, reason="unavailable", counted=False, outage_ms=seen)
 
@@ -88,7 +88,7 @@ def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice:
     refused = may_call(situation.limits, now_ms=situation.now_ms, spent_usd=situation.spent_usd)
     if refused is not None:
         return refused
-    wanted = _overridden(policy, situation, failure)
+    wanted = _other_key(policy, situation, failure) or _overridden(policy, situation, failure)
     if wanted is not None:
         return wanted
     return _here(policy, situation, failure, dice) or _next(policy, situation, failure)
@@ -132,6 +132,16 @@ def _here(
         case _:
             assert_never(failure.kind)
     return None
+
+
+def _other_key(policy: RetryPolicy, situation: Situation, failure: Failure) -> Retry | None:
+    """Ask the same provider with another key where one is there."""
+    wait = failure.another_key_s
+    if wait is None:
+        return None
+    deadline = situation.limits.deadline_at_ms
+    late = deadline is not None and situation.now_ms + wait * 1000 >= deadline
+    return None if late or wait > policy.inline_wait_s else Retry(wait)
 
 
 def _overridden(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decision | None:
