@@ -8,6 +8,7 @@ from agents.deciding.kinds import OK, HttpAnswer, kind_of
 from schemas.vocabulary import AttemptOutcome, ErrorClass, FailureKind
 
 __all__ = [
+    "SILENCE",
     "TRUNCATED",
     "Failure",
     "HttpAnswer",
@@ -19,6 +20,9 @@ __all__ = [
 
 #: Code of an answer that its length limit cut off: to ask again would only cut it again.
 TRUNCATED = "truncated"
+
+#: Failures of the provider, not of the request: it answered nobody.
+SILENCE = frozenset({FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.SERVER_ERROR})
 
 #: A Retry-After beyond a day is a mistake of the sender's; more is cut to it.
 MAX_RETRY_AFTER_MS = 24 * 60 * 60 * 1000

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from agents.deciding.failures import Failure
-from agents.deciding.policy import Limits, Situation
+from agents.deciding.situation import Limits, Outlook, Situation
 from agents.task import NOTHING, Paid, Task
 from schemas.attempt import ProviderAttempt
 from schemas.outcome import (
@@ -75,6 +75,11 @@ class Execution:
         return Limits(deadline, intent.max_cost_usd)
 
     @property
+    def outage_ms(self) -> int | None:
+        """When an outage was last seen for which the intent was put aside; None = for none."""
+        return self.task.deferral.outage_ms if self.task.deferral else None
+
+    @property
     def queue_ms(self) -> int:
         """Milliseconds from the record's timestamp to the begin of this execution."""
         return max(0, round((self.began - self.task.source.timestamp).total_seconds() * 1000))
@@ -98,9 +103,7 @@ class Execution:
         self,
         providers: tuple[str, ...],
         now_ms: int,
-        *,
-        waits_s: tuple[float, ...],
-        out: tuple[bool, ...],
+        outlook: Outlook,
     ) -> Situation:
         """Describe the state for the policy."""
         return Situation(
@@ -110,8 +113,8 @@ class Execution:
             now_ms=now_ms,
             limits=self.limits,
             spent_usd=self.exposure,
-            waits_s=waits_s,
-            out=out,
+            outlook=outlook,
+            outage_ms=self.outage_ms,
             waited_s=self._waited_here_s,
             deferrals=self.task.deferral.count if self.task.deferral else 0,
             repairs_here=self.repairs,

@@ -8,6 +8,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 
 from agents.credentials.credentials import Credentials
 from agents.providers.adapters import Common, Link, SdkProvider
+from agents.providers.wire import Wire
 
 __all__ = ["azure_provider", "openai_provider"]
 
@@ -22,8 +23,9 @@ def openai_provider(
     client = AsyncOpenAI(api_key=NOT_A_KEY, base_url=base_url, **_client_options(common))
     _introduce(client, common)
     credentials = _credentials(name, common, header="Authorization")
+    wire = Wire(client)
     return SdkProvider(
-        name, client, kind="openai", model=model, credentials=credentials, common=common
+        name, wire, kind="openai", model=model, credentials=credentials, common=common
     )
 
 
@@ -42,9 +44,10 @@ def azure_provider(
         **_client_options(common),
     )
     _introduce(client, common)
+    wire = Wire(client, deployments=True)
     return SdkProvider(
         name,
-        client,
+        wire,
         kind="azure",
         model=deployment,
         deployment=deployment,

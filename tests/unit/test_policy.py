@@ -1,6 +1,6 @@
 """What follows a failed call."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +23,7 @@ from agents.deciding.policy import (
     choose,
     decide,
 )
+from agents.deciding.situation import Outlook
 from schemas.vocabulary import DeadLetterReason, FailureKind
 from tests.builders import NOW_MS
 
@@ -40,6 +41,9 @@ def a_failure(kind: FailureKind, retry_after_ms: int | None = None) -> Failure:
     return Failure(kind, "code", "message", retry_after_ms=retry_after_ms)
 
 
+SEEN = {field.name for field in fields(Outlook)}
+
+
 def a_situation(**changes: Any) -> Situation:
     values: dict[str, Any] = {
         "providers": ("openai", "azure"),
@@ -49,7 +53,8 @@ def a_situation(**changes: Any) -> Situation:
         "limits": Limits(),
         "spent_usd": Decimal(0),
     }
-    return Situation(**{**values, **changes})
+    seen = {name: changes.pop(name) for name in SEEN & changes.keys()}
+    return Situation(**{**values, **changes, "outlook": Outlook(**seen)})
 
 
 @pytest.mark.parametrize("kind", PASSING)
@@ -274,7 +279,38 @@ def test_an_outage_never_uses_an_intent_up() -> None:
     )
     decision = decide(POLICY, situation, a_failure(FailureKind.TIMEOUT), dice=0)
     # Not counted either: what fails once after the outage has all its deferrals before it.
-    assert decision == Defer(0, 10.0, NOW_MS + 10_000, "timeout", counted=False)
+    assert decision == Defer(0, 10.0, NOW_MS + 10_000, "timeout", counted=False, outage_ms=NOW_MS)
+
+
+BEFORE_MS = NOW_MS - 30_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "answered_ms", "goes_on"),
+    [
+        *((kind, None, True) for kind in PASSING),
+        (FailureKind.TIMEOUT, BEFORE_MS - 1, True),
+        (FailureKind.TIMEOUT, BEFORE_MS, False),
+        (FailureKind.REFUSED, None, False),  # that is an answer
+    ],
+)
+def test_an_outage_that_the_intent_remembers_goes_on_until_anybody_is_answered(
+    kind: FailureKind, answered_ms: int | None, *, goes_on: bool
+) -> None:
+    situation = a_situation(
+        position=1, calls_here=4, deferrals=3, outage_ms=BEFORE_MS, answered_ms=answered_ms
+    )
+    decision = decide(POLICY, situation, a_failure(kind), dice=0)
+    waits = Defer(1, 60.0, NOW_MS + 30_000, kind.value, counted=False, outage_ms=BEFORE_MS)
+    assert decision == (waits if goes_on else GiveUp(DeadLetterReason.EXHAUSTED))
+
+
+def test_nobody_to_call_is_an_outage_where_a_breaker_says_so() -> None:
+    for out, seen in (((True, False), NOW_MS), ((False, False), BEFORE_MS)):
+        situation = a_situation(waits_s=(30.0, 30.0), out=out, outage_ms=BEFORE_MS)
+        step = choose(POLICY, situation)
+        assert isinstance(step, Defer)
+        assert step.outage_ms == seen
 
 
 @given(
