@@ -27,7 +27,6 @@ from agents.deciding.policy import (
     choose,
     decide,
 )
-from agents.deciding.situation import Outlook
 from hybrid.config import FOUND, TABLES
 from schemas.alerting import AlertSpec
 from schemas.budgets import BudgetSpec
@@ -154,11 +153,11 @@ def _around_the_table() -> list[str]:
         "`force_provider` has no other provider.",
         "",
         "An outage begins with a breaker: what fails while one of the providers that were tried is out",
-        f"is put aside ({_say(TIMED_OUT, **LAST, outlook=Outlook(out=(True, True)))}) and uses none of its deferrals. It carries the time with it, and",
+        f"is put aside ({_say(TIMED_OUT, **LAST, out=(True, True))}) and uses none of its deferrals. It carries the time with it, and",
         "no later timeout, connection or server error counts, whatever worker sees it, until a provider",
         "of the route has answered anybody there since; where the breakers are closed, as those of a new",
-        f"worker, it waits about as long as the outage has lasted (after an hour: {_say(TIMED_OUT, **LAST, **HOUR)}).",
-        "What fails alone, with no breaker open, counts as the intent's own failure.",
+        f"worker, it waits about as long as the outage has lasted (after an hour: {_say(TIMED_OUT, **LAST, **HOUR)}). What",
+        "fails alone, with no breaker open, counts as the intent's own failure.",
         "",
         "Lines of your own: the `[policy]` table of hybrid.toml, and `HYBRID_FALLBACK_ON`",
         "([configuration.md](configuration.md)).",
@@ -231,7 +230,8 @@ def _step(here: float, there: float, *, out: bool) -> str:
         now_ms=0,
         limits=Limits(),
         spent_usd=Decimal(0),
-        outlook=Outlook(waits_s=(here, there), out=(out, False)),
+        waits_s=(here, there),
+        out=(out, False),
     )
     match choose(RetryPolicy(), situation):
         case Go():

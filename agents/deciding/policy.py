@@ -78,7 +78,7 @@ def choose(policy: RetryPolicy, situation: Situation) -> Step:
     if later is not None:
         return Fallback(later, "unavailable")
     # For the shortest time there is: the dispatcher holds it back until a provider can be called.
-    seen = situation.now_ms if any(situation.outlook.out) else situation.outage_ms
+    seen = situation.now_ms if any(situation.out) else situation.outage_ms
     wanted = policy.defer_delays[0]
     return _defer(policy, situation, wanted, reason="unavailable", counted=False, outage_ms=seen)
 

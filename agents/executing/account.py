@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from agents.deciding.failures import Failure
-from agents.deciding.situation import Limits, Outlook, Situation
+from agents.deciding.policy import Limits, Situation
 from agents.task import NOTHING, Paid, Task
 from schemas.attempt import ProviderAttempt
 from schemas.outcome import (
@@ -103,7 +103,10 @@ class Execution:
         self,
         providers: tuple[str, ...],
         now_ms: int,
-        outlook: Outlook,
+        *,
+        waits_s: tuple[float, ...],
+        out: tuple[bool, ...],
+        answered_ms: int | None,
     ) -> Situation:
         """Describe the state for the policy."""
         return Situation(
@@ -113,8 +116,10 @@ class Execution:
             now_ms=now_ms,
             limits=self.limits,
             spent_usd=self.exposure,
-            outlook=outlook,
+            waits_s=waits_s,
+            out=out,
             outage_ms=self.outage_ms,
+            answered_ms=answered_ms,
             waited_s=self._waited_here_s,
             deferrals=self.task.deferral.count if self.task.deferral else 0,
             repairs_here=self.repairs,

@@ -1,6 +1,6 @@
 """What follows a failed call."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -23,7 +23,6 @@ from agents.deciding.policy import (
     choose,
     decide,
 )
-from agents.deciding.situation import Outlook
 from schemas.vocabulary import DeadLetterReason, FailureKind
 from tests.builders import NOW_MS
 
@@ -41,9 +40,6 @@ def a_failure(kind: FailureKind, retry_after_ms: int | None = None) -> Failure:
     return Failure(kind, "code", "message", retry_after_ms=retry_after_ms)
 
 
-SEEN = {field.name for field in fields(Outlook)}
-
-
 def a_situation(**changes: Any) -> Situation:
     values: dict[str, Any] = {
         "providers": ("openai", "azure"),
@@ -53,8 +49,7 @@ def a_situation(**changes: Any) -> Situation:
         "limits": Limits(),
         "spent_usd": Decimal(0),
     }
-    seen = {name: changes.pop(name) for name in SEEN & changes.keys()}
-    return Situation(**{**values, **changes, "outlook": Outlook(**seen)})
+    return Situation(**{**values, **changes})
 
 
 @pytest.mark.parametrize("kind", PASSING)
