@@ -35,6 +35,7 @@ LOGIN = re.compile(r".*@", re.DOTALL)
 #: Settings that are tables of hybrid.toml, never variables.
 TABLES = (
     "providers",
+    "models",
     "routes",
     "prices",
     "budgets",
@@ -201,6 +202,34 @@ def _check_providers(settings: Settings) -> None:
             raise UsageError(message)
 
 
+def _check_models(settings: Settings) -> None:
+    """Refuse groups of models that name no provider, or one model in two ways."""
+    known = {spec.name: spec for spec in settings.provider_specs}
+    bases = {name: settings.bases_at(spec) for name, spec in known.items()}
+    seen = set[str]()
+    for group in settings.models:
+        if group.name in seen:
+            message = f"[[models]]: the name {group.name} is used twice"
+            raise UsageError(message)
+        seen.add(group.name)
+        for provider, place in group.at.items():
+            if provider not in known:
+                message = (
+                    f"[[models]]: {group.name} is at {provider}, which is not a provider; there "
+                    f"are: {', '.join(sorted(known))}"
+                )
+                raise UsageError(message)
+            base, spec = group.base_at(provider), known[provider]
+            own = spec.base_model if place.model == (spec.deployment or spec.model) else ""
+            said = {bases[provider].get(place.model, ""), base, own} - {""}
+            if len(said) > 1:
+                message = (
+                    f"[[models]]: {place.model} at {provider} has two base models, "
+                    f"{' and '.join(sorted(said))}: it can be one only"
+                )
+                raise UsageError(message)
+
+
 def _check_policy(settings: Settings) -> None:
     """Refuse lines of the policy that name no provider or no failure."""
     try:
@@ -228,6 +257,7 @@ def _check_authorities(settings: Settings) -> None:
 def _check_together(settings: Settings) -> None:
     """Refuse settings that do not fit each other."""
     _check_providers(settings)
+    _check_models(settings)
     _check_policy(settings)
     if settings.hybrid_alert_secret and not settings.hybrid_alert_webhook:
         message = "HYBRID_ALERT_SECRET is set: HYBRID_ALERT_WEBHOOK is needed too"

@@ -7,11 +7,14 @@ from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
 
+from schemas.models import ModelSpec
 from schemas.money import MoneySettings
 from schemas.providers import ProviderSpec, TimeLimitSpec
 
-__all__ = ["ProviderSettings", "numbers_in"]
+__all__ = ["DEFAULT_MODEL", "ProviderSettings", "numbers_in"]
 
+#: Why this one: docs/configuration.md, "The default model".
+DEFAULT_MODEL = "gpt-6-luna"
 NUMBER = r"\d+(\.\d+)?"
 
 
@@ -42,9 +45,9 @@ class ProviderSettings(MoneySettings):
     """Provider `openai`, over all workers: requests a minute, tokens a minute, calls in flight."""
     hybrid_azure_limits: tuple[float, ...] = ()
     """The same for provider `azure`, such as 60,90000,10; 0 = no limit."""
-    hybrid_openai_model: str = "gpt-3.5-turbo"
+    hybrid_openai_model: str = DEFAULT_MODEL
     """Model of provider `openai` where the intent names none."""
-    hybrid_azure_deployment: str = "gpt-4-turbo"
+    hybrid_azure_deployment: str = DEFAULT_MODEL
     """Deployment of provider `azure` where the intent names none."""
     hybrid_openai_timeout: float = Field(default=30.0, gt=0, le=3600)
     """Seconds for one attempt on provider `openai`."""
@@ -54,6 +57,8 @@ class ProviderSettings(MoneySettings):
     """Whether `openai` and `azure` stream: a stuck call is seen after 10 s, or a pause of 5 s."""
     providers: tuple[ProviderSpec, ...] = ()
     """Who serves chat completions; without them `openai` and `azure` as set above."""
+    models: tuple[ModelSpec, ...] = ()
+    """What an intent's `model` is at each provider, where they do not call it the same."""
     time_limits: tuple[TimeLimitSpec, ...] = ()
     """How long a call may take, by model; the first line that fits."""
     provider_keys: dict[str, SecretStr] = Field(default_factory=dict)
@@ -97,6 +102,19 @@ class ProviderSettings(MoneySettings):
             **_limit_fields(self.hybrid_azure_limits),
         )
         return (openai, azure)
+
+    def models_at(self, spec: ProviderSpec) -> tuple[str, ...]:
+        """Name the models (deployments) that are configured at a provider, its own first."""
+        grouped = [group.at[spec.name].model for group in self.models if spec.name in group.at]
+        return tuple(dict.fromkeys([spec.deployment or spec.model, *grouped]))
+
+    def bases_at(self, spec: ProviderSpec) -> dict[str, str]:
+        """Give what the models at a provider really are, for those of which that is said."""
+        found = {spec.deployment or spec.model: spec.base_model}
+        for group in self.models:
+            if spec.name in group.at and group.base_at(spec.name):
+                found[group.at[spec.name].model] = group.base_at(spec.name)
+        return {model: base for model, base in found.items() if base}
 
     def _set_of(self, timeout: str) -> set[str]:
         """Name what was set of a provider's time limits: nothing, or its timeout."""

@@ -1,22 +1,23 @@
-"""Provider adapters: one chat completion over the openai SDK, classified when it fails."""
+"""Provider adapters: one call over the openai SDK's client, classified when it fails."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NotRequired, TypedDict
+from functools import partial
+from typing import NotRequired, TypedDict
 
 import openai
-from openai import AsyncOpenAI
 
 from agents.clock import Clock
 from agents.deciding.failures import Failure, classify_http
 from agents.pricing.prices import charge_of
-from agents.providers.arguments import Dialect, Lessons, body_of, left_out, messages_of
+from agents.providers.apis import APIS, Api, Manner
+from agents.providers.arguments import Dialect, Lessons
 from agents.providers.bodies import answer_of
 from agents.providers.errors import execution_error
+from agents.providers.inquiry import Finding, inquire
 from agents.providers.rate_headers import rest_asked_for
 from agents.providers.replies import (
-    Bytes,
     ChatReply,
     StalledError,
     UnreadableReplyError,
@@ -25,6 +26,7 @@ from agents.providers.replies import (
 )
 from agents.providers.requests import ChatRequest, Provider, Transport
 from agents.providers.time_limits import TimeLimits, TimeTable
+from agents.providers.wire import UnwritableRequestError, Wire, encoded
 from schemas.vocabulary import FailureKind
 
 __all__ = [
@@ -60,6 +62,8 @@ class Common(TypedDict):
     clock: Clock
     transport: NotRequired[Transport]
     dialect: NotRequired[Dialect]
+    #: How it is asked: a name in `APIS`, `chat` without it.
+    api: NotRequired[str]
     link: NotRequired[Link]
 
 
@@ -69,14 +73,14 @@ class SdkProvider:
     def __init__(
         self,
         name: str,
-        client: AsyncOpenAI,
+        wire: Wire,
         *,
         kind: str,
         model: str,
         deployment: str = "",
         common: Common,
     ) -> None:
-        """Keep one client, whose connections all calls of the worker share."""
+        """Keep the way there, which all calls of the worker share."""
         self.name = name
         self.kind = kind
         self.model = model
@@ -84,7 +88,8 @@ class SdkProvider:
         transport = common.get("transport", Transport())
         own = TimeLimits(common["timeout_s"], transport.first_token_s, transport.idle_s)
         self._times = TimeTable(name, own, lines=transport.time_lines, fixed=transport.set_limits)
-        self._client = client
+        self._wire = wire
+        self._api: Api = APIS[common.get("api", "chat")]
         self._clock = common["clock"]
         self._transport = transport
         self._dialect = common.get("dialect", Dialect())
@@ -96,16 +101,15 @@ class SdkProvider:
         limit = times.whole_s
         if request.within_s is not None:
             limit = min(limit, request.within_s)
-        sent = self._request(request)
+        manner = self._manner(request)
+        body = self._api.body(request, manner)
         try:
             async with asyncio.timeout(limit):
-                reply = await self._reply(times, sent)
-            asked, share = (
-                sent["extra_body"].get("service_tier", ""),
-                self._transport.low_tier_price,
-            )
+                reply = await self._reply(times, request, manner, encoded(body))
+            asked, share = body.get("service_tier", ""), self._transport.low_tier_price
             charge = charge_of(served=reply.tier, asked=asked, share=share)
-            dropped = left_out(request, self._dialect, self._lessons.of(sent["model"]))
+            # What was refused meanwhile, to a call beside this one, was not sent either way.
+            dropped = self._api.left_out(request, manner)
             return replace(reply, charge=charge, dropped=dropped)
         except StalledError as error:
             failure = Failure(FailureKind.TIMEOUT, error.code, str(error))
@@ -114,7 +118,7 @@ class SdkProvider:
         except UnreadableReplyError as error:
             failure = error.failure
         except Exception as error:  # noqa: BLE001 - whatever libraries raise, the call was made
-            failure = self._failure_of(error, sent)
+            failure = self._failure_of(error, manner.model, sent=self._api.parameters(body))
         raise execution_error(self.kind, failure, attempt=request.attempt, trace=request.trace)
 
     def limit_s(self, model: str | None) -> float:
@@ -125,11 +129,15 @@ class SdkProvider:
         reasons = request.parameters.get("reasoning_effort", "none") not in {"none", "minimal"}
         return self._times.of(request.model or self.model, reasons=reasons)
 
+    async def inquire(self, models: Mapping[str, str], *, within_s: float) -> list[Finding]:
+        """Ask what it knows of models (name → what it really is), by calls that cost nothing."""
+        return await inquire(self._client, self.kind, models, within_s=within_s)
+
     async def close(self) -> None:
         """Close the shared connections."""
-        await self._client.close()
+        await self._wire.close()
 
-    def _failure_of(self, error: Exception, sent: dict[str, Any]) -> Failure:
+    def _failure_of(self, error: Exception, model: str, *, sent: Collection[str]) -> Failure:
         """Classify what the SDK, or a library under it, raised."""
         now, cause = self._clock.now(), type(error.__cause__ or error).__name__
         if isinstance(error, openai.APIStatusError):
@@ -137,52 +145,44 @@ class SdkProvider:
             failure = classify_http(answer, now=now)
             if failure.kind is not FailureKind.UNSUPPORTED_PARAMETER:
                 return failure
-            names = {*sent["extra_body"], *sent.keys() & {"stream"}}
-            if self._lessons.learn(sent["model"], answer.parameter, sent=names):
+            if self._lessons.learn(model, answer.parameter, sent=sent):
                 return failure
             return replace(failure, kind=FailureKind.BAD_REQUEST)
-        if isinstance(error, UnicodeEncodeError | RecursionError):
+        if isinstance(error, UnwritableRequestError):
             message = f"the request cannot be written ({cause})"
             return Failure(FailureKind.BAD_REQUEST, "unwritable_request", message)
         # A lost connection, or an answer that breaks HTTP: nothing was read. The SDK's own time
         # limit is off, so its APITimeoutError is one too: its aiohttp transport calls a reset that.
         return Failure(FailureKind.CONNECTION, "connection", f"no connection ({cause})")
 
-    def _request(self, request: ChatRequest) -> dict[str, Any]:
-        """Give the arguments of a call, as this vendor and model take them."""
+    def _manner(self, request: ChatRequest) -> Manner:
+        """Tell how a call is made, as this vendor and model take it."""
         model = request.model or self.model
         learnt = self._lessons.of(model)
-        manners: dict[str, Any] = {}
-        if request.low_priority and self._transport.low_tier:
-            manners["service_tier"] = self._transport.low_tier
-        stream = self._transport.stream and "stream" not in learnt
-        if stream:
-            manners["stream_options"] = {"include_usage": True}
-        return {
-            "model": model,
-            "messages": messages_of(request, self._dialect, learnt),
-            **({"stream": True} if stream else {}),
-            "extra_headers": {"X-Client-Request-Id": request.attempt_id, **request.trace_headers},
-            "extra_body": body_of(request, self._dialect, learnt, manners),
-        }
-
-    async def _reply(self, times: TimeLimits, sent: dict[str, Any]) -> ChatReply:
-        """Send, and read the answer whole or as it comes."""
-        create = self._client.chat.completions.with_raw_response.create
-        if "stream" not in sent:
-            answer = await create(**sent)
-            number = answer.headers.get("x-request-id", "")
-            reply = read_reply(answer.content, number, now=self._clock.now())
-            return replace(reply, rest_s=rest_asked_for(answer.headers))
-
-        async def opening() -> Bytes:
-            answer = await create(**sent)
-            body: Bytes = answer.http_response
-            return body
-
-        return await read_stream(
-            opening(),
-            first_s=times.first_s,
-            idle_s=times.idle_s,
-            now=self._clock.now(),
+        return Manner(
+            model,
+            self._dialect,
+            learnt,
+            stream=self._transport.stream and "stream" not in learnt,
+            tier=self._transport.low_tier if request.low_priority else "",
         )
+
+    async def _reply(
+        self, times: TimeLimits, request: ChatRequest, manner: Manner, body: bytes
+    ) -> ChatReply:
+        """Send, and read the answer whole or as it comes."""
+        post = partial(
+            self._wire.post,
+            self._api.path,
+            body,
+            {"X-Client-Request-Id": request.attempt_id, **request.trace_headers},
+            model=manner.model,
+        )
+        whole = self._api.assembly(self._clock.now())
+        if manner.stream:
+            return await read_stream(
+                post(stream=True), whole, first_s=times.first_s, idle_s=times.idle_s
+            )
+        answer = await post(stream=False)
+        reply = read_reply(answer.content, answer.headers.get("x-request-id", ""), whole)
+        return replace(reply, rest_s=rest_asked_for(answer.headers))

@@ -1,5 +1,6 @@
-"""A chat completion put together, of one document or of many chunks, as plain data."""
+"""An answer put together, of one document or of many chunks, as plain data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from agents.providers.tool_calls import ToolCalls, objects_of
 from schemas.base import whole_text
 from schemas.vocabulary import FailureKind
 
-__all__ = ["Assembly", "Beside", "ChatReply", "UnreadableReplyError"]
+__all__ = ["Assembly", "Beside", "ChatAssembly", "ChatReply", "UnreadableReplyError"]
 
 #: Ends of answers that the server broke off: OpenRouter, DeepSeek, vLLM, Zhipu.
 BROKEN_OFF = frozenset({"error", "insufficient_system_resource", "abort", "network_error"})
@@ -62,7 +63,7 @@ class ChatReply:
 
 
 class UnreadableReplyError(Exception):
-    """Raised when a 200 is not a chat completion, and says nothing of what it cost."""
+    """Raised when a 200 is no answer of a model, and says nothing of what it cost."""
 
     def __init__(self, failure: Failure) -> None:
         """Keep the failure that the call ends with."""
@@ -71,7 +72,10 @@ class UnreadableReplyError(Exception):
 
 
 class Assembly:
-    """A chat completion in the making, of one document or of many chunks."""
+    """An answer in the making, of one document or of many chunks; `add` is each API's own."""
+
+    #: What a whole answer is called.
+    what = "answer"
 
     def __init__(self, now: datetime) -> None:
         """Begin empty; `now` is when it was asked for."""
@@ -87,35 +91,17 @@ class Assembly:
         self._answered = False
         #: Whether the answer itself has begun, and pieces of reasoning, before it or beside it.
         self.begun, self.thoughts = False, 0
+        #: Whether nothing more is to come.
+        self.ended = False
 
     @property
     def billed(self) -> bool:
         """Whether it is known what it costs."""
         return self._usage is not None
 
-    def add(self, chunk: Any) -> None:  # noqa: ANN401 - foreign JSON
+    def add(self, chunk: Mapping[str, Any]) -> None:
         """Take what a document or chunk says; what is odd in it is passed over."""
-        self._model = text(chunk.get("model")) or self._model
-        self._tier = text(chunk.get("service_tier")) or self._tier
-        self._usage = read_usage(chunk.get("usage")) or self._usage
-        choices = chunk.get("choices")
-        choice = fields_of(choices[0]) if isinstance(choices, list) and choices else {}
-        for error in (choice.get("error"), error_in(chunk)):
-            if error:
-                self.broken(embedded_failure(error, now=self._now))
-        message = choice.get("message")
-        self._answered |= isinstance(message, dict)
-        said = fields_of(message if isinstance(message, dict) else choice.get("delta"))
-        content, refusal = content_of(said.get("content")), content_of(said.get("refusal"))
-        self._content.append(content)
-        self._refusal.append(refusal)
-        self._annotations += objects_of(said.get("annotations"))
-        self._logprobs += objects_of(fields_of(choice.get("logprobs")).get("content"))
-        called = self._calls.add(said.get("tool_calls"), said.get("function_call"))
-        self._finish = text(choice.get("finish_reason")) or self._finish
-        thought = said.get("reasoning_content") or said.get("reasoning")
-        self.thoughts += bool(thought)
-        self.begun = bool(self.begun or content or refusal or called or self._finish)
+        raise NotImplementedError
 
     def broken(self, failure: Failure) -> None:
         """Note that it is no answer, unless it had come to its end or was broken before."""
@@ -156,5 +142,35 @@ class Assembly:
         if not (self._finish or self._answered):
             # Who bills for it has called a model: that one was asked, and gave nothing.
             kind = FailureKind.BAD_OUTPUT if self.billed else FailureKind.SERVER_ERROR
-            return Failure(kind, "unreadable_reply", "what came is no chat completion", 200)
+            return Failure(kind, "unreadable_reply", f"what came is no {self.what}", 200)
         return None
+
+
+class ChatAssembly(Assembly):
+    """A chat completion."""
+
+    what = "chat completion"
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        """Take what a document or chunk says; what is odd in it is passed over."""
+        self._model = text(chunk.get("model")) or self._model
+        self._tier = text(chunk.get("service_tier")) or self._tier
+        self._usage = read_usage(chunk.get("usage")) or self._usage
+        choices = chunk.get("choices")
+        choice = fields_of(choices[0]) if isinstance(choices, list) and choices else {}
+        for error in (choice.get("error"), error_in(chunk)):
+            if error:
+                self.broken(embedded_failure(error, now=self._now))
+        message = choice.get("message")
+        self._answered |= isinstance(message, dict)
+        said = fields_of(message if isinstance(message, dict) else choice.get("delta"))
+        content, refusal = content_of(said.get("content")), content_of(said.get("refusal"))
+        self._content.append(content)
+        self._refusal.append(refusal)
+        self._annotations += objects_of(said.get("annotations"))
+        self._logprobs += objects_of(fields_of(choice.get("logprobs")).get("content"))
+        called = self._calls.add(said.get("tool_calls"), said.get("function_call"))
+        self._finish = text(choice.get("finish_reason")) or self._finish
+        thought = said.get("reasoning_content") or said.get("reasoning")
+        self.thoughts += bool(thought)
+        self.begun = bool(self.begun or content or refusal or called or self._finish)

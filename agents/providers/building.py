@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 
 from agents.providers.adapters import Common, Link, SdkProvider
+from agents.providers.wire import Wire
 
 __all__ = ["azure_provider", "openai_provider"]
 
@@ -17,7 +18,7 @@ def openai_provider(
     """Build a provider that speaks as OpenAI does; without `base_url` the SDK's own default."""
     client = AsyncOpenAI(base_url=base_url, **_client_options(common))
     _introduce(client, common)
-    return SdkProvider(name, client, kind="openai", model=model, common=common)
+    return SdkProvider(name, Wire(client), kind="openai", model=model, common=common)
 
 
 def azure_provider(
@@ -28,8 +29,9 @@ def azure_provider(
         azure_endpoint=endpoint, api_version=api_version, **_client_options(common)
     )
     _introduce(client, common)
+    wire = Wire(client, deployments=True)
     return SdkProvider(
-        name, client, kind="azure", model=deployment, deployment=deployment, common=common
+        name, wire, kind="azure", model=deployment, deployment=deployment, common=common
     )
 
 

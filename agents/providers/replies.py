@@ -1,4 +1,4 @@
-"""What comes back from a provider: a chat completion, whole or in a stream.
+"""What comes back from a provider: an answer, whole or in a stream.
 
 It is data until proven otherwise: read as plain JSON, every field checked. What was billed is
 priced even where the answer itself cannot be used: such a reply carries its `failure`.
@@ -6,7 +6,6 @@ priced even where the answer itself cannot be used: such a reply carries its `fa
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from datetime import datetime
 from typing import Any, Protocol
 
 from agents.deciding.failures import Failure, text_of
@@ -23,7 +22,7 @@ __all__ = [
     "read_stream",
 ]
 
-#: Bytes of a line of a stream; no chat completion has longer ones.
+#: Bytes of a line of a stream; no answer has longer ones.
 MOST_LINE = 8 * 1024 * 1024
 DATA = b"data:"
 
@@ -50,17 +49,16 @@ class Bytes(Protocol):
         ...
 
 
-def read_reply(body: bytes, request_id: str, *, now: datetime) -> ChatReply:
-    """Read a chat completion leniently; raises UnreadableReplyError and nothing else."""
-    whole = Assembly(now)
+def read_reply(body: bytes, request_id: str, whole: Assembly) -> ChatReply:
+    """Read an answer leniently into an assembly; raises UnreadableReplyError and nothing else."""
     whole.add(document_of(body))
     return whole.reply(text_of(request_id))
 
 
 async def read_stream(
-    opening: Awaitable[Bytes], *, first_s: float, idle_s: float, now: datetime
+    opening: Awaitable[Bytes], whole: Assembly, *, first_s: float, idle_s: float
 ) -> ChatReply:
-    """Put a streamed chat completion together; raises StalledError, UnreadableReplyError.
+    """Put a streamed answer together; raises StalledError, UnreadableReplyError.
 
     `opening` gives the body; it is closed whatever happens, which ends the call. Until the answer
     itself begins it has `first_s`, whatever else is sent before, and again after each piece of
@@ -69,9 +67,9 @@ async def read_stream(
     clock = asyncio.get_running_loop().time
     since = clock()
     body = await _within(opening, "first_token", first_s)
-    whole, events = Assembly(now), _events(body)
+    events = _events(body)
     try:
-        while True:
+        while not whole.ended:
             what, limit, left = "idle", idle_s, idle_s
             if not whole.begun:
                 what, limit, left = "first_token", first_s, first_s - (clock() - since)

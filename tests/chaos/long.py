@@ -57,6 +57,9 @@ per = "month"
 usd = 0.01
 """
 COMMON = {
+    # With the contract's flat prices, by which the budget above is reckoned.
+    "HYBRID_OPENAI_MODEL": "gpt-3.5-turbo",
+    "HYBRID_AZURE_DEPLOYMENT": "gpt-4-turbo",
     "HYBRID_DEFER_DELAYS": "0.1,0.2,0.4",
     "HYBRID_BREAKER_CALLS": "20",  # the default
 }

@@ -26,6 +26,7 @@ from agents.log import silent
 from agents.pricing.prices import PriceBook
 from agents.providers.adapters import ChatRequest, SdkProvider, Transport
 from agents.providers.arguments import Dialect
+from agents.providers.assembly import ChatAssembly
 from agents.providers.building import openai_provider
 from agents.providers.errors import ExecutionError
 from agents.providers.replies import read_stream
@@ -612,7 +613,7 @@ def test_what_comes_before_the_answer_does_not_begin_it() -> None:
     async def opening() -> Slow:
         return Slow()
 
-    reply = asyncio.run(read_stream(opening(), first_s=20, idle_s=0.1, now=NOW))
+    reply = asyncio.run(read_stream(opening(), ChatAssembly(NOW), first_s=20, idle_s=0.1))
     assert reply.content == "late"
 
 
@@ -631,7 +632,7 @@ def test_a_model_that_thinks_aloud_is_alive_and_may_pause_longer_than_an_answer(
     async def opening() -> Thinking:
         return Thinking()
 
-    reply = asyncio.run(read_stream(opening(), first_s=1.0, idle_s=0.1, now=NOW))
+    reply = asyncio.run(read_stream(opening(), ChatAssembly(NOW), first_s=1.0, idle_s=0.1))
     assert reply.content == "late"
 
 

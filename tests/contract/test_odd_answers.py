@@ -143,7 +143,8 @@ def test_whatever_is_answered_each_call_is_on_record_at_what_was_billed() -> Non
         assert upper is not None
         assert 0 <= cost <= upper
         tokens = sum(row[f"{one}_tokens"] for one in ("uncached_input", "cached_input", "visible_output", "reasoning"))  # fmt: skip
-        assert tokens * EACH == cost, "what the record counts is what it says it cost"
+        if attempt.served_model in {"", "gpt-3.5-turbo"}:  # another name has another price
+            assert tokens * EACH == cost, "what the record counts is what it says it cost"
         answer = vendor.answers[name]
         if answer.billed is not None:
             known += 1

@@ -143,7 +143,7 @@ def test_openais_own_address_is_told_them(tmp_path: Path, monkeypatch: pytest.Mo
         provider = build_providers(load_settings(environment=found, file=none), SystemClock())[
             "openai"
         ]
-        assert provider._client.organization == told  # type: ignore[attr-defined]
+        assert provider._wire._client.organization == told  # type: ignore[attr-defined]
 
 
 def test_a_ca_file_is_believed_and_without_it_nobody_is(tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""The ways to ask a model: each with its path, its bodies, and how its answers are read; pure.
+
+Chat completions are one; what both have in common is in `arguments` and `assembly`.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from agents.providers.arguments import Dialect, body_of, left_out, messages_of
+from agents.providers.assembly import Assembly, ChatAssembly
+from agents.providers.requests import ChatRequest
+
+__all__ = ["APIS", "Api", "ChatApi", "Manner"]
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How one call is to be made: of which model, in which words, and how it is answered."""
+
+    model: str
+    dialect: Dialect
+    #: Parameters that the model has refused.
+    learnt: frozenset[str] = frozenset()
+    stream: bool = False
+    #: Service tier; none = the vendor's own choice.
+    tier: str = ""
+
+
+class Api(Protocol):
+    """One way to ask: what is sent, and what comes back."""
+
+    @property
+    def path(self) -> str:
+        """Where it is, below the base URL."""
+        ...
+
+    def body(self, request: ChatRequest, manner: Manner) -> dict[str, Any]:
+        """Give the whole body of a request."""
+        ...
+
+    def parameters(self, body: Mapping[str, Any]) -> Collection[str]:
+        """Name what a body says and an error may refuse."""
+        ...
+
+    def left_out(self, request: ChatRequest, manner: Manner) -> tuple[str, ...]:
+        """Name what the request asks for and the body does not say, in the intent's words."""
+        ...
+
+    def assembly(self, now: datetime) -> Assembly:
+        """Begin to read an answer; `now` is when it was asked for."""
+        ...
+
+
+class ChatApi:
+    """Chat completions."""
+
+    path = "/chat/completions"
+
+    def body(self, request: ChatRequest, manner: Manner) -> dict[str, Any]:
+        """Give the whole body of a request."""
+        manners: dict[str, Any] = {"service_tier": manner.tier} if manner.tier else {}
+        if manner.stream:
+            manners["stream_options"] = {"include_usage": True}
+        return {
+            "model": manner.model,
+            **({"stream": True} if manner.stream else {}),
+            "messages": messages_of(request, manner.dialect, manner.learnt),
+            **body_of(request, manner.dialect, manner.learnt, manners),
+        }
+
+    def parameters(self, body: Mapping[str, Any]) -> Collection[str]:
+        """Name what a body says and an error may refuse."""
+        return body.keys()
+
+    def left_out(self, request: ChatRequest, manner: Manner) -> tuple[str, ...]:
+        """Name what the request asks for and the body does not say, in the intent's words."""
+        return left_out(request, manner.dialect, manner.learnt)
+
+    def assembly(self, now: datetime) -> Assembly:
+        """Begin to read an answer; `now` is when it was asked for."""
+        return ChatAssembly(now)
+
+
+#: `api` of a provider → how it is asked.
+APIS: dict[str, Api] = {"chat": ChatApi()}

@@ -1,0 +1,67 @@
+"""The way to a server: one body of bytes out, the raw answer back, by the SDK's own client.
+
+The SDK keeps what its users rely on: configuration, keys, headers, addresses, proxies, connections
+and types of errors. Its typed transform of each request is passed by (ADR 17).
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx2  # the SDK's HTTP library: the type under which it gives an answer as it came
+from openai import AsyncOpenAI, AsyncStream
+
+__all__ = ["UnwritableRequestError", "Wire", "encoded"]
+
+#: Signs that a segment of a path may hold as they are (RFC 3986 §3.3).
+SEGMENT = "!$&'()*+,;=:@"
+DOTS = frozenset({"", ".", ".."})
+
+
+class UnwritableRequestError(Exception):
+    """Raised when a request cannot be written: half a character, NaN, too deep a nest."""
+
+
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """Write a body once, the same bytes for the same body; raises UnwritableRequestError."""
+    try:
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UnwritableRequestError(type(error).__name__) from error
+
+
+class Wire:
+    """One server; all calls of the worker share its connections."""
+
+    def __init__(self, client: AsyncOpenAI, *, deployments: bool = False) -> None:
+        """Keep the client; with `deployments` the model is a part of the path (Azure's old one)."""
+        self._client = client
+        self._deployments = deployments
+
+    async def post(
+        self, path: str, body: bytes, headers: Mapping[str, str], *, model: str, stream: bool
+    ) -> httpx2.Response:
+        """Send, and give the answer: read, or with `stream` as it comes.
+
+        Raises what the SDK raises, and UnwritableRequestError for a model that fits no path.
+        """
+        if self._deployments and path == "/chat/completions":
+            if model in DOTS:
+                message = "the model's name fits no path"
+                raise UnwritableRequestError(message)
+            path = f"/deployments/{quote(model, safe=SEGMENT)}{path}"
+        answer: httpx2.Response = await self._client.post(
+            path,
+            cast_to=httpx2.Response,
+            content=body,
+            options={"headers": headers},
+            stream=stream,
+            stream_cls=AsyncStream[Any],
+        )
+        return answer
+
+    async def close(self) -> None:
+        """Close the shared connections."""
+        await self._client.close()
