@@ -87,7 +87,8 @@ async def _guarded(
 async def _kafka(settings: Settings) -> Check:
     async with admin_client(settings) as admin:
         cluster = await admin.describe_cluster()
-    return Check("kafka", "ok", f"{len(cluster['brokers'])} brokers answer")
+    count = len(cluster["brokers"])
+    return Check("kafka", "ok", f"{count} brokers answer" if count > 1 else "1 broker answers")
 
 
 async def _topics(settings: Settings) -> Check:

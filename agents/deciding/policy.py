@@ -17,7 +17,7 @@ from agents.deciding.decisions import (
     Wait,
 )
 from agents.deciding.failures import SILENCE, TRUNCATED, Failure
-from agents.deciding.situation import Limits, Override, RetryPolicy, Situation
+from agents.deciding.situation import Limits, Override, Past, RetryPolicy, Situation
 from schemas.vocabulary import DeadLetterReason, FailureKind
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Go",
     "Limits",
     "Override",
+    "Past",
     "Retry",
     "RetryPolicy",
     "Situation",
@@ -78,7 +79,7 @@ def choose(policy: RetryPolicy, situation: Situation) -> Step:
     if later is not None:
         return Fallback(later, "unavailable")
     # For the shortest time there is: the dispatcher holds it back until a provider can be called.
-    seen = situation.now_ms if any(situation.out) else situation.outage_ms
+    seen = situation.now_ms if any(situation.out) else situation.past.outage_ms
     wanted = policy.defer_delays[0]
     return _defer(policy, situation, wanted, reason="unavailable", counted=False, outage_ms=seen)
 
@@ -192,9 +193,9 @@ def _next(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decisi
     patient = bool(kinds & PATIENT) or outage_ms is not None
     if FailureKind.BAD_OUTPUT in kinds and kinds <= HOPELESS:
         return GiveUp(DeadLetterReason.EXHAUSTED)
-    if not patient and situation.deferrals >= len(policy.defer_delays):
+    if not patient and situation.past.deferrals >= len(policy.defer_delays):
         return GiveUp(DeadLetterReason.EXHAUSTED)
-    ladder = policy.defer_delays[min(situation.deferrals, len(policy.defer_delays) - 1)]
+    ladder = policy.defer_delays[min(situation.past.deferrals, len(policy.defer_delays) - 1)]
     if outage_ms is not None:
         # The dispatcher holds it back until a provider answers; a long ladder would only delay it.
         # Where the breakers do not know of the outage yet: about as long as it has lasted.

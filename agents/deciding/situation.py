@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from schemas.vocabulary import FailureKind
 
-__all__ = ["Limits", "Override", "RetryPolicy", "Situation"]
+__all__ = ["Limits", "Override", "Past", "RetryPolicy", "Situation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,18 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What is known from before this execution; moments in milliseconds since 1970."""
+
+    #: How often providers made the intent wait.
+    deferrals: int = 0
+    #: When an outage was last seen for which the intent was put aside; None = for none.
+    outage_ms: int | None = None
+    #: When a provider of the route last answered this worker, whoever asked; None = never yet.
+    answered_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """Where an execution stands after a failed call."""
 
@@ -55,19 +67,15 @@ class Situation:
     now_ms: int
     limits: Limits
     spent_usd: Decimal
-    deferrals: int = 0
     repairs_here: int = 0
     earlier: tuple[FailureKind, ...] = ()
     #: Seconds until each provider can be called (breaker, rest, pace); empty = all of them now.
     waits_s: tuple[float, ...] = ()
     #: Which providers do not answer anybody, in this worker's eyes; empty = none.
     out: tuple[bool, ...] = ()
-    #: When an outage was last seen for which the intent was put aside, in milliseconds since 1970.
-    outage_ms: int | None = None
-    #: When a provider of the route last answered this worker, whoever asked; None = never yet.
-    answered_ms: int | None = None
     #: Seconds already waited for this provider's turn.
     waited_s: float = 0.0
+    past: Past = Past()
 
     def wait_s(self, position: int) -> float:
         """Seconds until a provider can be called."""
@@ -89,6 +97,7 @@ class Situation:
         It begins with a breaker only: what fails alone is the intent's own failure. A worker that
         has just started, or has called nobody meanwhile, knows less than the intent remembers.
         """
-        if self.outage_ms is None or (self.answered_ms or 0) >= self.outage_ms:
-            return None
-        return self.outage_ms
+        past = self.past
+        if past.outage_ms is not None and past.answered_ms is not None:
+            return None if past.answered_ms >= past.outage_ms else past.outage_ms
+        return past.outage_ms

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from agents.deciding.failures import Failure
-from agents.deciding.policy import Limits, Situation
+from agents.deciding.policy import Limits, Past, Situation
 from agents.task import NOTHING, Paid, Task
 from schemas.attempt import ProviderAttempt
 from schemas.outcome import (
@@ -118,10 +118,10 @@ class Execution:
             spent_usd=self.exposure,
             waits_s=waits_s,
             out=out,
-            outage_ms=self.outage_ms,
-            answered_ms=answered_ms,
+            past=Past(
+                self.task.deferral.count if self.task.deferral else 0, self.outage_ms, answered_ms
+            ),
             waited_s=self._waited_here_s,
-            deferrals=self.task.deferral.count if self.task.deferral else 0,
             repairs_here=self.repairs,
             earlier=tuple(self._earlier),
         )

@@ -144,6 +144,13 @@ def rebuild(since: SinceOption = None) -> None:
                 on_progress=lambda rows: status.update(f"{rows:,} rows stored"),
             )
         )
+    if not found.rows and not found.set_aside:
+        where = ", ".join(settings.topics.recorded)
+        console.print(
+            f"nothing was stored: Kafka has no record {'since then ' if moment else ''}in {where}",
+            highlight=False,
+        )
+        return
     print_table(("table", "rows"), sorted(found.rows.items()), Format.TABLE)
     if found.set_aside:
         shown = "; ".join(found.set_aside[:5])

@@ -62,7 +62,8 @@ class Ledger:
         #: In the order in which they were decided, so that the oldest are found without a search.
         self._entries: dict[bytes, bytes] = {}
         self._deferred: dict[bytes, bytes] = {}  # these have no end of their own
-        self._starts: dict[bytes, int] = {}
+        #: count and moment, in the order in which they were noted
+        self._starts: dict[bytes, tuple[int, int]] = {}
         self._sources = sources
         self.window_ms = window_ms
         self.replays = Replays()
@@ -128,9 +129,10 @@ class Ledger:
         self._deferred.pop(name, None)
         return name
 
-    def note_start(self, key: str, count: int) -> None:
-        """Keep that an intent was started for the `count`-th time without an end."""
-        self._starts[digest(key)] = count
+    def note_start(self, key: str, count: int, *, at_ms: int) -> None:
+        """Keep that an intent was started for the `count`-th time without an end, and when."""
+        self.forget_starts(key)
+        self._starts[digest(key)] = (count, at_ms)
 
     def forget_starts(self, key: str) -> None:
         """Forget the starts of an intent that has been decided."""
@@ -138,10 +140,10 @@ class Ledger:
 
     def starts(self, key: str) -> int:
         """Give how often an intent was started without an end."""
-        return self._starts.get(digest(key), 0)
+        return self._starts.get(digest(key), (0, 0))[0]
 
-    def load(self, raw_key: bytes | None, value: bytes | None) -> None:
-        """Take in a record of the ledger topic; raises ValueError for one that is not ours."""
+    def load(self, raw_key: bytes | None, value: bytes | None, *, at_ms: int = 0) -> None:
+        """Take in a record of the ledger topic, of `at_ms`; raises ValueError for one not ours."""
         if raw_key is None:
             message = "a record of the ledger has a key"
             raise ValueError(message)
@@ -151,7 +153,8 @@ class Ledger:
             if value is None:
                 self.forget_starts(intent_key)
             else:
-                self.note_start(intent_key, StartRecord.model_validate_json(value).count)
+                count = StartRecord.model_validate_json(value).count
+                self.note_start(intent_key, count, at_ms=at_ms)
         elif value is not None:
             self._load_decision(key, LedgerRecord.model_validate_json(value))
 
@@ -170,7 +173,9 @@ class Ledger:
         last_ms = self.horizon_ms - self.window_ms
         # Deferrals are not among them: they have no end of their own.
         more = forget_oldest(self._entries, lambda packed: _LAYOUT.unpack(packed)[5] <= last_ms)
-        return self.replays.prune(now_ms=self.horizon_ms) or more
+        # An intent that may still come is younger than the horizon, and so are its starts.
+        starts = forget_oldest(self._starts, lambda noted: noted[1] <= last_ms)
+        return self.replays.prune(now_ms=self.horizon_ms) or starts or more
 
 
 async def read_ledger(
@@ -198,7 +203,7 @@ async def read_ledger(
         count = await _read_to_end(
             reader,
             {tp: end},
-            lambda record: ledger.load(record.key, record.value),
+            lambda record: ledger.load(record.key, record.value, at_ms=record.timestamp),
             what=f"the ledger of partition {partition} cannot be read to its end",
             on_progress=on_progress,
             on_foreign=on_foreign,

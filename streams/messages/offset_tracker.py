@@ -10,13 +10,19 @@ import heapq
 
 __all__ = ["OffsetTracker"]
 
+#: A head that waits for hours may have a million offsets behind it.
+CHUNK = 1024
+#: So many done offsets, and as many as are open, may be left in the heap.
+SLACK = 1024
+
 
 class OffsetTracker:
     """One partition: which offsets were delivered and which of them are done."""
 
     def __init__(self) -> None:
         """Begin without deliveries: nothing can be committed yet."""
-        self._seen: set[int] = set()  # delivered, and not below what may be committed
+        #: Delivered, and not below what may be committed: CHUNK of them a number, a bit each.
+        self._seen: dict[int, int] = {}
         self._open: set[int] = set()
         self._heap: list[int] = []  # the open offsets, with done ones left in until they surface
         self._next: int | None = None
@@ -25,9 +31,11 @@ class OffsetTracker:
 
     def deliver(self, offset: int) -> bool:
         """Note an offset as delivered; False when it was delivered before in this ownership."""
-        if offset in self._seen or (self._floor is not None and offset < self._floor):
+        chunk, bit = offset // CHUNK, 1 << offset % CHUNK
+        seen = self._seen.get(chunk, 0)
+        if seen & bit or (self._floor is not None and offset < self._floor):
             return False
-        self._seen.add(offset)
+        self._seen[chunk] = seen | bit
         self._open.add(offset)
         heapq.heappush(self._heap, offset)
         self._next = offset + 1 if self._next is None else max(self._next, offset + 1)
@@ -36,6 +44,8 @@ class OffsetTracker:
     def done(self, offset: int) -> None:
         """Note an offset as done; unknown ones are ignored."""
         self._open.discard(offset)
+        if len(self._heap) > SLACK + 2 * len(self._open):  # they do not surface behind a head
+            self._heap = sorted(self._open)
 
     def committable(self) -> int | None:
         """Give the offset to commit (the next one to read), or None when nothing is new."""
@@ -49,4 +59,5 @@ class OffsetTracker:
     def committed(self, offset: int) -> None:
         """Note what the broker has; what lies below is never taken again."""
         self._committed = self._floor = offset
-        self._seen = {one for one in self._seen if one >= offset}
+        for chunk in [one for one in self._seen if (one + 1) * CHUNK <= offset]:
+            del self._seen[chunk]

@@ -3,8 +3,10 @@
 import asyncio
 import codecs
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -25,6 +27,10 @@ from streams.kafka.topics import require_there
 
 __all__ = ["BadLine", "Publication", "open_producer", "publish_lines", "route_of", "routes"]
 
+#: So many producers, one after the other, that get nothing confirmed: the next would not either.
+MOST_BARREN = 3
+#: What a missing right is said by.
+REFUSED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 #: Records on their way at once; bounds memory when the input is faster than the broker.
 WINDOW = 1_000
 #: How texts begin that are not UTF-8, as Windows writes them.
@@ -70,7 +76,7 @@ async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
         # Without a topic the client waits for it as long as for a broker, and does not name it.
         await require_there(settings, settings.topics.sources[:2])
         yield client
-    except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError) as error:
+    except REFUSED as error:
         raise refused_write(settings, error, settings.topics.sources[:2]) from error
     finally:
         await client.stop()
@@ -85,17 +91,21 @@ async def publish_lines(
 ) -> Publication:
     """Publish JSON Lines; a bad line is reported and stops nothing else.
 
-    Raises BrokerUnavailableError; KafkaError when the broker goes away for good meanwhile.
+    A line that the broker does not confirm in time is a bad one too. Raises RightsError, and
+    BrokerUnavailableError, also when the broker goes away for good meanwhile.
     """
     done = Publication()
-    pending: set[asyncio.Future[object]] = set()
     router = routes(settings)
-    async with open_producer(settings) as client:
+
+    def refuse(number: int, problem: str) -> None:
+        done.bad += 1
+        on_bad(BadLine(number, problem))
+
+    async with _Outgoing(settings, done, refuse) as outgoing:
         for number, raw in enumerate(lines, start=1):
             on_progress(len(raw))
             if number <= FIRST_LINES and (problem := _no_text(raw)):
-                done.bad += 1
-                on_bad(BadLine(number, problem))
+                refuse(number, problem)
                 break  # every further line would be said to be wrong too
             line = _line(raw)
             if not line:
@@ -103,16 +113,100 @@ async def publish_lines(
             try:
                 topic, key = route_of(settings, router, line)
             except IntentError as error:
-                done.bad += 1
-                on_bad(BadLine(number, error.message + _hint(line)))
+                refuse(number, error.message + _hint(line))
                 continue
-            pending.add(await client.send(topic, value=line, key=key))
-            if len(pending) >= WINDOW:
-                finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                done.published += _count(finished)
-        if pending:
-            done.published += _count((await asyncio.wait(pending))[0])
+            await outgoing.send(number, topic, line, key)
+        await outgoing.settle()
     return done
+
+
+class _Outgoing:
+    """Lines on their way to the broker, over a producer that is made anew when one has failed.
+
+    An idempotent producer that lost a batch has a gap in its sequence: all that it writes later is
+    refused. What was lost is told, not sent again: it may be there, and have no id of its own.
+    """
+
+    def __init__(
+        self, settings: Settings, done: Publication, refuse: Callable[[int, str], None]
+    ) -> None:
+        self._settings = settings
+        self._done = done
+        self._refuse = refuse
+        self._pending: dict[asyncio.Future[object], int] = {}
+        self._stack = AsyncExitStack()
+        self._client: AIOKafkaProducer | None = None
+        #: What was published when the producer at hand was opened; and how many got nothing done.
+        self._before = self._barren = 0
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        raised: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        return bool(await self._stack.__aexit__(kind, raised, trace))
+
+    async def _open(self) -> AIOKafkaProducer:
+        self._client = await self._stack.enter_async_context(open_producer(self._settings))
+        self._before = self._done.published
+        return self._client
+
+    async def send(self, number: int, topic: str, value: bytes, key: bytes | None) -> None:
+        """Send a line; waits while too many are on their way."""
+        client = self._client or await self._open()
+        try:
+            self._pending[await client.send(topic, value=value, key=key)] = number
+        except REFUSED:
+            raise
+        except KafkaError as error:
+            self._lost(number, error)
+            await self._leave(error)
+        if len(self._pending) >= WINDOW:
+            await self._take(asyncio.FIRST_COMPLETED)
+
+    async def settle(self) -> None:
+        """Wait until nothing is on its way."""
+        if self._pending:
+            await self._take(asyncio.ALL_COMPLETED)
+
+    async def _take(self, until: str) -> None:
+        """Count what the broker has; raises what a missing right is said by."""
+        finished, _ = await asyncio.wait(self._pending, return_when=until)
+        failed: KafkaError | None = None
+        for future in sorted(finished, key=self._pending.__getitem__):
+            number = self._pending.pop(future)
+            try:
+                self._done.published += future.result() is not None
+            except REFUSED:
+                raise
+            except KafkaError as error:
+                failed = error
+                self._lost(number, error)
+        if failed is not None:
+            await self._leave(failed)
+
+    def _lost(self, number: int, error: KafkaError) -> None:
+        said = f"the broker did not confirm it ({type(error).__name__}), and may have it"
+        self._refuse(number, f"{said}: look for its result, or publish it again under the same id")
+
+    async def _leave(self, error: KafkaError) -> None:
+        """Part with a producer that failed, once all that it has on its way has ended.
+
+        Raises the error where one after the other got nothing confirmed: it does not pass.
+        """
+        if self._client is None:
+            return
+        self._client = None
+        await self.settle()
+        await self._stack.aclose()
+        self._barren = self._barren + 1 if self._done.published == self._before else 0
+        if self._barren >= MOST_BARREN:
+            raise error
 
 
 def _no_text(raw: bytes) -> str | None:
@@ -131,11 +225,6 @@ def _hint(line: bytes) -> str:
     """Say what JSON Lines are, where a line is a part of other JSON."""
     whole = line.startswith(b"{") and line.endswith(b"}")
     return "" if whole else "; JSON Lines have one whole JSON object on each line"
-
-
-def _count(finished: Iterable[asyncio.Future[object]]) -> int:
-    """Count what the broker has; raises the error of the first that failed."""
-    return sum(1 for future in finished if future.result() is not None)
 
 
 def route_of(settings: Settings, router: Router, line: bytes) -> tuple[str, bytes | None]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from schemas.settings import Settings
 from streams.kafka.reading import read_topic
+from streams.kafka.topics import require_there
 from streams.recording.recorder import BATCH_RECORDS, rows_of
 from streams.store.clickhouse import ClickHouse
 from streams.store.inserting import insert_rows
@@ -33,8 +34,10 @@ async def rebuild(
 ) -> Rebuilt:
     """Insert the rows of every record since a moment; `on_progress` gets the rows so far.
 
-    Raises BrokerUnavailableError, ClickHouseUnavailableError: begin again, nothing counts twice.
+    Raises TopicsError where there is nothing to read from, before anything is created;
+    BrokerUnavailableError, ClickHouseUnavailableError: begin again, nothing counts twice.
     """
+    await require_there(settings, settings.topics.recorded)
     found = Rebuilt()
     store = await asyncio.to_thread(ClickHouse, settings)
     try:

@@ -25,6 +25,9 @@ OF_SERVER = frozenset(
     {60, 81, 159, 164, 192, 193, 194, 202, 209, 210, 225, 241, 242, 243, 252, 279, 319, 425, 439}
     | {497, 516, 999}
 )
+#: Code 252 says two things, and only words tell them apart: that the table has too many parts,
+#: which passes, and that a block has rows of too many months, which a part of its rows has not.
+TOO_WIDE = "single INSERT block"
 #: So many refused rows and none stored: it is not the rows, whatever the code says.
 ENOUGH = 50
 
@@ -69,7 +72,7 @@ class _Batch:
         try:
             self._store.insert(self._table, rows, token=token)
         except ClickHouseRefusedError as error:
-            if error.code in OF_SERVER:
+            if error.code in OF_SERVER and not (len(rows) > 1 and TOO_WIDE in str(error)):
                 raise ClickHouseUnavailableError(str(error)) from error
             if len(rows) == 1:
                 self.refused.append(RefusedRow(rows[0], error))

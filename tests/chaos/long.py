@@ -62,6 +62,9 @@ COMMON = {
     "HYBRID_AZURE_DEPLOYMENT": "gpt-4-turbo",
     "HYBRID_DEFER_DELAYS": "0.1,0.2,0.4",
     "HYBRID_BREAKER_CALLS": "20",  # the default
+    # As with the default, longer than an execution waits in its slot: with a shorter time all that
+    # waits is in flight at every kill, and an hour here is a few seconds.
+    "HYBRID_BREAKER_OPEN": "6",
 }
 #: Of a topic: how far ahead of the broker's clock a record may be; an hour by default.
 AHEAD = "message.timestamp.after.max.ms"

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -277,6 +277,25 @@ def test_a_bad_row_is_set_aside_and_the_others_of_its_batch_are_not(settings: Se
     assert refused[0]["record"] == "provider_attempts/no-uuid"
 
 
+def test_rows_of_more_months_than_one_insert_takes_are_stored_in_several(
+    settings: Settings,
+) -> None:
+    """Moments that somebody else's clock wrote: ClickHouse takes 100 partitions a block."""
+    wide = [
+        one.model_copy(update={"started_at": datetime(2030 + n // 12, n % 12 + 1, 1, tzinfo=UTC)})
+        for n, one in enumerate(attempts(150))
+    ]
+
+    async def story() -> tuple[int, int]:
+        async with _proxy(settings) as trouble:
+            await _say(settings, wide)
+            async with _recording(settings, trouble.url) as watched:
+                await watched.until(lambda: watched.rows() == 150)
+                return watched.rows(final=False), watched.recorder.rows_set_aside
+
+    assert asyncio.run(story()) == (150, 0)
+
+
 def test_a_row_that_can_be_no_row_ends_no_recorder_and_the_others_are_stored(
     settings: Settings,
 ) -> None:
@@ -417,6 +436,12 @@ def test_what_clickhouse_lost_is_recorded_again_from_kafka(
         assert store.rows("SELECT sum(attempts), toFloat64(sum(cost_usd)) FROM costs_daily")[1] == [
             (40, pytest.approx(0.4))
         ]
+    done = hybrid("costs", "rebuild", "--since", "2100-01-01", environment=environment)
+    assert (done.returncode, "Kafka has no record since then" in done.stdout) == (0, True)
+    elsewhere = {**environment, "HYBRID_TOPIC_PREFIX": "nosuch"}
+    done = hybrid("costs", "rebuild", environment=elsewhere)
+    assert done.returncode == 2  # as every command that finds its topics missing
+    assert "topics are missing: nosuch.attempts" in done.stderr
     bad = an_attempt().model_copy(update={"attempt_id": "no-uuid"})
     asyncio.run(_say(settings, [bad]))
     done = hybrid("costs", "rebuild", "--since", "1h", environment=environment)

@@ -51,7 +51,7 @@ class World:
 
 
 def offer(worker: ModelWorker, intent_ids: Iterable[str], lane: Lane | None = None) -> None:
-    begin = len(worker.position._seen)
+    begin = worker.position._next or 0
     for offset, intent_id in enumerate(intent_ids, begin):
         value = json.dumps(
             {"type": "message_generation", "user_id": "u", "data": {}, "intent_id": intent_id}

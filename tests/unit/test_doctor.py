@@ -1,6 +1,10 @@
 """What the doctor makes of what it meets."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka.errors import GroupCoordinatorNotAvailableError
@@ -16,6 +20,21 @@ def test_no_error_of_a_broker_ends_the_doctor() -> None:
     found = asyncio.run(doctor._guarded("recorder", fails, Settings()))
     assert (found.name, found.state) == ("recorder", "broken")
     assert "GroupCoordinatorNotAvailableError" in found.detail
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 broker answers"), (3, "3 brokers answer")])
+def test_brokers_are_counted_in_words(
+    monkeypatch: pytest.MonkeyPatch, count: int, said: str
+) -> None:
+    @asynccontextmanager
+    async def cluster(_settings: Settings) -> AsyncIterator[Any]:
+        async def describe() -> dict[str, Any]:
+            return {"brokers": [{}] * count}
+
+        yield SimpleNamespace(describe_cluster=describe)
+
+    monkeypatch.setattr(doctor, "admin_client", cluster)
+    assert asyncio.run(doctor._kafka(Settings())).detail == said
 
 
 def test_workers_of_the_local_stack_need_no_key_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from streams.store.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.store.inserting import ENOUGH, insert_rows
 
-PARSE, NEW, PARTS = 27, 3_999, 252
+PARSE, NEW, PARTS, BLOCK = 27, 3_999, 252, "INSERT block"
 
 
 class Server:
@@ -62,3 +62,16 @@ def test_trouble_of_the_server_is_never_a_row() -> None:
     with pytest.raises(ClickHouseUnavailableError):
         insert(server, 10)
     assert server.stored == []
+
+
+def test_a_block_of_too_many_partitions_is_split_and_no_row_is_at_fault() -> None:
+    class Narrow(Server):
+        def insert(self, table: str, rows: list[dict[str, Any]], *, token: str) -> None:
+            if len(rows) > 100:
+                message = f"Too many partitions for single {BLOCK} (more than 100)"
+                raise ClickHouseRefusedError(message, PARTS)
+            super().insert(table, rows, token=token)
+
+    server = Narrow(lambda _: None)
+    assert insert(server, 1000) == []
+    assert sorted(server.stored) == list(range(1000))

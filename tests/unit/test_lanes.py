@@ -1,5 +1,6 @@
 """Positions, sharing out, ledger: the pure parts of the lane protocol."""
 
+import tracemalloc
 from itertools import pairwise
 
 from hypothesis import given
@@ -182,6 +183,31 @@ def test_a_ledger_is_loaded_without_what_nobody_can_ask_for() -> None:
     assert [ledger.get(key) is not None for key in ("old", "waits", "new")] == [False, True, True]
 
 
+def test_memory_of_offsets_does_not_grow_behind_one_that_is_not_done() -> None:
+    """A head that waits for hours, and a million records that went by."""
+    tracker, records = OffsetTracker(), 200_000
+    tracemalloc.start()
+    try:
+        tracker.deliver(0)
+        for offset in range(2, 2 * records, 2):  # with a transaction's marker after each
+            assert tracker.deliver(offset)
+            tracker.done(offset)
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used < 1_000_000
+    assert not tracker.deliver(2)
+    assert tracker.deliver(3), "it slipped in late, and has not been seen"
+    assert tracker.committable() == 0
+    tracker.done(0)
+    assert tracker.committable() == 3
+    tracker.committed(3)
+    assert not tracker.deliver(2)
+    assert not tracker.deliver(4)
+    tracker.done(3)
+    assert tracker.committable() == 2 * records - 1
+
+
 def test_starts_are_counted_until_the_intent_is_decided() -> None:
     ledger = Ledger(sources=("workflow.intents",), window_ms=10_000)
     topics = Topics("workflow", (10.0,), 86_400)
@@ -192,6 +218,20 @@ def test_starts_are_counted_until_the_intent_is_decided() -> None:
     end = start_record(topics, "key", None, lane=0)
     ledger.load(end.key or b"", end.value)
     assert ledger.starts("key") == 0
+
+
+def test_starts_of_what_cannot_come_again_are_forgotten() -> None:
+    """Their intents are gone with the topic's retention: no end is ever written."""
+    ledger = Ledger(sources=("workflow.intents",), window_ms=10_000)
+    topics = Topics("workflow", (10.0,), 86_400)
+    for key, at_ms in (("gone", 1_000), ("again", 1_000), ("stays", 20_000), ("again", 20_000)):
+        record = start_record(topics, key, 1, lane=0)
+        ledger.load(record.key or b"", record.value, at_ms=at_ms)
+    ledger.horizon_ms = 20_000
+    while ledger.prune():
+        pass
+    assert [ledger.starts(key) for key in ("gone", "again", "stays")] == [0, 1, 1]
+    assert len(ledger._starts) == 2
 
 
 def test_a_late_start_of_a_worker_that_lost_its_lane_hides_no_decision() -> None:

@@ -16,6 +16,7 @@ from agents.deciding.policy import (
     Go,
     Limits,
     Override,
+    Past,
     Retry,
     RetryPolicy,
     Situation,
@@ -27,6 +28,7 @@ from schemas.vocabulary import DeadLetterReason, FailureKind
 from tests.builders import NOW_MS
 
 POLICY = RetryPolicy()
+PAST = ("deferrals", "outage_ms", "answered_ms")
 PASSING = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.SERVER_ERROR)
 NEEDS_AN_OPERATOR = (FailureKind.QUOTA, FailureKind.AUTH, FailureKind.DEPLOYMENT_NOT_FOUND)
 THE_INTENTS_OWN = (
@@ -49,7 +51,8 @@ def a_situation(**changes: Any) -> Situation:
         "limits": Limits(),
         "spent_usd": Decimal(0),
     }
-    return Situation(**{**values, **changes})
+    past = {name: changes.pop(name) for name in PAST if name in changes}
+    return Situation(**{**values, **changes}, past=Past(**past))
 
 
 @pytest.mark.parametrize("kind", PASSING)
