@@ -93,6 +93,7 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
             set_limits=spec.set_limits,
         ),
         dialect=dialect_of(spec),
+        api=spec.api,
         link=_link(settings, spec),
     )
     if spec.kind == "azure":

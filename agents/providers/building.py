@@ -1,5 +1,6 @@
 """Providers built: one SDK client each, with its address, its key, and the way there."""
 
+import re
 import ssl
 from functools import cache
 from typing import Any, Unpack
@@ -9,7 +10,10 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 from agents.providers.adapters import Common, Link, SdkProvider
 from agents.providers.wire import Wire
 
-__all__ = ["azure_provider", "openai_provider"]
+__all__ = ["azure_provider", "openai_provider", "resource_of"]
+
+#: What `api_version` says for Azure's v1 API.
+UNDATED = frozenset({"", "v1"})
 
 
 def openai_provider(
@@ -24,15 +28,37 @@ def openai_provider(
 def azure_provider(
     name: str, *, endpoint: str, api_version: str, deployment: str, **common: Unpack[Common]
 ) -> SdkProvider:
-    """Build a provider on Azure; the deployment's name stands in for the model's."""
-    client = AsyncAzureOpenAI(
-        azure_endpoint=endpoint, api_version=api_version, **_client_options(common)
-    )
+    """Build a provider on Azure; the deployment's name stands in for the model's.
+
+    Without `api_version`, or with `v1`, it is asked by Azure's v1 API, which has no versions;
+    `endpoint` is the resource's, with or without the path of either API.
+    """
+    resource, options = resource_of(endpoint), _client_options(common)
+    dated = api_version not in UNDATED
+    client: AsyncAzureOpenAI
+    if dated:
+        client = AsyncAzureOpenAI(azure_endpoint=resource, api_version=api_version, **options)
+    else:
+        client = _AzureV1(base_url=f"{resource}/openai/v1", api_version="v1", **options)
     _introduce(client, common)
-    wire = Wire(client, deployments=True)
+    wire = Wire(client, deployments=dated)
     return SdkProvider(
         name, wire, kind="azure", model=deployment, deployment=deployment, common=common
     )
+
+
+def resource_of(endpoint: str) -> str:
+    """Give the address of an Azure resource, of any address that its pages show for it."""
+    return re.sub(r"(/openai(/v1)?)?/*$", "", endpoint)
+
+
+class _AzureV1(AsyncAzureOpenAI):
+    """Azure's v1 API: keys and tokens as Azure has them, paths as OpenAI, and no version."""
+
+    @property
+    def default_query(self) -> dict[str, object]:
+        """Leave out the version, which the SDK puts into every request to Azure."""
+        return {}
 
 
 def _client_options(common: Common) -> dict[str, Any]:
