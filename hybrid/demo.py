@@ -53,12 +53,22 @@ def sample_intents(*, simulated: bool) -> list[tuple[str, bytes]]:
     if simulated:
         samples += [
             (
-                "1,500 tokens on openai: 0.003 USD",
-                _intent("demo-1500-tokens", "message_generation", {"note": "[[sim:tokens=1500]]"}),
+                "1,500 tokens of gpt-3.5-turbo on openai: 0.003 USD",
+                _intent(
+                    "demo-1500-tokens",
+                    "message_generation",
+                    {"note": "[[sim:tokens=1500]]"},
+                    model="gpt-3.5-turbo",
+                ),
             ),
             (
-                "2,000 tokens on azure: 0.02 USD",
-                _intent("demo-2000-tokens", "content_planning", {"note": "[[sim:tokens=2000]]"}),
+                "2,000 tokens of gpt-4-turbo on azure: 0.02 USD",
+                _intent(
+                    "demo-2000-tokens",
+                    "content_planning",
+                    {"note": "[[sim:tokens=2000]]"},
+                    model="gpt-4-turbo",
+                ),
             ),
             (
                 "the provider refuses it: dead letter, one call",

@@ -1,20 +1,18 @@
 """The checks of `hybrid doctor`: everything that a deployment needs, one line each."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
-import httpx
 from aiokafka.errors import KafkaError
 
 from agents.clock import SystemClock
 from agents.pricing.book import age_of, book_of
+from agents.pricing.prices import PriceBook
 from agents.pricing.rates import Prompt
-from hybrid.config import address_of, can_be_called, need_clickhouse, need_kafka
+from hybrid.config import can_be_called, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
-from hybrid.text import shown_address
+from hybrid.provider_checks import Check, examine_provider
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.kafka.clients import BrokerUnavailableError, admin_client
@@ -26,19 +24,9 @@ from streams.store.migrations import MigrationError, pending
 
 __all__ = ["Check", "examine"]
 
-MAX_SKEW_S = 5
 HTTP_LIMIT_S = 5
 #: More than a few batches of the recorder.
 MAX_LAG = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line: `ok`, `warning` or `broken`."""
-
-    name: str
-    state: str
-    detail: str
 
 
 async def examine(settings: Settings) -> list[Check]:
@@ -64,7 +52,9 @@ async def examine(settings: Settings) -> list[Check]:
         checks.append(await _guarded("deferred", _deferred, settings))
         checks.append(await _guarded("recorder", _recorder, settings))
     checks += _prices(settings)
-    checks += await asyncio.gather(*(_provider(settings, spec) for spec in settings.provider_specs))
+    checks += await asyncio.gather(
+        *(examine_provider(settings, spec) for spec in settings.provider_specs)
+    )
     if not any(can_be_called(settings, spec) for spec in settings.provider_specs):
         checks.append(_without_keys(is_local=is_local and bool(settings.kafka_bootstrap_servers)))
     return checks
@@ -145,43 +135,27 @@ async def _recorder(settings: Settings) -> Check:
     return Check("recorder", "ok", f"ClickHouse has {behind}")
 
 
+def _is_priced(book: PriceBook, spec: ProviderSpec, model: str, at: datetime) -> bool:
+    who = (spec.name, spec.kind)
+    return book.worst(who, book.seller(who).names(model), Prompt(), at=at) is not None
+
+
 def _prices(settings: Settings) -> list[Check]:
     """Name the models that would be called and have no price."""
     try:
         book, now = book_of(settings), SystemClock().now()
     except ValueError as error:
         return [Check("prices", "broken", str(error))]
-    models = {
-        (spec.name, spec.deployment or spec.model)
+    models = [
+        (spec.name, model)
         for spec in settings.provider_specs
         if can_be_called(settings, spec)
-        if book.worst(
-            (who := (spec.name, spec.kind)),
-            book.seller(who).names(spec.deployment or spec.model), Prompt(), at=now,
-        ) is None
-    }  # fmt: skip
+        for model in settings.models_at(spec)
+        if not _is_priced(book, spec, model, now)
+    ]
     named = ", ".join(f"{model} at {provider}" for provider, model in sorted(models))
     if not named:
         detail = f"every configured model has one; {age_of(book.listed)}"
         return [Check("prices", "ok", detail)]
     detail = f"no price is known for {named}: its calls cost NULL; add it to [[prices]]"
     return [Check("prices", "warning", detail)]
-
-
-async def _provider(settings: Settings, spec: ProviderSpec) -> Check:
-    """See whether the endpoint answers at all (any status will do), and compare clocks."""
-    name = spec.name
-    if not can_be_called(settings, spec):
-        return Check(name, "ok", "not configured")
-    url = settings.hybrid_simulator or address_of(spec)
-    shown = shown_address(url).partition("://")[2].partition("/")[0] or "its address"
-    try:
-        async with asyncio.timeout(HTTP_LIMIT_S), httpx.AsyncClient(timeout=HTTP_LIMIT_S) as client:
-            date = (await client.get(url)).headers.get("Date")
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
-        return Check(name, "broken", f"{shown} does not answer ({type(error).__name__})")
-    if date:
-        skew = abs(parsedate_to_datetime(date).timestamp() - time.time())
-        if skew > MAX_SKEW_S:
-            return Check(name, "warning", f"answers, but the clocks differ by {skew:.0f} s")
-    return Check(name, "ok", f"{shown} answers, clocks agree")

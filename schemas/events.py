@@ -100,6 +100,9 @@ class DeferralState(Message):
     count: int = Field(description="how often providers made the intent wait")
     hop: int = Field(description="how often it was written to a deferred topic")
     reason: str
+    outage_ms: int | None = Field(
+        default=None, description="when the outage that it waits for was last seen; null = none"
+    )
     intent_id: str
     source: RecordSource
     limiter_ms: int = 0

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from schemas.credentials import KeyPlace
+from schemas.models import ModelSpec
 from schemas.money import MoneySettings
 from schemas.providers import ProviderSpec, TimeLimitSpec
 
-__all__ = ["ProviderSettings", "numbers_in"]
+__all__ = ["DEFAULT_MODEL", "ProviderSettings", "numbers_in"]
 
+#: Why this one: docs/configuration.md, "The default model".
+DEFAULT_MODEL = "gpt-6-luna"
 NUMBER = r"\d+(\.\d+)?"
 
 
@@ -36,6 +40,9 @@ class ProviderSettings(MoneySettings):
     """Key of provider `azure`; without it that provider is not configured."""
     azure_openai_endpoint: str | None = None
     """Endpoint of provider `azure`."""
+    hybrid_azure_auth: Literal["key", "entra"] = "key"
+    """How provider `azure` is told who we are: by its key, or by Microsoft Entra ID (extra
+    `entra`)."""
     openai_api_version: str = ""
     """API version of provider `azure`, such as `2024-10-21`; without it, or with `v1`, Azure's v1
     API is asked, which has no versions."""
@@ -43,9 +50,9 @@ class ProviderSettings(MoneySettings):
     """Provider `openai`, over all workers: requests a minute, tokens a minute, calls in flight."""
     hybrid_azure_limits: tuple[float, ...] = ()
     """The same for provider `azure`, such as 60,90000,10; 0 = no limit."""
-    hybrid_openai_model: str = "gpt-3.5-turbo"
+    hybrid_openai_model: str = DEFAULT_MODEL
     """Model of provider `openai` where the intent names none."""
-    hybrid_azure_deployment: str = "gpt-4-turbo"
+    hybrid_azure_deployment: str = DEFAULT_MODEL
     """Deployment of provider `azure` where the intent names none."""
     hybrid_openai_timeout: float = Field(default=30.0, gt=0, le=3600)
     """Seconds for one attempt on provider `openai`."""
@@ -55,10 +62,14 @@ class ProviderSettings(MoneySettings):
     """Whether `openai` and `azure` stream: a stuck call is seen after 10 s, or a pause of 5 s."""
     providers: tuple[ProviderSpec, ...] = ()
     """Who serves chat completions; without them `openai` and `azure` as set above."""
+    models: tuple[ModelSpec, ...] = ()
+    """What an intent's `model` is at each provider, where they do not call it the same."""
     time_limits: tuple[TimeLimitSpec, ...] = ()
     """How long a call may take, by model; the first line that fits."""
     provider_keys: dict[str, SecretStr] = Field(default_factory=dict)
     """The values of the key variables that `[[providers]]` name (from the environment only)."""
+    secret_files: dict[str, str] = Field(default_factory=dict)
+    """The files that hold a secret, by the variable that would hold it."""
 
     @field_validator("hybrid_openai_limits", "hybrid_azure_limits", mode="before")
     @classmethod
@@ -88,7 +99,8 @@ class ProviderSettings(MoneySettings):
             self._set_of("hybrid_azure_timeout"),
             name="azure",
             kind="azure",
-            key_variable="AZURE_OPENAI_API_KEY",
+            key_variable="AZURE_OPENAI_API_KEY" if self.hybrid_azure_auth == "key" else "",
+            auth=self.hybrid_azure_auth,
             endpoint=self.azure_openai_endpoint,
             api_version=self.openai_api_version,
             deployment=self.hybrid_azure_deployment,
@@ -99,13 +111,37 @@ class ProviderSettings(MoneySettings):
         )
         return (openai, azure)
 
+    def models_at(self, spec: ProviderSpec) -> tuple[str, ...]:
+        """Name the models (deployments) that are configured at a provider, its own first."""
+        grouped = [group.at[spec.name].model for group in self.models if spec.name in group.at]
+        return tuple(dict.fromkeys([spec.deployment or spec.model, *grouped]))
+
+    def bases_at(self, spec: ProviderSpec) -> dict[str, str]:
+        """Give what the models at a provider really are, for those of which that is said."""
+        found = {spec.deployment or spec.model: spec.base_model}
+        for group in self.models:
+            if spec.name in group.at and group.base_at(spec.name):
+                found[group.at[spec.name].model] = group.base_at(spec.name)
+        return {model: base for model, base in found.items() if base}
+
     def _set_of(self, timeout: str) -> set[str]:
         """Name what was set of a provider's time limits: nothing, or its timeout."""
         return {"timeout"} if timeout in self.model_fields_set else set()
 
-    def key_of(self, spec: ProviderSpec) -> SecretStr | None:
-        """Give a provider's key; None when its variable is not set."""
-        match spec.key_variable:
+    def key_places(self, spec: ProviderSpec) -> tuple[KeyPlace, ...]:
+        """Say where each of a provider's keys is, and whether there is anything."""
+        variables = (
+            KeyPlace(name, self._value_of(name), self.secret_files.get(name, ""))
+            for name in spec.variables
+        )
+        return (*variables, *(KeyPlace(file, file=file) for file in spec.files))
+
+    def lacks_key(self, spec: ProviderSpec) -> str:
+        """Give the first variable that should hold a key of a provider's and is not set; or ""."""
+        return next((one.label for one in self.key_places(spec) if not one.is_set), "")
+
+    def _value_of(self, variable: str) -> SecretStr | None:
+        match variable:
             case "OPENAI_API_KEY":
                 return self.openai_api_key
             case "AZURE_OPENAI_API_KEY":

@@ -7,7 +7,7 @@ EXAMPLE = """
 name = "azure-eu"
 kind = "azure"
 endpoint = "https://eu.openai.azure.com"
-deployment = "gpt-4-turbo"
+deployment = "gpt-6-luna"
 key_variable = "AZURE_EU_KEY"
 timeout = 45
 requests_per_minute = 60
@@ -19,6 +19,10 @@ name = "vllm"
 kind = "openai-compatible"
 base_url = "http://vllm:8000/v1"
 model = "llama-3-70b"
+
+[[models]]
+name = "chat"
+at = { azure-eu = "chat-deployment", vllm = "llama-3-70b" }
 
 [[routes]]
 types = ["content_planning"]

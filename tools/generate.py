@@ -27,11 +27,14 @@ from agents.deciding.policy import (
     choose,
     decide,
 )
-from hybrid.config import TABLES
+from agents.deciding.situation import Outlook
+from hybrid.config import FOUND, TABLES
 from schemas.alerting import AlertSpec
 from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
+from schemas.models import ModelSpec, PlaceSpec
 from schemas.pricing import PriceSpec
+from schemas.provider_settings import DEFAULT_MODEL
 from schemas.providers import ProviderSpec, RouteSpec, TimeLimitSpec
 from schemas.settings import Settings
 from schemas.topics import DAY_MS
@@ -56,6 +59,48 @@ DOCS = ROOT / "docs"
 BUILT_IN_ROUTES = (
     "Without routes `azure` is asked first for `content_planning`, and for `campaign_execution` with",
     "`requires_multi_platform`. For everything else it is `openai`. The other one is the fallback.",
+)
+DEFAULT_MODELS = (
+    "### The default model",
+    "",
+    *wrapped(
+        f"`{DEFAULT_MODEL}` is what both providers are asked for where nobody says otherwise. It is "
+        "small, OpenAI's cheapest current chat model ($0.10 and $0.50 per million tokens in and "
+        "out), and what OpenAI names as the successor of gpt-4o-mini and gpt-4.1-mini; OpenAI and "
+        "Azure both sell it, and genai-prices has its price. No shutdown is announced. The "
+        "original's gpt-3.5-turbo and gpt-4-turbo were shut down by OpenAI in October 2026, and "
+        "gpt-5-mini, gpt-5-nano, gpt-4o-mini and gpt-4.1-mini follow by January 2027; the first two "
+        "remain as prices only."
+    ),
+    "",
+    *wrapped(
+        "It thinks for some seconds before it answers, unless told not to (`parameters`: "
+        '`{"reasoning_effort": "none"}`). So a call to it may take 120 s, and 600 s where an intent '
+        "asks for reasoning, unless `HYBRID_OPENAI_TIMEOUT` or `HYBRID_AZURE_TIMEOUT` is set, which "
+        "then holds. At Azure a deployment has the name that its owner gave it: name yours, or "
+        "deploy the model under its own name. `hybrid doctor` asks each provider, by a call "
+        "that costs nothing, whether the model is there, and says when it ends where it is told."
+    ),
+)
+GROUPS = (
+    "An intent whose `model` is `chat` is served by each provider's own name for it, here the first",
+    "name being Azure's deployment; three of four begin at `azure`, one at `openai`:",
+    "",
+    "    [[models]]",
+    '    name = "chat"',
+    '    base_model = "gpt-6-luna"',
+    "",
+    "    [models.at]",
+    '    azure = { model = "chat-deployment", weight = 3 }',
+    '    openai = { model = "gpt-6-luna", weight = 1 }',
+    "",
+    'Without weights the names alone do: `at = { azure = "chat-deployment", openai = "gpt-6-luna" }`.',
+    "An intent's id alone decides where it begins, so that a redelivery or a replay begins there too;",
+    "what fails there goes on to the others of its route, as ever. An intent for which no provider of",
+    "its route has the group is refused by `hybrid publish`, and ends as a dead letter",
+    "(`model_not_at_provider`) where it was published otherwise.",
+    "",
+    "In `at`, for each provider:",
 )
 NOTE = "<!-- made by `make generate` from the code; edit that -->\n\n"
 
@@ -93,6 +138,12 @@ def failures() -> str:
     return "\n".join([*lines, *_around_the_table()]) + "\n"
 
 
+TIMED_OUT = Failure(FailureKind.TIMEOUT, "", "")
+#: An intent that has used up its deferrals, after the last call there is; an hour into an outage.
+LAST: dict[str, Any] = {"calls_here": 4, "position": 1, "deferrals": 3}
+HOUR: dict[str, Any] = {"now_ms": 3_600_000, "outage_ms": 0}
+
+
 def _around_the_table() -> list[str]:
     """What surrounds the table: limits, lines of one's own, what comes before a call, actions."""
     lines = [
@@ -101,6 +152,13 @@ def _around_the_table() -> list[str]:
         "ends with the reason `deadline` or `budget`. A retry whose wait would pass the deadline is",
         "skipped. An execution goes to each provider once, and never back. An intent with",
         "`force_provider` has no other provider.",
+        "",
+        "An outage begins with a breaker: what fails while one of the providers that were tried is out",
+        f"is put aside ({_say(TIMED_OUT, **LAST, outlook=Outlook(out=(True, True)))}) and uses none of its deferrals. It carries the time with it, and",
+        "no later timeout, connection or server error counts, whatever worker sees it, until a provider",
+        "of the route has answered anybody there since; where the breakers are closed, as those of a new",
+        f"worker, it waits about as long as the outage has lasted (after an hour: {_say(TIMED_OUT, **LAST, **HOUR)}).",
+        "What fails alone, with no breaker open, counts as the intent's own failure.",
         "",
         "Lines of your own: the `[policy]` table of hybrid.toml, and `HYBRID_FALLBACK_ON`",
         "([configuration.md](configuration.md)).",
@@ -173,8 +231,7 @@ def _step(here: float, there: float, *, out: bool) -> str:
         now_ms=0,
         limits=Limits(),
         spent_usd=Decimal(0),
-        waits_s=(here, there),
-        out=(out, False),
+        outlook=Outlook(waits_s=(here, there), out=(out, False)),
     )
     match choose(RetryPolicy(), situation):
         case Go():
@@ -208,9 +265,10 @@ def configuration() -> str:
         "",
     ]
     for name, field in Settings.model_fields.items():
-        if name in {*TABLES, "provider_keys"}:
+        if name in {*TABLES, *FOUND}:
             continue
         lines += _entry(name.upper(), field)
+    lines += ["", *DEFAULT_MODELS]
     lines += [
         "",
         "## Tables of `hybrid.toml`",
@@ -221,6 +279,7 @@ def configuration() -> str:
     ]
     for name, model in (
         ("providers", ProviderSpec),
+        ("models", ModelSpec),
         ("time_limits", TimeLimitSpec),
         ("routes", RouteSpec),
         ("prices", PriceSpec),
@@ -233,6 +292,10 @@ def configuration() -> str:
             lines += _entry(field_name, field)
         if name == "routes":
             lines += ["", *BUILT_IN_ROUTES]
+        if name == "models":
+            lines += ["", *GROUPS, ""]
+            for field_name, field in PlaceSpec.model_fields.items():
+                lines += _entry(field_name, field)
     for name in ("policy", "tenant_weights"):
         lines += ["", f"### `[{name}]`", "", *wrapped(_text(Settings.model_fields[name]))]
     return "\n".join(lines) + "\n"

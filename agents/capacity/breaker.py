@@ -14,12 +14,11 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
+from agents.deciding.failures import SILENCE
 from schemas.vocabulary import FailureKind
 
 __all__ = ["BreakerPolicy", "BreakerState", "CircuitBreaker"]
 
-#: Failures of the provider, not of the request.
-FAILURES = frozenset({FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.SERVER_ERROR})
 #: One answer is enough: every other call would get the same.
 REFUSALS = frozenset({FailureKind.AUTH, FailureKind.QUOTA, FailureKind.DEPLOYMENT_NOT_FOUND})
 #: A refusal that does not say whether key, model or content is to blame.
@@ -132,7 +131,7 @@ class CircuitBreaker:
         return len(self._refused) >= self._policy.refused_intents
 
     def _probed(self, now: float, kind: FailureKind | None) -> None:
-        if kind in FAILURES:
+        if kind in SILENCE:
             self._open(now, BreakerState.OPEN, kind)
             return
         self._probes_good += 1
@@ -142,7 +141,7 @@ class CircuitBreaker:
             self.state, self.cause = BreakerState.CLOSED, None
 
     def _count(self, now: float, kind: FailureKind | None) -> None:
-        failed = kind in FAILURES
+        failed = kind in SILENCE
         self._recent.append((now, failed))
         self._failed += failed
         while (

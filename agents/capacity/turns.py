@@ -1,12 +1,12 @@
 """What each provider can take now: its health and its pace, as one worker sees them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from agents.capacity.breaker import BreakerPolicy, BreakerState, CircuitBreaker
 from agents.capacity.limiter import Limiter, ProviderLimits
 from agents.clock import Clock
-from agents.deciding.failures import Failure
+from agents.deciding.failures import SILENCE, Failure
 from schemas.vocabulary import FailureKind
 
 __all__ = ["BreakerChange", "Capacity", "Turn"]
@@ -50,6 +50,8 @@ class Capacity:
         """Begin with every provider healthy and whole limits; `on_change` hears of breakers."""
         self._health = {name: CircuitBreaker(policy) for name in limits}
         self._limiters = {name: Limiter(limit) for name, limit in limits.items()}
+        #: provider → when it last answered anybody, in milliseconds since 1970
+        self._answered: dict[str, int] = {}
         self._clock = clock
         self._on_change = on_change
 
@@ -66,6 +68,13 @@ class Capacity:
     def state(self, name: str) -> BreakerState:
         """Where a provider's breaker stands."""
         return self._health[name].state
+
+    def answered_ms(self, names: Iterable[str]) -> int | None:
+        """When one of these last answered anybody, in milliseconds since 1970; None = never yet.
+
+        By the wall clock: it is held against what an intent remembers from another worker.
+        """
+        return max((self._answered[name] for name in names if name in self._answered), default=None)
 
     def in_flight(self, name: str) -> int:
         """Count a provider's calls in flight."""
@@ -110,7 +119,15 @@ class Capacity:
         now = self._clock.monotonic()
         health, limiter = self._health[turn.provider], self._limiters[turn.provider]
         before, kind = health.state, failure.kind if failure else None
+        another_s = failure.another_key_s if failure else None
+        if another_s is not None:  # one key was refused, and not the provider's last one
+            health.cancel(probe=turn.probe)
+            health.rest(now, another_s)
+            limiter.settle(turn.tokens, tokens)
+            return
         asked = failure.retry_after_ms if failure else None
+        if kind not in SILENCE:  # a refusal is an answer too
+            self._answered[turn.provider] = self._clock.now_ms()
         health.end(
             now,
             kind,

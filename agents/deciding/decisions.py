@@ -33,6 +33,8 @@ class Defer:
     reason: str
     #: Whether providers had their chance; waiting for one that is away does not use up an intent.
     counted: bool = True
+    #: When the outage that it waits for was last seen, in milliseconds since 1970; None = none was.
+    outage_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ from agents.deciding.kinds import OK, HttpAnswer, kind_of
 from schemas.vocabulary import AttemptOutcome, ErrorClass, FailureKind
 
 __all__ = [
+    "SILENCE",
     "TRUNCATED",
     "Failure",
     "HttpAnswer",
+    "KeyNote",
     "classify_http",
     "parse_retry_after",
     "text_of",
@@ -18,6 +20,9 @@ __all__ = [
 
 #: Code of an answer that its length limit cut off: to ask again would only cut it again.
 TRUNCATED = "truncated"
+
+#: Failures of the provider, not of the request: it answered nobody.
+SILENCE = frozenset({FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.SERVER_ERROR})
 
 #: A Retry-After beyond a day is a mistake of the sender's; more is cut to it.
 MAX_RETRY_AFTER_MS = 24 * 60 * 60 * 1000
@@ -112,6 +117,18 @@ FACETS: dict[FailureKind, tuple[ErrorClass, AttemptOutcome, bool, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class KeyNote:
+    """With which key a refused call was made, and whether another one may be asked in its place."""
+
+    #: What the log calls it: a variable, a file; never the key.
+    label: str
+    #: How many keys the provider has.
+    keys: int = 1
+    #: Milliseconds until another key may be asked; None = the refusal is the provider's.
+    another_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """One failed provider call, reduced to what decisions and records need."""
 
@@ -123,6 +140,15 @@ class Failure:
     request_id: str = ""
     #: The model's own words where it refused; never in a message, which holds no content.
     refusal: str = ""
+    #: Where it may be the key's fault: whose, and what there is beside it.
+    key: KeyNote | None = None
+
+    @property
+    def another_key_s(self) -> float | None:
+        """Seconds until another key of the provider may be asked; None where none may."""
+        if self.key is None or self.key.another_ms is None:
+            return None
+        return self.key.another_ms / 1000
 
     @property
     def error_class(self) -> ErrorClass:

@@ -16,7 +16,7 @@ from agents.deciding.decisions import (
     Step,
     Wait,
 )
-from agents.deciding.failures import TRUNCATED, Failure
+from agents.deciding.failures import SILENCE, TRUNCATED, Failure
 from agents.deciding.situation import Limits, Override, RetryPolicy, Situation
 from schemas.vocabulary import DeadLetterReason, FailureKind
 
@@ -78,7 +78,9 @@ def choose(policy: RetryPolicy, situation: Situation) -> Step:
     if later is not None:
         return Fallback(later, "unavailable")
     # For the shortest time there is: the dispatcher holds it back until a provider can be called.
-    return _defer(policy, situation, policy.defer_delays[0], reason="unavailable", counted=False)
+    seen = situation.now_ms if any(situation.outlook.out) else situation.outage_ms
+    wanted = policy.defer_delays[0]
+    return _defer(policy, situation, wanted, reason="unavailable", counted=False, outage_ms=seen)
 
 
 def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice: float) -> Decision:
@@ -86,7 +88,7 @@ def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice:
     refused = may_call(situation.limits, now_ms=situation.now_ms, spent_usd=situation.spent_usd)
     if refused is not None:
         return refused
-    wanted = _overridden(policy, situation, failure)
+    wanted = _other_key(policy, situation, failure) or _overridden(policy, situation, failure)
     if wanted is not None:
         return wanted
     return _here(policy, situation, failure, dice) or _next(policy, situation, failure)
@@ -130,6 +132,16 @@ def _here(
         case _:
             assert_never(failure.kind)
     return None
+
+
+def _other_key(policy: RetryPolicy, situation: Situation, failure: Failure) -> Retry | None:
+    """Ask the same provider with another key where one is there."""
+    wait = failure.another_key_s
+    if wait is None:
+        return None
+    deadline = situation.limits.deadline_at_ms
+    late = deadline is not None and situation.now_ms + wait * 1000 >= deadline
+    return None if late or wait > policy.inline_wait_s else Retry(wait)
 
 
 def _overridden(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decision | None:
@@ -176,19 +188,29 @@ def _next(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decisi
     if later is not None:
         return Fallback(later, failure.kind.value)
     kinds = {*situation.earlier, failure.kind}
-    patient = bool(kinds & PATIENT) or situation.outage
+    outage_ms = _outage(situation, failure)
+    patient = bool(kinds & PATIENT) or outage_ms is not None
     if FailureKind.BAD_OUTPUT in kinds and kinds <= HOPELESS:
         return GiveUp(DeadLetterReason.EXHAUSTED)
     if not patient and situation.deferrals >= len(policy.defer_delays):
         return GiveUp(DeadLetterReason.EXHAUSTED)
     ladder = policy.defer_delays[min(situation.deferrals, len(policy.defer_delays) - 1)]
-    if situation.outage:
+    if outage_ms is not None:
         # The dispatcher holds it back until a provider answers; a long ladder would only delay it.
-        ladder = policy.defer_delays[0]
+        # Where the breakers do not know of the outage yet: about as long as it has lasted.
+        lasted = (situation.now_ms - outage_ms) / 1000
+        ladder = min(max(policy.defer_delays[0], lasted), policy.defer_delays[-1])
     wanted = max(ladder, (failure.retry_after_ms or 0) / 1000)
     # What failed because nobody was answered takes none of the intent's own deferrals.
-    counted = not situation.outage
-    return _defer(policy, situation, wanted, reason=failure.kind.value, counted=counted)
+    counted, reason = outage_ms is None, failure.kind.value
+    return _defer(policy, situation, wanted, reason=reason, counted=counted, outage_ms=outage_ms)
+
+
+def _outage(situation: Situation, failure: Failure) -> int | None:
+    """Say when the outage was last seen in which this failed; None = it is the intent's own."""
+    if situation.outage:
+        return situation.now_ms
+    return situation.same_outage_ms if failure.kind in SILENCE else None
 
 
 def _nobody_has_the_model(situation: Situation) -> bool:
@@ -212,6 +234,7 @@ def _defer(
     *,
     reason: str,
     counted: bool = True,
+    outage_ms: int | None = None,
 ) -> Defer | GiveUp:
     """Put aside for at least so long, unless the intent's deadline comes before."""
     index, delay = rung(policy, wanted_s)
@@ -219,7 +242,7 @@ def _defer(
     if deadline is not None and situation.now_ms + wanted_s * 1000 >= deadline:
         return GiveUp(DeadLetterReason.DEADLINE)
     not_before = situation.now_ms + round(wanted_s * 1000)
-    return Defer(index, delay, not_before, reason, counted=counted)
+    return Defer(index, delay, not_before, reason, counted=counted, outage_ms=outage_ms)
 
 
 def rung(policy: RetryPolicy, wanted_s: float) -> tuple[int, float]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from agents.deciding.groups import Groups
 from schemas.providers import RouteSpec
 from schemas.vocabulary import Priority
 
@@ -33,6 +34,11 @@ class Routable(Protocol):
         """The provider it is pinned to."""
         ...
 
+    @property
+    def model(self) -> str | None:
+        """The model, or the group of models, that it asks for."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
@@ -42,18 +48,50 @@ class Sketch:
     priority: Priority = Priority.MEDIUM
     requires_multi_platform: bool = False
     force_provider: str | None = None
+    model: str | None = None
 
 
 class Router:
     """The routes of one configuration."""
 
-    def __init__(self, kinds: Mapping[str, str], routes: Sequence[RouteSpec] = ()) -> None:
-        """Keep the providers with their kinds, and the routes (none = the built-in ones)."""
+    def __init__(
+        self,
+        kinds: Mapping[str, str],
+        routes: Sequence[RouteSpec] = (),
+        groups: Groups | None = None,
+    ) -> None:
+        """Keep the providers with their kinds, the routes (none = the built-in ones), the groups.
+
+        Groups are those of models.
+        """
         self._kinds = dict(kinds)
         self._routes = tuple(routes)
+        self.groups = groups or Groups()
 
-    def route(self, intent: Routable) -> tuple[str, ...]:
-        """Give the providers to visit, first choice first; empty when the forced one is absent.
+    def route(self, intent: Routable, *, identity: str) -> tuple[str, ...]:
+        """Give the providers to visit, first choice first; empty where none can serve it.
+
+        One that lacks the group of models that is asked for is left out. `identity` is the intent's
+        id: where providers share a group by weight, it says who is first.
+        """
+        return self.groups.ordered(intent.model, self._planned(intent), identity)
+
+    def absence(self, intent: Routable) -> tuple[str, str]:
+        """Say why an intent's route is empty: an error's code, and a sentence."""
+        planned = ", ".join(self._planned(intent))
+        model = intent.model
+        if not planned or model is None:
+            forced = intent.force_provider
+            return "provider_not_configured", f"provider {forced} is not configured"
+        having = ", ".join(self.groups.having(model))
+        message = (
+            f"no provider of the intent's route ({planned}) has model {model}: [[models]] has it "
+            f"at {having}"
+        )
+        return "model_not_at_provider", message
+
+    def _planned(self, intent: Routable) -> tuple[str, ...]:
+        """Give the providers to visit, whatever model is asked for; empty without the forced one.
 
         `force_provider` pins: the intent waits for that provider (or another of that kind, where
         none has the name) rather than go elsewhere. Otherwise the first configured route that

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from schemas.vocabulary import FailureKind
 
-__all__ = ["Limits", "Override", "RetryPolicy", "Situation"]
+__all__ = ["Limits", "Outlook", "Override", "RetryPolicy", "Situation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,24 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """How the providers of a route look to the worker."""
+
+    #: Seconds until each can be called (breaker, rest, pace); empty = all of them now.
+    waits_s: tuple[float, ...] = ()
+    #: Which do not answer anybody; empty = none.
+    out: tuple[bool, ...] = ()
+    #: When one of them last answered, whoever asked, in milliseconds since 1970; None = never yet.
+    answered_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """Where an execution stands after a failed call."""
 
     providers: tuple[str, ...]
     position: int
+    #: Calls of this provider, but those that another key was there for.
     calls_here: int
     now_ms: int
     limits: Limits
@@ -57,22 +70,33 @@ class Situation:
     deferrals: int = 0
     repairs_here: int = 0
     earlier: tuple[FailureKind, ...] = ()
-    #: Seconds until each provider can be called (breaker, rest, pace); empty = all of them now.
-    waits_s: tuple[float, ...] = ()
-    #: Which providers do not answer anybody, in this worker's eyes; empty = none.
-    out: tuple[bool, ...] = ()
+    outlook: Outlook = field(default_factory=Outlook)
+    #: When an outage was last seen for which the intent was put aside, in milliseconds since 1970.
+    outage_ms: int | None = None
     #: Seconds already waited for this provider's turn.
     waited_s: float = 0.0
 
     def wait_s(self, position: int) -> float:
         """Seconds until a provider can be called."""
-        return self.waits_s[position] if self.waits_s else 0.0
+        return self.outlook.waits_s[position] if self.outlook.waits_s else 0.0
 
     def is_out(self, position: int) -> bool:
         """Whether a provider does not answer anybody."""
-        return bool(self.out) and self.out[position]
+        return bool(self.outlook.out) and self.outlook.out[position]
 
     @property
     def outage(self) -> bool:
         """Whether a provider that was tried does not answer others either."""
-        return any(self.out[: self.position + 1])
+        return any(self.outlook.out[: self.position + 1])
+
+    @property
+    def same_outage_ms(self) -> int | None:
+        """When the outage was last seen that the intent waited for, if nobody was answered since.
+
+        It begins with a breaker only: what fails alone is the intent's own failure. A worker that
+        has just started, or has called nobody meanwhile, knows less than the intent remembers.
+        """
+        answered_ms = self.outlook.answered_ms
+        if self.outage_ms is not None and answered_ms is not None:
+            return None if answered_ms >= self.outage_ms else self.outage_ms
+        return self.outage_ms

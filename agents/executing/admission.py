@@ -2,6 +2,7 @@
 
 from agents.deciding.budgets import Spending
 from agents.deciding.policy import RetryPolicy, rung
+from agents.deciding.routes import Router
 from agents.deciding.structured import check_schema
 from agents.executing.account import Execution
 from agents.executing.endings import price_unknown, refused
@@ -23,13 +24,15 @@ class Admission:
         *,
         spending: Spending,
         policy: RetryPolicy,
+        router: Router,
         ground: Ground,
         types: frozenset[str] | None = None,
     ) -> None:
-        """Keep what tenants have spent, the deferred topics' delays, and the types (None: any)."""
+        """Keep what tenants have spent, the deferred topics' delays, routes, types (None: any)."""
         self._types = types
         self._spending = spending
         self._policy = policy
+        self._router = router
         self._ground = ground
 
     def refusal(
@@ -53,8 +56,8 @@ class Admission:
         if routed and not providers:
             return price_unknown(run, routed)
         if not providers:
-            message = f"provider {intent.force_provider} is not configured"
-            return refused(run, DeadLetterReason.REJECTED, "provider_not_configured", message)
+            code, message = self._router.absence(intent)
+            return refused(run, DeadLetterReason.REJECTED, code, message)
         return self._over_budget(run) or self._too_early(run)
 
     def _over_budget(self, run: Execution) -> Failed | Deferred | None:

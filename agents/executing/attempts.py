@@ -58,12 +58,14 @@ class Attempts:
         run: Execution,
         provider: Provider,
         *,
+        model: str,
         bound_usd: Decimal | None,
         hedge_at: int | None = None,
     ) -> ProviderAttempt:
         """Make the record that goes out before a call, with what it can cost at most.
 
-        `hedge_at` is the place in the route of a provider that is asked beside the first.
+        `model` is the provider's own name for it; `hedge_at` is the place in the route of
+        a provider that is asked beside the first.
         """
         hedge = hedge_at is not None
         intent, now = run.task.intent, self._ground.clock.now()
@@ -77,8 +79,8 @@ class Attempts:
             user_id=intent.user_id,
             priority=intent.priority.value,
             provider=provider.name,
-            deployment=provider.deployment,
-            requested_model=intent.model or provider.model,
+            deployment=model if provider.deployment else "",
+            requested_model=model,
             attempt=1 if hedge else run.calls_here + 1,
             provider_sequence=run.position if hedge_at is None else hedge_at,
             hedge=hedge,
@@ -89,7 +91,7 @@ class Attempts:
             backoff_ms=run.take_backoff_ms(),
             worker=self._ground.worker,
             started_at=now,
-            deadline_at=now + timedelta(seconds=provider.limit_s(intent.model) + ORPHAN_GRACE_S),
+            deadline_at=now + timedelta(seconds=provider.limit_s(model) + ORPHAN_GRACE_S),
         )
 
     async def prepare(self, started: ProviderAttempt, reply: ChatReply) -> None:

@@ -18,7 +18,6 @@ from agents.executing.ports import Journal, LaneLostError, Permit
 from agents.providers.adapters import ChatRequest, Provider
 from agents.providers.errors import ExecutionError
 from schemas.attempt import ProviderAttempt
-from schemas.intent import WorkflowIntent
 from schemas.vocabulary import FailureKind, LogEvent, Priority
 
 __all__ = ["Call", "Caller"]
@@ -34,6 +33,8 @@ class Call:
     """One call before it is made: to whom, with what, and what it may cost at most."""
 
     provider: Provider
+    #: The provider's own name for it.
+    model: str
     messages: list[dict[str, Any]]
     prompt_tokens: int
     max_output: int | None
@@ -43,6 +44,8 @@ class Call:
     cut: bool = False
     #: Place in the route, for a call beside the first one.
     hedge_at: int | None = None
+    #: Whether the intent chose that name; else the configuration did.
+    own_model: bool = False
 
 
 class Caller:
@@ -129,7 +132,7 @@ class Caller:
         except BaseException:
             self._capacity.cancel(turn)
             raise
-        self._end(turn, answer, _evidence(run, call.provider))
+        self._end(turn, answer, call, evidence=_evidence(run, call))
         run.end_call(answer.attempt, answer.failure)
         self._log_end(run, call.provider, answer)
         return answer
@@ -140,6 +143,7 @@ class Caller:
         started = self._attempts.started(
             run,
             call.provider,
+            model=call.model,
             bound_usd=call.bound_usd,
             hedge_at=call.hedge_at,
         )
@@ -168,7 +172,7 @@ class Caller:
             messages=call.messages,
             attempt_id=started.attempt_id,
             attempt=started.attempt,
-            model=intent.model,
+            model=call.model,
             max_output_tokens=call.max_output,
             temperature=intent.temperature,
             response_schema=intent.response_schema,
@@ -182,7 +186,7 @@ class Caller:
         try:
             reply = await call.provider.complete(request)
         except ExecutionError as error:
-            failure = _blame(error.failure, intent)
+            failure = _blame(error.failure, call, run)
             return self._attempts.failed(started, failure, self._ground.since_ms(since))
         except asyncio.CancelledError as error:
             lost = HEDGE_LOST if error.args == (HEDGE_LOST,) else ""
@@ -202,10 +206,11 @@ class Caller:
             raise
         return self._attempts.answered(run, started, reply, call.messages, call_ms)
 
-    def _end(self, turn: Turn, answer: Answer, evidence: str) -> None:
+    def _end(self, turn: Turn, answer: Answer, call: Call, *, evidence: str) -> None:
         used = answer.usage.total if answer.reply is not None else turn.tokens
         rest_s = answer.reply.rest_s if answer.reply is not None else 0.0
-        self._capacity.end(turn, answer.failure, tokens=used, rest_s=rest_s, evidence=evidence)
+        failure = _of_provider(answer.failure, call)
+        self._capacity.end(turn, failure, tokens=used, rest_s=rest_s, evidence=evidence)
         if answer.failure is None:
             self._hedger.note(turn.provider, answer.attempt.call_ms / 1000)
 
@@ -222,19 +227,33 @@ class Caller:
             name, level = "error", "warning"
             fields["error_class"] = answer.failure.error_class.value
             fields["error_code"] = answer.failure.code
+            fields["key"] = answer.failure.key.label if answer.failure.key else None
         self._ground.say(LogEvent(f"{provider.kind}_execution_{name}"), run, level=level, **fields)
 
 
-def _evidence(run: Execution, provider: Provider) -> str:
+def _evidence(run: Execution, call: Call) -> str:
     """Say whose choice a call was: many intents that name one model are one choice."""
-    intent = run.task.intent
-    if intent.model not in {None, provider.model}:
-        return f"model {intent.model}"
-    return f"intent {intent.tenant} {run.task.intent_id}"
+    if call.model != call.provider.model:
+        return f"model {call.model}"
+    return f"intent {run.task.intent.tenant} {run.task.intent_id}"
 
 
-def _blame(failure: Failure, intent: WorkflowIntent) -> Failure:
-    """Blame the intent, not the configuration, where the intent itself named a missing model."""
-    if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND and intent.model is not None:
+def _blame(failure: Failure, call: Call, run: Execution) -> Failure:
+    """Blame the intent, not the configuration, where the intent itself named a missing model.
+
+    And the provider, not one key, where the intent has asked with as many as there are.
+    """
+    if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND and call.own_model:
+        return replace(failure, kind=FailureKind.MODEL_NOT_FOUND)
+    if failure.key is not None and run.key_changes >= failure.key.keys:
+        return replace(failure, key=replace(failure.key, another_ms=None))
+    return failure
+
+
+def _of_provider(failure: Failure | None, call: Call) -> Failure | None:
+    """Give the failure as the provider's: one that lacks a group's model is well for all others."""
+    if failure is None or call.model == call.provider.model:
+        return failure
+    if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND:
         return replace(failure, kind=FailureKind.MODEL_NOT_FOUND)
     return failure

@@ -64,7 +64,7 @@ class Executor:
         self._ground = ground
         self._spending = spending
         self._admission = Admission(
-            spending=spending, policy=rules.policy, ground=ground, types=rules.types
+            spending=spending, policy=rules.policy, router=router, ground=ground, types=rules.types
         )
         self._reuse = Reuse(cache=cache, ttl_s=rules.cache_ttl_s, ground=ground)
         self._planner = Planner(
@@ -73,6 +73,7 @@ class Executor:
             spending=spending,
             prompts=rules.prompts,
             hedging=rules.hedging,
+            groups=router.groups,
             clock=ground.clock,
         )
         kinds = {name: provider.kind for name, provider in providers.items()}
@@ -105,7 +106,7 @@ class Executor:
 
     async def _execute(self, task: Task, permit: Permit) -> Outcome:
         run = Execution(task, self._ground.clock.now())
-        routed = self._router.route(task.intent)
+        routed = self._router.route(task.intent, identity=task.intent_id)
         providers = self._planner.payable(task.intent, routed)
         outcome: Outcome | None = self._admission.refusal(run, providers, routed=routed)
         if outcome is None:
@@ -113,7 +114,7 @@ class Executor:
             outcome = await self._reuse.answer(
                 run,
                 partial(self._pursuit.pursue, run, providers, permit),
-                model=self._planner.model(task.intent, providers[0]),
+                model=self._planner.asked_for(task.intent, routed),
                 messages=partial(self._planner.messages, task.intent),
             )
         outcome = replace(outcome, paid=run.paid)

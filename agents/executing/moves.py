@@ -74,6 +74,7 @@ def defer(
         not_before_ms=decision.not_before_ms,
         reason=decision.reason,
         counted=decision.counted,
+        outage_ms=decision.outage_ms,
     )
     ground.say(
         LogEvent.WORKFLOW_DEFERRED,
@@ -108,7 +109,9 @@ def over_budget(
     deadline = run.limits.deadline_at_ms
     if deadline is not None and not_before_ms >= deadline:
         return limit_reached(run, GiveUp(DeadLetterReason.DEADLINE))
-    return defer(ground, run, Defer(index, delay, not_before_ms, "budget", counted=False), None)
+    # It has told nothing about providers: an outage that it waited for may still go on.
+    waits = Defer(index, delay, not_before_ms, "budget", counted=False, outage_ms=run.outage_ms)
+    return defer(ground, run, waits, None)
 
 
 def complete(ground: Ground, run: Execution, answer: Answer) -> Completed:

@@ -7,6 +7,7 @@ from typing import Any
 
 from agents.clock import Clock
 from agents.deciding.budgets import Spending
+from agents.deciding.groups import Groups
 from agents.deciding.hedging import HedgePolicy
 from agents.executing.account import Execution
 from agents.executing.allowance import (
@@ -40,6 +41,7 @@ class Planner:
         spending: Spending,
         prompts: Mapping[str, str],
         hedging: HedgePolicy,
+        groups: Groups,
         clock: Clock,
     ) -> None:
         """Keep providers, prices, and the instructions by type of intent (`prompts`)."""
@@ -48,6 +50,7 @@ class Planner:
         self._spending = spending
         self._prompts = prompts
         self._hedging = hedging
+        self._groups = groups
         self._clock = clock
 
     def messages(self, intent: WorkflowIntent) -> list[dict[str, Any]]:
@@ -56,7 +59,15 @@ class Planner:
 
     def model(self, intent: WorkflowIntent, provider: str) -> str:
         """Name the model that an intent asks a provider for."""
-        return intent.model or self._providers[provider].model
+        if intent.model is None:
+            return self._providers[provider].model
+        return self._groups.name_at(intent.model, provider)
+
+    def asked_for(self, intent: WorkflowIntent, providers: tuple[str, ...]) -> str:
+        """Name the model of an intent for those that want the same; `providers` are its route."""
+        if intent.model is None:
+            return self._providers[providers[0]].model
+        return self._groups.words(intent.model, providers)
 
     def payable(self, intent: WorkflowIntent, providers: tuple[str, ...]) -> tuple[str, ...]:
         """Leave out whose price nobody knows, where the intent limits what it may cost."""
@@ -125,11 +136,13 @@ class Planner:
         self._hold(run, also + (bound_usd or 0))
         return Call(
             provider,
+            self.model(intent, provider_name),
             messages,
             estimate_tokens(characters(messages)),
             length.cap,
             bound_usd=bound_usd,
             cut=length.cut,
+            own_model=intent.model is not None and intent.model not in self._groups,
         )
 
     def _sold(
@@ -140,7 +153,7 @@ class Planner:
         The provider's own model is no name of the one that an intent asks for.
         """
         who = (provider.name, provider.kind)
-        return who, self._prices.seller(who).names(intent.model or provider.model)
+        return who, self._prices.seller(who).names(self.model(intent, provider.name))
 
     def _hold(self, run: Execution, usd: Decimal | None) -> None:
         """Hold back what the calls of an execution cost, those that are about to be made too."""

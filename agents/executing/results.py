@@ -27,7 +27,13 @@ RESULT_CLASSES: dict[str, type[WorkflowResult]] = {
 
 
 def deferral(
-    run: Execution, *, due_at_ms: int, not_before_ms: int, reason: str, counted: bool
+    run: Execution,
+    *,
+    due_at_ms: int,
+    not_before_ms: int,
+    reason: str,
+    counted: bool,
+    outage_ms: int | None = None,
 ) -> DeferralState:
     """Write down what the next execution must know."""
     before = run.task.deferral
@@ -37,6 +43,7 @@ def deferral(
         count=(before.count if before else 0) + counted,
         hop=(before.hop if before else 0) + 1,
         reason=reason,
+        outage_ms=outage_ms,
         intent_id=run.task.intent_id,
         source=run.task.source,
         limiter_ms=run.limiter_ms,

@@ -21,7 +21,7 @@ def book_of(settings: Settings) -> PriceBook:
     listed = _list_of(settings)
     return PriceBook(
         settings.prices,
-        sellers_of(settings.provider_specs, listed),
+        sellers_of(settings, listed),
         flat=settings.hybrid_prices == "original",
         listed=listed,
     )

@@ -1,9 +1,10 @@
 """Who sells a call, as prices are looked up: by the configuration, and by the address."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from agents.pricing.public import PriceList
+from schemas.provider_settings import ProviderSettings
 from schemas.providers import ProviderSpec
 
 __all__ = ["Seller", "seller_of", "sellers_of"]
@@ -17,9 +18,8 @@ class Seller:
     kind: str
     #: Whose public prices hold for it, by the name in genai-prices; None = nobody's.
     vendor: str | None = None
-    #: The model (deployment) that is called where the intent names none, and what it really is.
-    model: str = ""
-    base_model: str = ""
+    #: Model (deployment) as it is called → what it really is, where that is said.
+    bases: Mapping[str, str] = field(default_factory=dict)
     #: Whether its calls cost nothing.
     free: bool = False
     #: Output tokens of one answer at most, where its owner says so.
@@ -30,7 +30,7 @@ class Seller:
 
         What served it is what is charged; the name of a deployment is anybody's choice.
         """
-        base = self.base_model if requested == self.model else ""
+        base = self.bases.get(requested, "")
         return tuple(dict.fromkeys(filter(None, (served, base, requested))))
 
 
@@ -39,17 +39,20 @@ def seller_of(name: str, kind: str) -> Seller:
     return Seller(name, kind, vendor=None if kind == "openai-compatible" else kind)
 
 
-def sellers_of(specs: Iterable[ProviderSpec], listed: PriceList) -> dict[str, Seller]:
+def sellers_of(settings: ProviderSettings, listed: PriceList) -> dict[str, Seller]:
     """Give who charges for the calls of each provider.
 
     A vendor is known by its address, whatever the kind. Of kind `openai` an address that nobody
     knows is a way to OpenAI (a gateway, a simulator); of kind `openai-compatible` it is somebody's
     own server, and no public price holds for what runs there.
     """
-    return {spec.name: _seller(spec, listed) for spec in specs}
+    return {
+        spec.name: _seller(spec, listed, settings.bases_at(spec))
+        for spec in settings.provider_specs
+    }
 
 
-def _seller(spec: ProviderSpec, listed: PriceList) -> Seller:
+def _seller(spec: ProviderSpec, listed: PriceList, bases: Mapping[str, str]) -> Seller:
     vendor = listed.vendor_at(spec.base_url) if spec.base_url else None
     if spec.kind in {"azure", "openai"} and vendor is None:
         vendor = spec.kind
@@ -57,8 +60,7 @@ def _seller(spec: ProviderSpec, listed: PriceList) -> Seller:
         spec.name,
         spec.kind,
         vendor=vendor,
-        model=spec.deployment or spec.model,
-        base_model=spec.base_model,
+        bases=bases,
         free=spec.free,
         max_output_tokens=spec.max_output_tokens,
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
+from agents.providers.inquiry import Finding
 from agents.providers.replies import ChatReply
 from schemas.intent import TraceContext
 from schemas.providers import TimeLimitSpec
@@ -62,6 +63,10 @@ class Provider(Protocol):
 
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Make one call; raises ExecutionError."""
+        ...
+
+    async def inquire(self, models: Mapping[str, str], *, within_s: float) -> list[Finding]:
+        """Ask what it knows of models (name → what it really is), by calls that cost nothing."""
         ...
 
     async def close(self) -> None:

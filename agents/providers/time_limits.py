@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from schemas.providers import TimeLimitSpec
 
-__all__ = ["REASONING_LIMITS", "TimeLimits", "TimeTable"]
+__all__ = ["LIGHT_LIMITS", "REASONING_LIMITS", "TimeLimits", "TimeTable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,9 @@ class TimeLimits:
 
 #: OpenAI's SDK waits 600 s too; half of it for the first word still leaves a second provider time.
 REASONING_LIMITS = TimeLimits(600.0, 300.0, 60.0)
+#: Of the smallest members of those families, which think for seconds: what hangs is seen sooner.
+LIGHT_LIMITS = TimeLimits(120.0, 60.0, 30.0)
+LIGHT = ("gpt-*-luna*", "gpt-*-nano*")
 #: Families that think before they answer, by the name without its vendor's prefix.
 REASONING = (
     "o[1-9]", "o[1-9]-*", "gpt-[5-9]*", "gpt-oss*", "codex-*", "*deep-research*", "*thinking*",
@@ -53,7 +56,8 @@ class TimeTable:
 
     def of(self, model: str, *, reasons: bool = False) -> TimeLimits:
         """Give the limits of a call; `reasons` when the request itself asks for reasoning."""
-        limits, floor = self._base, REASONING_LIMITS
+        limits = self._base
+        floor = LIGHT_LIMITS if not reasons and _is_of(model, LIGHT) else REASONING_LIMITS
         if reasons or _reasons(model):
             limits = TimeLimits(
                 self._raised("timeout", limits.whole_s, floor.whole_s),
@@ -75,9 +79,11 @@ class TimeTable:
 
 
 def _reasons(model: str) -> bool:
-    return any(_fits(model, one) for one in REASONING) and not any(
-        _fits(model, one) for one in PROMPT
-    )
+    return _is_of(model, REASONING) and not _is_of(model, PROMPT)
+
+
+def _is_of(model: str, patterns: Sequence[str]) -> bool:
+    return any(_fits(model, one) for one in patterns)
 
 
 def _fits(model: str, pattern: str) -> bool:

@@ -12,6 +12,7 @@ import httpx
 import typer
 from genai_prices.update_prices import DEFAULT_UPDATE_URL
 
+from agents.deciding.groups import Groups
 from agents.pricing.book import age_of, stored_list
 from agents.pricing.prices import charge_of
 from agents.pricing.public import PriceListError, read_list
@@ -77,12 +78,12 @@ def prices(
     settings = load_settings()
     book = price_book(settings)
     moment = parse_moment(at, option="--at") or datetime.now(UTC)
-    rows = []
+    groups, rows = Groups(settings.models), []
     for spec in settings.provider_specs:
         share = Decimal(str(spec.low_tier_price))
         charge = charge_of(served=tier, asked=spec.low_tier, share=share)
         who = (spec.name, spec.kind)
-        for name in model or [spec.deployment or spec.model]:
+        for name in _at(groups, spec.name, model) if model else settings.models_at(spec):
             names = book.seller(who).names(name)
             rates = book.rates(who, names, at=moment, prompt_tokens=prompt_tokens, charge=charge)
             rows.append((spec.name, name, *_told(rates)))
@@ -91,6 +92,12 @@ def prices(
     if form is Format.TABLE:
         columns, rows = without_echoes(columns, rows)
     print_table(columns, rows, form)
+
+
+def _at(groups: Groups, provider: str, models: list[str]) -> list[str]:
+    """Give what models are called at a provider; those groups that it lacks are left out."""
+    there = [one for one in models if one not in groups or provider in groups.having(one)]
+    return [groups.name_at(one, provider) for one in there]
 
 
 @prices_app.command()

@@ -1,8 +1,14 @@
 """What a simulated provider is told to do, and what it has seen, as values."""
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 
-__all__ = ["Call", "Faults"]
+__all__ = ["Call", "Faults", "charge"]
+
+#: What it bills, dollars per 1,000 tokens; its own table, so that ours is checked and not repeated.
+BILLED_PER_1000 = {"openai": Decimal("0.002"), "azure": Decimal("0.01")}
+#: The same by model where that counts: dollars per million tokens of prompts, and of answers.
+BILLED_PER_MILLION = {"gpt-6-luna": (Decimal("0.10"), Decimal("0.50"))}
 
 
 @dataclass
@@ -37,3 +43,11 @@ class Call:
     outcome: str
     tokens: int
     billed_usd: str
+
+
+def charge(call: Call, prompt_tokens: int, completion_tokens: int) -> Decimal:
+    """Give what a call costs in the standard tier, in dollars."""
+    if call.model in BILLED_PER_MILLION:
+        per_prompt, per_answer = BILLED_PER_MILLION[call.model]
+        return (prompt_tokens * per_prompt + completion_tokens * per_answer) / 1_000_000
+    return BILLED_PER_1000[call.provider] * (prompt_tokens + completion_tokens) / 1000

@@ -19,7 +19,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hybrid.stack.simulated import Call, Faults
+from hybrid.stack.simulated import Call, Faults, charge
 from hybrid.stack.simulated_apis import (
     Written,
     chat_chunks,
@@ -29,11 +29,10 @@ from hybrid.stack.simulated_apis import (
     response_events,
     text_of,
 )
+from hybrid.stack.simulated_models import Shelf
 
 __all__ = ["Simulator", "serve"]
 
-#: What it bills, dollars per 1,000 tokens; its own table, so that ours is checked and not repeated.
-BILLED_PER_1000 = {"openai": Decimal("0.002"), "azure": Decimal("0.01")}
 #: What a model writes that is told to go on and by nobody to stop.
 MOST_WRITTEN = 128_000
 #: What it bills for calls of service tier flex.
@@ -72,6 +71,7 @@ class Simulator:
         self.calls: deque[Call] = deque(maxlen=2_000_000)
         self._log = log_file.open("a", encoding="utf-8", buffering=1) if log_file else None
         self._sequence = 0
+        self.shelf = Shelf(self._refusal)
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """Answer a request of either provider and either API."""
@@ -178,7 +178,7 @@ class Simulator:
         call.status = 200
         call.tokens = prompt_tokens + completion_tokens
         tier = wants.get("tier") or body.get("service_tier") or "default"
-        billed = BILLED_PER_1000[call.provider] * call.tokens / 1000 * TIER_SHARES.get(tier, 1)
+        billed = charge(call, prompt_tokens, completion_tokens) * TIER_SHARES.get(tier, 1)
         call.billed_usd = format(billed, "f")
         self._record(call)
         return Written(
@@ -201,6 +201,11 @@ class Simulator:
         code = wants.get("code") or ERROR_CODES.get(status, "server_error")
         error = {"message": f"simulated {status}", "type": code, "param": None, "code": code}
         return web.json_response({"error": error}, status=status, headers=headers)
+
+    def _refusal(self, provider: str) -> web.Response | None:
+        """Give what a provider answers to whatever it is asked; None = what it is asked for."""
+        always = self.faults[provider].always or ""
+        return self._refuse(int(always), self.faults[provider], {}) if always.isdigit() else None
 
     def _next(self) -> int:
         self._sequence += 1
@@ -270,6 +275,7 @@ async def serve(simulator: Simulator, *, port: int) -> web.AppRunner:
         app.router.add_post(f"/openai/v1/{api}", simulator.complete)
     app.router.add_post("/openai/deployments/{deployment}/chat/completions", simulator.complete)
     app.router.add_post("/openai/responses", simulator.complete)
+    simulator.shelf.routes(app)
     app.router.add_get("/_sim/calls", simulator.show_calls)
     app.router.add_post("/_sim/faults", simulator.set_faults)
     app.router.add_post("/_sim/reset", simulator.reset)

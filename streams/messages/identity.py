@@ -123,17 +123,28 @@ def outline(incoming: Incoming, router: Router, *, max_bytes: int) -> Outline:
             priority=Priority(document.get("priority", Priority.MEDIUM)),
             requires_multi_platform=bool(_either(document, "requires_multi_platform")),
             force_provider=_either(document, "force_provider"),
+            model=document.get("model"),
         )
         within = _either(document, "deadline_ms")
         deferral = deferral_of(incoming) if within else None
         begun = deferral.source.timestamp.timestamp() * 1000 if deferral else incoming.timestamp_ms
         return Outline(
             tenant=str(document.get("tenant", "default")),
-            route=router.route(sketch),
+            route=router.route(sketch, identity=_identity(document, incoming)),
             deadline_at_ms=int(begun + within) if within else None,
         )
     except (ValueError, TypeError, AttributeError, RecursionError, ArithmeticError):
         return NO_OUTLINE
+
+
+def _identity(document: dict[str, Any], incoming: Incoming) -> str:
+    """Give the intent's id, as `identify` does."""
+    stated = _either(document, "intent_id")
+    if stated:
+        return str(stated)
+    deferral = deferral_of(incoming)
+    known = deferral.intent_id if deferral else _replayed_id(incoming)
+    return known or derive_intent_id(incoming.topic, incoming.partition, incoming.offset)
 
 
 def _either(document: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - checked where it is used
@@ -168,7 +179,7 @@ def _bounded(state: DeferralState, written_ms: int) -> DeferralState:
 def _is_ours(state: DeferralState) -> bool:
     """Whether all numbers and moments are such as a lane writes them."""
     moment = state.source.timestamp
-    moments = (state.due_at_ms, state.not_before_ms)
+    moments = (state.due_at_ms, state.not_before_ms, state.outage_ms or 0)
     counts = (state.count, state.hop, state.limiter_ms, state.backoff_ms, state.provider_ms)
     return (
         0 < len(state.intent_id) <= MAX_ID

@@ -11,6 +11,7 @@ from itertools import islice
 
 from pydantic import ValidationError
 
+from agents.deciding.groups import Groups
 from agents.deciding.routes import Router
 from agents.executing.prompts import load_prompts, render
 from agents.pricing.book import book_of
@@ -143,14 +144,15 @@ async def estimate(settings: Settings, letters: AsyncIterable[DeadLetter]) -> Es
     known, count = True, 0
     specs = {spec.name: spec for spec in settings.provider_specs}
     prices = book_of(settings)
-    router = Router({name: spec.kind for name, spec in specs.items()}, settings.routes)
+    groups = Groups(settings.models)
+    router = Router({name: spec.kind for name, spec in specs.items()}, settings.routes, groups)
     async for letter in letters:
         count += 1
         try:
             intent = decode_intent(_value(letter), max_bytes=settings.hybrid_max_intent_bytes)
         except IntentError:
             continue
-        route = router.route(intent)
+        route = router.route(intent, identity=letter.intent_id)
         if not route:
             continue
         spec = specs[route[0]]
@@ -160,7 +162,9 @@ async def estimate(settings: Settings, letters: AsyncIterable[DeadLetter]) -> Es
         bound = prices.upper_bound(
             (spec.name, spec.kind),
             prices.seller((spec.name, spec.kind)).names(
-                intent.model or spec.model or spec.deployment
+                groups.name_at(intent.model, spec.name)
+                if intent.model
+                else spec.deployment or spec.model
             ),
             prompt_tokens=prompt_tokens,
             max_output_tokens=intent.max_output_tokens,

@@ -13,6 +13,8 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from agents.deciding.groups import Groups
+from agents.deciding.routes import Router
 from schemas.codec import IntentError, InvalidIntentError, read_intent
 from schemas.settings import Settings
 from schemas.vocabulary import Priority
@@ -21,7 +23,7 @@ from streams.kafka.diagnosis import unavailable
 from streams.kafka.rights import refused_write
 from streams.kafka.topics import require_there
 
-__all__ = ["BadLine", "Publication", "open_producer", "publish_lines"]
+__all__ = ["BadLine", "Publication", "open_producer", "publish_lines", "route_of", "routes"]
 
 #: Records on their way at once; bounds memory when the input is faster than the broker.
 WINDOW = 1_000
@@ -87,6 +89,7 @@ async def publish_lines(
     """
     done = Publication()
     pending: set[asyncio.Future[object]] = set()
+    router = routes(settings)
     async with open_producer(settings) as client:
         for number, raw in enumerate(lines, start=1):
             on_progress(len(raw))
@@ -98,7 +101,7 @@ async def publish_lines(
             if not line:
                 continue
             try:
-                topic, key = _route(settings, line)
+                topic, key = route_of(settings, router, line)
             except IntentError as error:
                 done.bad += 1
                 on_bad(BadLine(number, error.message + _hint(line)))
@@ -135,16 +138,24 @@ def _count(finished: Iterable[asyncio.Future[object]]) -> int:
     return sum(1 for future in finished if future.result() is not None)
 
 
-def _route(settings: Settings, line: bytes) -> tuple[str, bytes | None]:
+def route_of(settings: Settings, router: Router, line: bytes) -> tuple[str, bytes | None]:
     """Choose topic and key; raises IntentError for a line that is no intent."""
     refuse = settings.hybrid_unknown_fields == "refuse"
     intent, _ = read_intent(line, max_bytes=settings.hybrid_max_intent_bytes, refuse_unknown=refuse)
     if intent.force_provider is not None:
         _require_provider(settings, intent.force_provider)
+    if not router.route(intent, identity=""):
+        raise InvalidIntentError(*router.absence(intent))
     urgent = intent.priority in {Priority.HIGH, Priority.CRITICAL}
     key = intent.deduplication_id or intent.intent_id
     topic = settings.topics.urgent if urgent else settings.topics.intents
     return topic, key.encode() if key else None
+
+
+def routes(settings: Settings) -> Router:
+    """Build the routes over all that is configured: who has the keys is known to the workers."""
+    kinds = {spec.name: spec.kind for spec in settings.provider_specs}
+    return Router(kinds, settings.routes, Groups(settings.models))
 
 
 def _require_provider(settings: Settings, forced: str) -> None:

@@ -7,6 +7,7 @@ from agents.capacity.breaker import BreakerPolicy
 from agents.capacity.limiter import ProviderLimits
 from agents.capacity.turns import BreakerChange, Capacity
 from agents.clock import Clock
+from agents.deciding.groups import Groups
 from agents.deciding.hedging import HedgePolicy
 from agents.deciding.overrides import overrides_of
 from agents.deciding.policy import RetryPolicy
@@ -26,7 +27,8 @@ def router_of(settings: Settings, providers: Mapping[str, Provider]) -> Router:
         for route in settings.routes
     ]
     kinds = {name: provider.kind for name, provider in providers.items()}
-    return Router(kinds, [route for route in cut if route.providers])
+    routes = [route for route in cut if route.providers]
+    return Router(kinds, routes, Groups(settings.models))
 
 
 def types_of(settings: Settings, prompts: Mapping[str, str]) -> frozenset[str] | None:

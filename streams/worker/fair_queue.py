@@ -94,8 +94,10 @@ class FairQueue(Generic[Item]):
                 break
             turn = heapq.heappop(line.turns)
             tenant = turn[2]
-            if turn[0] < self._positions[tenant]:  # it has had a turn in another line since
-                self._queue_up(line, tenant)
+            if turn[0] < self._positions[tenant]:
+                # It has had a turn in another line since. It waits here as long as before: with a
+                # new place, the line that was served would always be the first again.
+                heapq.heappush(line.turns, (self._positions[tenant], *turn[1:]))
             elif may_run(line.items[tenant][0]):
                 taken = self._take(line, tenant)
             else:

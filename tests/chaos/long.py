@@ -43,23 +43,25 @@ from tests.chaos.watch import OutcomeWatch
 HOUR_S = 3600
 #: As long as a hop takes by default: so each of them is looked at as often as in the real time.
 STEP_S = 600
-LARGE = {"text": "word " * 40_000}
+#: They all cost the same, so that the rest which does not pay for one pays for none of them.
+ALIKE = {"tenant": "spender", "type": "message_generation", "user_id": "user"}
 LANES = 4
 WAITING = 24
 BEFORE = 60
-#: One large prompt spends it; all that waits costs less.
+MOST_PAID = 200
+#: Some dozens of answers spend it; all that waits costs about half of it.
 BUDGET = """
 [[budgets]]
 tenant = "spender"
 per = "month"
-usd = 0.1
+usd = 0.01
 """
 COMMON = {
+    # With the contract's flat prices, by which the budget above is reckoned.
+    "HYBRID_OPENAI_MODEL": "gpt-3.5-turbo",
+    "HYBRID_AZURE_DEPLOYMENT": "gpt-4-turbo",
     "HYBRID_DEFER_DELAYS": "0.1,0.2,0.4",
-    # Few intents stand for many: their failures must open the breaker of a worker that has just
-    # started before they have had all their calls. Otherwise the outage looks like the intent's own
-    # failure, and the third worker life in which it does ends the intent as exhausted.
-    "HYBRID_BREAKER_CALLS": "2",
+    "HYBRID_BREAKER_CALLS": "20",  # the default
 }
 #: Of a topic: how far ahead of the broker's clock a record may be; an hour by default.
 AHEAD = "message.timestamp.after.max.ms"
@@ -154,14 +156,13 @@ async def budget(story: Story, *, hours: int) -> None:
     ends = month_end(datetime.now(UTC) + timedelta(hours=hours + 1))
     begins = ends - timedelta(hours=hours)
     story.move((begins - datetime.now(UTC)).total_seconds())
-    await story.publish(1, tenant="spender", data=LARGE)
-    await story.until("the budget is not spent", lambda: story.watch.count == 1)
-    await story.publish(WAITING, tenant="spender")
+    paid = await spend(story)
+    await story.publish(WAITING - 1, **ALIKE)
     steps = int(hours * HOUR_S / STEP_S)
     for step in range(1, steps + 1):
         # Of another tenant, to each lane: a worker looks at what waits when something comes.
         await story.publish(LANES)
-        await story.decided(1 + step * LANES, "others are held up")
+        await story.decided(paid + step * LANES, "others are held up")
         await story.until(
             f"not all of {WAITING} are put aside", lambda step=step: story.deferrals() >= WAITING * step
         )  # fmt: skip
@@ -172,11 +173,25 @@ async def budget(story: Story, *, hours: int) -> None:
         story.move(STEP_S)
     early = [one for one in read_calls(story.running.stack.simulator_log).entries
              if one["status"] == 200]  # fmt: skip
-    if len(early) != 1 + steps * LANES:
+    if len(early) != paid + steps * LANES:
         story.problems.append(f"{len(early)} answers paid while the budget was spent")
     story.move(2 * STEP_S)
     await story.publish(LANES)
     await story.decided(len(story.published), "not all ended")
+
+
+async def spend(story: Story) -> int:
+    """Spend the budget, an intent at a time, until one of them waits; gives how many were paid."""
+    for paid in range(MOST_PAID):
+        await story.publish(1, **ALIKE)
+        await story.until(
+            "neither answered nor put aside",
+            lambda paid=paid: story.deferrals() or story.watch.count > paid,
+        )
+        if story.deferrals():
+            return paid
+    message = "the budget is not spent"
+    raise StuckError(message)
 
 
 async def down(story: Story, *, hours: int) -> None:

@@ -224,6 +224,66 @@ def test_an_outage_of_both_defers_until_the_ladder_is_used_up(world: World) -> N
     assert run.providers == [world.first] * 4 + [world.other] * 4
 
 
+def an_outage(world: World) -> DeferralState:
+    """Have both providers down, and a worker's breakers say so."""
+    world.breaker_calls = 4
+    world.always("503")
+    outcome = world.run().outcome
+    assert isinstance(outcome, Deferred)
+    assert (outcome.state.count, outcome.state.outage_ms) == (0, world.clock.now_ms())
+    world.breaker_calls = 1000
+    return outcome.state
+
+
+def test_an_outage_goes_on_in_the_next_workers_life(world: World) -> None:
+    """A new worker's breakers are closed, and few calls do not open them: seen to end intents."""
+    state = an_outage(world)
+    waits = []
+    for pause_s in (10, 30, *[3600] * 6):
+        world.clock.advance(pause_s)
+        outcome = world.run(deferral=state).outcome  # each by a worker that has just started
+        assert isinstance(outcome, Deferred)
+        state = outcome.state
+        waits.append(state.not_before_ms - world.clock.now_ms())
+    assert (state.count, state.hop) == (0, 9)
+    # As long as it has lasted, calls included: longer and longer, up to the longest delay.
+    assert waits == [26_000, 72_000, *[600_000] * 6]
+
+
+def test_an_outage_ends_with_the_first_answer_to_anybody(world: World) -> None:
+    state = an_outage(world)
+    world.clock.advance(10)
+    world.plan(world.first, "ok")
+    world.runs = 2
+    outcome = world.run(deferral=state).outcome
+    assert isinstance(outcome, Deferred)
+    assert (outcome.state.count, outcome.state.outage_ms) == (1, None)
+
+
+def test_an_outage_before_which_a_worker_was_answered_goes_on_there(world: World) -> None:
+    """A survivor takes over what waits, and has called nobody since."""
+    late = an_outage(world).model_copy(update={"outage_ms": world.clock.now_ms() + 60_000})
+    world.clock.advance(10)
+    world.plan(world.first, "ok")
+    world.runs = 2
+    outcome = world.run(deferral=late).outcome
+    assert isinstance(outcome, Deferred)
+    assert (outcome.state.count, outcome.state.outage_ms) == (0, late.outage_ms)
+
+
+def test_what_fails_alone_is_no_outage_in_any_workers_life(world: World) -> None:
+    world.always("503")
+    state: DeferralState | None = None
+    for _ in range(3):
+        outcome = world.run(deferral=state).outcome
+        assert isinstance(outcome, Deferred)
+        state = outcome.state
+        world.clock.advance(600)
+    outcome = world.run(deferral=state).outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.reason is DeadLetterReason.EXHAUSTED
+
+
 def test_a_rate_limit_without_retry_after_waits_1_2_5_seconds(world: World) -> None:
     world.always("429", world.first)
     run = world.run()

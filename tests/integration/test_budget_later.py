@@ -24,7 +24,8 @@ def test_a_budget_starts_from_what_its_period_has_cost(stack: RunningStack) -> N
     case = Case(stack)
     tenant = f"later-{case.name}"
     notes = [{"note": f"[[sim:tokens={tokens}]]"} for tokens in (4_000, 5_000, 3_000)]
-    case.publish(*(case.intent(note, tenant=tenant) for note in notes))
+    model = "gpt-3.5-turbo"  # 0.002 USD for 1,000 tokens
+    case.publish(*(case.intent(note, tenant=tenant, model=model) for note in notes))
     case.wait(3)
     budget = BudgetSpec(tenant=tenant, per="month", usd=Decimal("0.025"))
     settings = stack.settings.model_copy(update={"budgets": (budget,)})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.export import json_schema
+from schemas.provider_settings import DEFAULT_MODEL
 from streams.store.clickhouse import ClickHouse
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
@@ -28,13 +29,28 @@ def fail(case: Case, **faults: dict[str, Any]) -> None:
     case.stack.set_faults({name: {**QUICK, **changes} for name, changes in faults.items()})
 
 
+def test_without_a_word_of_the_model_the_default_one_serves_and_has_its_price(case: Case) -> None:
+    """And with no configuration but keys, as README's first intent is published."""
+    for kind, provider in (("message_generation", "openai"), ("content_planning", "azure")):
+        one = Case(case.stack)
+        one.publish(one.intent({"note": "[[sim:tokens=1500]]"}, type=kind))
+        result, (call,) = one.result(), one.calls()
+        assert (result["provider"], result["model"], call["model"]) == (
+            provider, DEFAULT_MODEL, DEFAULT_MODEL,
+        )  # fmt: skip
+        assert 0 < Decimal(result["cost_info"]["cost_usd"]) == Decimal(call["billed_usd"])
+
+
 def test_an_intent_becomes_one_result_with_its_cost(case: Case) -> None:
+    model = "gpt-3.5-turbo"  # of the contract, with its price
     case.publish(
-        case.intent({"note": "[[sim:tokens=1500]]"}, tenant="acme", metadata={"ticket": 7}),
+        case.intent(
+            {"note": "[[sim:tokens=1500]]"}, tenant="acme", metadata={"ticket": 7}, model=model
+        ),
         headers={"traceparent": b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
     )
     result = case.result()
-    assert (result["provider"], result["model"]) == ("openai", "gpt-3.5-turbo")
+    assert (result["provider"], result["model"]) == ("openai", model)
     assert result["cost_info"]["tokens"] == 1500
     assert (result["cost_info"]["cost_usd"], result["total_cost_usd"]) == ("0.003", "0.003")
     assert result["metadata"] == {
@@ -53,7 +69,8 @@ def test_an_intent_becomes_one_result_with_its_cost(case: Case) -> None:
 
 
 def test_2000_tokens_on_azure_cost_0_02(case: Case) -> None:
-    case.publish(case.intent({"note": "[[sim:tokens=2000]]"}, type="content_planning"))
+    data = {"note": "[[sim:tokens=2000]]"}
+    case.publish(case.intent(data, type="content_planning", model="gpt-4-turbo"))
     result = case.result()
     assert (result["provider"], result["cost_info"]["cost_usd"]) == ("azure", "0.02")
 
@@ -65,7 +82,7 @@ def test_4000_characters_without_usage_are_about_1000_tokens_and_estimated(case:
     info = case.result()["cost_info"]
     assert (info["output_tokens"], info["estimated"]) == (1000, True)
     other = Case(case.stack)
-    other.publish(other.intent(data))
+    other.publish(other.intent(data, model="gpt-3.5-turbo"))
     info = other.result()["cost_info"]
     assert (info["output_tokens"], info["estimated"]) == (500, True)
 

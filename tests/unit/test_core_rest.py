@@ -132,10 +132,12 @@ def test_the_first_route_that_fits_is_taken_and_a_kind_stands_for_its_providers(
     ]
     router = Router(kinds, routes)
     plan = an_intent(type="content_planning", requires_multi_platform=True, priority="low")
-    assert router.route(plan) == ("eu",)
-    assert router.route(an_intent(priority="low")) == ("vllm",)
-    assert router.route(an_intent()) == ("vllm", "eu", "us"), "no route fits: the contract's"
-    assert router.route(an_intent(force_provider="azure")) == ("eu", "us")
+    assert router.route(plan, identity="i") == ("eu",)
+    assert router.route(an_intent(priority="low"), identity="i") == ("vllm",)
+    assert router.route(an_intent(), identity="i") == ("vllm", "eu", "us"), (
+        "no route fits: the contract's"
+    )
+    assert router.route(an_intent(force_provider="azure"), identity="i") == ("eu", "us")
 
 
 # ── capacity ────────────────────────────────────────────────────────────────────────────────

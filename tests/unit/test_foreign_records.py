@@ -215,6 +215,7 @@ def test_a_deferral_of_ours_is_read() -> None:
         a_deferral(due_at_ms=10**30),
         a_deferral(due_at_ms=-1),
         a_deferral(not_before_ms=10**18),
+        a_deferral(outage_ms=10**18),
         a_deferral(limiter_ms=-1),
         a_deferral(hop=-1),
         a_deferral(count=10**16),

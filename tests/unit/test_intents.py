@@ -17,7 +17,7 @@ from schemas.settings import Settings
 from schemas.topics import Topics
 from streams.lanes.outcome_records import outcome_records
 from streams.messages.identity import identify
-from streams.publishing.intents import _route
+from streams.publishing.intents import route_of, routes
 from streams.worker.assembly import types_of
 from tests.builders import NOW, a_result, a_task, an_incoming, an_intent
 
@@ -145,13 +145,13 @@ def test_a_header_named_intent_id_alone_changes_nothing() -> None:
     ],
 )
 def test_routing_follows_the_contract(changes: dict[str, Any], providers: tuple[str, ...]) -> None:
-    assert BOTH.route(an_intent(**changes)) == providers
+    assert BOTH.route(an_intent(**changes), identity="i") == providers
 
 
 def test_routing_knows_only_what_is_configured() -> None:
     only_azure = Router({"azure": "azure"})
-    assert only_azure.route(an_intent()) == ("azure",)
-    assert only_azure.route(an_intent(force_provider="openai")) == ()
+    assert only_azure.route(an_intent(), identity="i") == ("azure",)
+    assert only_azure.route(an_intent(force_provider="openai"), identity="i") == ()
 
 
 def test_data_cannot_close_its_delimiter() -> None:
@@ -256,15 +256,19 @@ def test_fields_that_mean_nothing_here_are_named_and_refused_where_wanted() -> N
     assert identify(an_incoming(as_bytes()), max_bytes=10_000, refuse_unknown=True).failed is None
 
 
+def published(settings: Settings, line: bytes) -> tuple[str, bytes | None]:
+    return route_of(settings, routes(settings), line)
+
+
 def test_publishing_says_who_is_not_configured() -> None:
     forced = as_bytes(force_provider="vllm")
     with pytest.raises(InvalidIntentError, match=r"vllm is not configured here \(openai, azure\)"):
-        _route(Settings(), forced)
+        published(Settings(), forced)
     spec = {"name": "vllm", "kind": "openai-compatible", "base_url": "http://x/v1", "model": "m"}
-    assert _route(Settings.model_validate({"providers": [spec]}), forced)
-    assert _route(Settings(), as_bytes(force_provider="azure"))
+    assert published(Settings.model_validate({"providers": [spec]}), forced)
+    assert published(Settings(), as_bytes(force_provider="azure"))
     with pytest.raises(InvalidIntentError, match="no field of an intent: colour"):
-        _route(Settings(hybrid_unknown_fields="refuse"), as_bytes(colour="red"))
+        published(Settings(hybrid_unknown_fields="refuse"), as_bytes(colour="red"))
 
 
 def test_types_that_are_taken_have_a_template_a_route_or_are_named() -> None:

@@ -266,7 +266,7 @@ def test_an_answer_that_comes_as_its_intent_is_given_up_is_on_record() -> None:
             journal=journal,
             ground=replace(ground, clock=Waiting()),  # type: ignore[arg-type]
         )
-        call = Call(provider, [{"role": "user", "content": "x"}], 10, 20)
+        call = Call(provider, "m", [{"role": "user", "content": "x"}], 10, 20)
         run = Execution(a_task(), NOW)
         calling.append(asyncio.create_task(caller.call(run, call, Free(), rival=call)))
         await asyncio.gather(*calling, return_exceptions=True)
@@ -314,7 +314,7 @@ def test_a_tokenizer_is_loaded_beside_the_loop_and_no_paid_answer_is_lost_meanwh
             journal=journal,
             ground=ground,
         )
-        call = Call(provider, [{"role": "user", "content": "x"}], 10, 20)
+        call = Call(provider, "m", [{"role": "user", "content": "x"}], 10, 20)
         calling = asyncio.create_task(caller.call(Execution(a_task(), NOW), call, Free()))
         await tokenizer.until_begun()
         if given_up:

@@ -1,5 +1,6 @@
 """What follows a failed call."""
 
+from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -7,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.deciding.failures import Failure
+from agents.deciding.failures import Failure, KeyNote
 from agents.deciding.policy import (
     Defer,
     Fallback,
     GiveUp,
     Go,
     Limits,
+    Override,
     Retry,
     RetryPolicy,
     Situation,
@@ -21,6 +23,7 @@ from agents.deciding.policy import (
     choose,
     decide,
 )
+from agents.deciding.situation import Outlook
 from schemas.vocabulary import DeadLetterReason, FailureKind
 from tests.builders import NOW_MS
 
@@ -38,6 +41,9 @@ def a_failure(kind: FailureKind, retry_after_ms: int | None = None) -> Failure:
     return Failure(kind, "code", "message", retry_after_ms=retry_after_ms)
 
 
+SEEN = {field.name for field in fields(Outlook)}
+
+
 def a_situation(**changes: Any) -> Situation:
     values: dict[str, Any] = {
         "providers": ("openai", "azure"),
@@ -47,7 +53,8 @@ def a_situation(**changes: Any) -> Situation:
         "limits": Limits(),
         "spent_usd": Decimal(0),
     }
-    return Situation(**{**values, **changes})
+    seen = {name: changes.pop(name) for name in SEEN & changes.keys()}
+    return Situation(**{**values, **changes, "outlook": Outlook(**seen)})
 
 
 @pytest.mark.parametrize("kind", PASSING)
@@ -56,6 +63,27 @@ def test_what_passes_by_itself_is_retried_after_1_2_5_seconds(
     kind: FailureKind, calls: int, wait: float
 ) -> None:
     assert decide(POLICY, a_situation(calls_here=calls), a_failure(kind), dice=0) == Retry(wait)
+
+
+@pytest.mark.parametrize("kind", [FailureKind.AUTH, FailureKind.QUOTA, FailureKind.RATE_LIMIT])
+def test_with_another_key_the_same_provider_is_asked_at_once_whatever_a_users_line_says(
+    kind: FailureKind,
+) -> None:
+    policy = RetryPolicy(overrides={("openai", kind): Override(defer_s=600)})
+    failure = replace(a_failure(kind, 60_000), key=KeyNote("A", 2, another_ms=0))
+    assert decide(policy, a_situation(calls_here=0), failure, dice=0) == Retry(0.0)
+    assert isinstance(
+        decide(policy, a_situation(), replace(failure, key=KeyNote("A", 2)), dice=0), Defer
+    )
+
+
+def test_another_key_is_waited_for_a_little_and_never_past_the_deadline() -> None:
+    failure = replace(a_failure(FailureKind.AUTH), key=KeyNote("A", 2, another_ms=4_000))
+    assert decide(POLICY, a_situation(), failure, dice=0) == Retry(4.0)
+    late = a_situation(limits=Limits(deadline_at_ms=NOW_MS + 3_000))
+    assert decide(POLICY, late, failure, dice=0) == Fallback(1, "auth")
+    far = replace(failure, key=KeyNote("A", 2, another_ms=6_000))
+    assert decide(POLICY, a_situation(), far, dice=0) == Fallback(1, "auth")
 
 
 def test_jitter_adds_at_most_ten_percent() -> None:
@@ -251,7 +279,38 @@ def test_an_outage_never_uses_an_intent_up() -> None:
     )
     decision = decide(POLICY, situation, a_failure(FailureKind.TIMEOUT), dice=0)
     # Not counted either: what fails once after the outage has all its deferrals before it.
-    assert decision == Defer(0, 10.0, NOW_MS + 10_000, "timeout", counted=False)
+    assert decision == Defer(0, 10.0, NOW_MS + 10_000, "timeout", counted=False, outage_ms=NOW_MS)
+
+
+BEFORE_MS = NOW_MS - 30_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "answered_ms", "goes_on"),
+    [
+        *((kind, None, True) for kind in PASSING),
+        (FailureKind.TIMEOUT, BEFORE_MS - 1, True),
+        (FailureKind.TIMEOUT, BEFORE_MS, False),
+        (FailureKind.REFUSED, None, False),  # that is an answer
+    ],
+)
+def test_an_outage_that_the_intent_remembers_goes_on_until_anybody_is_answered(
+    kind: FailureKind, answered_ms: int | None, *, goes_on: bool
+) -> None:
+    situation = a_situation(
+        position=1, calls_here=4, deferrals=3, outage_ms=BEFORE_MS, answered_ms=answered_ms
+    )
+    decision = decide(POLICY, situation, a_failure(kind), dice=0)
+    waits = Defer(1, 60.0, NOW_MS + 30_000, kind.value, counted=False, outage_ms=BEFORE_MS)
+    assert decision == (waits if goes_on else GiveUp(DeadLetterReason.EXHAUSTED))
+
+
+def test_nobody_to_call_is_an_outage_where_a_breaker_says_so() -> None:
+    for out, seen in (((True, False), NOW_MS), ((False, False), BEFORE_MS)):
+        situation = a_situation(waits_s=(30.0, 30.0), out=out, outage_ms=BEFORE_MS)
+        step = choose(POLICY, situation)
+        assert isinstance(step, Defer)
+        assert step.outage_ms == seen
 
 
 @given(

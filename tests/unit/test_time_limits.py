@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agents.clock import SystemClock
-from agents.providers.time_limits import REASONING_LIMITS, TimeLimits, TimeTable
+from agents.providers.time_limits import LIGHT_LIMITS, REASONING_LIMITS, TimeLimits, TimeTable
 from hybrid.config import load_settings
 from hybrid.errors import UsageError
 from hybrid.providing import build_providers
@@ -30,6 +30,16 @@ OWN = TimeLimits(30, 10, 5)
 def test_models_that_reason_are_given_time(model: str, *, reasons: bool) -> None:
     wanted = REASONING_LIMITS if reasons else OWN
     assert TimeTable("openai", OWN).of(model) == wanted
+
+
+@pytest.mark.parametrize("model", ["gpt-6-luna", "openai/gpt-5.6-luna", "gpt-5.4-nano"])
+def test_the_smallest_of_them_are_given_less_time_unless_more_thought_is_asked_for(
+    model: str,
+) -> None:
+    table = TimeTable("openai", OWN)
+    assert table.of(model) == LIGHT_LIMITS
+    assert table.of(model, reasons=True) == REASONING_LIMITS
+    assert OWN.whole_s < LIGHT_LIMITS.whole_s < REASONING_LIMITS.whole_s
 
 
 def test_a_request_that_asks_for_reasoning_is_given_time_whatever_the_deployment_is_called() -> (
@@ -66,12 +76,13 @@ def test_a_timeout_that_was_set_is_told_from_its_default(
     settings = load_settings(environment=found, file=tmp_path / "none.toml")
     provider = build_providers(settings, SystemClock())["openai"]
     assert provider.limit_s("o3") == wanted
-    assert provider.limit_s(None) == min(wanted, 30.0)
+    assert provider.limit_s("gpt-4o") == min(wanted, 30.0)
+    assert provider.limit_s(None) == min(wanted, 120.0), "the default model thinks, for seconds"
 
 
 def test_time_limits_are_tables_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "hybrid.toml"
-    file.write_text('[[time_limits]]\nmodel = "gpt-3.5*"\ntimeout = 7\n')
+    file.write_text('[[time_limits]]\nmodel = "gpt-6-*"\ntimeout = 7\n')
     settings = load_settings(environment={"OPENAI_API_KEY": "k"}, file=file)
     assert build_providers(settings, SystemClock())["openai"].limit_s(None) == 7
     file.write_text('[[time_limits]]\nmodel = "x"\ntimeout = 0\n')

@@ -223,6 +223,19 @@ def test_opening_lanes_are_no_stall_and_the_clock_begins_with_the_first_work() -
     assert watch.stalled()
 
 
+def test_a_tenant_that_waits_in_several_partitions_is_served_from_each_in_turn() -> None:
+    queue: FairQueue[Waiting] = FairQueue({})
+    for line in ("a", "b", "c"):
+        for _ in range(3):
+            queue.add(Waiting("t", line))
+    queue.add(Waiting("late", "a"))
+
+    taken = [queue.take(lambda _one: True) for _ in range(10)]
+    order = [(one.tenant, one.line) for one in taken if one is not None]
+    assert [line for tenant, line in order if tenant == "t"] == ["a", "b", "c"] * 3
+    assert order.index(("late", "a")) <= 2  # and the other tenant has its turn beside them
+
+
 def test_a_look_does_not_grow_with_the_tenants_that_wait_for_a_provider_that_is_out() -> None:
     looked: list[str] = []
     queue: FairQueue[Waiting] = FairQueue({})
