@@ -173,6 +173,7 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock, log: Log) ->
             set_limits=spec.set_limits,
         ),
         dialect=dialect_of(spec),
+        api=spec.api,
         link=_link(settings, spec, tls),
     )
     if spec.kind == "azure":

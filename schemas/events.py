@@ -88,6 +88,7 @@ class CachedAnswer(Message):
     refusal: str | None = None
     annotations: list[dict[str, Any]] | None = None
     logprobs: list[dict[str, Any]] | None = None
+    reasoning_summary: str | None = None
     stored_at_ms: int
 
 

@@ -97,6 +97,9 @@ class WorkflowResult(Message):
     logprobs: list[dict[str, Any]] | None = Field(
         default=None, description="of the content's tokens, where the intent asked for them"
     )
+    reasoning_summary: str | None = Field(
+        default=None, description="what the model says of its reasoning, where it was asked to"
+    )
     finish_reason: str | None = None
     cost_info: CostInfo
     total_cost_usd: Usd | None = None

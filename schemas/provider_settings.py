@@ -43,8 +43,9 @@ class ProviderSettings(MoneySettings):
     hybrid_azure_auth: Literal["key", "entra"] = "key"
     """How provider `azure` is told who we are: by its key, or by Microsoft Entra ID (extra
     `entra`)."""
-    openai_api_version: str = "2024-10-21"
-    """API version of provider `azure`."""
+    openai_api_version: str = ""
+    """API version of provider `azure`, such as `2024-10-21`; without it, or with `v1`, Azure's v1
+    API is asked, which has no versions."""
     hybrid_openai_limits: tuple[float, ...] = ()
     """Provider `openai`, over all workers: requests a minute, tokens a minute, calls in flight."""
     hybrid_azure_limits: tuple[float, ...] = ()

@@ -27,12 +27,16 @@ class _Table(BaseModel):
 class ProviderSpec(KeyedTable):
     """One place that serves chat completions."""
 
+    api: Literal["chat", "responses"] = "chat"
+    """Which of its APIs is asked: chat completions, or Responses (where nothing is stored unless an
+    intent's `parameters` say `store`; an answer is at least 16 tokens long there)."""
     base_url: Url | None = None
     """Base URL (kind openai: without it the SDK's own; openai-compatible: needed)."""
     endpoint: Url | None = None
-    """Endpoint (kind azure)."""
-    api_version: str = "2024-10-21"
-    """API version (kind azure)."""
+    """Endpoint (kind azure): the resource's address, with or without `/openai/v1/` at its end."""
+    api_version: str = ""
+    """Kind azure: a dated version, such as `2024-10-21`, asks the older API, with the deployment in
+    the path; without it, or with `v1`, Azure's v1 API is asked, which has no versions."""
     deployment: str = ""
     """Deployment (kind azure)."""
     model: str = ""

@@ -64,6 +64,7 @@ CODES: tuple[tuple[FailureKind, frozenset[str], tuple[str, ...]], ...] = (
         _codes(
             "content_filter content_policy_violation invalid_prompt moderation_blocked"
             " responsibleaipolicyviolation data_inspection_failed datainspectionfailed"
+            " bio_policy misalignment_policy_violation image_content_policy_violation"
         ),
         ("violates usage guidelines", "contentpolicyviolation"),
     ),
@@ -119,8 +120,17 @@ CODES: tuple[tuple[FailureKind, frozenset[str], tuple[str, ...]], ...] = (
         _codes("json_validate_failed tool_use_failed output_parse_failed"),
         (),
     ),
-    # OpenRouter's 404 for what a request needs: tools, images.
-    (FailureKind.BAD_REQUEST, frozenset(), ("no endpoints found that support",)),
+    # The Responses API's failed answers to images; OpenRouter's 404 for what a request needs.
+    (
+        FailureKind.BAD_REQUEST,
+        _codes(
+            "invalid_image invalid_image_format invalid_base64_image invalid_image_url"
+            " image_too_large image_too_small image_parse_error invalid_image_mode"
+            " image_file_too_large unsupported_image_media_type empty_image_file"
+            " failed_to_download_image image_file_not_found data_residency_mismatch"
+        ),
+        ("no endpoints found that support",),
+    ),
 )
 RATE_CODES = frozenset({"rate_limit_exceeded", "rate_limit_error"})
 #: Types of errors inside a 200, where no status tells more; Anthropic's names, and OpenAI's.

@@ -55,6 +55,7 @@ class Reuse:
                 refusal=outcome.result.refusal,
                 annotations=outcome.result.annotations,
                 logprobs=outcome.result.logprobs,
+                reasoning_summary=outcome.result.reasoning_summary,
                 stored_at_ms=clock.now_ms(),
             )
             cut = answer.finish_reason != "stop" or not answer.content

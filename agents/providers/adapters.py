@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import openai
 
@@ -14,9 +14,9 @@ from agents.credentials.credentials import Credentials, Grant
 from agents.credentials.sources import SecretError
 from agents.deciding.failures import Failure, KeyNote, classify_http
 from agents.pricing.prices import charge_of
-from agents.providers.apis import APIS, Api, Manner
-from agents.providers.arguments import Dialect, Lessons
-from agents.providers.bodies import answer_of
+from agents.providers.apis import APIS, Api
+from agents.providers.arguments import Dialect, Lessons, Manner
+from agents.providers.bodies import answer_of, fields_of
 from agents.providers.errors import ExecutionError, execution_error
 from agents.providers.inquiry import Finding, Knowledge, inquire
 from agents.providers.rate_headers import rest_asked_for
@@ -150,12 +150,12 @@ class SdkProvider:
         if request.within_s is not None:
             limit = min(limit, request.within_s)
         manner = self._manner(request)
-        body = self._api.body(request, manner)
+        body: dict[str, Any] = {}
         try:
+            body = self._api.body(request, manner)
+            written = encoded(body)
             async with asyncio.timeout(limit):
-                reply = await self._reply(
-                    times, self._headers(request, auth), manner, encoded(body)
-                )
+                reply = await self._reply(times, self._headers(request, auth), manner, written)
             asked, share = body.get("service_tier", ""), self._transport.low_tier_price
             charge = charge_of(served=reply.tier, asked=asked, share=share)
             # What was refused meanwhile, to a call beside this one, was not sent either way.
@@ -176,7 +176,8 @@ class SdkProvider:
         return self._times.of(model or self.model).whole_s
 
     def _limits(self, request: ChatRequest) -> TimeLimits:
-        reasons = request.parameters.get("reasoning_effort", "none") not in {"none", "minimal"}
+        own = fields_of(request.parameters.get("reasoning")).get("effort", "none")
+        reasons = request.parameters.get("reasoning_effort", own) not in {"none", "minimal"}
         return self._times.of(request.model or self.model, reasons=reasons)
 
     async def inquire(self, models: Mapping[str, str], *, within_s: float) -> list[Finding]:
@@ -207,7 +208,7 @@ class SdkProvider:
             if self._lessons.learn(model, answer.parameter, sent=sent):
                 return failure
             return replace(failure, kind=FailureKind.BAD_REQUEST)
-        if isinstance(error, UnwritableRequestError):
+        if isinstance(error, UnwritableRequestError) or not sent:  # there was nothing to send
             message = f"the request cannot be written ({cause})"
             return Failure(FailureKind.BAD_REQUEST, "unwritable_request", message)
         # A lost connection, or an answer that breaks HTTP: nothing was read. The SDK's own time

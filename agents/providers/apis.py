@@ -1,31 +1,15 @@
-"""The ways to ask a model: each with its path, its bodies, and how its answers are read; pure.
-
-Chat completions are one; what both have in common is in `arguments` and `assembly`.
-"""
+"""The ways to ask a model: each with its path, its bodies, and how its answers are read; pure."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from agents.providers.arguments import Dialect, body_of, left_out, messages_of
+from agents.providers.arguments import Manner, body_of, left_out, messages_of
 from agents.providers.assembly import Assembly, ChatAssembly
 from agents.providers.requests import ChatRequest
+from agents.providers.responses import ResponsesApi
 
-__all__ = ["APIS", "Api", "ChatApi", "Manner"]
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How one call is to be made: of which model, in which words, and how it is answered."""
-
-    model: str
-    dialect: Dialect
-    #: Parameters that the model has refused.
-    learnt: frozenset[str] = frozenset()
-    stream: bool = False
-    #: Service tier; none = the vendor's own choice.
-    tier: str = ""
+__all__ = ["APIS", "Api", "ChatApi"]
 
 
 class Api(Protocol):
@@ -84,4 +68,4 @@ class ChatApi:
 
 
 #: `api` of a provider → how it is asked.
-APIS: dict[str, Api] = {"chat": ChatApi()}
+APIS: dict[str, Api] = {"chat": ChatApi(), "responses": ResponsesApi()}

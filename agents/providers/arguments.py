@@ -1,4 +1,4 @@
-"""What is sent: the body of a chat completion, as one vendor and one model take it; pure."""
+"""What is sent, as one vendor and one model take it: in a chat completion, and beside it; pure."""
 
 import json
 from collections import OrderedDict
@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 from agents.providers.requests import ChatRequest
 
-__all__ = ["Dialect", "Lessons", "body_of", "left_out", "messages_of"]
+__all__ = ["CAPS", "Dialect", "Lessons", "Manner", "body_of", "left_out", "messages_of"]
 
 #: Both names of the limit of an answer's length; a model takes one or the other, or both.
 CAPS = ("max_completion_tokens", "max_tokens")
 #: Without these the answer would be to another question: they are never left out.
-NEEDED = frozenset({"model", "messages", "tools", "tool_choice", "modalities", "audio"})
+NEEDED = frozenset({"model", "messages", "input", "tools", "tool_choice", "modalities", "audio"})
+#: And these say what it may cost, and that it is not kept: only the configuration leaves them out.
+PROMISED = frozenset({"max_output_tokens", "store"})
 #: Models whose lessons are remembered by one provider of a worker.
 MOST_MODELS = 1_000
 TOLD = "Answer with JSON that follows this JSON Schema, and with nothing else:"
@@ -30,6 +32,19 @@ class Dialect:
     structured: Literal["strict", "schema", "object", "none"] = "schema"
     #: Sent with every request, over everything else.
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How one call is to be made: of which model, in which words, and how it is answered."""
+
+    model: str
+    dialect: Dialect
+    #: Parameters that the model has refused.
+    learnt: frozenset[str] = frozenset()
+    stream: bool = False
+    #: Service tier; none = the vendor's own choice.
+    tier: str = ""
 
 
 class Lessons:
@@ -49,7 +64,7 @@ class Lessons:
     def learn(self, model: str, parameter: str, *, sent: Collection[str]) -> bool:
         """Remember a refusal; False where leaving it out is no way out, or changes nothing."""
         known = self.of(model)
-        if parameter in NEEDED or parameter not in sent:
+        if parameter in NEEDED | PROMISED or parameter not in sent:
             return False
         if parameter in CAPS and known & set(CAPS) - {parameter}:
             return False  # neither name is taken: without a limit nobody knows what it costs

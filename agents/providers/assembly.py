@@ -35,6 +35,8 @@ class Beside:
     annotations: tuple[dict[str, Any], ...] = ()
     #: Log probabilities of the content's tokens, where they were asked for.
     logprobs: tuple[dict[str, Any], ...] = ()
+    #: What the model says of its reasoning, where it was asked to.
+    reasoning_summary: str = ""
 
 
 NOTHING = Beside()
@@ -84,6 +86,7 @@ class Assembly:
         self._refusal: list[str] = []
         self._annotations: list[dict[str, Any]] = []
         self._logprobs: list[dict[str, Any]] = []
+        self._summary: list[str] = []
         self._calls = ToolCalls()
         self._model = self._finish = self._tier = ""
         self._usage: Usage | None = None
@@ -125,6 +128,7 @@ class Assembly:
                 whole_text("".join(self._refusal))[:MOST_REFUSAL],
                 tuple(self._annotations[:MOST_ANNOTATIONS]),
                 tuple(self._logprobs),
+                "\n\n".join(one for one in self._summary if one),
             ),
             failure=failure,
         )

@@ -29,7 +29,7 @@ MOST_WORDS = 4_000
 #: Statuses that say that the request itself is wrong.
 ABOUT_THE_REQUEST = frozenset({400, 422})
 #: Types of content parts that are the answer; thinking is not.
-SPOKEN = frozenset({"text", "output_text", ""})
+SPOKEN = frozenset({"text", "output_text", "summary_text", ""})
 DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s")
 
 

@@ -1,5 +1,6 @@
 """Providers built: one SDK client each, with its address, its keys, and the way there."""
 
+import re
 import ssl
 from functools import cache
 from typing import Any, Unpack
@@ -10,7 +11,10 @@ from agents.credentials.credentials import Credentials
 from agents.providers.adapters import Common, Link, SdkProvider
 from agents.providers.wire import Wire
 
-__all__ = ["azure_provider", "openai_provider"]
+__all__ = ["azure_provider", "openai_provider", "resource_of"]
+
+#: What `api_version` says for Azure's v1 API.
+UNDATED = frozenset({"", "v1"})
 
 #: What the SDK's clients are made with in place of a key: each call brings its own.
 NOT_A_KEY = "none"
@@ -32,19 +36,28 @@ def openai_provider(
 def azure_provider(
     name: str, *, endpoint: str, api_version: str, deployment: str, **common: Unpack[Common]
 ) -> SdkProvider:
-    """Build a provider on Azure; the deployment's name stands in for the model's."""
+    """Build a provider on Azure; the deployment's name stands in for the model's.
+
+    Without `api_version`, or with `v1`, it is asked by Azure's v1 API, which has no versions;
+    `endpoint` is the resource's, with or without the path of either API.
+    """
     credentials = _credentials(name, common, header="api-key")
     # A client that has a key sends it beside a token: it is made with what the calls bring.
     bare = credentials.header == "api-key"
-    client = AsyncAzureOpenAI(
-        azure_endpoint=endpoint,
-        api_version=api_version,
-        api_key=NOT_A_KEY if bare else None,
-        azure_ad_token=None if bare else NOT_A_KEY,
+    resource, dated = resource_of(endpoint), api_version not in UNDATED
+    options = {
+        "api_version": api_version,
+        "api_key": NOT_A_KEY if bare else None,
+        "azure_ad_token": None if bare else NOT_A_KEY,
         **_client_options(common),
-    )
+    }
+    client: AsyncAzureOpenAI
+    if dated:
+        client = AsyncAzureOpenAI(azure_endpoint=resource, **options)
+    else:
+        client = _AzureV1(base_url=f"{resource}/openai/v1", **options)
     _introduce(client, common)
-    wire = Wire(client, deployments=True)
+    wire = Wire(client, deployments=dated)
     return SdkProvider(
         name,
         wire,
@@ -54,6 +67,20 @@ def azure_provider(
         credentials=credentials,
         common=common,
     )
+
+
+def resource_of(endpoint: str) -> str:
+    """Give the address of an Azure resource, of any address that its pages show for it."""
+    return re.sub(r"(/openai(/v1)?)?/*$", "", endpoint)
+
+
+class _AzureV1(AsyncAzureOpenAI):
+    """Azure's v1 API: keys and tokens as Azure has them, paths as OpenAI, and no version."""
+
+    @property
+    def default_query(self) -> dict[str, object]:
+        """Leave out the version, which the SDK puts into every request to Azure."""
+        return {}
 
 
 def _credentials(name: str, common: Common, *, header: str) -> Credentials:

@@ -14,7 +14,8 @@ __all__ = ["refused_parameter"]
 CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
 #: Characters of the answer that are looked at.
 MOST = 4_000
-NAME = r"['\"`]?([A-Za-z][A-Za-z_]{1,40})"
+#: With what lies inside it, as the Responses API says it: `reasoning.effort`.
+NAME = r"['\"`]?([A-Za-z][A-Za-z_]{1,40}(?:\.[a-z_]{1,40})?)"
 WORDS = tuple(
     re.compile(pattern)
     for pattern in (

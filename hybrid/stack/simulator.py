@@ -1,4 +1,4 @@
-"""The simulated providers: OpenAI and Azure OpenAI chat completions, with scripted faults.
+"""The simulated providers: OpenAI and Azure, chat completions and Responses, scripted faults.
 
 Every request it saw is in its log, with what it billed: the oracle of the fault tests. Faults come
 from three places: rates set for a provider (`POST /_sim/faults`), a fixed plan for a provider
@@ -20,6 +20,15 @@ from typing import Any
 from aiohttp import web
 
 from hybrid.stack.simulated import Call, Faults, charge
+from hybrid.stack.simulated_apis import (
+    Written,
+    chat_chunks,
+    chat_document,
+    is_answered,
+    response_document,
+    response_events,
+    text_of,
+)
 from hybrid.stack.simulated_models import Shelf
 
 __all__ = ["Simulator", "serve"]
@@ -28,6 +37,7 @@ __all__ = ["Simulator", "serve"]
 MOST_WRITTEN = 128_000
 #: What it bills for calls of service tier flex.
 TIER_SHARES = {"flex": Decimal("0.5"), "priority": Decimal(2)}
+LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 DIRECTIVE = re.compile(r"\[\[sim:([^\]]*)\]\]")
 ERROR_CODES = {
     400: "invalid_request_error",
@@ -64,15 +74,12 @@ class Simulator:
         self.shelf = Shelf(self._refusal)
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
-        """Answer a chat completion of either provider."""
-        provider = "azure" if "deployment" in request.match_info else "openai"
+        """Answer a request of either provider and either API."""
+        provider = "azure" if request.path.startswith("/openai/") else "openai"
         faults = self.faults[provider]
         attempt_id = request.headers.get("X-Client-Request-Id", "")
         body: dict[str, Any] = await request.json()
-        text = "".join(
-            part if isinstance(part, str) else json.dumps(part)
-            for part in (message.get("content") or "" for message in body.get("messages", []))
-        )
+        text = text_of(body)
         wants = dict(
             item.partition("=")[::2]
             for found in DIRECTIVE.findall(text)
@@ -104,9 +111,9 @@ class Simulator:
             return self._refuse(int(act), faults, wants)
         if body.get("stream"):
             return await self._serve_stream(request, call, body, text, wants)
-        return web.json_response(
-            self._answer(call, body, text, wants), headers={"x-request-id": f"req-{call.sequence}"}
-        )
+        written = self._answer(call, body, text, wants)
+        document = response_document(written) if _is_response(request) else chat_document(written)
+        return web.json_response(document, headers={"x-request-id": f"req-{call.sequence}"})
 
     def _act(self, faults: Faults, wants: dict[str, str], dice: random.Random) -> str:
         if "hang" in wants:
@@ -141,31 +148,19 @@ class Simulator:
         """Answer in server-sent events; `stall` in a message stops after the first of them."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        whole = self._answer(call, body, text, wants)
-        content = whole["choices"][0]["message"]["content"]
-        half = len(content) // 2
-        common = {key: whole[key] for key in ("id", "created", "model", "service_tier")}
-        common["object"] = "chat.completion.chunk"
-        finish = whole["choices"][0]["finish_reason"]
-        deltas = (({"content": content[:half]}, None), ({"content": content[half:]}, finish))
-        for delta, reason in deltas:
-            choice = {"index": 0, "delta": delta, "finish_reason": reason}
-            await self._event(response, {**common, "choices": [choice]})
-            if "stall" in wants:
+        written = self._answer(call, body, text, wants)
+        events = response_events(written) if _is_response(request) else chat_chunks(written)
+        for event in events:
+            data = event if isinstance(event, str) else json.dumps(event)
+            await response.write(f"data: {data}\n\n".encode())
+            if "stall" in wants and _is_piece(event):
                 await _until_gone(request)
                 return response
-        if "usage" in whole:
-            await self._event(response, {**common, "choices": [], "usage": whole["usage"]})
-        await response.write(b"data: [DONE]\n\n")
         return response
-
-    @staticmethod
-    async def _event(response: web.StreamResponse, document: dict[str, Any]) -> None:
-        await response.write(f"data: {json.dumps(document)}\n\n".encode())
 
     def _answer(
         self, call: Call, body: dict[str, Any], text: str, wants: dict[str, str]
-    ) -> dict[str, Any]:
+    ) -> Written:
         """Make up an answer, bill it, and put the call on record."""
         content = wants.get("text") or _invent(text)
         if "chars" in wants:
@@ -175,41 +170,27 @@ class Simulator:
         if "tokens" in wants:
             prompt_tokens = int(wants["tokens"]) - completion_tokens
         if "greedy" in wants:  # a token for each byte, and as many as it may
-            sent = json.dumps(body.get("response_format"), ensure_ascii=False) + text
+            wanted = body.get("response_format") or body.get("text")
+            sent = json.dumps(wanted, ensure_ascii=False) + text
             prompt_tokens = len(sent.encode("utf-8", "replace"))
-            most = body.get("max_completion_tokens") or body.get("max_tokens") or MOST_WRITTEN
-            completion_tokens = int(most)
-        usage: dict[str, Any] | None = {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
-        }
-        if "no_usage" in wants:
-            usage = None
+            limits = [body.get(name) for name in LIMITS]
+            completion_tokens = int(next(filter(None, limits), MOST_WRITTEN))
         call.status = 200
         call.tokens = prompt_tokens + completion_tokens
         tier = wants.get("tier") or body.get("service_tier") or "default"
         billed = charge(call, prompt_tokens, completion_tokens) * TIER_SHARES.get(tier, 1)
         call.billed_usd = format(billed, "f")
         self._record(call)
-        return {
-            "id": f"chatcmpl-{call.sequence}",
-            "object": "chat.completion",
-            "created": int(call.at),
-            "model": call.model or str(body.get("model")),
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": content, "refusal": None},
-                    "finish_reason": wants.get("finish_reason") or "stop",
-                    "logprobs": None,
-                }
-            ],
-            "service_tier": tier,
-            **({"usage": usage} if usage else {}),
-        }
+        return Written(
+            call.sequence,
+            int(call.at),
+            call.model or str(body.get("model")),
+            content,
+            wants.get("finish_reason") or "stop",
+            tier,
+            None if "no_usage" in wants else (prompt_tokens, completion_tokens),
+            tool="" if is_answered(body) else wants.get("tool", ""),
+        )
 
     @staticmethod
     def _refuse(status: int, faults: Faults, wants: dict[str, str]) -> web.Response:
@@ -259,6 +240,15 @@ class Simulator:
         return web.json_response({})
 
 
+def _is_response(request: web.Request) -> bool:
+    return request.path.endswith("/responses")
+
+
+def _is_piece(event: dict[str, Any] | str) -> bool:
+    """Tell whether an event of a stream holds a piece of the answer."""
+    return isinstance(event, dict) and ("delta" in event or bool(event.get("choices")))
+
+
 async def _until_gone(request: web.Request) -> None:
     """Hang until the client gives up; aiohttp tells it by the transport only."""
     while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
@@ -280,8 +270,11 @@ def _intent_of(text: str) -> str:
 async def serve(simulator: Simulator, *, port: int) -> web.AppRunner:
     """Serve on 127.0.0.1 until the runner is cleaned up; raises OSError when the port is taken."""
     app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_post("/v1/chat/completions", simulator.complete)
+    for api in ("chat/completions", "responses"):
+        app.router.add_post(f"/v1/{api}", simulator.complete)
+        app.router.add_post(f"/openai/v1/{api}", simulator.complete)
     app.router.add_post("/openai/deployments/{deployment}/chat/completions", simulator.complete)
+    app.router.add_post("/openai/responses", simulator.complete)
     simulator.shelf.routes(app)
     app.router.add_get("/_sim/calls", simulator.show_calls)
     app.router.add_post("/_sim/faults", simulator.set_faults)

@@ -43,8 +43,8 @@ class Odd:
     billed: tuple[int, int] | None
 
 
-def odd_answer(dice: random.Random, *, stream: bool) -> Odd:
-    """Make one; a third of them are errors, the rest is bent or whole."""
+def odd_answer(dice: random.Random, *, stream: bool, responses: bool = False) -> Odd:
+    """Make one of either API; a third of them are errors, the rest is bent or whole."""
     draw = dice.random()
     if draw < 0.05:  # nothing that anybody ever answered
         return Odd(_http(_any(dice), dice, dice.choice([200, 200, *STATUSES])), None)
@@ -53,11 +53,16 @@ def odd_answer(dice: random.Random, *, stream: bool) -> Odd:
             _http(_bent(dice, dice.choice(ERRORS)), dice, dice.choice([*STATUSES, 200])), None
         )
     billed = (dice.randrange(1, 5_000), dice.randrange(0, 5_000))
-    usage = {"prompt_tokens": billed[0], "completion_tokens": billed[1]}
+    names = (
+        ("input_tokens", "output_tokens") if responses else ("prompt_tokens", "completion_tokens")
+    )
+    usage = dict(zip(names, billed, strict=True))
     known = dice.random() < 0.8
     if not known:
         usage = _bent(dice, usage) if dice.random() < 0.5 else {}
-    if stream:
+    if responses:
+        body, whole = (_response_events if stream else _response)(dice, usage)
+    elif stream:
         body, whole = _events(dice, usage)
     else:
         body, whole = _document(dice, usage)
@@ -107,6 +112,68 @@ def _events(dice: random.Random, usage: Any) -> tuple[bytes, bool]:
         lines.append(json.dumps(dice.choice(ERRORS)))
     if dice.random() < 0.8:
         lines.append("[DONE]")
+    body = "".join(f"{'' if one[0] in ':e' else 'data: '}{one}\n\n" for one in lines).encode()
+    if dice.random() < 0.1:
+        return body[: body.rindex(b'"usage"')], False
+    return body, True
+
+
+def _bent_response(dice: random.Random, usage: Any, times: int) -> dict[str, Any]:
+    """Bend all of a response but what says what it cost."""
+    part = {"type": "output_text", "text": "ok", "annotations": [], "logprobs": []}
+    output = [
+        {"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "hm"}]},
+        {"type": "message", "role": "assistant", "content": [part]},
+        {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+    ]
+    ends: list[tuple[str, Any]] = [
+        ("completed", None), ("incomplete", {"reason": "max_output_tokens"}), ("failed", None),
+    ]  # fmt: skip
+    status, details = dice.choice([ends[0], *ends])
+    error = {"code": "server_error", "message": "m"} if status == "failed" else None
+    whole = {
+        "id": "r", "object": "response", "status": status, "incomplete_details": details,
+        "error": error, "output": output[: dice.randrange(1, 4)], "created_at": 1,
+    }  # fmt: skip
+    bent = _bent(dice, whole, times=times)
+    bent = bent if isinstance(bent, dict) else whole
+    return {**bent, "object": "response", "model": "gpt-3.5-turbo", "usage": usage}
+
+
+def _response(dice: random.Random, usage: Any) -> tuple[bytes, bool]:
+    """Give a response, and whether its usage can be read."""
+    body = json.dumps(_bent_response(dice, usage, dice.choice([0, 1, 3]))).encode()
+    if dice.random() < 0.1:
+        return body[: dice.randrange(len(body))], False
+    return body, True
+
+
+def _response_events(dice: random.Random, usage: Any) -> tuple[bytes, bool]:
+    """Give a stream of a response, and whether its usage can be read."""
+    last = _bent_response(dice, usage, dice.choice([0, 0, 1, 3]))
+    call = {"type": "function_call", "call_id": "a", "name": "f", "arguments": ""}
+    chunks: list[Any] = [
+        {"type": "response.created", "response": {"status": "in_progress", "model": "gpt-3.5-turbo"}},
+        {"type": "response.output_item.added", "output_index": 0, "item": {"type": "message", "content": []}},
+        {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "o"},
+        {"type": "response.refusal.delta", "output_index": 0, "delta": "n"},
+        {"type": "response.output_item.added", "output_index": 1, "item": call},
+        {"type": "response.function_call_arguments.delta", "output_index": 1, "delta": "{}"},
+        {"type": "response.output_item.done", "output_index": 1, "item": {**call, "arguments": "{}"}},
+        {"type": "response.reasoning_summary_text.delta", "output_index": 2, "delta": "hm"},
+    ]  # fmt: skip
+    kept = [one for one in chunks if dice.random() < 0.8]
+    lines = [json.dumps(_bent(dice, one) if dice.random() < 0.4 else one) for one in kept]
+    for _ in range(dice.choice([0, 0, 1, 2])):
+        lines.insert(dice.randrange(len(lines) + 1), dice.choice(NOISE))
+    if dice.random() < 0.1:
+        error = {"type": "error", "code": "server_error", "message": "m", "param": None}
+        lines.insert(dice.randrange(len(lines) + 1), json.dumps(_bent(dice, error)))
+    status = last.get("status")
+    ends = status if status in ("completed", "incomplete", "failed") else "completed"
+    lines.append(json.dumps({"type": f"response.{ends}", "response": last}))
+    if dice.random() < 0.1:
+        lines.append(dice.choice(NOISE))
     body = "".join(f"{'' if one[0] in ':e' else 'data: '}{one}\n\n" for one in lines).encode()
     if dice.random() < 0.1:
         return body[: body.rindex(b'"usage"')], False

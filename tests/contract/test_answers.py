@@ -95,8 +95,10 @@ class Run:
         breaker_calls: int = 1000,
         types: frozenset[str] | None = None,
         times: int = 1,
+        api: str = "chat",
         **intent: Any,
     ) -> None:
+        self.api = api
         self.types = types
         self.times, self.dialect = times, dialect or Dialect()
         self.vendor, self.record = Vendor(*answers), Record()
@@ -106,7 +108,7 @@ class Run:
 
     async def _run(self, transport: Transport, intent: dict[str, Any]) -> Outcome:
         server = await asyncio.start_server(self.vendor.serve, "127.0.0.1", 0)
-        provider = _provider(server, transport, self.dialect)
+        provider = _provider(server, transport, self.dialect, self.api)
         clock = self.clock
         capacity = Capacity({"openai": ProviderLimits()}, self.breaker, clock=clock)
         executor = Executor(
@@ -158,13 +160,16 @@ class Run:
 
 
 def _provider(
-    server: asyncio.Server, transport: Transport, dialect: Dialect | None = None
+    server: asyncio.Server,
+    transport: Transport,
+    dialect: Dialect | None = None,
+    api: str = "chat",
 ) -> SdkProvider:
     port = server.sockets[0].getsockname()[1]
     return openai_provider(
         "openai", api_key="k", base_url=f"http://127.0.0.1:{port}/v1", model="gpt-3.5-turbo",
         timeout_s=20, concurrency=4, clock=ManualClock(NOW), transport=transport,
-        dialect=dialect or Dialect(),
+        dialect=dialect or Dialect(), api=api,
     )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
 from agents.providers.adapters import SdkProvider, Transport
+from agents.providers.apis import APIS
 from agents.providers.building import openai_provider
 from agents.task import Completed, Deferred, Failed
 from schemas.attempt import ProviderAttempt
@@ -38,7 +39,7 @@ from tests.contract.test_policy_lines import Free, Record
 
 ANSWERS = int(os.environ.get("ODD_ANSWERS", "1000"))
 SEED = int(os.environ.get("ODD_SEED", "1"))
-#: Executors side by side, half of them streaming.
+#: Executors side by side: a quarter for each API, whole and streamed.
 WORLDS = 16
 #: Dollars of a token, in and out, of the contract's flat price.
 EACH = Decimal("0.000002")
@@ -55,7 +56,7 @@ class Vendor:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = int(head.split("content-length: ")[1].split("\r\n")[0])
         stream = b'"stream":true' in await reader.readexactly(length)
-        answer = odd_answer(self.dice, stream=stream)
+        answer = odd_answer(self.dice, stream=stream, responses="/responses " in head)
         self.answers[head.split("x-client-request-id: ")[1].split("\r\n")[0]] = answer
         writer.write(answer.wire)
         await writer.drain()
@@ -106,11 +107,12 @@ async def _storm(vendor: Vendor) -> dict[str, ProviderAttempt]:
         openai_provider(
             "openai", api_key="k", base_url=url, model="gpt-3.5-turbo", timeout_s=600,
             concurrency=WORLDS, clock=ManualClock(NOW),
-            transport=Transport(stream=stream, first_token_s=300, idle_s=300),
+            transport=Transport(stream=stream, first_token_s=300, idle_s=300), api=api,
         )
         for stream in (False, True)
+        for api in APIS
     ]  # fmt: skip
-    worlds = [World(number, providers[number % 2]) for number in range(WORLDS)]
+    worlds = [World(number, providers[number % len(providers)]) for number in range(WORLDS)]
 
     async def live(world: World) -> None:
         while len(vendor.answers) < ANSWERS:
