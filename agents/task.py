@@ -25,6 +25,8 @@ class Task:
     headers: Headers = ()
     replay_count: int = 0
     deferral: DeferralState | None = None
+    #: Executions before this one that had no end: workers died with them, maybe during a call.
+    orphans: int = 0
 
     @property
     def traceparent(self) -> str | None:

@@ -19,7 +19,7 @@ class MoneySettings(ConnectionSettings):
     the flat prices of the contract, or, as all other models, what genai-prices says."""
     hybrid_price_list: str | None = None
     """File with a newer list of prices than the installed package genai-prices has, written by
-    `hybrid costs prices update`; read when a process starts."""
+    `hybrid costs prices update`; workers look once a minute whether it has changed."""
     hybrid_azure_base_model: str | None = None
     """The model behind the deployment of provider `azure`, for its price where an answer does not
     name it, and for bounds before there is one."""

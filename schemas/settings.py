@@ -54,7 +54,8 @@ class Settings(ProviderSettings):
     hybrid_hedge_share: float = Field(default=0.05, gt=0, le=1)
     """At most this share of a worker's newest 1,000 calls may be such rivals."""
     hybrid_hedge_usd_per_hour: float = Field(default=1.0, gt=0)
-    """Dollars an hour that the rivals of one worker may cost, by their upper bounds."""
+    """Dollars an hour that the rivals of one worker may cost, by their upper bounds; where nobody
+    knows what a rival would cost there is none."""
     hybrid_cache_ttl: float = Field(default=3600.0, gt=0, le=86_400)
     """Seconds for which an answer is taken again by intents with `"cache": true`."""
     hybrid_cache_bytes: int = Field(default=64 * 1_048_576, ge=0)

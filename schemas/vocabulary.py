@@ -151,6 +151,8 @@ class LogEvent(StrEnum):
     WORKER_STALLED = "worker_stalled"  # work waited and nothing moved: the process ends itself
     INSTANCE_AWAITED = "instance_awaited"  # another host has this instance id; waits to see
     DEFERRED_ORPHANED = "deferred_orphaned"  # work waits in a topic of delays that are gone
+    PRICES_RENEWED = "prices_renewed"  # the list of prices has changed, and holds from now on
+    PRICES_KEPT = "prices_kept"  # the changed list of prices cannot be read: the old one holds on
     LEASE_LOST = "lease_lost"  # a worker was stopped for too long: the process ends itself
     PARTITIONS_ASSIGNED = "partitions_assigned"  # a rebalance gave lanes to this worker
     PARTITIONS_REVOKED = "partitions_revoked"  # a rebalance begins; running calls may finish

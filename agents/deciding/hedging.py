@@ -68,14 +68,18 @@ class Hedger:
         self._hedged.append(False)
 
     def allow(self, now: float, bound_usd: Decimal | None) -> bool:
-        """Take the right to one hedge that costs at most so much; False = the caps are reached."""
+        """Take the right to one hedge that costs at most so much; False = the caps are reached.
+
+        What nobody can bound (None) holds no limit, so there is no hedge.
+        """
+        if bound_usd is None:
+            return False
         while self._spent and self._spent[0][0] <= now - HOUR_S:
             self._spent.popleft()
         spent = sum((usd for _, usd in self._spent), Decimal(0))
-        cost = bound_usd or Decimal(0)
         share = (sum(self._hedged) + 1) / max(len(self._hedged), FEWEST)
-        if share > self._policy.most_share or spent + cost > self._policy.most_usd_an_hour:
+        if share > self._policy.most_share or spent + bound_usd > self._policy.most_usd_an_hour:
             return False
-        self._spent.append((now, cost))
+        self._spent.append((now, bound_usd))
         self._hedged.append(True)
         return True

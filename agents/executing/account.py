@@ -136,6 +136,14 @@ class Execution:
         self.at_risk += bound or 0
         self.paid = replace(self.paid, uncertain_usd=self.paid.uncertain_usd + (bound or 0))
 
+    def take_over(self, bound: Decimal | None) -> None:
+        """Book the calls of executions that had no end, each of which cost at most so much."""
+        orphans = self.task.orphans
+        if bound is None:
+            self.paid = replace(self.paid, unpriced=self.paid.unpriced + orphans)
+        else:
+            self.risk(orphans * bound)
+
     def end_call(self, attempt: ProviderAttempt, failure: Failure | None) -> None:
         """Book a finished call: its time, its cost, and its line in a dead letter."""
         self.provider_ms += attempt.call_ms

@@ -25,7 +25,7 @@ from agents.executing.reuse import Reuse
 from agents.pricing.prices import PriceBook
 from agents.providers.adapters import Provider
 from agents.task import Failed, Outcome, Task
-from schemas.vocabulary import LogEvent
+from schemas.vocabulary import DeadLetterReason, LogEvent
 
 __all__ = ["Executor", "Rules"]
 
@@ -109,6 +109,9 @@ class Executor:
         routed = self._router.route(task.intent, identity=task.intent_id)
         providers = self._planner.payable(task.intent, routed)
         outcome: Outcome | None = self._admission.refusal(run, providers, routed=routed)
+        invalid = isinstance(outcome, Failed) and outcome.reason is DeadLetterReason.INVALID_INTENT
+        if task.orphans and providers and not invalid:  # an invalid one was never called for
+            run.take_over(self._planner.most(task.intent, providers))
         if outcome is None:
             self._ground.say(LogEvent.WORKFLOW_STARTED, run, type=task.intent.type)
             outcome = await self._reuse.answer(

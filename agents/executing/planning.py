@@ -79,6 +79,26 @@ class Planner:
         provider, at = self._providers[provider_name], self._clock.now()
         return self._prices.worst(*self._sold(intent, provider), Prompt(), at=at) is not None
 
+    def most(self, intent: WorkflowIntent, providers: tuple[str, ...]) -> Decimal | None:
+        """Bound what one call for an intent may have cost, at any of its providers.
+
+        None = nobody knows, of one of them.
+        """
+        bounds = []
+        for name in providers:
+            sold = self._sold(intent, self._providers[name])
+            window = self._prices.window(*sold)
+            prompt = prompt_of(
+                self.messages(intent), models=sold[1], schema=_beside(intent), window=window
+            )
+            rates = self._prices.worst(*sold, prompt, at=self._clock.now())
+            if rates is None:
+                return None
+            limit, known = self._prices.longest(*sold)
+            whole = length_of(intent, limit, known=known, window=window)
+            bounds.append(rates.at_most(prompt, whole.most))
+        return max(bounds)
+
     def rival(
         self,
         run: Execution,

@@ -10,7 +10,7 @@ from agents.pricing.public import PriceList, PriceListError, bundled_list, read_
 from agents.pricing.sellers import sellers_of
 from schemas.settings import Settings
 
-__all__ = ["age_of", "book_of", "stored_list"]
+__all__ = ["age_of", "book_of", "renew", "stored_list"]
 
 
 def book_of(settings: Settings) -> PriceBook:
@@ -25,6 +25,12 @@ def book_of(settings: Settings) -> PriceBook:
         flat=settings.hybrid_prices == "original",
         listed=listed,
     )
+
+
+def renew(book: PriceBook, settings: Settings) -> None:
+    """Read the public list anew; raises ValueError where it cannot be read, and changes nothing."""
+    listed = _list_of(settings)
+    book.renew(sellers_of(settings, listed), listed)
 
 
 def _list_of(settings: Settings) -> PriceList:

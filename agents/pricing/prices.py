@@ -93,6 +93,10 @@ class PriceBook:
         self._flat = flat
         self.listed = listed or bundled_list()
 
+    def renew(self, sellers: Mapping[str, Seller], listed: PriceList) -> None:
+        """Go by another public list from now on, and by who sells what as it says."""
+        self._sellers, self.listed = sellers, listed
+
     def seller(self, provider: tuple[str, str]) -> Seller:
         """Give who sells the calls of a provider, by its name and its kind."""
         return self._sellers.get(provider[0]) or seller_of(*provider)
@@ -142,15 +146,19 @@ class PriceBook:
     ) -> Rates | None:
         """Give rates that a call with such a prompt cannot exceed; None = no price is known.
 
+        Of several names of its model the dearest counts.
+
         A tier that nobody asked for may serve it: a price of the user's for one says that it does.
         """
         seller, moment = self.seller(provider), Moment(at, prompt.tokens, most=True)
-        standard = self._standard(seller, models, moment)
-        if standard is None:
+        # What will have served it is not known: each of its names may be what is charged.
+        named = (self._standard(seller, (model,), moment) for model in models)
+        standard = [rates for rates in named if rates is not None]
+        if not standard:
             return None
         tiers = sorted({spec.tier for spec in self._specs} - {"standard"})
         found = (self._own(seller, models, moment, tier) for tier in tiers)
-        return dearest([standard, *(rates for rates in found if rates is not None)])
+        return dearest([*standard, *(rates for rates in found if rates is not None)])
 
     def upper_bound(
         self,

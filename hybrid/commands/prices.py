@@ -129,7 +129,7 @@ def update(
         message = f"HYBRID_PRICE_LIST = {target}: it cannot be written ({error.strerror})"
         raise HybridError(message) from None
     age = age_of(read_list(stored["providers"], day=day))
-    typer.echo(f"{age}; workers read it when they start")
+    typer.echo(f"{age}; workers take it over within a minute")
 
 
 def _shown(source: str) -> str:

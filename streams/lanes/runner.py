@@ -63,6 +63,7 @@ class JobRunner:
             headers=job.incoming.headers,
             replay_count=who.replay_count,
             deferral=who.deferral,
+            orphans=max(0, job.start - 1),
         )
         outcome: Outcome | None = None
         # On its way together with the first attempt's record; awaited before the call itself.

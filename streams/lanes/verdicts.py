@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import assert_never
 
 from agents.clock import uuid7
-from agents.task import NOTHING, Completed, Deferred, Failed, Outcome
+from agents.task import NOTHING, Completed, Deferred, Failed, Outcome, Paid
 from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent
 from streams.lanes.job import Job, LaneParts
 from streams.lanes.outcome_records import outcome_records
@@ -132,6 +132,7 @@ def kills_workers(starts: int) -> Failed:
         retriable=True,
         suggested_action="find out why workers ended (memory, a defect), then replay",
         spent_usd=None,
+        paid=Paid(unpriced=starts),  # what each was called for, if it was, nobody knows
     )
 
 

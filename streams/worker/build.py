@@ -1,6 +1,6 @@
 """A worker put together: the one place that knows all of its parts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +12,7 @@ from agents.executing.executor import Executor, Rules
 from agents.executing.ground import Ground
 from agents.log import Log
 from agents.pricing.book import book_of
+from agents.pricing.prices import PriceBook
 from agents.providers.adapters import Provider
 from agents.task import Outcome
 from schemas.settings import Settings
@@ -29,6 +30,7 @@ from streams.worker.flow import Flow
 from streams.worker.followers import Followers
 from streams.worker.incidents import Incidents
 from streams.worker.outcomes import OutcomeCounts
+from streams.worker.price_watch import PriceWatch
 from streams.worker.rebalance import Rebalance
 from streams.worker.stall_watch import StallWatch
 from streams.worker.supervisor import Supervisor
@@ -62,6 +64,7 @@ class _Shared:
     spending: Spending
     cache: AnswerCache
     outcomes: OutcomeCounts
+    prices: PriceBook
 
 
 def build_worker(
@@ -114,12 +117,22 @@ def build_worker(
         followers=Followers(
             settings, cache=shared.cache, spending=shared.spending, clock=clock, log=log
         ),
-        stall_watch=StallWatch(shared.dispatcher, clock=clock, log=log),
+        watches=_watches(base, shared),
         outcomes=shared.outcomes,
         app=_app(base, shared, rebalance),
         providers=tuple(providers.values()),
     )
     return Worker(settings, parts, name=name, clock=clock, log=log)
+
+
+def _watches(base: _Base, shared: _Shared) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
+    clock, log = base.ground.clock, base.ground.log
+    stalls = StallWatch(shared.dispatcher, clock=clock, log=log)
+    prices = PriceWatch(base.settings, shared.prices, clock=clock, log=log)
+    return {
+        "the watch over stalls": stalls.watch_forever,
+        "the watch over prices": prices.watch_forever,
+    }
 
 
 def _shared(base: _Base) -> _Shared:
@@ -154,6 +167,7 @@ def _shared(base: _Base) -> _Shared:
         spending=Spending(settings.budgets),
         cache=AnswerCache(settings.hybrid_cache_bytes),
         outcomes=OutcomeCounts(),
+        prices=book_of(settings),
     )
 
 
@@ -224,7 +238,7 @@ def _executor(base: _Base, shared: _Shared) -> Executor:
         rules=Rules(
             policy=policy_of(settings),
             hedging=hedging_of(settings),
-            prices=book_of(settings),
+            prices=shared.prices,
             prompts=base.prompts,
             cache_ttl_s=settings.hybrid_cache_ttl,
             types=types_of(settings, base.prompts),

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,6 @@ from streams.worker.flow import Flow
 from streams.worker.followers import Followers
 from streams.worker.outcomes import OutcomeCounts
 from streams.worker.rebalance import Rebalance
-from streams.worker.stall_watch import StallWatch
 from streams.worker.supervisor import Supervisor
 
 __all__ = ["Worker", "WorkerParts"]
@@ -50,7 +50,8 @@ class WorkerParts:
     capacity: Capacity
     flow: Flow
     followers: Followers
-    stall_watch: StallWatch
+    #: What looks after something for as long as the worker runs, by what it is called.
+    watches: Mapping[str, Callable[[], Coroutine[None, None, None]]]
     outcomes: OutcomeCounts
     app: App
     providers: tuple[Provider, ...]
@@ -121,7 +122,8 @@ class Worker:
         parts.lease.begin()
         supervisor.keep("the lease", parts.lease.tick_forever())
         supervisor.keep("the dispatcher", parts.dispatcher.dispatch_forever())
-        supervisor.keep("the watch over stalls", parts.stall_watch.watch_forever())
+        for name, watch in parts.watches.items():
+            supervisor.keep(name, watch())
         supervisor.keep("pruning the ledgers", parts.rebalance.prune_ledgers_forever())
         await parts.followers.start(supervisor)
         app = asyncio.create_task(parts.app.start())

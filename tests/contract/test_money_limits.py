@@ -185,3 +185,62 @@ def test_a_budget_with_plenty_left_tells_the_provider_nothing() -> None:
     run = world.run(GREEDY)
     assert isinstance(run.outcome, Completed)
     assert run.outcome.result.cost_info.output_tokens == MOST_WRITTEN
+
+
+# ── workers that died during a call ─────────────────────────────────────────────────────────
+
+
+def test_calls_whose_end_nobody_knows_count_with_their_bounds(world: World) -> None:
+    """As the record has them: started, no end, at most so much."""
+    budget = budgeted(world, "0", usd="5", uncertain="count")
+    alone = world.run(max_output_tokens=100).written[0].cost_upper_usd
+    assert alone is not None
+    before, world.orphans = world.spending.counted(budget, "default", NOW), 2
+    run = world.run(max_output_tokens=100)
+    assert isinstance(run.outcome, Completed)
+    paid = run.outcome.result.total_cost_usd or Decimal(0)
+    assert paid < alone, "what is on the intent's bill is known"
+    counted = world.spending.counted(budget, "default", NOW) - before - paid
+    assert 2 * alone <= counted <= 2 * 5 * alone, "of its providers the dearest counts"
+
+
+def test_the_rest_of_a_limit_after_a_death_is_what_is_surely_left(world: World) -> None:
+    usd = Decimal("0.05")
+    (started,) = world.run(max_output_tokens=1_000, max_cost_usd=str(usd)).written
+    world.orphans = 1
+    run = world.run(GREEDY, max_output_tokens=1_000, max_cost_usd=str(usd))
+    assert isinstance(run.outcome, Completed)
+    assert started.cost_upper_usd is not None
+    world.orphans = 50
+    run = world.run(max_output_tokens=1_000, max_cost_usd=str(usd))
+    assert isinstance(run.outcome, Failed)
+    assert (run.outcome.code, run.calls) == ("max_cost_reached", [])
+
+
+def test_of_a_model_without_a_price_the_calls_are_counted(world: World) -> None:
+    world.orphans = 3
+    run = world.run(model="no-such-model-x1")
+    assert run.outcome.paid.unpriced == 4
+
+
+def test_an_intent_over_its_tenants_budget_brings_its_orphans_along(world: World) -> None:
+    budget = budgeted(world, "0.025")
+    world.orphans = 1
+    run = world.run(max_output_tokens=100)
+    assert isinstance(run.outcome, Deferred)
+    assert run.outcome.paid.uncertain_usd > 0
+    assert world.spending.counted(budget, "default", NOW) > Decimal("0.025")
+
+
+def test_an_invalid_intent_was_never_called_for(world: World) -> None:
+    world.orphans = 1
+    run = world.run(response_schema={"type": "no-such-type"})
+    assert isinstance(run.outcome, Failed)
+    assert run.outcome.paid.uncertain_usd == 0
+
+
+def test_no_rival_starts_whose_price_nobody_knows(hedged: World) -> None:
+    hedged.simulator.faults[hedged.first].always = "hang"
+    hedged.time_limits[hedged.first] = 0.6
+    run = hedged.run(priority="critical", model="no-such-model-x1")
+    assert not any(one.hedge for one in run.written)

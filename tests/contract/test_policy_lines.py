@@ -95,6 +95,8 @@ class World:
         self.runs = 1
         #: So many executions of the same intent at the same time; the last one's outcome counts.
         self.beside = 1
+        #: Executions of the intent before, with which a worker died.
+        self.orphans = 0
         self.outcomes: list[Outcome] = []
 
     def plan(self, provider: str, *acts: str, retry_after: str | None = None) -> None:
@@ -162,7 +164,12 @@ class World:
                     self.simulator.calls.clear()
                     journal.written.clear()
                     tasks = [
-                        a_task(intent=intent, deferral=deferral, execution_id=f"{uuid.UUID(int=n)}")
+                        a_task(
+                            intent=intent,
+                            deferral=deferral,
+                            orphans=self.orphans,
+                            execution_id=f"{uuid.UUID(int=n)}",
+                        )
                         for n in range(self.beside)
                     ]
                     self.outcomes = await asyncio.gather(

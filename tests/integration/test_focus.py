@@ -17,7 +17,7 @@ from schemas.attempt import ProviderAttempt
 from schemas.settings import Settings
 from schemas.vocabulary import AttemptOutcome, UsageSource
 from streams.bill import costs
-from streams.bill.focus import COLUMNS
+from streams.bill.focus import COLUMNS, _nulls_left_empty
 from streams.store.clickhouse import ClickHouse
 from tests.builders import NOW
 from tests.integration.databases import address_of
@@ -135,7 +135,7 @@ def test_every_row_has_what_the_specification_asks_for(database: Settings) -> No
     assert rows
     for row in rows:
         assert set(row) >= MANDATORY
-        assert {name for name in MANDATORY if row[name] == r"\N"} == NULL
+        assert {name for name in MANDATORY if row[name] == ""} == NULL
         assert row["BilledCost"] == row["EffectiveCost"] == row["ListCost"] == row["ContractedCost"]
         assert (row["ChargePeriodStart"], row["ChargePeriodEnd"]) == (
             "2026-01-31T00:00:00Z", "2026-02-01T00:00:00Z",
@@ -159,3 +159,27 @@ def test_what_cannot_be_exported_is_one_sentence(database: Settings, tmp_path: P
     ):
         done = hybrid("costs", "export", *options, environment=environment)
         assert (done.returncode, said in done.stderr) == (status, True), done.stderr
+
+
+@pytest.mark.usefixtures("calls")
+def test_nothing_stands_in_csv_where_there_is_no_value(database: Settings) -> None:
+    """FOCUS wants NULL; what its own validator reads as one is an empty field, not ClickHouse's."""
+    done = hybrid(
+        "costs", "export", "--format", "focus", environment={"CLICKHOUSE_URL": address_of(database)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert r"\N" not in done.stdout
+    assert ',"Usage",,' in done.stdout, "no quotes either: that would be an empty text"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1_000])
+def test_texts_with_the_sign_for_null_stay_what_they_are_however_they_are_cut(size: int) -> None:
+    text = rb""""a \N",\N,"say ""\N"" \",1,\N
+\N,"\N",""
+"""
+    pieces = iter([text[at : at + size] for at in range(0, len(text), size)])
+    assert b"".join(_nulls_left_empty(pieces)) == (
+        rb""""a \N",,"say ""\N"" \",1,
+,"\N",""
+"""
+    )

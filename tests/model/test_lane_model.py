@@ -122,11 +122,13 @@ class ModelExecutor:
     def __init__(self) -> None:
         self.calls: list[tuple[str, asyncio.Future[None]]] = []
         self.made: Counter[str] = Counter()
+        self.orphans: list[int] = []
 
     async def execute(self, task: Task, permit: Any) -> Completed:
         await permit.wait()
         await permit.confirm()
         self.made[task.intent_id] += 1
+        self.orphans.append(task.orphans)
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.calls.append((task.intent_id, answer))
         await answer

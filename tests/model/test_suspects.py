@@ -92,6 +92,10 @@ def test_a_killer_among_twenty_neighbours_ends_alone() -> None:
         lives += 1
         assert lives < 10
     assert world.dead() == {killer: 1}
+    spent = [
+        json.loads(one.value or b"") for one in world.broker.committed if one.topic == TOPICS.spend
+    ]
+    assert spent[-1]["unpriced"]["month"][1] == 4, "what its calls cost, if they were, nobody knows"
     assert world.broker.results() == Counter(name for name in names if name != killer)
 
 
@@ -114,6 +118,29 @@ def test_suspects_of_all_lanes_run_one_at_a_time_beside_whoever_is_none() -> Non
         pending(worker)["a"].set_result(None)
         await settle()
         assert set(pending(worker)) == {"b", "new"}
+
+    asyncio.run(run())
+
+
+def test_an_execution_knows_of_those_before_it_that_had_no_end() -> None:
+    """Their calls may have been charged: it books them."""
+    world = World()
+
+    async def run() -> None:
+        for deaths in range(3):
+            offer(worker := await world.worker(), ["a"])
+            await settle()
+            assert worker.executor.orphans == [deaths]
+            worker.holds = False
+        worker = await world.worker()
+        offer(worker, ["b"])
+        await settle()
+        assert worker.executor.orphans == [0]
+        worker.lane.suspend()  # cleanly: what it called for is on record with its end
+        await worker.lane.close()
+        offer(worker := await world.worker(), ["b"])
+        await settle()
+        assert worker.executor.orphans == [0]
 
     asyncio.run(run())
 

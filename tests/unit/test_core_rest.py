@@ -157,6 +157,12 @@ def test_what_a_hedge_cost_is_forgotten_after_an_hour() -> None:
     assert hedger.allow(3_600.0, Decimal(1))
 
 
+def test_what_a_hedge_would_cost_must_be_known() -> None:
+    hedger = Hedger(HedgePolicy(frozenset({"high"}), most_share=1.0), ["a"])
+    assert not hedger.allow(0.0, None), "no limit could be held"
+    assert hedger.allow(0.0, Decimal(0)), "of one's own server it is known: nothing"
+
+
 def test_without_experience_nothing_is_hedged() -> None:
     hedger = Hedger(HedgePolicy(frozenset({"high"})), ["a"])
     intent = an_intent(priority="high")

@@ -1,5 +1,6 @@
 """Whose price holds: by what served, by the address, by the tier; sums computed by hand."""
 
+import asyncio
 import json
 import os
 from datetime import UTC, date, datetime
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from agents.clock import ManualClock
 from agents.pricing.book import age_of, book_of, stored_list
 from agents.pricing.prices import Charge, PriceBook, charge_of, recalled_charge
 from agents.pricing.public import read_list
@@ -18,7 +20,8 @@ from agents.pricing.usage import Usage, read_usage
 from agents.pricing.words import explained
 from schemas.pricing import PriceSpec
 from schemas.settings import Settings
-from schemas.vocabulary import UsageSource
+from schemas.vocabulary import LogEvent, UsageSource
+from streams.worker.price_watch import PriceWatch
 from tests.builders import NOW
 
 LATER = datetime(2026, 11, 20, tzinfo=UTC)
@@ -62,6 +65,11 @@ def test_what_served_is_charged_and_not_what_a_deployment_is_called() -> None:
     )
     bound = named.upper_bound(
         who, named.seller(who).names("gpt-4"), prompt_tokens=1_000, max_output_tokens=1_000, at=NOW
+    )
+    assert bound == Decimal("0.09"), "what will serve is not known: the dearer of both names"
+    usual = a_book({**AZURE, "deployment": "mine", "base_model": "gpt-4o-mini"})
+    bound = usual.upper_bound(
+        who, usual.seller(who).names("mine"), prompt_tokens=1_000, max_output_tokens=1_000, at=NOW
     )
     assert bound == Decimal("0.00075")
 
@@ -381,3 +389,57 @@ def test_what_is_no_list_of_prices_says_so(text: str, said: str, tmp_path: Path)
         ValueError, match=rf"HYBRID_PRICE_LIST = .*{said}.*hybrid costs prices update"
     ):
         book_of(written(tmp_path, text))
+
+
+# ── a list that changes while a worker runs ─────────────────────────────────────────────────
+
+
+def test_a_worker_takes_a_changed_list_over_and_keeps_the_old_one_before_a_broken_one(
+    tmp_path: Path,
+) -> None:
+    file, said = tmp_path / "prices.json", list[tuple[str, dict[str, Any]]]()
+
+    def write(content: str) -> None:
+        file.with_suffix(".new").write_text(content)
+        file.with_suffix(".new").replace(file)
+
+    def log(event: LogEvent, **fields: Any) -> None:
+        said.append((event.value, fields))
+
+    def stored(day: date) -> str:
+        return json.dumps(stored_list(NEWER, source="here", day=day))
+
+    write(stored(date(2026, 1, 30)))
+    settings = Settings.model_validate({"hybrid_price_list": str(file)})
+    book, clock = book_of(settings), ManualClock(NOW)
+    watch = PriceWatch(settings, book, clock=clock, log=log)
+
+    async def looked() -> str:
+        await watch.look()
+        return book.listed.name
+
+    assert asyncio.run(looked()).endswith("2026-01-30")
+    assert said == []
+    write(stored(date(2026, 1, 31)))
+    assert asyncio.run(looked()).endswith("2026-01-31")
+    assert [event for event, _ in said] == ["prices_renewed"]
+    write("[] no list")
+    assert asyncio.run(looked()).endswith("2026-01-31"), "the old one holds on"
+    file.unlink()
+    assert asyncio.run(looked()).endswith("2026-01-31")
+    asyncio.run(looked())
+    assert [event for event, _ in said] == ["prices_renewed", "prices_kept", "prices_kept"], (
+        "once for each change"
+    )
+    assert "HYBRID_PRICE_LIST" in said[1][1]["why"]
+    write(stored(date(2026, 2, 1)))
+    assert asyncio.run(looked()).endswith("2026-02-01")
+
+
+def test_without_a_list_of_ones_own_there_is_nothing_to_watch() -> None:
+    book, said = PriceBook(), list[str]()
+    watch = PriceWatch(
+        Settings(), book, clock=ManualClock(NOW), log=lambda event, **_: said.append(event.value)
+    )
+    asyncio.run(watch.look())
+    assert (said, book.listed.name) == ([], PriceBook().listed.name)
