@@ -1,6 +1,6 @@
 """Prometheus `/metrics`, `/healthz` and `/readyz` of one process."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from agents.capacity.breaker import BreakerState
+from agents.providers.adapters import Provider
 from hybrid.errors import UsageError
 from streams.lanes.lane import LaneState
 from streams.recording.recorder import Recorder
@@ -64,8 +65,23 @@ class WorkerMetrics(Collector):
             calls.add_metric([name], worker.capacity.in_flight(name))
         yield states
         yield calls
+        yield _keys_of(worker.providers)
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
+
+
+def _keys_of(providers: Iterable[Provider]) -> Metric:
+    """Count each provider's keys, and tokens, by whether they are used; never which they are."""
+    keys = GaugeMetricFamily(
+        "hybrid_provider_keys",
+        "Keys by state: usable, or resting after a refusal",
+        labels=["provider", "state"],
+    )
+    for one in providers:
+        usable = one.usable_keys
+        keys.add_metric([one.name, "usable"], usable)
+        keys.add_metric([one.name, "resting"], len(one.keys) - usable)
+    return keys
 
 
 class RecorderMetrics(Collector):

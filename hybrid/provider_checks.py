@@ -3,12 +3,14 @@
 It asks by calls that cost nothing, with the key and on the way that a worker would use.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
 
 from agents.clock import SystemClock
+from agents.credentials.sources import SecretError
 from agents.providers.inquiry import Finding, Knowledge
 from hybrid.config import address_of, can_be_called
 from hybrid.errors import HybridError
@@ -49,13 +51,33 @@ async def examine_provider(settings: Settings, spec: ProviderSpec) -> Check:
         provider = build_providers(only, clock)[spec.name]
     except (HybridError, ValueError, OSError) as error:
         return Check(spec.name, "broken", str(error))
+    numbers = range(len(provider.keys))
+    asked = (provider.inquire(models, within_s=LIMIT_S, key=number) for number in numbers)
     try:
-        findings = await provider.inquire(models, within_s=LIMIT_S)
+        found = await asyncio.gather(*asked)
+    except SecretError as error:
+        return Check(spec.name, "broken", str(error))
     finally:
         await provider.close()
     url = settings.hybrid_simulator or address_of(spec)
     host = shown_address(url).partition("://")[2].partition("/")[0] or "its address"
-    return _judge(settings, spec, findings, host=host, now=clock.now())
+    refused = [
+        key
+        for key, findings in zip(provider.keys, found, strict=True)
+        if findings[0].knowledge is Knowledge.KEY_REFUSED
+    ]
+    # What a key that is taken finds is what counts.
+    best = min(found, key=lambda one: one[0].knowledge is Knowledge.KEY_REFUSED)
+    said = _of_keys(len(found), refused)
+    return _judge(settings, spec, best, host=host, now=clock.now(), said=said)
+
+
+def _of_keys(count: int, refused: Sequence[str]) -> list[tuple[str, str]]:
+    """Say how many of several keys are usable, with their state; nothing of a single one."""
+    if count == 1:
+        return []
+    usable = f"{count - len(refused)} of {count} keys are usable"
+    return [("warning", f"{usable}: see {', '.join(refused)}") if refused else ("ok", usable)]
 
 
 def _shown(settings: Settings, spec: ProviderSpec) -> str:
@@ -66,9 +88,15 @@ def _shown(settings: Settings, spec: ProviderSpec) -> str:
 
 
 def _judge(
-    settings: Settings, spec: ProviderSpec, findings: Sequence[Finding], *, host: str, now: datetime
+    settings: Settings,
+    spec: ProviderSpec,
+    findings: Sequence[Finding],
+    *,
+    host: str,
+    now: datetime,
+    said: Sequence[tuple[str, str]],
 ) -> Check:
-    """Put what was found of all models into one line; the worst of it is its state."""
+    """Put what was found of all models, and `said`, into one line; the worst is its state."""
     first = findings[0]
     if first.knowledge is Knowledge.UNREACHED:
         return Check(spec.name, "broken", f"{host} does not answer ({first.cause})")
@@ -78,7 +106,7 @@ def _judge(
         if not shown:
             detail = f"{host} wants a key ({first.status}); none is configured: see key_variable"
         return Check(spec.name, "broken", detail)
-    said = [_of_model(settings, spec, one, now.date()) for one in findings]
+    said = [*(_of_model(settings, spec, one, now.date()) for one in findings), *said]
     skew = _skew_s(first.at, now)
     if skew is not None and skew > MAX_SKEW_S:
         said.append(("warning", f"the clocks differ by {skew:.0f} s"))

@@ -96,6 +96,11 @@ class Credentials:
         """How many keys are usable, and how many there are."""
         return self._ring.usable(self._clock.monotonic()), len(self._slots)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the log calls each key."""
+        return tuple(slot.label for slot in self._slots)
+
     def prime(self, *, keys: bool = True) -> None:
         """Read files once, at start, those of `keys` too; raises SecretError."""
         for slot in (*(self._slots if keys else ()), *self._beside):
@@ -116,9 +121,15 @@ class Credentials:
             raise
         if self._learn(number, text):
             number, generation = self._ring.choose(self._clock.monotonic(), only=number)
+        return Grant(self._shown(text), number, generation, text)
+
+    async def headers(self, number: int) -> dict[str, str]:
+        """Give what shows one of the keys, whatever its health; raises SecretError."""
+        return self._shown(await self._slots[number].current())
+
+    def _shown(self, text: str) -> dict[str, str]:
         value = f"Bearer {text}" if self.header == "Authorization" else text
-        headers = {self.header: value} if self.header else {}
-        return Grant(headers, number, generation, text)
+        return {self.header: value} if self.header else {}
 
     def answered(self, grant: Grant, *, rest_s: float = 0.0) -> float:
         """Note an answer, and for how long it asked to be left alone, in seconds.

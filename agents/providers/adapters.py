@@ -18,7 +18,7 @@ from agents.providers.apis import APIS, Api
 from agents.providers.arguments import Dialect, Lessons, Manner
 from agents.providers.bodies import answer_of, fields_of
 from agents.providers.errors import ExecutionError, execution_error
-from agents.providers.inquiry import Finding, Knowledge, inquire
+from agents.providers.inquiry import Finding, inquire
 from agents.providers.rate_headers import rest_asked_for
 from agents.providers.replies import (
     ChatReply,
@@ -180,16 +180,26 @@ class SdkProvider:
         reasons = request.parameters.get("reasoning_effort", own) not in {"none", "minimal"}
         return self._times.of(request.model or self.model, reasons=reasons)
 
-    async def inquire(self, models: Mapping[str, str], *, within_s: float) -> list[Finding]:
-        """Ask what it knows of models (name → what it really is), by calls that cost nothing."""
-        try:
-            async with asyncio.timeout(within_s):
-                grant = await self.credentials.take()
-        except (SecretError, TimeoutError) as error:
-            cause = type(error).__name__
-            return [Finding(one, Knowledge.UNREACHED, cause=cause) for one in models]
-        self.credentials.cancelled(grant)  # what an inquiry finds is told, and changes nothing
-        client, headers = self._wire.client, grant.headers
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What the log calls each of its keys; never a key."""
+        return self.credentials.labels
+
+    @property
+    def usable_keys(self) -> int:
+        """How many of them are usable, as far as is known."""
+        return self.credentials.usable[0]
+
+    async def inquire(
+        self, models: Mapping[str, str], *, within_s: float, key: int = 0
+    ) -> list[Finding]:
+        """Ask what it knows of models (name → what it really is), by calls that cost nothing.
+
+        `key`: with which of its keys, whose health it does not change. Raises SecretError where
+        there is none to ask with.
+        """
+        headers = await self.credentials.headers(key)
+        client = self._wire.client
         return await inquire(client, self.kind, models, headers=headers, within_s=within_s)
 
     async def close(self) -> None:

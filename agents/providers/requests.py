@@ -65,8 +65,23 @@ class Provider(Protocol):
         """Make one call; raises ExecutionError."""
         ...
 
-    async def inquire(self, models: Mapping[str, str], *, within_s: float) -> list[Finding]:
-        """Ask what it knows of models (name → what it really is), by calls that cost nothing."""
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What the log calls each of its keys; never a key."""
+        ...
+
+    @property
+    def usable_keys(self) -> int:
+        """How many of them are usable, as far as is known."""
+        ...
+
+    async def inquire(
+        self, models: Mapping[str, str], *, within_s: float, key: int = 0
+    ) -> list[Finding]:
+        """Ask what it knows of models (name → what it really is), by calls that cost nothing.
+
+        `key`: with which of its keys. Raises SecretError where there is none to ask with.
+        """
         ...
 
     async def close(self) -> None:

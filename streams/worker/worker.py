@@ -78,6 +78,11 @@ class Worker:
         return self._parts.rebalance.ready
 
     @property
+    def providers(self) -> tuple[Provider, ...]:
+        """Whom it calls."""
+        return self._parts.providers
+
+    @property
     def lanes(self) -> dict[int, Lane]:
         """The lanes that are here now, by number."""
         return self._parts.rebalance.lanes

@@ -27,6 +27,7 @@ from agents.providers.requests import Provider
 from agents.task import Completed, Deferred, Outcome
 from hybrid.config import load_settings
 from hybrid.errors import UsageError
+from hybrid.provider_checks import Check, examine_provider
 from hybrid.providing import build_providers
 from schemas.attempt import ProviderAttempt
 from schemas.vocabulary import LogEvent
@@ -56,7 +57,7 @@ class KeyedVendor:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         pairs = (line.partition(": ") for line in head.strip().split("\r\n")[1:])
         headers = {name.lower(): value for name, _, value in pairs}
-        await reader.readexactly(int(headers["content-length"]))
+        await reader.readexactly(int(headers.get("content-length", "0")))
         key = headers.get("api-key") or headers.get("authorization", "").removeprefix("Bearer ")
         self.seen.append(key)
         self.headers.append(headers)
@@ -427,6 +428,45 @@ def test_what_cannot_be_used_is_one_sentence_at_start(
     with pytest.raises(UsageError, match=said) as caught:
         desk.run(lambda desk: desk.answered())
     assert "\n" not in str(caught.value)
+
+
+# ── what doctor says ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("good", "state", "words"),
+    [
+        ("ab", "ok", "2 of 2 keys are usable"),
+        ("b", "warning", "1 of 2 keys are usable: see KEY_A"),
+        ("", "broken", "refuses the key (401): see KEY_A or KEY_B"),
+    ],
+)
+def test_doctor_tries_each_key_and_names_the_refused_ones(
+    tmp_path: Path, good: str, state: str, words: str
+) -> None:
+    desk = two_keys(tmp_path, **dict.fromkeys(good, said({"id": "m", "object": "model"})))
+    found: list[Check] = []
+
+    async def steps(_: Desk) -> None:
+        settings = load_settings(environment=desk.environment, file=tmp_path / "hybrid.toml")
+        found.append(await examine_provider(settings, settings.providers[0]))
+
+    desk.run(steps)
+    assert (found[0].state, words in found[0].detail) == (state, True), found
+    assert "key-" not in found[0].detail
+
+
+def test_doctor_says_why_there_is_no_token(tmp_path: Path) -> None:
+    command = a_command(tmp_path, "raise SystemExit(3)")
+    desk = Desk(tmp_path, f'auth = "command"\ntoken_command = {command}', KeyedVendor({}))
+    found: list[Check] = []
+
+    async def steps(_: Desk) -> None:
+        settings = load_settings(environment={}, file=tmp_path / "hybrid.toml")
+        found.append(await examine_provider(settings, settings.providers[0]))
+
+    desk.run(steps)
+    assert found == [Check("v", "broken", "token_command ended with status 3")]
 
 
 # ── nothing secret is shown ─────────────────────────────────────────────────────────────────
