@@ -2,7 +2,6 @@
 
 import os
 import re
-import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +10,16 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from agents.deciding.overrides import overrides_of
 from hybrid.announced import running_stack
+from hybrid.consistency import check_together
 from hybrid.errors import UsageError
+from hybrid.secret_files import SECRETS, found_files, read_at_start
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
-from streams.kafka.security import SecurityError, check_security
 from streams.store.clickhouse import database_of
 
 __all__ = [
+    "FOUND",
     "TABLES",
     "address_of",
     "can_be_called",
@@ -44,7 +44,9 @@ TABLES = (
     "tenant_weights",
     "policy",
 )
-#: Those of them that are one table, not a list of tables.
+#: Settings that are found, not set: what variables hold that tables name, and the files of secrets.
+FOUND = ("provider_keys", "secret_files")
+#: Those of the tables that are one table, not a list of tables.
 PLAIN_TABLES = ("alerts", "tenant_weights", "policy")
 
 
@@ -61,14 +63,15 @@ def load_settings(
         raise UsageError(message)
     if file.exists():
         values.update(_read_file(file))
-    for name in set(Settings.model_fields) - {*TABLES, "provider_keys"}:
+    variables = _key_variables(values)
+    files = found_files(source, values, variables)
+    for name in set(Settings.model_fields) - {*TABLES, *FOUND}:
         if source.get(name.upper(), "") != "":
             values[name] = _text(name.upper(), source[name.upper()])
     values["provider_keys"] = {
-        name: _text(name, source[name])
-        for table in values.get("providers") or ()
-        if isinstance(table, dict) and source.get(name := str(table.get("key_variable")))
+        name: _text(name, source[name]) for name in variables if source.get(name)
     }
+    values.update(read_at_start(files), secret_files=files)
     values.update(overrides)
     try:
         settings = Settings.model_validate(values)
@@ -78,8 +81,21 @@ def load_settings(
         raise UsageError(_sentence(error, values)) from None
     except ValueError as error:
         raise UsageError(str(error)) from None
-    _check_together(settings)
+    check_together(settings)
     return settings
+
+
+def _key_variables(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give the variables that hold keys of providers, as far as the tables can be read."""
+    tables = [one for one in values.get("providers") or () if isinstance(one, dict)]
+    named: list[object] = [one.get("key_variable") for one in tables]
+    for table in tables:
+        several = table.get("key_variables")
+        named += several if isinstance(several, list) else []
+    built_in = {name.upper() for name in SECRETS}
+    return tuple(
+        dict.fromkeys(one for one in named if isinstance(one, str) and one and one not in built_in)
+    )
 
 
 def _text(name: str, value: str) -> str:
@@ -98,7 +114,7 @@ def can_be_called(settings: Settings, spec: ProviderSpec) -> bool:
         return True
     if spec.kind == "azure" and not spec.endpoint:
         return False
-    return not spec.key_variable or settings.key_of(spec) is not None
+    return not settings.lacks_key(spec)
 
 
 def address_of(spec: ProviderSpec) -> str:
@@ -143,7 +159,8 @@ def _read_file(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         message = f"{file} cannot be read: {error}"
         raise UsageError(message) from None
-    unknown = sorted(set(document) - set(Settings.model_fields) | {"provider_keys"} & set(document))
+    known = (set(Settings.model_fields) - {*FOUND}) | {f"{name}_file" for name in SECRETS}
+    unknown = sorted(set(document) - known)
     if unknown:
         message = f"{file} has names that are not settings: {', '.join(unknown)}"
         raise UsageError(message)
@@ -183,100 +200,3 @@ def _table_problem(item: ErrorDetails) -> str:
     field = ".".join(str(part) for part in where)
     reason = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{place}{', ' if field else ''}{field}: {reason}"
-
-
-def _check_providers(settings: Settings) -> None:
-    """Refuse providers and routes that do not fit each other."""
-    names = [spec.name for spec in settings.providers]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        message = f"[[providers]]: the name {doubled[0]} is used twice"
-        raise UsageError(message)
-    known = {spec.name for spec in settings.provider_specs}
-    for route in settings.routes:
-        unknown = sorted(set(route.providers) - known)
-        if unknown:
-            message = (
-                f"[[routes]]: {unknown[0]} is not a provider; there are: {', '.join(sorted(known))}"
-            )
-            raise UsageError(message)
-
-
-def _check_models(settings: Settings) -> None:
-    """Refuse groups of models that name no provider, or one model in two ways."""
-    known = {spec.name: spec for spec in settings.provider_specs}
-    bases = {name: settings.bases_at(spec) for name, spec in known.items()}
-    seen = set[str]()
-    for group in settings.models:
-        if group.name in seen:
-            message = f"[[models]]: the name {group.name} is used twice"
-            raise UsageError(message)
-        seen.add(group.name)
-        for provider, place in group.at.items():
-            if provider not in known:
-                message = (
-                    f"[[models]]: {group.name} is at {provider}, which is not a provider; there "
-                    f"are: {', '.join(sorted(known))}"
-                )
-                raise UsageError(message)
-            base, spec = group.base_at(provider), known[provider]
-            own = spec.base_model if place.model == (spec.deployment or spec.model) else ""
-            said = {bases[provider].get(place.model, ""), base, own} - {""}
-            if len(said) > 1:
-                message = (
-                    f"[[models]]: {place.model} at {provider} has two base models, "
-                    f"{' and '.join(sorted(said))}: it can be one only"
-                )
-                raise UsageError(message)
-
-
-def _check_policy(settings: Settings) -> None:
-    """Refuse lines of the policy that name no provider or no failure."""
-    try:
-        overrides_of(settings)
-    except ValueError as error:
-        message = f"[policy]: {error}"
-        raise UsageError(message) from None
-
-
-def _check_authorities(settings: Settings) -> None:
-    """Refuse a CLICKHOUSE_CA_FILE that nothing reads, or that holds no certificates."""
-    file, url = settings.clickhouse_ca_file, settings.clickhouse_url
-    if not file:
-        return
-    if url is not None and not url.get_secret_value().startswith("https:"):
-        message = "CLICKHOUSE_CA_FILE is set: CLICKHOUSE_URL must begin with https://"
-        raise UsageError(message)
-    try:
-        ssl.create_default_context(cafile=file)
-    except (ssl.SSLError, OSError):
-        message = f"CLICKHOUSE_CA_FILE = {file}: must hold PEM certificates"
-        raise UsageError(message) from None
-
-
-def _check_together(settings: Settings) -> None:
-    """Refuse settings that do not fit each other."""
-    _check_providers(settings)
-    _check_models(settings)
-    _check_policy(settings)
-    if settings.hybrid_alert_secret and not settings.hybrid_alert_webhook:
-        message = "HYBRID_ALERT_SECRET is set: HYBRID_ALERT_WEBHOOK is needed too"
-        raise UsageError(message)
-    for name in (
-        "kafka_ssl_cafile",
-        "kafka_ssl_certfile",
-        "kafka_ssl_keyfile",
-        "clickhouse_ca_file",
-    ):
-        path = getattr(settings, name)
-        if path and not Path(path).is_file():
-            message = f"{name.upper()} = {path}: there is no such file"
-            raise UsageError(message)
-    _check_authorities(settings)
-    try:
-        check_security(settings)
-    except SecurityError as error:
-        raise UsageError(str(error)) from None
-    if settings.hybrid_prompts_dir and not Path(settings.hybrid_prompts_dir).is_dir():
-        message = f"HYBRID_PROMPTS_DIR = {settings.hybrid_prompts_dir}: there is no such folder"
-        raise UsageError(message)

@@ -58,6 +58,13 @@ async def examine_provider(settings: Settings, spec: ProviderSpec) -> Check:
     return _judge(settings, spec, findings, host=host, now=clock.now())
 
 
+def _shown(settings: Settings, spec: ProviderSpec) -> str:
+    """Name where what was shown to a provider comes from; empty where nothing was."""
+    if spec.auth != "key":
+        return {"entra": "its role in Entra ID", "command": "token_command"}[spec.auth]
+    return " or ".join(place.label for place in settings.key_places(spec))
+
+
 def _judge(
     settings: Settings, spec: ProviderSpec, findings: Sequence[Finding], *, host: str, now: datetime
 ) -> Check:
@@ -66,10 +73,10 @@ def _judge(
     if first.knowledge is Knowledge.UNREACHED:
         return Check(spec.name, "broken", f"{host} does not answer ({first.cause})")
     if first.knowledge is Knowledge.KEY_REFUSED:
-        key = spec.key_variable or "none is configured: see key_variable"
-        detail = f"{host} refuses the key ({first.status}): see {key}"
-        if not spec.key_variable:
-            detail = f"{host} wants a key ({first.status}); {key}"
+        shown = _shown(settings, spec)
+        detail = f"{host} refuses the key ({first.status}): see {shown}"
+        if not shown:
+            detail = f"{host} wants a key ({first.status}); none is configured: see key_variable"
         return Check(spec.name, "broken", detail)
     said = [_of_model(settings, spec, one, now.date()) for one in findings]
     skew = _skew_s(first.at, now)

@@ -1,11 +1,15 @@
 """From the settings to the providers that a worker calls."""
 
-import re
+import ssl
 from decimal import Decimal
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from agents.clock import Clock
+from agents.credentials.credentials import Credentials
+from agents.credentials.entra import Entra
+from agents.credentials.sources import SENDABLE, Command, Fixed, KeyFile, SecretError, Source
+from agents.credentials.tls import Certificate, TlsFiles, tls_context
+from agents.log import Log, silent
 from agents.providers.adapters import Common, Link, Provider, Transport
 from agents.providers.building import azure_provider, openai_provider
 from agents.providers.presets import dialect_of
@@ -14,20 +18,17 @@ from hybrid.errors import UsageError
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 
-__all__ = ["build_providers", "require_keys"]
-
-#: What a key may be made of: it goes into a header, and a client's own error for others is unclear.
-SENDABLE = re.compile(r"[!-~]+")
+__all__ = ["build_providers", "credentials_of", "require_keys", "tls_of"]
 
 
-def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
+def build_providers(settings: Settings, clock: Clock, log: Log = silent) -> dict[str, Provider]:
     """Build every provider whose key is set.
 
     Raises UsageError when there is none, or when one that hybrid.toml names lacks its key.
     """
     require_keys(settings)
     found = {
-        spec.name: _provider(settings, spec, clock)
+        spec.name: _provider(settings, spec, clock, log)
         for spec in settings.provider_specs
         if can_be_called(settings, spec)
     }
@@ -48,38 +49,117 @@ def require_keys(settings: Settings) -> None:
     if settings.hybrid_simulator:
         return
     for spec in settings.provider_specs:
-        key = settings.key_of(spec)
-        if key is not None and not SENDABLE.fullmatch(key.get_secret_value()):
-            message = (
-                f"{spec.key_variable} = (not shown): a key is printable ASCII without spaces; see "
-                "whether a line break is at its end"
-            )
-            raise UsageError(message)
+        for place in settings.key_places(spec):
+            value = place.value.get_secret_value() if place.value else ""
+            if value and not SENDABLE.fullmatch(value):
+                message = (
+                    f"{place.label} = (not shown): a key is printable ASCII without spaces; see "
+                    "whether a line break is at its end"
+                )
+                raise UsageError(message)
     for spec in settings.providers:
-        if spec.key_variable and settings.key_of(spec) is None:
+        lacking = settings.lacks_key(spec)
+        if lacking:
             message = (
-                f"provider {spec.name}: its key variable {spec.key_variable} is not set in the "
-                "environment"
+                f"provider {spec.name}: its key variable {lacking} is not set in the environment"
             )
             raise UsageError(message)
-    azure = settings.azure_openai_api_key and not settings.azure_openai_endpoint
-    if azure and not settings.providers:
+    if settings.providers or settings.azure_openai_endpoint:
+        return
+    files = settings.secret_files
+    if settings.azure_openai_api_key or "AZURE_OPENAI_API_KEY" in files:
         message = "AZURE_OPENAI_API_KEY is set: AZURE_OPENAI_ENDPOINT is needed too"
         raise UsageError(message)
+    if settings.hybrid_azure_auth == "entra":
+        message = "HYBRID_AZURE_AUTH = entra: AZURE_OPENAI_ENDPOINT is needed too"
+        raise UsageError(message)
 
 
-def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
-    key = settings.key_of(spec)
-    api_key = key.get_secret_value() if key else "none"
+def tls_of(settings: Settings, spec: ProviderSpec) -> ssl.SSLContext | None:
+    """Give whom TLS believes at a provider and what it shows; None = as usual; raises UsageError.
+
+    A simulator is spoken to without.
+    """
+    files = _tls_files(spec)
+    if settings.hybrid_simulator or not (files.ca_file or files.certificate):
+        return None
+    try:
+        return tls_context(files)
+    except SecretError as error:
+        message = f"provider {spec.name}: {error}"
+        raise UsageError(message) from None
+
+
+def credentials_of(
+    settings: Settings,
+    spec: ProviderSpec,
+    *,
+    clock: Clock,
+    log: Log = silent,
+    tls: ssl.SSLContext | None = None,
+) -> Credentials:
+    """Give who looks after a provider's keys, and its certificate in `tls`; raises UsageError.
+
+    Files are read, a token is asked for with the first call.
+    """
+    try:
+        beside = [Certificate(tls, _tls_files(spec))] if tls and spec.client_certificate else []
+        sources = _sources(settings, spec, clock)
+        own = {name.lower() for name in spec.headers}
+        bare = spec.kind == "azure" and spec.auth == "key"
+        header = "api-key" if bare else "Authorization"
+        found = Credentials(
+            sources,
+            provider=spec.name,
+            clock=clock,
+            header="" if header.lower() in own else header,
+            log=log,
+            suspend_s=settings.hybrid_breaker_open,
+            beside=beside,
+        )
+        found.prime(keys=spec.auth == "key")
+    except SecretError as error:
+        message = f"provider {spec.name}: {error}"
+        raise UsageError(message) from None
+    return found
+
+
+def _sources(settings: Settings, spec: ProviderSpec, clock: Clock) -> list[Source]:
+    """Give where a provider's keys or tokens come from; raises SecretError."""
+    if settings.hybrid_simulator:
+        return [Fixed("simulator", "simulated")]
+    match spec.auth:
+        case "entra":
+            return [Entra(spec.entra_scope, clock=clock)]
+        case "command":
+            return [Command(spec.token_command, label="token_command", lasts_s=spec.token_seconds)]
+        case "key":
+            found: list[Source] = [
+                KeyFile(place.file, said=_said(place.label, place.file))
+                if place.file
+                else Fixed(place.label, place.value.get_secret_value() if place.value else "")
+                for place in settings.key_places(spec)
+            ]
+            return found or [Fixed("no key", "none")]
+
+
+def _said(label: str, file: str) -> str:
+    """Give how a key's file is called in the configuration."""
+    return f"key file {file}" if label == file else f"{label}_FILE = {file}"
+
+
+def _tls_files(spec: ProviderSpec) -> TlsFiles:
+    return TlsFiles(spec.ca_file, spec.client_certificate, spec.client_key)
+
+
+def _provider(settings: Settings, spec: ProviderSpec, clock: Clock, log: Log) -> Provider:
     endpoint, base_url = spec.endpoint or "", spec.base_url
     if settings.hybrid_simulator:
-        api_key, endpoint = "simulated", settings.hybrid_simulator
+        endpoint = settings.hybrid_simulator
         base_url = f"{settings.hybrid_simulator}/v1"
-    if spec.ca_file and not Path(spec.ca_file).is_file():
-        message = f"provider {spec.name}: there is no file ca_file = {spec.ca_file}"
-        raise UsageError(message)
+    tls = tls_of(settings, spec)
     common = Common(
-        api_key=api_key,
+        api_key=credentials_of(settings, spec, clock=clock, log=log, tls=tls),
         timeout_s=spec.timeout,
         concurrency=settings.hybrid_concurrency,
         clock=clock,
@@ -93,7 +173,7 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
             set_limits=spec.set_limits,
         ),
         dialect=dialect_of(spec),
-        link=_link(settings, spec),
+        link=_link(settings, spec, tls),
     )
     if spec.kind == "azure":
         return azure_provider(
@@ -106,7 +186,7 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
     return openai_provider(spec.name, base_url=base_url, model=spec.model, **common)
 
 
-def _link(settings: Settings, spec: ProviderSpec) -> Link:
+def _link(settings: Settings, spec: ProviderSpec, tls: ssl.SSLContext | None) -> Link:
     """Give the way to a provider; a simulator is on this machine, and is told nobody's names."""
     if settings.hybrid_simulator:
         return Link(headers=spec.headers)
@@ -117,6 +197,6 @@ def _link(settings: Settings, spec: ProviderSpec) -> Link:
         organization=spec.organization,
         project=spec.project,
         from_environment=own and not (spec.organization or spec.project),
-        ca_file=spec.ca_file,
+        tls=tls,
         proxy=spec.proxy,
     )

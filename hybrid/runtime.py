@@ -48,7 +48,7 @@ async def _worker(settings: Settings) -> None:
     clock = SystemClock()
     name = settings.hybrid_instance_id or f"{socket.gethostname()}-{os.getpid()}"
     log = build_log(settings, process=name, clock=clock)
-    providers = build_providers(settings, clock)
+    providers = build_providers(settings, clock, log)
     folder = Path(settings.hybrid_prompts_dir) if settings.hybrid_prompts_dir else None
     try:
         worker = build_worker(

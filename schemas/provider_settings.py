@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from schemas.credentials import KeyPlace
 from schemas.models import ModelSpec
 from schemas.money import MoneySettings
 from schemas.providers import ProviderSpec, TimeLimitSpec
@@ -39,6 +40,9 @@ class ProviderSettings(MoneySettings):
     """Key of provider `azure`; without it that provider is not configured."""
     azure_openai_endpoint: str | None = None
     """Endpoint of provider `azure`."""
+    hybrid_azure_auth: Literal["key", "entra"] = "key"
+    """How provider `azure` is told who we are: by its key, or by Microsoft Entra ID (extra
+    `entra`)."""
     openai_api_version: str = "2024-10-21"
     """API version of provider `azure`."""
     hybrid_openai_limits: tuple[float, ...] = ()
@@ -63,6 +67,8 @@ class ProviderSettings(MoneySettings):
     """How long a call may take, by model; the first line that fits."""
     provider_keys: dict[str, SecretStr] = Field(default_factory=dict)
     """The values of the key variables that `[[providers]]` name (from the environment only)."""
+    secret_files: dict[str, str] = Field(default_factory=dict)
+    """The files that hold a secret, by the variable that would hold it."""
 
     @field_validator("hybrid_openai_limits", "hybrid_azure_limits", mode="before")
     @classmethod
@@ -92,7 +98,8 @@ class ProviderSettings(MoneySettings):
             self._set_of("hybrid_azure_timeout"),
             name="azure",
             kind="azure",
-            key_variable="AZURE_OPENAI_API_KEY",
+            key_variable="AZURE_OPENAI_API_KEY" if self.hybrid_azure_auth == "key" else "",
+            auth=self.hybrid_azure_auth,
             endpoint=self.azure_openai_endpoint,
             api_version=self.openai_api_version,
             deployment=self.hybrid_azure_deployment,
@@ -120,9 +127,20 @@ class ProviderSettings(MoneySettings):
         """Name what was set of a provider's time limits: nothing, or its timeout."""
         return {"timeout"} if timeout in self.model_fields_set else set()
 
-    def key_of(self, spec: ProviderSpec) -> SecretStr | None:
-        """Give a provider's key; None when its variable is not set."""
-        match spec.key_variable:
+    def key_places(self, spec: ProviderSpec) -> tuple[KeyPlace, ...]:
+        """Say where each of a provider's keys is, and whether there is anything."""
+        variables = (
+            KeyPlace(name, self._value_of(name), self.secret_files.get(name, ""))
+            for name in spec.variables
+        )
+        return (*variables, *(KeyPlace(file, file=file) for file in spec.files))
+
+    def lacks_key(self, spec: ProviderSpec) -> str:
+        """Give the first variable that should hold a key of a provider's and is not set; or ""."""
+        return next((one.label for one in self.key_places(spec) if not one.is_set), "")
+
+    def _value_of(self, variable: str) -> SecretStr | None:
+        match variable:
             case "OPENAI_API_KEY":
                 return self.openai_api_key
             case "AZURE_OPENAI_API_KEY":

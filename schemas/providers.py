@@ -12,11 +12,11 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.credentials import KeyedTable, Name
 from schemas.vocabulary import Priority
 
 __all__ = ["ProviderSpec", "RouteSpec", "TimeLimitSpec"]
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+")]
 
 
@@ -24,15 +24,9 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class ProviderSpec(_Table):
+class ProviderSpec(KeyedTable):
     """One place that serves chat completions."""
 
-    name: Name
-    """What attempts, results and routes call it."""
-    kind: Literal["openai", "azure", "openai-compatible"]
-    """How it is spoken to."""
-    key_variable: str = ""
-    """Environment variable that holds its key; none for a server that wants none."""
     base_url: Url | None = None
     """Base URL (kind openai: without it the SDK's own; openai-compatible: needed)."""
     endpoint: Url | None = None
@@ -112,19 +106,15 @@ class ProviderSpec(_Table):
     def _complete(self) -> "ProviderSpec":
         """Refuse what cannot be called."""
         needed = {
-            "openai": ("model", "key_variable"),
-            "azure": ("endpoint", "deployment", "key_variable"),
+            "openai": ("model",),
+            "azure": ("endpoint", "deployment"),
             "openai-compatible": ("base_url", "model"),
         }[self.kind]
         missing = [field for field in needed if not getattr(self, field)]
+        if self.kind != "openai-compatible" and self.auth == "key" and not self.wants_key:
+            missing.append("key_variable (or key_file, or auth)")
         if missing:
             message = f"provider {self.name} of kind {self.kind} needs {', '.join(missing)}"
-            raise ValueError(message)
-        if self.key_variable and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.key_variable):
-            message = (
-                f"provider {self.name}: key_variable is the name of an environment variable, "
-                "never the key itself"
-            )
             raise ValueError(message)
         return self
 

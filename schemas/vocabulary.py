@@ -175,6 +175,9 @@ class LogEvent(StrEnum):
     FALLBACK_STARTED = "fallback_started"  # the intent goes on to the next provider
     HEDGE_STARTED = "hedge_started"  # a slow call gets a rival at another provider
     PROVIDER_HEALTH_CHANGED = "provider_health_changed"  # a provider's breaker has moved
+    KEY_REFUSED = "key_refused"  # a provider refuses a key; it rests, others are used
+    KEY_RENEWED = "key_renewed"  # another key or token has taken the place of one
+    KEY_UNREADABLE = "key_unreadable"  # a key's source gives none; the last good one stays
     ALERT_RAISED = "alert_raised"  # an alert went to `workflow.alerts`
     ALERT_OVER = "alert_over"  # the cause of an alert is over
     ALERT_POSTED = "alert_posted"  # the webhook has taken an alert

@@ -20,7 +20,6 @@ from agents.deciding.policy import (
     GiveUp,
     Go,
     Limits,
-    Past,
     Retry,
     RetryPolicy,
     Situation,
@@ -28,7 +27,8 @@ from agents.deciding.policy import (
     choose,
     decide,
 )
-from hybrid.config import TABLES
+from agents.deciding.situation import Outlook
+from hybrid.config import FOUND, TABLES
 from schemas.alerting import AlertSpec
 from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
@@ -132,7 +132,7 @@ def failures() -> str:
         cells = [_say(failure, calls_here=calls) for calls in (1, 2, 3, 4)]
         cells.append(_say(failure, calls_here=4, position=1, repairs_here=1, earlier=(kind,)))
         cells.append(
-            _say(failure, calls_here=4, position=1, repairs_here=1, earlier=(kind,), past=Past(3))
+            _say(failure, calls_here=4, position=1, repairs_here=1, earlier=(kind,), deferrals=3)
         )
         lines.append(f"| {name} | {FACETS[kind][0].value} | {' | '.join(cells)} |")
     return "\n".join([*lines, *_around_the_table()]) + "\n"
@@ -140,8 +140,8 @@ def failures() -> str:
 
 TIMED_OUT = Failure(FailureKind.TIMEOUT, "", "")
 #: An intent that has used up its deferrals, after the last call there is; an hour into an outage.
-LAST: dict[str, Any] = {"calls_here": 4, "position": 1, "past": Past(3)}
-AN_HOUR: dict[str, Any] = {**LAST, "now_ms": 3_600_000, "past": Past(3, outage_ms=0)}
+LAST: dict[str, Any] = {"calls_here": 4, "position": 1, "deferrals": 3}
+HOUR: dict[str, Any] = {"now_ms": 3_600_000, "outage_ms": 0}
 
 
 def _around_the_table() -> list[str]:
@@ -153,11 +153,11 @@ def _around_the_table() -> list[str]:
         "skipped. An execution goes to each provider once, and never back. An intent with",
         "`force_provider` has no other provider.",
         "",
-        "An outage begins with a breaker: what fails while one of the providers that were tried is",
-        f"out is put aside ({_say(TIMED_OUT, **LAST, out=(True, True))}) and uses none of its deferrals. It carries the time with",
-        "it, and no later timeout, connection or server error counts, whatever worker sees it, until",
-        "a provider of the route has answered anybody there since. Where the breakers are closed, as",
-        f"those of a new worker, it waits as long as the outage has lasted (an hour: {_say(TIMED_OUT, **AN_HOUR)}).",
+        "An outage begins with a breaker: what fails while one of the providers that were tried is out",
+        f"is put aside ({_say(TIMED_OUT, **LAST, outlook=Outlook(out=(True, True)))}) and uses none of its deferrals. It carries the time with it, and",
+        "no later timeout, connection or server error counts, whatever worker sees it, until a provider",
+        "of the route has answered anybody there since; where the breakers are closed, as those of a new",
+        f"worker, it waits about as long as the outage has lasted (after an hour: {_say(TIMED_OUT, **LAST, **HOUR)}).",
         "What fails alone, with no breaker open, counts as the intent's own failure.",
         "",
         "Lines of your own: the `[policy]` table of hybrid.toml, and `HYBRID_FALLBACK_ON`",
@@ -231,8 +231,7 @@ def _step(here: float, there: float, *, out: bool) -> str:
         now_ms=0,
         limits=Limits(),
         spent_usd=Decimal(0),
-        waits_s=(here, there),
-        out=(out, False),
+        outlook=Outlook(waits_s=(here, there), out=(out, False)),
     )
     match choose(RetryPolicy(), situation):
         case Go():
@@ -266,7 +265,7 @@ def configuration() -> str:
         "",
     ]
     for name, field in Settings.model_fields.items():
-        if name in {*TABLES, "provider_keys"}:
+        if name in {*TABLES, *FOUND}:
             continue
         lines += _entry(name.upper(), field)
     lines += ["", *DEFAULT_MODELS]

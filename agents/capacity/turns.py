@@ -119,6 +119,12 @@ class Capacity:
         now = self._clock.monotonic()
         health, limiter = self._health[turn.provider], self._limiters[turn.provider]
         before, kind = health.state, failure.kind if failure else None
+        another_s = failure.another_key_s if failure else None
+        if another_s is not None:  # one key was refused, and not the provider's last one
+            health.cancel(probe=turn.probe)
+            health.rest(now, another_s)
+            limiter.settle(turn.tokens, tokens)
+            return
         asked = failure.retry_after_ms if failure else None
         if kind not in SILENCE:  # a refusal is an answer too
             self._answered[turn.provider] = self._clock.now_ms()

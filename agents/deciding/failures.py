@@ -12,6 +12,7 @@ __all__ = [
     "TRUNCATED",
     "Failure",
     "HttpAnswer",
+    "KeyNote",
     "classify_http",
     "parse_retry_after",
     "text_of",
@@ -116,6 +117,18 @@ FACETS: dict[FailureKind, tuple[ErrorClass, AttemptOutcome, bool, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class KeyNote:
+    """With which key a refused call was made, and whether another one may be asked in its place."""
+
+    #: What the log calls it: a variable, a file; never the key.
+    label: str
+    #: How many keys the provider has.
+    keys: int = 1
+    #: Milliseconds until another key may be asked; None = the refusal is the provider's.
+    another_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """One failed provider call, reduced to what decisions and records need."""
 
@@ -127,6 +140,15 @@ class Failure:
     request_id: str = ""
     #: The model's own words where it refused; never in a message, which holds no content.
     refusal: str = ""
+    #: Where it may be the key's fault: whose, and what there is beside it.
+    key: KeyNote | None = None
+
+    @property
+    def another_key_s(self) -> float | None:
+        """Seconds until another key of the provider may be asked; None where none may."""
+        if self.key is None or self.key.another_ms is None:
+            return None
+        return self.key.another_ms / 1000
 
     @property
     def error_class(self) -> ErrorClass:

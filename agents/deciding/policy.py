@@ -17,7 +17,7 @@ from agents.deciding.decisions import (
     Wait,
 )
 from agents.deciding.failures import SILENCE, TRUNCATED, Failure
-from agents.deciding.situation import Limits, Override, Past, RetryPolicy, Situation
+from agents.deciding.situation import Limits, Override, RetryPolicy, Situation
 from schemas.vocabulary import DeadLetterReason, FailureKind
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "Go",
     "Limits",
     "Override",
-    "Past",
     "Retry",
     "RetryPolicy",
     "Situation",
@@ -79,7 +78,7 @@ def choose(policy: RetryPolicy, situation: Situation) -> Step:
     if later is not None:
         return Fallback(later, "unavailable")
     # For the shortest time there is: the dispatcher holds it back until a provider can be called.
-    seen = situation.now_ms if any(situation.out) else situation.past.outage_ms
+    seen = situation.now_ms if any(situation.outlook.out) else situation.outage_ms
     wanted = policy.defer_delays[0]
     return _defer(policy, situation, wanted, reason="unavailable", counted=False, outage_ms=seen)
 
@@ -89,7 +88,7 @@ def decide(policy: RetryPolicy, situation: Situation, failure: Failure, *, dice:
     refused = may_call(situation.limits, now_ms=situation.now_ms, spent_usd=situation.spent_usd)
     if refused is not None:
         return refused
-    wanted = _overridden(policy, situation, failure)
+    wanted = _other_key(policy, situation, failure) or _overridden(policy, situation, failure)
     if wanted is not None:
         return wanted
     return _here(policy, situation, failure, dice) or _next(policy, situation, failure)
@@ -133,6 +132,16 @@ def _here(
         case _:
             assert_never(failure.kind)
     return None
+
+
+def _other_key(policy: RetryPolicy, situation: Situation, failure: Failure) -> Retry | None:
+    """Ask the same provider with another key where one is there."""
+    wait = failure.another_key_s
+    if wait is None:
+        return None
+    deadline = situation.limits.deadline_at_ms
+    late = deadline is not None and situation.now_ms + wait * 1000 >= deadline
+    return None if late or wait > policy.inline_wait_s else Retry(wait)
 
 
 def _overridden(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decision | None:
@@ -183,9 +192,9 @@ def _next(policy: RetryPolicy, situation: Situation, failure: Failure) -> Decisi
     patient = bool(kinds & PATIENT) or outage_ms is not None
     if FailureKind.BAD_OUTPUT in kinds and kinds <= HOPELESS:
         return GiveUp(DeadLetterReason.EXHAUSTED)
-    if not patient and situation.past.deferrals >= len(policy.defer_delays):
+    if not patient and situation.deferrals >= len(policy.defer_delays):
         return GiveUp(DeadLetterReason.EXHAUSTED)
-    ladder = policy.defer_delays[min(situation.past.deferrals, len(policy.defer_delays) - 1)]
+    ladder = policy.defer_delays[min(situation.deferrals, len(policy.defer_delays) - 1)]
     if outage_ms is not None:
         # The dispatcher holds it back until a provider answers; a long ladder would only delay it.
         # Where the breakers do not know of the outage yet: about as long as it has lasted.

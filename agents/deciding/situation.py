@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from schemas.vocabulary import FailureKind
 
-__all__ = ["Limits", "Override", "Past", "RetryPolicy", "Situation"]
+__all__ = ["Limits", "Outlook", "Override", "RetryPolicy", "Situation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """What is known from before this execution; moments in milliseconds since 1970."""
+class Outlook:
+    """How the providers of a route look to the worker."""
 
-    #: How often providers made the intent wait.
-    deferrals: int = 0
-    #: When an outage was last seen for which the intent was put aside; None = for none.
-    outage_ms: int | None = None
-    #: When a provider of the route last answered this worker, whoever asked; None = never yet.
+    #: Seconds until each can be called (breaker, rest, pace); empty = all of them now.
+    waits_s: tuple[float, ...] = ()
+    #: Which do not answer anybody; empty = none.
+    out: tuple[bool, ...] = ()
+    #: When one of them last answered, whoever asked, in milliseconds since 1970; None = never yet.
     answered_ms: int | None = None
 
 
@@ -62,32 +62,32 @@ class Situation:
 
     providers: tuple[str, ...]
     position: int
+    #: Calls of this provider, but those that another key was there for.
     calls_here: int
     now_ms: int
     limits: Limits
     spent_usd: Decimal
+    deferrals: int = 0
     repairs_here: int = 0
     earlier: tuple[FailureKind, ...] = ()
-    #: Seconds until each provider can be called (breaker, rest, pace); empty = all of them now.
-    waits_s: tuple[float, ...] = ()
-    #: Which providers do not answer anybody, in this worker's eyes; empty = none.
-    out: tuple[bool, ...] = ()
+    outlook: Outlook = field(default_factory=Outlook)
+    #: When an outage was last seen for which the intent was put aside, in milliseconds since 1970.
+    outage_ms: int | None = None
     #: Seconds already waited for this provider's turn.
     waited_s: float = 0.0
-    past: Past = Past()
 
     def wait_s(self, position: int) -> float:
         """Seconds until a provider can be called."""
-        return self.waits_s[position] if self.waits_s else 0.0
+        return self.outlook.waits_s[position] if self.outlook.waits_s else 0.0
 
     def is_out(self, position: int) -> bool:
         """Whether a provider does not answer anybody."""
-        return bool(self.out) and self.out[position]
+        return bool(self.outlook.out) and self.outlook.out[position]
 
     @property
     def outage(self) -> bool:
         """Whether a provider that was tried does not answer others either."""
-        return any(self.out[: self.position + 1])
+        return any(self.outlook.out[: self.position + 1])
 
     @property
     def same_outage_ms(self) -> int | None:
@@ -96,7 +96,7 @@ class Situation:
         It begins with a breaker only: what fails alone is the intent's own failure. A worker that
         has just started, or has called nobody meanwhile, knows less than the intent remembers.
         """
-        past = self.past
-        if past.outage_ms is None or (past.answered_ms or 0) >= past.outage_ms:
-            return None
-        return past.outage_ms
+        answered_ms = self.outlook.answered_ms
+        if self.outage_ms is not None and answered_ms is not None:
+            return None if answered_ms >= self.outage_ms else self.outage_ms
+        return self.outage_ms

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from agents.deciding.failures import Failure
-from agents.deciding.policy import Limits, Past, Situation
+from agents.deciding.situation import Limits, Outlook, Situation
 from agents.task import NOTHING, Paid, Task
 from schemas.attempt import ProviderAttempt
 from schemas.outcome import (
@@ -31,6 +31,8 @@ class Execution:
     calls: int = field(default=0, init=False)
     calls_here: int = field(default=0, init=False)
     repairs: int = field(default=0, init=False)
+    #: Of the calls here, those that failed for their key's sake while another key was there.
+    key_changes: int = field(default=0, init=False)
     #: Dollars, earlier executions of the same intent included.
     spent: Decimal = field(default=Decimal(0), init=False)
     #: What this execution's calls cost.
@@ -101,25 +103,20 @@ class Execution:
         self,
         providers: tuple[str, ...],
         now_ms: int,
-        *,
-        waits_s: tuple[float, ...],
-        out: tuple[bool, ...],
-        answered_ms: int | None,
+        outlook: Outlook,
     ) -> Situation:
         """Describe the state for the policy."""
         return Situation(
             providers=providers,
             position=self.position,
-            calls_here=self.calls_here,
+            calls_here=self.calls_here - self.key_changes,
             now_ms=now_ms,
             limits=self.limits,
             spent_usd=self.exposure,
-            waits_s=waits_s,
-            out=out,
-            past=Past(
-                self.task.deferral.count if self.task.deferral else 0, self.outage_ms, answered_ms
-            ),
+            outlook=outlook,
+            outage_ms=self.outage_ms,
             waited_s=self._waited_here_s,
+            deferrals=self.task.deferral.count if self.task.deferral else 0,
             repairs_here=self.repairs,
             earlier=tuple(self._earlier),
         )
@@ -137,6 +134,8 @@ class Execution:
     def end_call(self, attempt: ProviderAttempt, failure: Failure | None) -> None:
         """Book a finished call: its time, its cost, and its line in a dead letter."""
         self.provider_ms += attempt.call_ms
+        if failure is not None and failure.another_key_s is not None:
+            self.key_changes += not attempt.hedge
         if attempt.cost_usd is None:
             self.unpriced = True
             self.paid = replace(self.paid, unpriced=self.paid.unpriced + 1)
@@ -183,7 +182,7 @@ class Execution:
     def move_to(self, position: int, step: FallbackStep, kind: FailureKind | None) -> None:
         """Go on to another provider, after a failure or because this one cannot be called."""
         self.position = position
-        self.calls_here = 0
+        self.calls_here = self.key_changes = 0
         self.repairs = 0
         self._waited_here_s = 0.0
         self.fallbacks.append(step)

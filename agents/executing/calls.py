@@ -186,7 +186,7 @@ class Caller:
         try:
             reply = await call.provider.complete(request)
         except ExecutionError as error:
-            failure = _blame(error.failure, call)
+            failure = _blame(error.failure, call, run)
             return self._attempts.failed(started, failure, self._ground.since_ms(since))
         except asyncio.CancelledError as error:
             lost = HEDGE_LOST if error.args == (HEDGE_LOST,) else ""
@@ -227,6 +227,7 @@ class Caller:
             name, level = "error", "warning"
             fields["error_class"] = answer.failure.error_class.value
             fields["error_code"] = answer.failure.code
+            fields["key"] = answer.failure.key.label if answer.failure.key else None
         self._ground.say(LogEvent(f"{provider.kind}_execution_{name}"), run, level=level, **fields)
 
 
@@ -237,10 +238,15 @@ def _evidence(run: Execution, call: Call) -> str:
     return f"intent {run.task.intent.tenant} {run.task.intent_id}"
 
 
-def _blame(failure: Failure, call: Call) -> Failure:
-    """Blame the intent, not the configuration, where the intent itself named a missing model."""
+def _blame(failure: Failure, call: Call, run: Execution) -> Failure:
+    """Blame the intent, not the configuration, where the intent itself named a missing model.
+
+    And the provider, not one key, where the intent has asked with as many as there are.
+    """
     if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND and call.own_model:
         return replace(failure, kind=FailureKind.MODEL_NOT_FOUND)
+    if failure.key is not None and run.key_changes >= failure.key.keys:
+        return replace(failure, key=replace(failure.key, another_ms=None))
     return failure
 
 

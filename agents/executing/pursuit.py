@@ -20,6 +20,7 @@ from agents.deciding.policy import (
     choose,
     decide,
 )
+from agents.deciding.situation import Outlook
 from agents.executing.account import Execution
 from agents.executing.allowance import Short
 from agents.executing.attempts import Answer
@@ -149,10 +150,9 @@ class Pursuit:
 
     def _situation(self, run: Execution, providers: tuple[str, ...]) -> Situation:
         urgent = run.task.intent.priority in URGENT
-        return run.situation(
-            providers,
-            self._ground.clock.now_ms(),
+        outlook = Outlook(
             waits_s=tuple(self._capacity.wait_s(name, urgent=urgent) for name in providers),
             out=tuple(self._capacity.state(name) is not BreakerState.CLOSED for name in providers),
             answered_ms=self._capacity.answered_ms(providers),
         )
+        return run.situation(providers, self._ground.clock.now_ms(), outlook)

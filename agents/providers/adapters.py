@@ -1,6 +1,7 @@
 """Provider adapters: one call over the openai SDK's client, classified when it fails."""
 
 import asyncio
+import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,13 +10,15 @@ from typing import NotRequired, TypedDict
 import openai
 
 from agents.clock import Clock
-from agents.deciding.failures import Failure, classify_http
+from agents.credentials.credentials import Credentials, Grant
+from agents.credentials.sources import SecretError
+from agents.deciding.failures import Failure, KeyNote, classify_http
 from agents.pricing.prices import charge_of
 from agents.providers.apis import APIS, Api, Manner
 from agents.providers.arguments import Dialect, Lessons
 from agents.providers.bodies import answer_of
-from agents.providers.errors import execution_error
-from agents.providers.inquiry import Finding, inquire
+from agents.providers.errors import ExecutionError, execution_error
+from agents.providers.inquiry import Finding, Knowledge, inquire
 from agents.providers.rate_headers import rest_asked_for
 from agents.providers.replies import (
     ChatReply,
@@ -48,15 +51,16 @@ class Link:
     project: str = ""
     #: Whether OPENAI_ORG_ID and OPENAI_PROJECT_ID are meant for it.
     from_environment: bool = False
-    #: Certificates (PEM) that are believed; empty = the usual roots.
-    ca_file: str = ""
+    #: Whom TLS believes there, and the certificate that is shown; None = the usual roots, none.
+    tls: ssl.SSLContext | None = None
     proxy: str | None = None
 
 
 class Common(TypedDict):
     """What a provider of either kind is built with; `concurrency` bounds its connections."""
 
-    api_key: str
+    #: A key that never changes, or who looks after several.
+    api_key: str | Credentials
     timeout_s: float
     concurrency: int
     clock: Clock
@@ -78,9 +82,11 @@ class SdkProvider:
         kind: str,
         model: str,
         deployment: str = "",
+        credentials: Credentials,
         common: Common,
     ) -> None:
-        """Keep the way there, which all calls of the worker share."""
+        """Keep the way there, which all calls of the worker share, and the keys of it."""
+        self.credentials = credentials
         self.name = name
         self.kind = kind
         self.model = model
@@ -96,6 +102,48 @@ class SdkProvider:
         self._lessons = Lessons()
 
     async def complete(self, request: ChatRequest) -> ChatReply:
+        """Make one call with one of the keys, and note what its end says of it.
+
+        Raises ExecutionError.
+        """
+        try:
+            async with asyncio.timeout(request.within_s):
+                grant = await self.credentials.take()
+        except SecretError:
+            failure = Failure(FailureKind.AUTH, "no_credential", "there is no key or token for it")
+            raise self._error(failure, request) from None
+        except TimeoutError:
+            failure = Failure(FailureKind.TIMEOUT, "timeout", "no key or token came in time")
+            raise self._error(failure, request) from None
+        try:
+            reply = await self._call(request, grant.headers)
+        except ExecutionError as error:
+            failure = await self._looked_up(grant, error.failure)
+            raise self._error(failure, request) from error.__cause__
+        except BaseException:
+            self.credentials.cancelled(grant)
+            raise
+        return replace(reply, rest_s=self.credentials.answered(grant, rest_s=reply.rest_s))
+
+    async def _looked_up(self, grant: Grant, failure: Failure) -> Failure:
+        """Say with a failure whether it was the key's, and when another one may be asked."""
+        asked = failure.retry_after_ms
+        refusal = await self.credentials.refused(
+            grant, failure.kind, retry_after_s=None if asked is None else asked / 1000
+        )
+        if refusal is None:
+            return failure
+        another, wait = refusal.another_s, refusal.wait_s
+        note = KeyNote(
+            refusal.label, refusal.keys, None if another is None else round(another * 1000)
+        )
+        retry_after_ms = asked if wait is None else round(wait * 1000)
+        return replace(failure, key=note, retry_after_ms=retry_after_ms)
+
+    def _error(self, failure: Failure, request: ChatRequest) -> ExecutionError:
+        return execution_error(self.kind, failure, attempt=request.attempt, trace=request.trace)
+
+    async def _call(self, request: ChatRequest, auth: Mapping[str, str]) -> ChatReply:
         """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
         times = self._limits(request)
         limit = times.whole_s
@@ -105,7 +153,9 @@ class SdkProvider:
         body = self._api.body(request, manner)
         try:
             async with asyncio.timeout(limit):
-                reply = await self._reply(times, request, manner, encoded(body))
+                reply = await self._reply(
+                    times, self._headers(request, auth), manner, encoded(body)
+                )
             asked, share = body.get("service_tier", ""), self._transport.low_tier_price
             charge = charge_of(served=reply.tier, asked=asked, share=share)
             # What was refused meanwhile, to a call beside this one, was not sent either way.
@@ -119,7 +169,7 @@ class SdkProvider:
             failure = error.failure
         except Exception as error:  # noqa: BLE001 - whatever libraries raise, the call was made
             failure = self._failure_of(error, manner.model, sent=self._api.parameters(body))
-        raise execution_error(self.kind, failure, attempt=request.attempt, trace=request.trace)
+        raise self._error(failure, request)
 
     def limit_s(self, model: str | None) -> float:
         """Give the time limit of one call to a model, in seconds."""
@@ -131,10 +181,19 @@ class SdkProvider:
 
     async def inquire(self, models: Mapping[str, str], *, within_s: float) -> list[Finding]:
         """Ask what it knows of models (name → what it really is), by calls that cost nothing."""
-        return await inquire(self._client, self.kind, models, within_s=within_s)
+        try:
+            async with asyncio.timeout(within_s):
+                grant = await self.credentials.take()
+        except (SecretError, TimeoutError) as error:
+            cause = type(error).__name__
+            return [Finding(one, Knowledge.UNREACHED, cause=cause) for one in models]
+        self.credentials.cancelled(grant)  # what an inquiry finds is told, and changes nothing
+        client, headers = self._wire.client, grant.headers
+        return await inquire(client, self.kind, models, headers=headers, within_s=within_s)
 
     async def close(self) -> None:
         """Close the shared connections."""
+        self.credentials.close()
         await self._wire.close()
 
     def _failure_of(self, error: Exception, model: str, *, sent: Collection[str]) -> Failure:
@@ -167,17 +226,15 @@ class SdkProvider:
             tier=self._transport.low_tier if request.low_priority else "",
         )
 
+    @staticmethod
+    def _headers(request: ChatRequest, auth: Mapping[str, str]) -> dict[str, str]:
+        return {"X-Client-Request-Id": request.attempt_id, **request.trace_headers, **auth}
+
     async def _reply(
-        self, times: TimeLimits, request: ChatRequest, manner: Manner, body: bytes
+        self, times: TimeLimits, headers: Mapping[str, str], manner: Manner, body: bytes
     ) -> ChatReply:
         """Send, and read the answer whole or as it comes."""
-        post = partial(
-            self._wire.post,
-            self._api.path,
-            body,
-            {"X-Client-Request-Id": request.attempt_id, **request.trace_headers},
-            model=manner.model,
-        )
+        post = partial(self._wire.post, self._api.path, body, headers, model=manner.model)
         whole = self._api.assembly(self._clock.now())
         if manner.stream:
             return await read_stream(

@@ -1,4 +1,4 @@
-"""Providers built: one SDK client each, with its address, its key, and the way there."""
+"""Providers built: one SDK client each, with its address, its keys, and the way there."""
 
 import ssl
 from functools import cache
@@ -6,40 +6,68 @@ from typing import Any, Unpack
 
 from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 
+from agents.credentials.credentials import Credentials
 from agents.providers.adapters import Common, Link, SdkProvider
 from agents.providers.wire import Wire
 
 __all__ = ["azure_provider", "openai_provider"]
+
+#: What the SDK's clients are made with in place of a key: each call brings its own.
+NOT_A_KEY = "none"
 
 
 def openai_provider(
     name: str, *, base_url: str | None, model: str, **common: Unpack[Common]
 ) -> SdkProvider:
     """Build a provider that speaks as OpenAI does; without `base_url` the SDK's own default."""
-    client = AsyncOpenAI(base_url=base_url, **_client_options(common))
+    client = AsyncOpenAI(api_key=NOT_A_KEY, base_url=base_url, **_client_options(common))
     _introduce(client, common)
-    return SdkProvider(name, Wire(client), kind="openai", model=model, common=common)
+    credentials = _credentials(name, common, header="Authorization")
+    wire = Wire(client)
+    return SdkProvider(
+        name, wire, kind="openai", model=model, credentials=credentials, common=common
+    )
 
 
 def azure_provider(
     name: str, *, endpoint: str, api_version: str, deployment: str, **common: Unpack[Common]
 ) -> SdkProvider:
     """Build a provider on Azure; the deployment's name stands in for the model's."""
+    credentials = _credentials(name, common, header="api-key")
+    # A client that has a key sends it beside a token: it is made with what the calls bring.
+    bare = credentials.header == "api-key"
     client = AsyncAzureOpenAI(
-        azure_endpoint=endpoint, api_version=api_version, **_client_options(common)
+        azure_endpoint=endpoint,
+        api_version=api_version,
+        api_key=NOT_A_KEY if bare else None,
+        azure_ad_token=None if bare else NOT_A_KEY,
+        **_client_options(common),
     )
     _introduce(client, common)
     wire = Wire(client, deployments=True)
     return SdkProvider(
-        name, wire, kind="azure", model=deployment, deployment=deployment, common=common
+        name,
+        wire,
+        kind="azure",
+        model=deployment,
+        deployment=deployment,
+        credentials=credentials,
+        common=common,
     )
+
+
+def _credentials(name: str, common: Common, *, header: str) -> Credentials:
+    """Give who looks after the keys; of a plain key, which is the provider's only one."""
+    key = common["api_key"]
+    if isinstance(key, Credentials):
+        return key
+    return Credentials.of_key(key, provider=name, clock=common["clock"], header=header)
 
 
 def _client_options(common: Common) -> dict[str, Any]:
     """Give what both clients of the SDK are made with."""
     link = common.get("link", Link())
     return {
-        "api_key": common["api_key"],
         "max_retries": 0,  # one owner of retries: the policy
         "timeout": None,  # one owner of the time limit: `SdkProvider.complete`
         "http_client": _shared_connections(common["concurrency"], link),
@@ -61,15 +89,14 @@ def _shared_connections(concurrency: int, link: Link) -> Any:  # noqa: ANN401 - 
     limits = httpx2.Limits(
         max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=60
     )
-    return DefaultAioHttpClient(limits=limits, verify=_trust(link.ca_file), proxy=link.proxy)
+    verify = link.tls or _usual_roots()
+    return DefaultAioHttpClient(limits=limits, verify=verify, proxy=link.proxy)
 
 
 @cache
-def _trust(ca_file: str) -> ssl.SSLContext:
+def _usual_roots() -> ssl.SSLContext:
     """Whom TLS believes, read once: reading the roots takes longer than many a call."""
     import httpx2  # noqa: PLC0415 - as above
 
-    if ca_file:
-        return ssl.create_default_context(cafile=ca_file)
     context: ssl.SSLContext = httpx2.create_ssl_context()
     return context

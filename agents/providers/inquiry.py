@@ -67,28 +67,35 @@ class _Said:
 
 
 async def inquire(
-    client: AsyncOpenAI, kind: str, models: Mapping[str, str], *, within_s: float
+    client: AsyncOpenAI,
+    kind: str,
+    models: Mapping[str, str],
+    *,
+    headers: Mapping[str, str],
+    within_s: float,
 ) -> list[Finding]:
     """Ask for models (name → what it really is, or empty), all at once; never raises for an answer.
 
-    `within_s` bounds all of it, in seconds.
+    `headers` carry the key; `within_s` bounds all of it, in seconds.
     """
     ask = _at_azure if kind == "azure" else _elsewhere
     try:
         async with asyncio.timeout(within_s):
-            return await asyncio.gather(*(ask(client, *one) for one in models.items()))
+            return await asyncio.gather(*(ask(client, *one, headers) for one in models.items()))
     except TimeoutError:
         return [Finding(one, Knowledge.UNREACHED, cause="TimeoutError") for one in models]
 
 
-async def _elsewhere(client: AsyncOpenAI, model: str, _base: str) -> Finding:
-    said = await _ask(client, model)
+async def _elsewhere(
+    client: AsyncOpenAI, model: str, _base: str, headers: Mapping[str, str]
+) -> Finding:
+    said = await _ask(client, model, headers)
     if isinstance(said, str):
         return Finding(model, Knowledge.UNREACHED, cause=said)
     if said.status not in LISTLESS or said.code == "model_not_found":
         knowledge = _judged(said, Knowledge.THERE)
         return _dated(Finding(model, knowledge, said.status, said.at), said.document)
-    listed = await _ask(client, None)
+    listed = await _ask(client, None, headers)
     if isinstance(listed, str):
         return Finding(model, Knowledge.UNREACHED, cause=listed)
     entries = _entries(listed.document)
@@ -99,19 +106,25 @@ async def _elsewhere(client: AsyncOpenAI, model: str, _base: str) -> Finding:
     return _dated(Finding(model, knowledge, listed.status, listed.at), found or {})
 
 
-async def _at_azure(client: AsyncOpenAI, model: str, base: str) -> Finding:
-    said = await _ask(client, None)
+async def _at_azure(
+    client: AsyncOpenAI, model: str, base: str, headers: Mapping[str, str]
+) -> Finding:
+    said = await _ask(client, None, headers)
     if isinstance(said, str):
         return Finding(model, Knowledge.UNREACHED, cause=said)
     finding = Finding(model, _judged(said, Knowledge.UNTOLD), said.status, said.at)
     return _dated(finding, _entry(_entries(said.document), base or model))
 
 
-async def _ask(client: AsyncOpenAI, model: str | None) -> _Said | str:
+async def _ask(client: AsyncOpenAI, model: str | None, headers: Mapping[str, str]) -> _Said | str:
     """Ask for a model, or for the list; gives the answer, or in a word why there is none."""
-    raw = client.models.with_raw_response
+    raw, sent = client.models.with_raw_response, dict(headers)
     try:
-        answer: Any = await (raw.list() if model is None else raw.retrieve(model))
+        answer: Any = await (
+            raw.list(extra_headers=sent)
+            if model is None
+            else raw.retrieve(model, extra_headers=sent)
+        )
     except openai.APIStatusError as error:
         code = answer_of(error.status_code, error.response.headers, error.body).code
         return _Said(error.status_code, error.response.headers.get("date"), code)

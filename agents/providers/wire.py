@@ -37,7 +37,7 @@ class Wire:
 
     def __init__(self, client: AsyncOpenAI, *, deployments: bool = False) -> None:
         """Keep the client; with `deployments` the model is a part of the path (Azure's old one)."""
-        self._client = client
+        self.client = client
         self._deployments = deployments
 
     async def post(
@@ -52,7 +52,7 @@ class Wire:
                 message = "the model's name fits no path"
                 raise UnwritableRequestError(message)
             path = f"/deployments/{quote(model, safe=SEGMENT)}{path}"
-        answer: httpx2.Response = await self._client.post(
+        answer: httpx2.Response = await self.client.post(
             path,
             cast_to=httpx2.Response,
             content=body,
@@ -64,4 +64,4 @@ class Wire:
 
     async def close(self) -> None:
         """Close the shared connections."""
-        await self._client.close()
+        await self.client.close()

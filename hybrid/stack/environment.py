@@ -56,11 +56,23 @@ def stack_environment(
     }
     if not options.real_providers:
         environment["HYBRID_SIMULATOR"] = simulator
-    if not (options.real_providers and os.environ.get("OPENAI_API_KEY")):
-        environment |= {"OPENAI_API_KEY": "simulated", "OPENAI_BASE_URL": f"{simulator}/v1"}
-    if not (options.real_providers and os.environ.get("AZURE_OPENAI_API_KEY")):
-        environment |= {"AZURE_OPENAI_API_KEY": "simulated", "AZURE_OPENAI_ENDPOINT": simulator}
+    real = options.real_providers
+    if not (real and _is_given("OPENAI_API_KEY")):
+        environment |= _simulated("OPENAI_API_KEY") | {"OPENAI_BASE_URL": f"{simulator}/v1"}
+    entra = os.environ.get("HYBRID_AZURE_AUTH") == "entra"
+    if not (real and (_is_given("AZURE_OPENAI_API_KEY") or entra)):
+        environment |= _simulated("AZURE_OPENAI_API_KEY") | {"AZURE_OPENAI_ENDPOINT": simulator}
     return {**environment, **options.environment}
+
+
+def _is_given(variable: str) -> bool:
+    """Say whether a key is there, in its variable or in a file."""
+    return bool(os.environ.get(variable) or os.environ.get(f"{variable}_FILE"))
+
+
+def _simulated(variable: str) -> dict[str, str]:
+    """Give a key that is none; a file that names one has no say then."""
+    return {variable: "simulated", f"{variable}_FILE": ""}
 
 
 def where_of(settings: Settings, spec: ProviderSpec, *, simulator: str) -> str:
@@ -68,6 +80,7 @@ def where_of(settings: Settings, spec: ProviderSpec, *, simulator: str) -> str:
     address = address_of(spec)
     if settings.hybrid_simulator or address.startswith(simulator):
         return "simulated: costs nothing"
-    if spec.key_variable and settings.key_of(spec) is None:
-        return f"not called: {spec.key_variable} is not set"
+    lacking = settings.lacks_key(spec)
+    if lacking:
+        return f"not called: {lacking} is not set"
     return f"REAL, calls cost money: {shown_address(address)}"

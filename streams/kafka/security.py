@@ -1,15 +1,15 @@
 """How brokers are spoken to safely: TLS contexts, logins, tokens; and why one was refused."""
 
 import asyncio
-import shlex
 import ssl
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from aiokafka.abc import AbstractTokenProvider
 
+from agents.credentials.sources import KeyFile, SecretError, text_of_command
+from agents.credentials.tls import TlsFiles, tls_context
 from schemas.settings import Settings
 
 __all__ = ["SecurityError", "TokenProvider", "check_security", "security_options", "ssl_context"]
@@ -26,38 +26,16 @@ def ssl_context(settings: Settings) -> ssl.SSLContext | None:
     """Build the TLS context, None for a connection without TLS; raises SecurityError."""
     if settings.kafka_security_protocol not in {"SSL", "SASL_SSL"}:
         return None
+    files = TlsFiles(
+        settings.kafka_ssl_cafile or "",
+        settings.kafka_ssl_certfile or "",
+        settings.kafka_ssl_keyfile or "",
+        names=("KAFKA_SSL_CAFILE", "KAFKA_SSL_CERTFILE", "KAFKA_SSL_KEYFILE"),
+    )
     try:
-        context = ssl.create_default_context(cafile=settings.kafka_ssl_cafile)
-    except OSError as error:  # SSLError is one
-        message = (
-            f"KAFKA_SSL_CAFILE = {settings.kafka_ssl_cafile} cannot be used ({_reason(error)}): "
-            "it must hold PEM certificates"
-        )
-        raise SecurityError(message) from error
-    if settings.kafka_ssl_certfile:
-        try:
-            context.load_cert_chain(
-                settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile, password=_no_password
-            )
-        except (OSError, ValueError) as error:
-            message = (
-                f"KAFKA_SSL_CERTFILE = {settings.kafka_ssl_certfile} with KAFKA_SSL_KEYFILE = "
-                f"{settings.kafka_ssl_keyfile} cannot be used ({_reason(error)}): they must hold a "
-                "PEM certificate and its own key, not encrypted"
-            )
-            raise SecurityError(message) from error
-    return context
-
-
-def _no_password() -> str:
-    """Never ask at the terminal, as OpenSSL would."""
-    message = "the key is encrypted"
-    raise ValueError(message)
-
-
-def _reason(error: Exception) -> str:
-    said = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-    return str(said).lower().replace("_", " ") or type(error).__name__
+        return tls_context(files)
+    except SecretError as error:
+        raise SecurityError(str(error)) from error
 
 
 def check_security(settings: Settings) -> None:
@@ -132,11 +110,10 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc] # untyped in a
 
     async def token(self) -> str:
         """Give a token; raises SecurityError when there is none."""
-        token = (await asyncio.to_thread(self._read)).strip()
-        if not token or any(sign.isspace() for sign in token):
-            message = "the source of OAUTHBEARER tokens gave none (one word is expected)"
-            raise SecurityError(message)
-        return token
+        try:
+            return await asyncio.to_thread(self._read)
+        except SecretError as error:
+            raise SecurityError(str(error)) from None
 
 
 def _token_source(settings: Settings) -> Callable[[], str] | None:
@@ -145,40 +122,11 @@ def _token_source(settings: Settings) -> Callable[[], str] | None:
         settings.kafka_sasl_oauth_token_command,
     )
     if file:
-        return lambda: _token_of_file(Path(file))
+        return lambda: KeyFile(file, said=f"KAFKA_SASL_OAUTH_TOKEN_FILE = {file}").read().text
     if command:
-        return lambda: _token_of_command(command)
+        return lambda: text_of_command(command, "KAFKA_SASL_OAUTH_TOKEN_COMMAND")
     region = settings.kafka_sasl_oauth_aws_region
     return (lambda: _token_of_aws(region)) if region else None
-
-
-def _token_of_file(file: Path) -> str:
-    try:
-        return file.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"KAFKA_SASL_OAUTH_TOKEN_FILE = {file} cannot be read ({_reason(error)})"
-        raise SecurityError(message) from error
-
-
-def _token_of_command(command: str) -> str:
-    import subprocess  # noqa: PLC0415 - only where a command is configured
-
-    try:
-        done = subprocess.run(  # noqa: S603 - the operator's own command, without a shell
-            shlex.split(command),
-            capture_output=True,
-            text=True,
-            timeout=TOKEN_LIMIT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        message = f"KAFKA_SASL_OAUTH_TOKEN_COMMAND cannot be run ({type(error).__name__})"
-        raise SecurityError(message) from error
-    if done.returncode:
-        message = f"KAFKA_SASL_OAUTH_TOKEN_COMMAND ended with status {done.returncode}"
-        raise SecurityError(message)
-    return done.stdout
 
 
 def _token_of_aws(region: str) -> str:

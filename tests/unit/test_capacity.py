@@ -12,7 +12,7 @@ from agents.capacity.breaker import BreakerPolicy, BreakerState, CircuitBreaker
 from agents.capacity.limiter import Limiter, ProviderLimits
 from agents.capacity.turns import BreakerChange, Capacity
 from agents.clock import ManualClock
-from agents.deciding.failures import Failure
+from agents.deciding.failures import Failure, KeyNote
 from agents.providers.rate_headers import rest_asked_for
 from agents.task import Completed, Failed
 from schemas.vocabulary import DeadLetterReason, ErrorClass, FailureKind
@@ -428,3 +428,13 @@ def test_a_worker_that_mostly_writes_dead_letters_stops_but_not_for_the_intents_
     assert not any(breaker.note(done) for _ in range(49))
     noted = [breaker.note(a_failed(DeadLetterReason.EXHAUSTED)) for _ in range(51)]
     assert noted == [False] * 50 + [True]
+
+
+def test_a_refused_key_beside_which_there_is_another_is_no_failure_of_the_provider() -> None:
+    capacity = Capacity({"a": ProviderLimits()}, POLICY, clock=ManualClock(NOW))
+    refused = Failure(FailureKind.AUTH, "c", "m", key=KeyNote("KEY", 2, another_ms=2_000))
+    capacity.end(capacity.take("a", 1), refused, tokens=1)
+    assert (capacity.state("a"), capacity.wait_s("a")) == (BreakerState.CLOSED, 2.0)
+    assert capacity.in_flight("a") == 0
+    capacity.end(capacity.take("a", 1), Failure(FailureKind.AUTH, "c", "m"), tokens=1)
+    assert capacity.state("a") is BreakerState.DOWN

@@ -1,5 +1,6 @@
 """What follows a failed call."""
 
+from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -7,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.deciding.failures import Failure
+from agents.deciding.failures import Failure, KeyNote
 from agents.deciding.policy import (
     Defer,
     Fallback,
     GiveUp,
     Go,
     Limits,
-    Past,
+    Override,
     Retry,
     RetryPolicy,
     Situation,
@@ -22,11 +23,11 @@ from agents.deciding.policy import (
     choose,
     decide,
 )
+from agents.deciding.situation import Outlook
 from schemas.vocabulary import DeadLetterReason, FailureKind
 from tests.builders import NOW_MS
 
 POLICY = RetryPolicy()
-PAST = ("deferrals", "outage_ms", "answered_ms")
 PASSING = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.SERVER_ERROR)
 NEEDS_AN_OPERATOR = (FailureKind.QUOTA, FailureKind.AUTH, FailureKind.DEPLOYMENT_NOT_FOUND)
 THE_INTENTS_OWN = (
@@ -40,6 +41,9 @@ def a_failure(kind: FailureKind, retry_after_ms: int | None = None) -> Failure:
     return Failure(kind, "code", "message", retry_after_ms=retry_after_ms)
 
 
+SEEN = {field.name for field in fields(Outlook)}
+
+
 def a_situation(**changes: Any) -> Situation:
     values: dict[str, Any] = {
         "providers": ("openai", "azure"),
@@ -49,8 +53,8 @@ def a_situation(**changes: Any) -> Situation:
         "limits": Limits(),
         "spent_usd": Decimal(0),
     }
-    past = {name: changes.pop(name) for name in PAST if name in changes}
-    return Situation(**{**values, **changes}, past=Past(**past))
+    seen = {name: changes.pop(name) for name in SEEN & changes.keys()}
+    return Situation(**{**values, **changes, "outlook": Outlook(**seen)})
 
 
 @pytest.mark.parametrize("kind", PASSING)
@@ -59,6 +63,27 @@ def test_what_passes_by_itself_is_retried_after_1_2_5_seconds(
     kind: FailureKind, calls: int, wait: float
 ) -> None:
     assert decide(POLICY, a_situation(calls_here=calls), a_failure(kind), dice=0) == Retry(wait)
+
+
+@pytest.mark.parametrize("kind", [FailureKind.AUTH, FailureKind.QUOTA, FailureKind.RATE_LIMIT])
+def test_with_another_key_the_same_provider_is_asked_at_once_whatever_a_users_line_says(
+    kind: FailureKind,
+) -> None:
+    policy = RetryPolicy(overrides={("openai", kind): Override(defer_s=600)})
+    failure = replace(a_failure(kind, 60_000), key=KeyNote("A", 2, another_ms=0))
+    assert decide(policy, a_situation(calls_here=0), failure, dice=0) == Retry(0.0)
+    assert isinstance(
+        decide(policy, a_situation(), replace(failure, key=KeyNote("A", 2)), dice=0), Defer
+    )
+
+
+def test_another_key_is_waited_for_a_little_and_never_past_the_deadline() -> None:
+    failure = replace(a_failure(FailureKind.AUTH), key=KeyNote("A", 2, another_ms=4_000))
+    assert decide(POLICY, a_situation(), failure, dice=0) == Retry(4.0)
+    late = a_situation(limits=Limits(deadline_at_ms=NOW_MS + 3_000))
+    assert decide(POLICY, late, failure, dice=0) == Fallback(1, "auth")
+    far = replace(failure, key=KeyNote("A", 2, another_ms=6_000))
+    assert decide(POLICY, a_situation(), far, dice=0) == Fallback(1, "auth")
 
 
 def test_jitter_adds_at_most_ten_percent() -> None:
