@@ -16,6 +16,7 @@ from hybrid.provider_checks import Check, examine_provider
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 from streams.kafka.clients import BrokerUnavailableError, admin_client
+from streams.kafka.held import held_up
 from streams.kafka.orphans import orphaned_delays, what_to_do
 from streams.kafka.topics import TopicsError, check_topics, require_usable
 from streams.recording.lag import recorder_lag
@@ -50,6 +51,7 @@ async def examine(settings: Settings) -> list[Check]:
         checks.append(await _guarded("clickhouse", _clickhouse, settings))
     if any(check.name == "kafka" and check.state == "ok" for check in checks):
         checks.append(await _guarded("deferred", _deferred, settings))
+        checks.append(await _guarded("transactions", _transactions, settings))
         checks.append(await _guarded("recorder", _recorder, settings))
     checks += _prices(settings)
     checks += await asyncio.gather(
@@ -108,6 +110,21 @@ async def _deferred(settings: Settings) -> Check:
     if delays:
         return Check("deferred", "broken", what_to_do(settings, delays))
     return Check("deferred", "ok", "what waits is read")
+
+
+async def _transactions(settings: Settings) -> Check:
+    """See whether somebody's open transaction keeps work from the workers."""
+    held = await held_up(settings)
+    if not held:
+        return Check("transactions", "ok", "no open transaction holds up what workers read")
+    first = held[0]
+    tools = f"--topic {first.topic} --partition {first.partition}"
+    detail = (
+        f"an open transaction holds up partition {first.partition} of {first.topic} at offset "
+        f"{first.stable} of {first.end}{f', and {len(held) - 1} others' if len(held) > 1 else ''}: "
+        f"`kafka-transactions.sh describe-producers {tools}` names its producer; end or abort it"
+    )
+    return Check("transactions", "warning", detail)
 
 
 async def _clickhouse(settings: Settings) -> Check:

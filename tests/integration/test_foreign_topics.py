@@ -115,6 +115,33 @@ def test_an_open_transaction_of_a_stranger_holds_no_reader_up(
     run(body)
 
 
+def test_the_doctor_names_a_partition_that_an_open_transaction_holds_up(
+    stack: RunningStack, own: Settings
+) -> None:
+    def said() -> dict[str, str]:
+        done = hybrid("doctor", "--format", "json", environment=environment(stack, own))
+        (found,) = [row for row in json.loads(done.stdout) if row["check"] == "transactions"]
+        return {"state": found["state"], "detail": found["detail"]}
+
+    async def body() -> None:
+        await write(own, own.topics.urgent, b"{}")
+        loop = asyncio.get_running_loop()
+        assert (await loop.run_in_executor(None, said))["state"] == "ok"
+        client = producer(own, transactional_id=f"stranger-{uuid.uuid4().hex}")
+        await client.start()
+        await client.begin_transaction()
+        await client.send_and_wait(own.topics.urgent, b"{}", partition=0)
+        try:
+            found = await loop.run_in_executor(None, said)
+        finally:
+            await client.abort_transaction()
+            await client.stop()
+        assert found["state"] == "warning"
+        assert f"partition 0 of {own.topics.urgent} at offset 1 of 2" in found["detail"]
+
+    run(body)
+
+
 def test_an_end_that_stays_out_of_reach_is_one_sentence(
     own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
