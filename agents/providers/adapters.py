@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NotRequired, TypedDict
 
+import httpx2
 import openai
 
 from agents.clock import Clock
 from agents.credentials.credentials import Credentials, Grant
 from agents.credentials.sources import SecretError
-from agents.deciding.failures import Failure, KeyNote, classify_http
+from agents.deciding.failures import Failure, KeyNote, classify_http, text_of
 from agents.pricing.prices import charge_of
 from agents.providers.apis import APIS, Api
 from agents.providers.arguments import Dialect, Lessons, Manner
@@ -247,10 +248,17 @@ class SdkProvider:
         """Send, and read the answer whole or as it comes."""
         post = partial(self._wire.post, self._api.path, body, headers, model=manner.model)
         whole = self._api.assembly(self._clock.now())
+        came: Mapping[str, str] = {}
+
+        async def opened() -> httpx2.Response:
+            nonlocal came
+            answer = await post(stream=manner.stream)
+            came = answer.headers
+            return answer
+
         if manner.stream:
-            return await read_stream(
-                post(stream=True), whole, first_s=times.first_s, idle_s=times.idle_s
-            )
-        answer = await post(stream=False)
-        reply = read_reply(answer.content, answer.headers.get("x-request-id", ""), whole)
-        return replace(reply, rest_s=rest_asked_for(answer.headers))
+            reply = await read_stream(opened(), whole, first_s=times.first_s, idle_s=times.idle_s)
+        else:
+            reply = read_reply((await opened()).content, whole)
+        number = text_of(came.get("x-request-id", ""))
+        return replace(reply, request_id=number, rest_s=rest_asked_for(came))

@@ -50,7 +50,8 @@ class ChatReply:
     served_model: str
     finish_reason: str
     usage: Usage | None
-    request_id: str
+    #: The provider's own id of the call, from a header.
+    request_id: str = ""
     http_status: int = 200
     #: The service tier that served the call, where the provider says so.
     tier: str = ""
@@ -111,7 +112,7 @@ class Assembly:
         if self._failure is None and not (self._finish and failure.kind in LATE):
             self._failure = failure
 
-    def reply(self, request_id: str) -> ChatReply:
+    def reply(self) -> ChatReply:
         """Give the whole; raises UnreadableReplyError for a failure whose cost nobody said."""
         failure = self._failure or self._fault()
         if failure is not None and self._usage is None and not self._finish:
@@ -121,7 +122,6 @@ class Assembly:
             self._model,
             self._finish,
             self._usage,
-            request_id=request_id,
             tier=self._tier,
             beside=Beside(
                 self._calls.whole(),

@@ -111,7 +111,7 @@ def _introduce(client: AsyncOpenAI, common: Common) -> None:
 
 def _shared_connections(concurrency: int, link: Link) -> Any:  # noqa: ANN401 - the SDK's own type
     """One connection pool per provider, kept alive and as wide as the worker's concurrency."""
-    import httpx2  # noqa: PLC0415 - the SDK's HTTP library, named only here
+    import httpx2  # noqa: PLC0415 - the SDK's HTTP library
 
     limits = httpx2.Limits(
         max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=60

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Any, Protocol
 
-from agents.deciding.failures import Failure, text_of
+from agents.deciding.failures import Failure
 from agents.providers.assembly import Assembly, ChatReply, UnreadableReplyError
 from agents.providers.bodies import document_of
 from schemas.vocabulary import FailureKind
@@ -49,10 +49,10 @@ class Bytes(Protocol):
         ...
 
 
-def read_reply(body: bytes, request_id: str, whole: Assembly) -> ChatReply:
+def read_reply(body: bytes, whole: Assembly) -> ChatReply:
     """Read an answer leniently into an assembly; raises UnreadableReplyError and nothing else."""
     whole.add(document_of(body))
-    return whole.reply(text_of(request_id))
+    return whole.reply()
 
 
 async def read_stream(
@@ -92,7 +92,7 @@ async def read_stream(
     finally:
         await events.aclose()
         await body.aclose()
-    return whole.reply("")
+    return whole.reply()
 
 
 async def _events(body: Bytes) -> AsyncGenerator[bytes]:

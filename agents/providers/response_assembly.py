@@ -119,13 +119,13 @@ class ResponseAssembly(Assembly):
                 self._answered = False  # it is still being written: there is nothing to read
         self.begun = bool(self.begun or self._finish)
 
-    def reply(self, request_id: str) -> ChatReply:
+    def reply(self) -> ChatReply:
         """Give the whole; where no end came, of its pieces."""
         if not (any(self._content) or any(self._refusal) or self._calls.whole()):
             self._read([self._joined(place) for place in sorted({*self._items, *self._pieces})])
             if self._finish == "stop" and self._calls.whole():
                 self._finish = "tool_calls"
-        return super().reply(request_id)
+        return super().reply()
 
     def _joined(self, place: int) -> dict[str, Any]:
         """Give an item with the pieces that came of it."""

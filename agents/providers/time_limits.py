@@ -7,6 +7,7 @@ would pay for the same silence again and again. What the user sets holds for eve
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from schemas.providers import TimeLimitSpec
 
@@ -34,6 +35,8 @@ REASONING = (
     "gemini-2.5-*", "gemini-[3-9]*", "qwq*", "qwen[3-9]*", "magistral*", "glm-[4-9]*",
     "kimi-k[2-9]*", "minimax-m*", "nemotron-*",
 )  # fmt: skip
+#: Models and families whose comparison is remembered.
+MOST_ANSWERS = 3_000
 #: Members of such families that answer at once.
 PROMPT = ("gpt-*-chat*", "*non-reasoning*", "*-instruct*", "glm-4-*")
 
@@ -82,7 +85,8 @@ def _reasons(model: str) -> bool:
     return _is_of(model, REASONING) and not _is_of(model, PROMPT)
 
 
-def _is_of(model: str, patterns: Sequence[str]) -> bool:
+@lru_cache(maxsize=MOST_ANSWERS)  # asked for each call; some 40 patterns are compared
+def _is_of(model: str, patterns: tuple[str, ...]) -> bool:
     return any(_fits(model, one) for one in patterns)
 
 

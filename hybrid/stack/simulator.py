@@ -146,7 +146,8 @@ class Simulator:
         wants: dict[str, str],
     ) -> web.StreamResponse:
         """Answer in server-sent events; `stall` in a message stops after the first of them."""
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        headers = {"Content-Type": "text/event-stream", "x-request-id": f"req-{call.sequence}"}
+        response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         written = self._answer(call, body, text, wants)
         events = response_events(written) if _is_response(request) else chat_chunks(written)

@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from agents.clock import SystemClock
+from agents.providers.adapters import SdkProvider
 from agents.providers.arguments import Dialect
 from agents.providers.presets import PRESETS, dialect_of
 from agents.providers.requests import ChatRequest
@@ -39,7 +40,7 @@ class Server:
         }
         body = await reader.readexactly(int(headers["content-length"]))
         self.heard.append((line, headers, json.loads(body)))
-        writer.write(chat('{"a": 1}'))
+        writer.write(chat('{"a": 1}', output=[]))  # an answer of either API
         await writer.drain()
         writer.close()
 
@@ -133,6 +134,41 @@ def test_headers_go_out_and_nobody_is_told_the_names_that_openai_knows_us_by(
     _, headers, _ = ask(tmp_path, own, environment=ours, kind=kind)
     assert headers["openai-organization"] == "org-1"
     assert headers["openai-project"] == "proj-1"
+
+
+@pytest.mark.parametrize(
+    ("table", "environment", "line"),
+    [
+        ("", {}, "/openai/v1/chat/completions"),
+        ('api_version = "v1"\napi = "responses"', {}, "/openai/v1/responses"),
+        ('api_version = "2024-10-21"', {}, "/openai/deployments/m/chat/completions?api-version=2024-10-21"),
+        ("", {"OPENAI_API_VERSION": "2024-10-21"}, "/openai/v1/chat/completions"),
+    ],
+)  # fmt: skip
+def test_azure_is_asked_by_its_v1_api_unless_the_table_says_a_version(
+    table: str, environment: dict[str, str], line: str, tmp_path: Path
+) -> None:
+    heard, headers, body = ask(tmp_path, table, environment=environment, kind="azure")
+    assert heard == f"POST {line} HTTP/1.1"
+    assert (headers["api-key"], "authorization" in headers, body["model"]) == ("k", False, "m")
+
+
+@pytest.mark.parametrize(
+    ("said", "path"),
+    [
+        ({}, "/openai/v1"),
+        ({"OPENAI_API_VERSION": "v1"}, "/openai/v1"),
+        ({"OPENAI_API_VERSION": "2024-10-21"}, "/openai"),
+    ],
+)
+def test_the_variable_for_azures_version_is_heeded(
+    said: dict[str, str], path: str, tmp_path: Path
+) -> None:
+    found = {"AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": "https://a.example", **said}
+    settings = load_settings(environment=found, file=tmp_path / "none.toml")
+    provider = build_providers(settings, SystemClock())["azure"]
+    assert isinstance(provider, SdkProvider)
+    assert provider._wire.client.base_url.path.rstrip("/") == path
 
 
 def test_openais_own_address_is_told_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

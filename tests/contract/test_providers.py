@@ -162,6 +162,7 @@ def test_a_streamed_answer_is_the_same_with_its_usage(bench: Bench) -> None:
     streamed = bench.complete("ok")
     assert (streamed.content, streamed.usage) == (whole.content, whole.usage)
     assert (streamed.served_model, streamed.finish_reason) == (whole.served_model, "stop")
+    assert streamed.request_id.startswith("req-")
 
 
 @pytest.mark.parametrize(
