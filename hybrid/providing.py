@@ -91,6 +91,7 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock) -> Provider:
             low_tier_price=Decimal(str(spec.low_tier_price)),
             time_lines=settings.time_limits,
             set_limits=spec.set_limits,
+            bases=settings.bases_at(spec),
         ),
         dialect=dialect_of(spec),
         link=_link(settings, spec),
