@@ -171,6 +171,7 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock, log: Log) ->
             low_tier_price=Decimal(str(spec.low_tier_price)),
             time_lines=settings.time_limits,
             set_limits=spec.set_limits,
+            bases=settings.bases_at(spec),
         ),
         dialect=dialect_of(spec),
         api=spec.api,

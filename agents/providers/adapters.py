@@ -174,12 +174,16 @@ class SdkProvider:
 
     def limit_s(self, model: str | None) -> float:
         """Give the time limit of one call to a model, in seconds."""
-        return self._times.of(model or self.model).whole_s
+        return self._times_of(model or self.model).whole_s
 
     def _limits(self, request: ChatRequest) -> TimeLimits:
         own = fields_of(request.parameters.get("reasoning")).get("effort", "none")
         reasons = request.parameters.get("reasoning_effort", own) not in {"none", "minimal"}
-        return self._times.of(request.model or self.model, reasons=reasons)
+        return self._times_of(request.model or self.model, reasons=reasons)
+
+    def _times_of(self, model: str, *, reasons: bool = False) -> TimeLimits:
+        base = self._transport.bases.get(model, "")
+        return self._times.of(model, base=base, reasons=reasons)
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -99,5 +99,7 @@ class Transport:
     #: Time limits by model, and which of the provider's own were set and so hold for all.
     time_lines: tuple[TimeLimitSpec, ...] = ()
     set_limits: frozenset[str] = frozenset()
+    #: Model (deployment) → what it really is, where that is said.
+    bases: Mapping[str, str] = field(default_factory=dict)
     low_tier: str = ""
     low_tier_price: Decimal = Decimal("0.5")

@@ -57,11 +57,15 @@ class TimeTable:
         self._lines = [line for line in lines if line.provider in {"", name}]
         self._fixed = fixed
 
-    def of(self, model: str, *, reasons: bool = False) -> TimeLimits:
-        """Give the limits of a call; `reasons` when the request itself asks for reasoning."""
+    def of(self, model: str, *, base: str = "", reasons: bool = False) -> TimeLimits:
+        """Give the limits of a call; `reasons` when the request itself asks for reasoning.
+
+        `base` is what the model (a deployment) really is, where that is said.
+        """
+        really = base or model
         limits = self._base
-        floor = LIGHT_LIMITS if not reasons and _is_of(model, LIGHT) else REASONING_LIMITS
-        if reasons or _reasons(model):
+        floor = LIGHT_LIMITS if not reasons and _is_of(really, LIGHT) else REASONING_LIMITS
+        if reasons or _reasons(really):
             limits = TimeLimits(
                 self._raised("timeout", limits.whole_s, floor.whole_s),
                 self._raised("first_token_timeout", limits.first_s, floor.first_s),

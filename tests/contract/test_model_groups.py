@@ -317,3 +317,18 @@ def test_what_a_model_really_is_is_known_from_the_record_too() -> None:
         for name in ("chat-eu", "m-2")
     }
     assert named == {"chat-eu": Decimal("0.1"), "m-2": Decimal("0.4")}
+
+
+@pytest.mark.parametrize(("base", "limit_s"), [("", 45), ("o3", 600), ("gpt-4o", 45)])
+def test_a_deployment_gets_the_time_that_its_base_model_needs(base: str, limit_s: float) -> None:
+    group = {"name": "chat", "base_model": base, "at": {"azure": "mine"}}
+    for changes in ({"models": [group]}, {"hybrid_azure_deployment": "mine",
+                                          "hybrid_azure_base_model": base or None}):  # fmt: skip
+        settings = Settings.model_validate({"hybrid_simulator": "http://127.0.0.1:1", **changes})
+        assert build_providers(settings, ManualClock(NOW))["azure"].limit_s("mine") == limit_s
+
+
+def test_who_is_missing_is_said_by_name() -> None:
+    router = router_of(Settings(), {})
+    code, message = router.absence(an_intent(force_provider="vllm"))
+    assert (code, message) == ("provider_not_configured", "provider vllm is not configured")

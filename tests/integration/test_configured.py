@@ -13,6 +13,7 @@ from hybrid.stack.process import free_port
 from streams.kafka.reading import read_topic
 from tests.chaos.running import RunningStack, running_stack
 from tests.integration.driving import Case, eventually
+from tests.integration.test_commands import hybrid
 
 pytestmark = pytest.mark.integration
 CONFIG = """
@@ -35,6 +36,10 @@ name = "vllm"
 kind = "openai-compatible"
 base_url = "http://127.0.0.1:{port}/v1"
 model = "llama-3-70b"
+
+[[models]]
+name = "chat"
+at = {{ azure-eu = "chat-eu" }}
 
 [[routes]]
 types = ["content_planning"]
@@ -88,6 +93,33 @@ def test_a_local_server_is_a_few_lines_and_a_dead_region_costs_one_call(
     assert result["provider"] == "azure-eu"
     assert result["fallback_history"][0]["reason"].startswith("azure-us_")
     assert result["cost_info"]["cost_usd"] == "0.02", "the price of its kind"
+
+
+def test_a_group_is_served_by_who_has_it_and_ends_where_nobody_of_its_route_does(
+    configured: RunningStack,
+) -> None:
+    case = Case(configured)
+    case.publish(case.intent(type="content_planning", model="chat"))
+    result = case.result()
+    assert (result["provider"], result["model"]) == ("azure-eu", "chat-eu")
+    assert result["fallback_history"] == [], "azure-us lacks it, and was not called"
+    other = Case(configured)
+    other.publish(other.intent(priority="low", model="chat"))
+    letter = next(iter(other.wait(1).dead_letters.values()))[0]
+    assert (letter["reason"], letter["error_code"]) == ("rejected", "model_not_at_provider")
+    assert other.calls() == []
+
+
+def test_publish_says_beforehand_that_nobody_has_a_group(
+    configured: RunningStack, tmp_path: Path
+) -> None:
+    file = tmp_path / "intents.jsonl"
+    chat = {"type": "content_validation", "user_id": "u", "data": {}, "model": "chat"}
+    lines = ({**chat, "priority": "low"}, {**chat, "data": {"x": 1}})
+    file.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    done = hybrid("publish", str(file), environment=configured.stack.environment())
+    assert (done.returncode, done.stdout) == (1, "published 1\n")
+    assert "line 1: no provider of the intent's route (vllm) has model chat" in done.stderr
 
 
 def alerts(stack: RunningStack) -> list[dict[str, Any]]:
@@ -162,8 +194,6 @@ def _publish_one(case: Case, intents: list[dict[str, Any]]) -> bool:
 def test_what_does_not_fit_together_is_refused_with_one_sentence(
     text: str, said: str, tmp_path: Path
 ) -> None:
-    from tests.integration.test_commands import hybrid
-
     file = tmp_path / "hybrid.toml"
     file.write_text(text)
     done = hybrid("worker", environment={"HYBRID_CONFIG": str(file)})
