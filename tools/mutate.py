@@ -37,6 +37,20 @@ BUGS = (
         "tests/unit/test_lanes.py",
     ),
     Bug(
+        "one refused key is its provider's failure",
+        "agents/capacity/turns.py",
+        "if another_s is not None:",
+        "if another_s is not None and another_s < 0:",
+        "tests/unit/test_capacity.py",
+    ),
+    Bug(
+        "a key file is not read again after a refusal",
+        "agents/credentials/credentials.py",
+        "if kind is FailureKind.AUTH:",
+        "if kind is FailureKind.TIMEOUT:",
+        "tests/contract/test_keys.py",
+    ),
+    Bug(
         "ledger read before the producer starts",
         "streams/lanes/committer.py",
         """        self._producer = await self._parts.broker.open_producer(self._lane)

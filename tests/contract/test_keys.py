@@ -24,7 +24,7 @@ from agents.executing.ground import Ground
 from agents.executing.prompts import load_prompts
 from agents.pricing.prices import PriceBook
 from agents.providers.requests import Provider
-from agents.task import Completed, Deferred, Outcome
+from agents.task import Completed, Deferred, Failed, Outcome
 from hybrid.config import load_settings
 from hybrid.errors import UsageError
 from hybrid.provider_checks import Check, examine_provider
@@ -192,6 +192,21 @@ def test_a_key_that_is_good_again_is_found_by_one_call(tmp_path: Path) -> None:
 
     desk.run(steps)
     assert sorted(desk.vendor.seen) == ["key-a", "key-a", "key-b", "key-b"]
+
+
+def test_an_intent_that_is_refused_itself_shows_that_its_key_is_taken(tmp_path: Path) -> None:
+    desk = two_keys(tmp_path, b=chat())
+
+    async def steps(desk: Desk) -> None:
+        await desk.answered(2)
+        desk.clock.advance(31)
+        desk.vendor.answers["key-a"] = [said({"error": {"code": "invalid_value"}}, 400), chat()]
+        desk.vendor.seen.clear()
+        assert isinstance(await desk.one(), Failed)
+        await desk.answered(2)
+
+    desk.run(steps)
+    assert sorted(desk.vendor.seen) == ["key-a", "key-a", "key-b"]
 
 
 def test_the_provider_is_down_only_when_no_key_is_left(tmp_path: Path) -> None:
@@ -382,9 +397,14 @@ def test_a_command_is_asked_for_a_token_and_again_when_it_is_old_or_refused(tmp_
     assert desk.vendor.seen == [*["token-1"] * 3, *["token-2"] * 2, "token-3", "token-4"]
 
 
-@pytest.mark.parametrize("body", ["", "print('two words')", "raise SystemExit(3)"])
-def test_without_a_token_no_call_is_made_and_the_intent_waits(tmp_path: Path, body: str) -> None:
-    table = f'auth = "command"\ntoken_command = {a_command(tmp_path, body)}'
+@pytest.mark.parametrize(
+    "body", ["", "print('two words')", "raise SystemExit(3)", "print('caf\\xe9')", None]
+)
+def test_without_a_token_no_call_is_made_and_the_intent_waits(
+    tmp_path: Path, body: str | None
+) -> None:
+    command = '"no-such-command"' if body is None else a_command(tmp_path, body)
+    table = f'auth = "command"\ntoken_command = {command}'
     desk = Desk(tmp_path, table, KeyedVendor({}))
 
     async def steps(desk: Desk) -> None:
@@ -405,6 +425,7 @@ def test_without_a_token_no_call_is_made_and_the_intent_waits(tmp_path: Path, bo
     [
         ('key_file = "nowhere"', {}, "provider v: key file nowhere cannot be read"),
         ('key_file = "hybrid.toml"', {}, "has several lines"),
+        ('key_file = "words"', {}, "key file words holds no key"),
         ('key_files = ["a", "a"]', {}, "each of them once"),
         ('key_variables = ["A", "B"]', {"A": "k"}, "its key variable B is not set"),
         ('key_variables = ["sk-123"]', {}, "never the key itself"),
@@ -424,10 +445,12 @@ def test_what_cannot_be_used_is_one_sentence_at_start(
     said: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "words").write_text("hunter2 words\n")
     desk = Desk(tmp_path, table, KeyedVendor({}), environment)
     with pytest.raises(UsageError, match=said) as caught:
         desk.run(lambda desk: desk.answered())
     assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 # ── what doctor says ────────────────────────────────────────────────────────────────────────
