@@ -23,7 +23,10 @@ KNOWN = "Sending username and password in the clear"
 
 
 class _LibraryHandler(logging.Handler):
-    """Passes on that a library has warned, never what: its text may quote a record."""
+    """Passes on that a library has warned, and its words without what it put into them.
+
+    What is put in may quote a record, and so may a text that is put together already.
+    """
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)
@@ -39,8 +42,16 @@ class _LibraryHandler(logging.Handler):
             level=level,
             library=record.name.split(".")[0],
             where=f"{record.module}:{record.lineno}",
+            message=_words(record),
             error=kind,
         )
+
+
+def _words(record: logging.LogRecord) -> str:
+    """Give the text with its places, such as %s, left open; nothing of what goes into them."""
+    if record.args and isinstance(record.msg, str):
+        return record.msg
+    return "a warning whose text may quote a record; `where` names the line that wrote it"
 
 
 def build_log(settings: Settings, *, process: str, clock: Clock) -> Log:

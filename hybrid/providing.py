@@ -18,7 +18,7 @@ from hybrid.errors import UsageError
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 
-__all__ = ["build_providers", "credentials_of", "require_keys", "tls_of"]
+__all__ = ["build_providers", "credentials_of", "require_keys", "require_provider", "tls_of"]
 
 
 def build_providers(settings: Settings, clock: Clock, log: Log = silent) -> dict[str, Provider]:
@@ -26,19 +26,23 @@ def build_providers(settings: Settings, clock: Clock, log: Log = silent) -> dict
 
     Raises UsageError when there is none, or when one that hybrid.toml names lacks its key.
     """
-    require_keys(settings)
-    found = {
+    require_provider(settings)
+    return {
         spec.name: _provider(settings, spec, clock, log)
         for spec in settings.provider_specs
         if can_be_called(settings, spec)
     }
-    if not found:
+
+
+def require_provider(settings: Settings) -> None:
+    """Refuse to run where no provider can be called, or one lacks its key; raises UsageError."""
+    require_keys(settings)
+    if not any(can_be_called(settings, spec) for spec in settings.provider_specs):
         message = (
             "no provider is configured: set OPENAI_API_KEY, or AZURE_OPENAI_API_KEY with "
-            "AZURE_OPENAI_ENDPOINT"
+            "AZURE_OPENAI_ENDPOINT, or HYBRID_SIMULATOR to a simulator's address"
         )
         raise UsageError(message)
-    return found
 
 
 def require_keys(settings: Settings) -> None:

@@ -15,7 +15,7 @@ from agents.log import Log
 from hybrid.errors import HybridError, UsageError
 from hybrid.logs import build_log
 from hybrid.metrics import RecorderMetrics, WorkerMetrics, serve_metrics
-from hybrid.providing import build_providers, require_keys
+from hybrid.providing import build_providers, require_keys, require_provider
 from schemas.settings import Settings
 from streams.alerts.watch import watch
 from streams.alerts.webhook import Webhook
@@ -32,6 +32,7 @@ from streams.worker.supervisor import WorkerEndedError
 __all__ = [
     "build_providers",
     "require_keys",
+    "require_provider",
     "run_clickhouse",
     "run_recorder",
     "run_simulator",
@@ -148,17 +149,18 @@ def _watching(
 
 
 def run_simulator(
-    *, port: int, seed: int, log_file: Path | None, ready: Callable[[], None]
+    *, host: str, port: int, seed: int, log_file: Path | None, ready: Callable[[], None]
 ) -> None:
     """Run the simulated providers until SIGTERM or SIGINT."""
     from hybrid.stack import simulator  # noqa: PLC0415 - production does without the local stack
 
     async def serve() -> None:
-        runner = await simulator.serve(simulator.Simulator(seed=seed, log_file=log_file), port=port)
+        played = simulator.Simulator(seed=seed, log_file=log_file)
+        runner = await simulator.serve(played, host=host, port=port)
         await _until_signal(ready)
         await asyncio.wait_for(runner.cleanup(), 5)
 
-    _serve_port(serve, port)
+    _serve_port(serve, port, host)
 
 
 def run_clickhouse(*, folder: Path, port: int) -> None:
@@ -173,12 +175,12 @@ def run_clickhouse(*, folder: Path, port: int) -> None:
     _serve_port(serve, port)
 
 
-def _serve_port(serve: Callable[[], object], port: int) -> None:
+def _serve_port(serve: Callable[[], object], port: int, host: str = "127.0.0.1") -> None:
     try:
         with suppress(TimeoutError):
             asyncio.run(serve())  # type: ignore[arg-type]
     except OSError as error:
-        message = f"port {port} on 127.0.0.1 cannot be used ({error.strerror}); choose another"
+        message = f"port {port} on {host} cannot be used ({error.strerror}); choose another"
         raise UsageError(message) from error
 
 

@@ -60,8 +60,8 @@ class KeyedTable(BaseModel):
     """In place of keys: tokens of Microsoft Entra ID (kind azure; extra `entra`), or those that
     token_command prints."""
     entra_scope: str = "https://cognitiveservices.azure.com/.default"
-    """What tokens of Entra ID are asked for; newer pages of Microsoft's name
-    https://ai.azure.com/.default for the v1 API."""
+    """What tokens of Entra ID are asked for; a resource that wants another audience says so in its
+    401, such as https://ai.azure.com/.default."""
     token_command: str = ""
     """Command that prints one token; run without a shell, within 10 s."""
     token_seconds: float = Field(default=300.0, ge=1, le=86_400)

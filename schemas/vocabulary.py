@@ -202,4 +202,4 @@ class LogEvent(StrEnum):
     BATCH_INSERTED = "batch_inserted"  # rows went into ClickHouse
     INSERT_DELAYED = "insert_delayed"  # ClickHouse has not taken a batch; it comes again
     ROW_REFUSED = "row_refused"  # a row is not in ClickHouse and will not come
-    LIBRARY_WARNING = "library_warning"  # a library warned; its text may quote a record: left out
+    LIBRARY_WARNING = "library_warning"  # a library warned; what it put into its words is left out

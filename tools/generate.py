@@ -29,6 +29,7 @@ from agents.deciding.policy import (
     decide,
 )
 from hybrid.config import FOUND, TABLES
+from hybrid.secret_files import SECRETS
 from schemas.alerting import AlertSpec
 from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
@@ -305,6 +306,47 @@ def configuration() -> str:
     return "\n".join(lines) + "\n"
 
 
+#: What docker-compose.yml says itself, so that an entry in .env has no say.
+COMPOSE_SETS = ("kafka_bootstrap_servers", "hybrid_replication_factor", "hybrid_metrics_port")
+
+
+def env_example() -> str:
+    """Every setting as a line of .env, for docker-compose.yml; those with a default commented."""
+    lines = [
+        "# Settings for docker-compose.yml: copy this to .env. Made by `make generate`.",
+        "# What each means: docs/configuration.md. A line counts without its # only.",
+        "",
+        "# Of ClickHouse's user `hybrid`; it is set when the volume is new. There is no default.",
+        "# Letters, digits and - . _ ~ can be used; for others see CLICKHOUSE_URL.",
+        "CLICKHOUSE_PASSWORD=",
+        "",
+        "# A key, below, or the simulator, which costs nothing, by these two lines:",
+        "#COMPOSE_PROFILES=simulator",
+        "#HYBRID_SIMULATOR=http://simulator:8089",
+        "",
+        "# A hybrid.toml in deploy/config:",
+        "#HYBRID_CONFIG=/config/hybrid.toml",
+        "",
+    ]
+    for name, field in Settings.model_fields.items():
+        if name in {*TABLES, *FOUND, *COMPOSE_SETS, "hybrid_simulator"}:
+            continue
+        lines.append(f"#{name.upper()}={_env_value(field.default)}")
+        if name in SECRETS:
+            lines.append(f"#{name.upper()}_FILE=/secrets/{name}")
+    return "\n".join(lines) + "\n"
+
+
+def _env_value(default: object) -> str:
+    if default is None or default is PydanticUndefined:
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, tuple):
+        return ",".join(str(one) for one in default)
+    return str(default)
+
+
 def _entry(name: str, field: FieldInfo) -> list[str]:
     """Give one setting as an item of a list: its name, its default, its meaning."""
     words = [f"`{word}`" for word in _allowed(field.annotation)]
@@ -383,6 +425,7 @@ def documents() -> dict[Path, str]:
         DOCS / "configuration.md": NOTE + configuration(),
         DOCS / "names.md": NOTE + vocabulary(),
         DOCS / "rooms.md": NOTE + rooms(),
+        ROOT / ".env.example": env_example(),
         DOCS / "schemas" / "asyncapi.json": _json(asyncapi(Settings().topics)),
     }
     grafana = ROOT / "deploy" / "grafana"

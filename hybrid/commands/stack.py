@@ -111,7 +111,11 @@ def _tell_ready(stack: LocalStack, seconds: float) -> None:
         console.print(f"  provider {name}: {where}", highlight=False, markup=False)
 
 
-def worker() -> None:
+def worker(
+    check: Annotated[
+        bool, typer.Option("--check", help="only say what the settings lack, and end")
+    ] = False,
+) -> None:
     """Run one orchestrator worker against KAFKA_BOOTSTRAP_SERVERS.
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=broker:9092 OPENAI_API_KEY=… hybrid worker`
@@ -120,6 +124,9 @@ def worker() -> None:
 
     settings = load_settings()
     runtime.require_keys(settings)
+    if check:
+        runtime.require_provider(settings)
+        return
     runtime.run_worker(need_kafka(settings))
 
 
@@ -134,7 +141,8 @@ def recorder() -> None:
 
 
 def simulator(
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="port on 127.0.0.1")] = 8089,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="port to serve at")] = 8089,
+    host: Annotated[str, typer.Option(help="address to serve at; 0.0.0.0 = all")] = "127.0.0.1",
     seed: Annotated[int, typer.Option(help="the same seed gives the same chance")] = 0,
     log: Annotated[Path | None, typer.Option(help="gets one JSON line a call")] = None,
 ) -> None:
@@ -146,11 +154,12 @@ def simulator(
     from hybrid import runtime  # noqa: PLC0415
 
     runtime.run_simulator(
+        host=host,
         port=port,
         seed=seed,
         log_file=log,
         ready=lambda: console.print(
-            f"simulated providers at http://127.0.0.1:{port}", highlight=False
+            f"simulated providers at http://{host}:{port}", highlight=False
         ),
     )
 

@@ -268,8 +268,8 @@ def _intent_of(text: str) -> str:
     return found[1] if found else ""
 
 
-async def serve(simulator: Simulator, *, port: int) -> web.AppRunner:
-    """Serve on 127.0.0.1 until the runner is cleaned up; raises OSError when the port is taken."""
+async def serve(simulator: Simulator, *, port: int, host: str = "127.0.0.1") -> web.AppRunner:
+    """Serve until the runner is cleaned up; raises OSError when the port is taken."""
     app = web.Application(client_max_size=64 * 1024 * 1024)
     for api in ("chat/completions", "responses"):
         app.router.add_post(f"/v1/{api}", simulator.complete)
@@ -282,5 +282,5 @@ async def serve(simulator: Simulator, *, port: int) -> web.AppRunner:
     app.router.add_post("/_sim/reset", simulator.reset)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=False)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
+    await web.TCPSite(runner, host, port, backlog=4096).start()
     return runner

@@ -39,6 +39,11 @@ class Lease:
     def holds(self) -> bool:
         """Whether a new paid call may start; ends the process when it was stopped too long."""
         self._check_gap()
+        return self.heard_lately
+
+    @property
+    def heard_lately(self) -> bool:
+        """Whether the coordinator accepted a heartbeat within the session timeout; only looks."""
         heard = self._heard_at
         return heard is not None and self._clock.monotonic() - heard < self._timeout
 

@@ -6,8 +6,7 @@ bisection and set aside in the log, not its batch.
 """
 
 import asyncio
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -29,11 +28,12 @@ from streams.kafka.diagnosis import unavailable
 from streams.kafka.patience import patiently
 from streams.kafka.rights import recorder_rights, require_rights
 from streams.kafka.topics import require_there
+from streams.recording.batch_token import batch_token
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.store.inserting import insert_rows
 from streams.store.migrations import Layout, migrate
 
-__all__ = ["Recorder", "batch_token", "rows_of"]
+__all__ = ["Recorder", "rows_of"]
 
 BATCH_RECORDS = 5_000
 #: What names a row in the log.
@@ -79,7 +79,13 @@ class Recorder:
         self.rows_written = 0
         self.rows_set_aside = 0
         self.lag = 0
-        self.ready = False
+        self.prepared = False
+        self._kafka_answers = True
+
+    @property
+    def ready(self) -> bool:
+        """Whether its tables are there, and Kafka answered when it was last asked."""
+        return self.prepared and self._kafka_answers
 
     def stop(self) -> None:
         """Ask for a clean stop after the batch at hand."""
@@ -88,9 +94,8 @@ class Recorder:
     @property
     def leads(self) -> bool:
         """Whether this recorder has the first partition of the attempts: one of several has."""
-        if self._reader is None:
-            return False
-        return TopicPartition(self._settings.topics.attempts, 0) in self._reader.assignment()
+        first = TopicPartition(self._settings.topics.attempts, 0)
+        return self._reader is not None and first in self._reader.assignment()
 
     @property
     def held_up_s(self) -> float:
@@ -122,7 +127,7 @@ class Recorder:
         try:
             layout = Layout.of(self._settings)
             await self._until_stored(partial(migrate, layout=layout), first=True)
-            self.ready = True
+            self.prepared = True
             while not self._stopping.is_set():
                 await self._record_batch(reader)
         finally:
@@ -219,9 +224,8 @@ class Recorder:
             await asyncio.to_thread(action, self._clickhouse)
 
         # At the start, what is configured may not fit: that is best said at once.
-        waited_for: tuple[type[Exception], ...] = (ClickHouseUnavailableError,)
-        if not first:
-            waited_for = (*waited_for, ClickHouseRefusedError)
+        also = () if first else (ClickHouseRefusedError,)
+        waited_for: tuple[type[Exception], ...] = (ClickHouseUnavailableError, *also)
         tries = patiently(
             self._clock,
             passes=lambda error: isinstance(error, waited_for),
@@ -260,11 +264,10 @@ class Recorder:
         Where all that was read is stored, the reader's position counts: it is beyond the markers
         of transactions, which are no records.
         """
-        reader = self._reader
-        if reader is None:
+        if (reader := self._reader) is None:
             return
         owned = list(reader.assignment())
-        with suppress(KafkaError, TimeoutError):
+        try:
             async with asyncio.timeout(BROKER_S):
                 ends = await reader.end_offsets(owned)
                 begins = await reader.beginning_offsets(owned)
@@ -273,8 +276,12 @@ class Recorder:
                         self._stored[tp] = await reader.position(tp)
                     elif tp not in self._stored:
                         self._stored[tp] = await reader.committed(tp) or 0
-            self._stored = {tp: self._stored[tp] for tp in owned}
-            self.lag = sum(max(0, ends[tp] - max(begins[tp], self._stored[tp])) for tp in owned)
+        except (KafkaError, TimeoutError):
+            self._kafka_answers = False
+            return
+        self._kafka_answers = True
+        self._stored = {tp: self._stored[tp] for tp in owned}
+        self.lag = sum(max(0, ends[tp] - max(begins[tp], self._stored[tp])) for tp in owned)
 
     def _set_aside(self, where: str, error: Exception) -> None:
         self.rows_set_aside += 1
@@ -282,18 +289,3 @@ class Recorder:
         self._log(
             LogEvent.ROW_REFUSED, level="error", record=where, error=said or type(error).__name__
         )
-
-
-def batch_token(table: str, batch: Iterable[ConsumerRecord]) -> str:
-    """Name a batch by what it holds: the same records give the same token, and no others do.
-
-    Their places alone would not do: a topic that was made anew counts from 0 again, and ClickHouse
-    would drop its rows as doubled, without a word.
-    """
-    parts: dict[tuple[str, int], hashlib.blake2b] = {}
-    for record in batch:
-        part = parts.setdefault((record.topic, record.partition), hashlib.blake2b(digest_size=16))
-        value = record.value or b""
-        part.update(f"{record.offset}/{len(value)}/".encode() + value)
-    named = sorted(f"{topic}/{number}/{one.hexdigest()}" for (topic, number), one in parts.items())
-    return hashlib.sha256(f"{table}:{','.join(named)}".encode()).hexdigest()

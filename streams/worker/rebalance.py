@@ -66,9 +66,10 @@ class Rebalance:
 
     @property
     def ready(self) -> bool:
-        """Whether every lane that is ours is open, and work is taken."""
+        """Whether every lane that is ours is open, work is taken, and Kafka hears us."""
         return (
             self._assigned_once
+            and self._lease.heard_lately
             and not self._dispatcher.halted
             and all(lane.state is LaneState.OPEN for lane in self.lanes.values())
         )

@@ -74,7 +74,7 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether every lane that is ours is open, and work is taken."""
+        """Whether every lane that is ours is open, work is taken, and Kafka hears us."""
         return self._parts.rebalance.ready
 
     @property

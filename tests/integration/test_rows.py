@@ -15,7 +15,7 @@ from schemas.vocabulary import AttemptStatus
 from streams.lanes.letters import dead_letter
 from streams.lanes.verdicts import internal
 from streams.messages.identity import identify
-from streams.recording.recorder import batch_token
+from streams.recording.batch_token import batch_token
 from tests.builders import NOW, an_incoming
 
 

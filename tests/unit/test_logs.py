@@ -52,3 +52,8 @@ def test_a_librarys_warning_never_passes_its_text_on(capsys: pytest.CaptureFixtu
     text = capsys.readouterr().err
     assert "s3cret" not in text
     assert json.loads(text)["library"] == "aiokafka"
+    assert json.loads(text)["message"] == "cannot send %s"
+    logging.getLogger("aiokafka.producer").error("cannot send s3cret-content")
+    text = capsys.readouterr().err
+    assert "s3cret" not in text
+    assert "may quote a record" in json.loads(text)["message"]
