@@ -24,7 +24,10 @@ COMMAND = typer.main.get_command(app)
 
 
 def _variables() -> set[str]:
-    """Give what is read: the settings, what `hybrid` reads beside them, the example's own keys."""
+    """Give what is read: the settings, what `hybrid` and the compose file read beside them, and keys.
+
+    These are the example's own.
+    """
     settings = {name.upper() for name in Settings.model_fields}
     beside = {
         node.value
@@ -38,7 +41,11 @@ def _variables() -> set[str]:
     from example import EXAMPLE
 
     keys = {one["key_variable"] for one in tomllib.loads(EXAMPLE)["providers"] if len(one) > 4}
-    return settings | beside | keys
+    from hybrid.secret_files import SECRETS
+
+    beside |= {f"{name.upper()}_FILE" for name in SECRETS}
+    compose = (ROOT / "docker-compose.yml").read_text()
+    return settings | beside | keys | set(re.findall(r"\$\{([A-Z_]+)", compose))
 
 
 def _snippets(text: str) -> Iterator[str]:
