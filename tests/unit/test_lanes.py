@@ -208,6 +208,24 @@ def test_memory_of_offsets_does_not_grow_behind_one_that_is_not_done() -> None:
     assert tracker.committable() == 2 * records - 1
 
 
+def test_memory_of_offsets_ends_where_they_are_committed() -> None:
+    tracker, records = OffsetTracker(), 300_000
+    tracemalloc.start()
+    try:
+        for offset in range(records):
+            assert tracker.deliver(offset)
+            tracker.done(offset)
+            if offset % 100 == 0:
+                tracker.committed(offset + 1)
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used < 50_000
+    tracker.committed(records)
+    assert not tracker.deliver(records - 1), "what lies below is never taken again"
+    assert tracker.deliver(records)
+
+
 def test_starts_are_counted_until_the_intent_is_decided() -> None:
     ledger = Ledger(sources=("workflow.intents",), window_ms=10_000)
     topics = Topics("workflow", (10.0,), 86_400)
