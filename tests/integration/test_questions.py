@@ -47,8 +47,13 @@ def store(stack: RunningStack) -> ClickHouse:
     ]
     found.insert("provider_attempts", rows, token="a")
     result = a_result(a_task()).model_copy(update={"completed_at": now})
-    outcomes = [result_row(result)[1]]
+    outcomes = [{**result_row(result)[1], "provider_ms": 800, "total_cost_usd": "0.01"}]
     outcomes.append({**outcomes[0], "outcome_id": "d-1", "status": "failed", "reason": "rejected"})
+    # Two answers that were there already, like one that was paid for.
+    outcomes += [
+        {**outcomes[0], "outcome_id": f"shared-{number}", "provider_ms": 0, "total_cost_usd": "0"}
+        for number in range(2)
+    ]
     found.insert("workflow_outcomes", outcomes, token="b")
     event = WorkflowEvent(
         event_id="e-1",
@@ -60,8 +65,14 @@ def store(stack: RunningStack) -> ClickHouse:
     return found
 
 
-def test_there_are_fifteen_questions_and_one() -> None:
-    assert len(QUESTIONS) == 16
+def test_there_are_seventeen_questions() -> None:
+    assert len(QUESTIONS) == 17
+
+
+def test_what_shared_answers_saved_is_what_others_like_them_cost(store: ClickHouse) -> None:
+    statement = next(one for question, one in QUESTIONS if "shared answers" in question)
+    ((_, _, shared, saved),) = store.rows(statement)[1]
+    assert (shared, saved) == (2, pytest.approx(0.02))
 
 
 @pytest.mark.parametrize(("question", "statement"), QUESTIONS, ids=[one for one, _ in QUESTIONS])
