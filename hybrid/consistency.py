@@ -46,7 +46,7 @@ def _check_models(settings: Settings) -> None:
                 )
                 raise UsageError(message)
             base, spec = group.base_at(provider), known[provider]
-            own = spec.base_model if place.model == (spec.deployment or spec.model) else ""
+            own = spec.base_model if place.model == spec.own_model else ""
             said = {bases[provider].get(place.model, ""), base, own} - {""}
             if len(said) > 1:
                 message = (

@@ -139,7 +139,7 @@ def _of_model(
 
 
 def _what_to_do(settings: Settings, spec: ProviderSpec, model: str) -> str:
-    if model != (spec.deployment or spec.model):
+    if model != spec.own_model:
         return "name another in [[models]], or have the key's project allowed to use it"
     where = f"model of [[providers]] {spec.name}" if settings.providers else VARIABLES[spec.name]
     return f"name another in {where}, or have the key's project allowed to use it"

@@ -2,15 +2,15 @@
 
 from decimal import Decimal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from schemas.tables import Table
 
 __all__ = ["AlertSpec"]
 
 
-class AlertSpec(BaseModel):
+class AlertSpec(Table):
     """Limits above which the recorder raises an alert; 0 turns one off."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     every: float = Field(default=60.0, gt=0, le=3600)
     """Seconds between two looks."""

@@ -3,9 +3,10 @@
 from decimal import Decimal
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from schemas.base import Message, Usd
+from schemas.tables import Table
 
 __all__ = ["PERIODS", "BudgetSpec", "Period", "SpendRecord"]
 
@@ -14,10 +15,8 @@ Period = Literal["hour", "day", "month"]
 PERIODS: dict[Period, str] = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
-class BudgetSpec(BaseModel):
+class BudgetSpec(Table):
     """What a tenant may spend."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     tenant: str
     """The tenant; `*` = each tenant that has no budget of its own for the period."""

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
     field_validator,
     model_validator,
 )
+
+from schemas.tables import Table
 
 __all__ = ["KeyPlace", "KeyedTable", "Name"]
 
@@ -37,10 +37,8 @@ class KeyPlace:
         return bool(self.value or self.file)
 
 
-class KeyedTable(BaseModel):
+class KeyedTable(Table):
     """A provider's name and kind, and who we are to it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: Name
     """What attempts, results and routes call it."""

@@ -2,7 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from schemas.tables import Table
 
 __all__ = ["ModelSpec", "PlaceSpec"]
 
@@ -11,11 +13,7 @@ Model = Annotated[str, Field(min_length=1, max_length=512)]
 Weight = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class PlaceSpec(_Table):
+class PlaceSpec(Table):
     """What a group is at one provider."""
 
     model: Model
@@ -27,7 +25,7 @@ class PlaceSpec(_Table):
     it only stands in. Where no provider of the group has one, the route's order holds."""
 
 
-class ModelSpec(_Table):
+class ModelSpec(Table):
     """One model under one name, which each provider may call something else."""
 
     name: Model

@@ -4,7 +4,9 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
+
+from schemas.tables import Table
 
 __all__ = ["PriceSpec"]
 
@@ -14,10 +16,8 @@ TierName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 PerMillion = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
-class PriceSpec(BaseModel):
+class PriceSpec(Table):
     """What a model costs from a day on, in dollars per million tokens."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str
     """Model or deployment; `*` stands for any characters."""

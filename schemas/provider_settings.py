@@ -114,11 +114,11 @@ class ProviderSettings(MoneySettings):
     def models_at(self, spec: ProviderSpec) -> tuple[str, ...]:
         """Name the models (deployments) that are configured at a provider, its own first."""
         grouped = [group.at[spec.name].model for group in self.models if spec.name in group.at]
-        return tuple(dict.fromkeys([spec.deployment or spec.model, *grouped]))
+        return tuple(dict.fromkeys([spec.own_model, *grouped]))
 
     def bases_at(self, spec: ProviderSpec) -> dict[str, str]:
         """Give what the models at a provider really are, for those of which that is said."""
-        found = {spec.deployment or spec.model: spec.base_model}
+        found = {spec.own_model: spec.base_model}
         for group in self.models:
             if spec.name in group.at and group.base_at(spec.name):
                 found[group.at[spec.name].model] = group.base_at(spec.name)

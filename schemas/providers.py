@@ -4,8 +4,6 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     field_validator,
@@ -13,15 +11,12 @@ from pydantic import (
 )
 
 from schemas.credentials import KeyedTable, Name
+from schemas.tables import Table
 from schemas.vocabulary import Priority
 
 __all__ = ["ProviderSpec", "RouteSpec", "TimeLimitSpec"]
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+")]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ProviderSpec(KeyedTable):
@@ -101,6 +96,11 @@ class ProviderSpec(KeyedTable):
         return value
 
     @property
+    def own_model(self) -> str:
+        """The model, at Azure the deployment, that is called where the intent names none."""
+        return self.deployment or self.model
+
+    @property
     def set_limits(self) -> frozenset[str]:
         """Time limits that were set, and are not their default: these hold for every model."""
         names = {"timeout", "first_token_timeout", "idle_timeout"}
@@ -123,7 +123,7 @@ class ProviderSpec(KeyedTable):
         return self
 
 
-class TimeLimitSpec(_Table):
+class TimeLimitSpec(Table):
     """Time limits of some models; what is left out is as without the line."""
 
     model: str = Field(min_length=1)
@@ -138,7 +138,7 @@ class TimeLimitSpec(_Table):
     """Seconds that a streamed answer may pause."""
 
 
-class RouteSpec(_Table):
+class RouteSpec(Table):
     """Which providers serve an intent, first choice first; the first route that fits is taken."""
 
     providers: tuple[Name, ...] = Field(min_length=1)

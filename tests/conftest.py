@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.chaos.running import RunningStack, running_stack
 from tests.integration.secure_kafka import SecureKafka, secure_kafka
 from tests.integration.servers import clickhouse_engine, served
 
 ROOT = Path(__file__).resolve().parents[1]
+
+#: How long an example takes is a matter for `bench/`: a busy machine is not a bug.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 for _name in list(os.environ):
     # A developer's own configuration has no say in the tests.

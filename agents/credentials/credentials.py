@@ -92,9 +92,9 @@ class Credentials:
         return cls([Fixed(provider, key)], provider=provider, clock=clock, header=header)
 
     @property
-    def usable(self) -> tuple[int, int]:
-        """How many keys are usable, and how many there are."""
-        return self._ring.usable(self._clock.monotonic()), len(self._slots)
+    def usable(self) -> int:
+        """How many keys are usable, as far as is known."""
+        return self._ring.usable(self._clock.monotonic())
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -165,15 +165,14 @@ class Credentials:
             self._learn(grant.number, await slot.renew(grant.text), refused=True)
             another_s = self._ring.another_s(self._clock.monotonic(), final=True)
         if verdict.suspended:
-            usable, keys = self.usable
             self._log(
                 LogEvent.KEY_REFUSED,
                 level="warning",
                 provider=self._provider,
                 key=slot.label,
                 error_kind=kind.value,
-                usable=usable,
-                keys=keys,
+                usable=self.usable,
+                keys=len(self._slots),
             )
         wait_s = None
         if another_s is None and kind is FailureKind.RATE_LIMIT and len(self._slots) > 1:

@@ -5,10 +5,8 @@ from typing import Any
 from agents.clock import Clock
 from agents.credentials.sources import Secret, SecretError
 
-__all__ = ["ENTRA_SCOPE", "Entra"]
+__all__ = ["Entra"]
 
-#: What tokens for Azure OpenAI are asked for.
-ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
 #: A token is renewed so long before it ends, and never used in its last seconds.
 EARLY_S, LAST_S = 300.0, 30.0
 #: Seconds for one answer of whoever gives tokens; the chain asks several.

@@ -84,17 +84,13 @@ class KeyRing:
 
         Where none is free it is the one whose rest ends first: who asks has been let through.
         """
-        keys = self._keys if only is None else [self._keys[only]]
-        free = [key for key in keys if self._is_free(key, now)]
-        key = (
-            min(free, key=lambda one: one.last_used)
-            if free
-            else min(keys, key=lambda one: (one.probed, one.rests_until, one.last_used))
-        )
+        asked = range(self.count) if only is None else (only,)
+        free = [number for number in asked if self._is_free(self._keys[number], now)]
+        number = min(free, key=self._by_use) if free else min(asked, key=self._by_rest)
+        key = self._keys[number]
         self._used += 1
         key.last_used = self._used
         key.probed = key.probed or key.suspended
-        number = next(n for n, one in enumerate(self._keys) if one is key)
         return number, key.generation
 
     def answered(self, number: int, generation: int, now: float, *, rest_s: float = 0.0) -> float:
@@ -170,6 +166,13 @@ class KeyRing:
     def soonest_s(self, now: float) -> float:
         """Seconds until some key has no rest any more."""
         return min(key.wait_s(now) for key in self._keys)
+
+    def _by_use(self, number: int) -> int:
+        return self._keys[number].last_used
+
+    def _by_rest(self, number: int) -> tuple[bool, float, int]:
+        key = self._keys[number]
+        return key.probed, key.rests_until, key.last_used
 
     @staticmethod
     def _is_free(key: _Key, now: float) -> bool:

@@ -12,9 +12,11 @@ __all__ = [
     "Command",
     "Fixed",
     "KeyFile",
+    "Mark",
     "Secret",
     "SecretError",
     "Source",
+    "mark_of",
     "reason_of",
     "text_of_command",
     "text_of_file",
@@ -26,6 +28,10 @@ SENDABLE = re.compile(r"[!-~]+")
 LOOK_S = 5.0
 #: A command that prints a token must be done in this time, in seconds.
 COMMAND_LIMIT_S = 10
+
+
+#: Tells a file from another one at its place, and from what it was at another time.
+Mark = tuple[int, int, int]
 
 
 class SecretError(ValueError):
@@ -76,17 +82,16 @@ class KeyFile:
         self.label = path
         self._said = said or path
         self._path = Path(path)
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: Mark | None = None
         self._secret: Secret | None = None
 
     def read(self, *, anew: bool = False) -> Secret:
         """Look whether it is another file than before, or another time, and read it then."""
         try:
-            state = self._path.stat()
+            seen = mark_of(self._path)
         except OSError as error:
             self._seen = None
             raise _unreadable(self._said, error) from error
-        seen = (state.st_mtime_ns, state.st_ino, state.st_size)
         if anew or self._secret is None or seen != self._seen:
             self._secret = Secret(
                 _sendable(text_of_file(self._path, self._said), self._said), LOOK_S
@@ -108,6 +113,12 @@ class Command:
         """Run it."""
         token = _sendable(text_of_command(self._command, self.label), self.label)
         return Secret(token, self._lasts_s)
+
+
+def mark_of(path: Path) -> Mark:
+    """Give what changes when a file does, without reading it; raises OSError."""
+    state = path.stat()
+    return state.st_mtime_ns, state.st_ino, state.st_size
 
 
 def text_of_file(path: Path, said: str) -> str:

@@ -22,7 +22,7 @@ from agents.executing.calls import Call
 from agents.executing.prompts import render
 from agents.pricing.limits import prompt_of
 from agents.pricing.prices import PriceBook
-from agents.pricing.rates import Prompt
+from agents.pricing.rates import Prompt, Rates
 from agents.pricing.usage import estimate_tokens
 from agents.providers.adapters import Provider
 from schemas.intent import WorkflowIntent
@@ -84,18 +84,11 @@ class Planner:
 
         None = nobody knows, of one of them.
         """
-        bounds = []
+        messages, bounds = self.messages(intent), []
         for name in providers:
-            sold = self._sold(intent, self._providers[name])
-            window = self._prices.window(*sold)
-            prompt = prompt_of(
-                self.messages(intent), models=sold[1], schema=_beside(intent), window=window
-            )
-            rates = self._prices.worst(*sold, prompt, at=self._clock.now())
+            prompt, rates, whole = self._terms(intent, self._providers[name], messages)
             if rates is None:
                 return None
-            limit, known = self._prices.longest(*sold)
-            whole = length_of(intent, limit, known=known, window=window)
             bounds.append(rates.at_most(prompt, whole.most))
         return max(bounds)
 
@@ -134,12 +127,8 @@ class Planner:
         The tenant's is held back until the execution ends. `beside` is paid from the same money.
         """
         intent, provider = run.task.intent, self._providers[provider_name]
-        sold, now = self._sold(intent, provider), self._clock.now()
-        window = self._prices.window(*sold)
-        prompt = prompt_of(messages, models=sold[1], schema=_beside(intent), window=window)
-        rates = self._prices.worst(*sold, prompt, at=now)
-        limit, known = self._prices.longest(*sold)
-        whole = length_of(intent, limit, known=known, window=window)
+        now = self._clock.now()
+        prompt, rates, whole = self._terms(intent, provider, messages)
         length: Length | Short = whole
         also = (beside and beside.bound_usd) or Decimal(0)
         if intent.max_cost_usd is not None:
@@ -164,6 +153,20 @@ class Planner:
             cut=length.cut,
             own_model=intent.model is not None and intent.model not in self._groups,
         )
+
+    def _terms(
+        self, intent: WorkflowIntent, provider: Provider, messages: list[dict[str, Any]]
+    ) -> tuple[Prompt, Rates | None, Length]:
+        """Give how large a call's prompt is at most, at which rates, and how long its answer.
+
+        No rates = no price is known.
+        """
+        sold = self._sold(intent, provider)
+        window = self._prices.window(*sold)
+        prompt = prompt_of(messages, models=sold[1], schema=_beside(intent), window=window)
+        rates = self._prices.worst(*sold, prompt, at=self._clock.now())
+        limit, known = self._prices.longest(*sold)
+        return prompt, rates, length_of(intent, limit, known=known, window=window)
 
     def _sold(
         self, intent: WorkflowIntent, provider: Provider

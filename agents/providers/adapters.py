@@ -193,7 +193,7 @@ class SdkProvider:
     @property
     def usable_keys(self) -> int:
         """How many of them are usable, as far as is known."""
-        return self.credentials.usable[0]
+        return self.credentials.usable
 
     async def inquire(
         self, models: Mapping[str, str], *, within_s: float, key: int = 0

@@ -60,10 +60,25 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    status: int
+    #: None = there was no answer, for the cause.
+    status: int | None = None
     at: str | None = None
     code: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)
+    cause: str = ""
+
+    def finding(self, model: str, otherwise: Knowledge) -> Finding:
+        """Give what it says of a model, `otherwise` where it is an answer to the question."""
+        return Finding(model, self._knowledge(otherwise), self.status, self.at, cause=self.cause)
+
+    def _knowledge(self, otherwise: Knowledge) -> Knowledge:
+        if self.status is None:
+            return Knowledge.UNREACHED
+        if self.status in REFUSED:
+            return Knowledge.KEY_REFUSED
+        if self.status == NOT_FOUND:
+            return Knowledge.ABSENT
+        return otherwise if self.document else Knowledge.TROUBLED
 
 
 async def inquire(
@@ -90,34 +105,27 @@ async def _elsewhere(
     client: AsyncOpenAI, model: str, _base: str, headers: Mapping[str, str]
 ) -> Finding:
     said = await _ask(client, model, headers)
-    if isinstance(said, str):
-        return Finding(model, Knowledge.UNREACHED, cause=said)
     if said.status not in LISTLESS or said.code == "model_not_found":
-        knowledge = _judged(said, Knowledge.THERE)
-        return _dated(Finding(model, knowledge, said.status, said.at), said.document)
+        return _dated(said.finding(model, Knowledge.THERE), said.document)
     listed = await _ask(client, None, headers)
-    if isinstance(listed, str):
-        return Finding(model, Knowledge.UNREACHED, cause=listed)
     entries = _entries(listed.document)
     if listed.status in LISTLESS or (listed.status == OK and not entries):
         return Finding(model, Knowledge.LISTLESS, listed.status, listed.at)
     found = next((one for one in entries if text(one.get("id")) == model), None)
-    knowledge = _judged(listed, Knowledge.ABSENT if found is None else Knowledge.THERE)
-    return _dated(Finding(model, knowledge, listed.status, listed.at), found or {})
+    knowledge = Knowledge.ABSENT if found is None else Knowledge.THERE
+    return _dated(listed.finding(model, knowledge), found or {})
 
 
 async def _at_azure(
     client: AsyncOpenAI, model: str, base: str, headers: Mapping[str, str]
 ) -> Finding:
     said = await _ask(client, None, headers)
-    if isinstance(said, str):
-        return Finding(model, Knowledge.UNREACHED, cause=said)
-    finding = Finding(model, _judged(said, Knowledge.UNTOLD), said.status, said.at)
-    return _dated(finding, _entry(_entries(said.document), base or model))
+    entry = _entry(_entries(said.document), base or model)
+    return _dated(said.finding(model, Knowledge.UNTOLD), entry)
 
 
-async def _ask(client: AsyncOpenAI, model: str | None, headers: Mapping[str, str]) -> _Said | str:
-    """Ask for a model, or for the list; gives the answer, or in a word why there is none."""
+async def _ask(client: AsyncOpenAI, model: str | None, headers: Mapping[str, str]) -> _Said:
+    """Ask for a model, or for the list."""
     raw, sent = client.models.with_raw_response, dict(headers)
     try:
         answer: Any = await (
@@ -129,16 +137,8 @@ async def _ask(client: AsyncOpenAI, model: str | None, headers: Mapping[str, str
         code = answer_of(error.status_code, error.response.headers, error.body).code
         return _Said(error.status_code, error.response.headers.get("date"), code)
     except Exception as error:  # noqa: BLE001 - whatever libraries raise, there is no answer
-        return type(error.__cause__ or error).__name__
+        return _Said(cause=type(error.__cause__ or error).__name__)
     return _Said(answer.status_code, answer.headers.get("date"), "", document_of(answer.content))
-
-
-def _judged(said: _Said, otherwise: Knowledge) -> Knowledge:
-    if said.status in REFUSED:
-        return Knowledge.KEY_REFUSED
-    if said.status == NOT_FOUND:
-        return Knowledge.ABSENT
-    return otherwise if said.document else Knowledge.TROUBLED
 
 
 def _entries(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -123,10 +123,10 @@ def worker(
     from hybrid import runtime  # noqa: PLC0415
 
     settings = load_settings()
-    runtime.require_keys(settings)
     if check:
         runtime.require_provider(settings)
         return
+    runtime.require_keys(settings)
     runtime.run_worker(need_kafka(settings))
 
 

@@ -14,9 +14,6 @@ from schemas.settings import Settings
 
 __all__ = ["SecurityError", "TokenProvider", "check_security", "security_options", "ssl_context"]
 
-#: A command that prints a token must be done in this time, in seconds.
-TOKEN_LIMIT_S = 10
-
 
 class SecurityError(ValueError):
     """Raised when security settings do not fit each other or cannot be used; says what to do."""

@@ -57,7 +57,7 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
     deferral = deferral_of(incoming)
     replays = _replay_count(incoming)
     derived = derive_intent_id(incoming.topic, incoming.partition, incoming.offset)
-    known = deferral.intent_id if deferral else _replayed_id(incoming)
+    known = _known_id(incoming, deferral)
     letter = _replayed_letter(incoming)
     source = deferral.source if deferral else incoming.source
     try:
@@ -126,25 +126,32 @@ def outline(incoming: Incoming, router: Router, *, max_bytes: int) -> Outline:
             model=document.get("model"),
         )
         within = _either(document, "deadline_ms")
-        deferral = deferral_of(incoming) if within else None
+        is_shared = sketch.model in router.groups  # who is first hangs on the intent's id
+        deferral = deferral_of(incoming) if within or is_shared else None
         begun = deferral.source.timestamp.timestamp() * 1000 if deferral else incoming.timestamp_ms
         return Outline(
             tenant=str(document.get("tenant", "default")),
-            route=router.route(sketch, identity=_identity(document, incoming)),
+            route=router.route(
+                sketch, identity=_id_of(document, incoming, deferral) if is_shared else ""
+            ),
             deadline_at_ms=int(begun + within) if within else None,
         )
     except (ValueError, TypeError, AttributeError, RecursionError, ArithmeticError):
         return NO_OUTLINE
 
 
-def _identity(document: dict[str, Any], incoming: Incoming) -> str:
-    """Give the intent's id, as `identify` does."""
+def _known_id(incoming: Incoming, deferral: DeferralState | None) -> str | None:
+    """Give the id that an intent had before, where it was put aside or is replayed."""
+    return deferral.intent_id if deferral else _replayed_id(incoming)
+
+
+def _id_of(document: dict[str, Any], incoming: Incoming, deferral: DeferralState | None) -> str:
+    """Give the intent's id, as `identify` does of the whole intent."""
     stated = _either(document, "intent_id")
     if stated:
         return str(stated)
-    deferral = deferral_of(incoming)
-    known = deferral.intent_id if deferral else _replayed_id(incoming)
-    return known or derive_intent_id(incoming.topic, incoming.partition, incoming.offset)
+    derived = derive_intent_id(incoming.topic, incoming.partition, incoming.offset)
+    return _known_id(incoming, deferral) or derived
 
 
 def _either(document: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - checked where it is used

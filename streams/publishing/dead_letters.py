@@ -11,8 +11,6 @@ from itertools import islice
 
 from pydantic import ValidationError
 
-from agents.deciding.groups import Groups
-from agents.deciding.routes import Router
 from agents.executing.prompts import load_prompts, render
 from agents.pricing.book import book_of
 from agents.pricing.usage import estimate_tokens
@@ -24,7 +22,7 @@ from streams.kafka.reading import read_topic
 from streams.messages.digests import digest
 from streams.messages.identity import deduplication_key
 from streams.messages.records import INTENT_ID_HEADER, REPLAY_COUNT_HEADER, REPLAYED_HEADER
-from streams.publishing.intents import open_producer
+from streams.publishing.intents import open_producer, routes
 
 __all__ = [
     "Estimate",
@@ -144,8 +142,7 @@ async def estimate(settings: Settings, letters: AsyncIterable[DeadLetter]) -> Es
     known, count = True, 0
     specs = {spec.name: spec for spec in settings.provider_specs}
     prices = book_of(settings)
-    groups = Groups(settings.models)
-    router = Router({name: spec.kind for name, spec in specs.items()}, settings.routes, groups)
+    router = routes(settings)
     async for letter in letters:
         count += 1
         try:
@@ -162,9 +159,7 @@ async def estimate(settings: Settings, letters: AsyncIterable[DeadLetter]) -> Es
         bound = prices.upper_bound(
             (spec.name, spec.kind),
             prices.seller((spec.name, spec.kind)).names(
-                groups.name_at(intent.model, spec.name)
-                if intent.model
-                else spec.deployment or spec.model
+                router.groups.name_at(intent.model, spec.name) if intent.model else spec.own_model
             ),
             prompt_tokens=prompt_tokens,
             max_output_tokens=intent.max_output_tokens,

@@ -94,8 +94,9 @@ class Recorder:
     @property
     def leads(self) -> bool:
         """Whether this recorder has the first partition of the attempts: one of several has."""
-        first = TopicPartition(self._settings.topics.attempts, 0)
-        return self._reader is not None and first in self._reader.assignment()
+        if self._reader is None:
+            return False
+        return TopicPartition(self._settings.topics.attempts, 0) in self._reader.assignment()
 
     @property
     def held_up_s(self) -> float:
@@ -224,8 +225,9 @@ class Recorder:
             await asyncio.to_thread(action, self._clickhouse)
 
         # At the start, what is configured may not fit: that is best said at once.
-        also = () if first else (ClickHouseRefusedError,)
-        waited_for: tuple[type[Exception], ...] = (ClickHouseUnavailableError, *also)
+        waited_for: tuple[type[Exception], ...] = (ClickHouseUnavailableError,)
+        if not first:
+            waited_for = (*waited_for, ClickHouseRefusedError)
         tries = patiently(
             self._clock,
             passes=lambda error: isinstance(error, waited_for),
@@ -264,7 +266,8 @@ class Recorder:
         Where all that was read is stored, the reader's position counts: it is beyond the markers
         of transactions, which are no records.
         """
-        if (reader := self._reader) is None:
+        reader = self._reader
+        if reader is None:
             return
         owned = list(reader.assignment())
         try:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from agents.clock import Clock
+from agents.credentials.sources import Mark, mark_of
 from agents.log import Log
 from agents.pricing.book import renew
 from agents.pricing.prices import PriceBook
@@ -46,13 +47,10 @@ class PriceWatch:
             return
         self._log(LogEvent.PRICES_RENEWED, list=self._book.listed.name)
 
-    def _mark(self) -> tuple[int, int, int] | None:
+    def _mark(self) -> Mark | None:
         """Tell the file from what it was before; None where there is none."""
         file = self._settings.hybrid_price_list
-        if file is None:
-            return None
         try:
-            found = Path(file).stat()
+            return None if file is None else mark_of(Path(file))
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
