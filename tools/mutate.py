@@ -53,14 +53,22 @@ BUGS = (
     Bug(
         "ledger read before the producer starts",
         "streams/lanes/committer.py",
-        """        self._producer = await self._parts.broker.open_producer(self._lane)
-        return await self._parts.broker.read_ledger(self._lane, self._ledger)
+        """        self._producer = await broker.open_producer(self._lane)
+        ends = await broker.mark_ends(self._lane, self._producer)
+        return await broker.read_ledger(self._lane, self._ledger, ends)
 """,
-        """        count = await self._parts.broker.read_ledger(self._lane, self._ledger)
-        self._producer = await self._parts.broker.open_producer(self._lane)
+        """        count = await broker.read_ledger(self._lane, self._ledger, {})
+        self._producer = await broker.open_producer(self._lane)
         return count
 """,
         "tests/model",
+    ),
+    Bug(
+        "a ledger that ends where any broker says",
+        "streams/lanes/ledger.py",
+        "            {tp: end},\n",
+        "            await reader.end_offsets([tp]),\n",
+        "tests/integration/test_lane_broker.py",
     ),
     Bug(
         "transactional id of the worker, not the lane",
@@ -93,8 +101,15 @@ BUGS = (
     Bug(
         "sent again what was committed",
         "streams/lanes/committer.py",
+        "return [job for job in batch if job not in done and job not in overtaken]",
+        "return [job for job in batch if job not in overtaken]",
+        "tests/model",
+    ),
+    Bug(
+        "decided again although another owner had done so meanwhile",
+        "streams/lanes/committer.py",
+        "return [job for job in batch if job not in done and job not in overtaken]",
         "return [job for job in batch if job not in done]",
-        "return batch",
         "tests/model",
     ),
     Bug(
@@ -107,8 +122,8 @@ BUGS = (
     Bug(
         "a commit without markers is left hanging",
         "streams/lanes/broker.py",
-        "            await client.begin_transaction()\n            for topic",
-        "            return\n            for topic",
+        "            if not await self._is_readable_up_to(ledger, ends[ledger]):\n",
+        "            if not ends:\n",
         "tests/integration/test_lane_broker.py",
     ),
     Bug(

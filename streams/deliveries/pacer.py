@@ -26,6 +26,7 @@ from schemas.settings import Settings
 from schemas.vocabulary import EventName, LogEvent
 from streams.deliveries.pacing import Pace, PacedQueue
 from streams.kafka.clients import consumer, partitions_of, producer, started
+from streams.kafka.ends import Ends, write_ends
 from streams.kafka.patience import kept_running
 from streams.kafka.reading import record_at
 from streams.messages.offset_tracker import OffsetTracker
@@ -118,7 +119,7 @@ class DeliveryPacer:
         try:
             async with asyncio.timeout(STEP_LIMIT_S):
                 await client.start()
-            queue, out = await self._remember()
+            queue, out = await self._remember(client)
             async with (
                 started(consumer(self._settings, group_id=self._group)) as reader,
                 started(consumer(self._settings)) as again,
@@ -130,7 +131,7 @@ class DeliveryPacer:
 
     # ── what it knows at its start ──────────────────────────────────────────────────────────
 
-    async def _remember(self) -> tuple[PacedQueue[_Due], set[str]]:
+    async def _remember(self, client: AIOKafkaProducer) -> tuple[PacedQueue[_Due], set[str]]:
         """Read back what went out, and when.
 
         When that fails, nothing goes out; or, where HYBRID_DELIVERY_FAIL_OPEN says so, everything
@@ -145,19 +146,28 @@ class DeliveryPacer:
         out: set[str] = set()
         try:
             async with started(consumer(self._settings)) as reader:
-                await self._read_back(reader, queue, out)
+                tps = await partitions_of(reader, self._settings.topics.deliveries)
+                ends = await self._ends(client, tps)
+                await self._read_back(reader, ends, queue, out)
         except (KafkaError, TimeoutError, OSError) as error:
             if not self._settings.hybrid_delivery_fail_open:
                 raise
             self._log(LogEvent.DELIVERIES_UNPACED, level="warning", error=type(error).__name__)
         return queue, out
 
+    async def _ends(self, client: AIOKafkaProducer, tps: list[TopicPartition]) -> Ends:
+        """Find out what must be read back; what is written for that is nobody's to see."""
+        async with asyncio.timeout(STEP_LIMIT_S):
+            await client.begin_transaction()
+            ends = await write_ends(client, tps)
+            await client.abort_transaction()
+        return ends
+
     async def _read_back(
-        self, reader: AIOKafkaConsumer, queue: PacedQueue[_Due], out: set[str]
+        self, reader: AIOKafkaConsumer, ends: Ends, queue: PacedQueue[_Due], out: set[str]
     ) -> None:
-        tps = await partitions_of(reader, self._settings.topics.deliveries)
+        tps = list(ends)
         reader.assign(tps)
-        ends = await reader.end_offsets(tps)
         await reader.seek_to_beginning(*tps)
         begun = self._clock.monotonic()
         while [tp for tp in tps if await reader.position(tp) < ends[tp]]:

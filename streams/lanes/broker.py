@@ -4,9 +4,9 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
-from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 
 from agents.clock import Clock, SystemClock
 from agents.deciding.budgets import Spending
@@ -15,6 +15,7 @@ from schemas.budgets import SpendRecord
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.clients import consumer, producer, started
+from streams.kafka.ends import Ends, write_ends
 from streams.lanes.ledger import Ledger, read_ledger, read_whole
 from streams.lanes.reach import horizon_ms, uncommitted_since
 
@@ -63,7 +64,11 @@ class LaneBroker(Protocol):
         """Start the lane's producer, which fences any earlier owner; raises KafkaError."""
         ...
 
-    async def read_ledger(self, lane: int, ledger: Ledger) -> int:
+    async def mark_ends(self, lane: int, client: LaneProducer) -> Ends:
+        """Write behind all that the lane must know; gives where that is; raises KafkaError."""
+        ...
+
+    async def read_ledger(self, lane: int, ledger: Ledger, ends: Ends) -> int:
         """Read the ledger on from where it stands to its end; gives the records read."""
         ...
 
@@ -101,15 +106,26 @@ class KafkaLaneBroker:
         try:
             async with asyncio.timeout(START_LIMIT_S):
                 await client.start()
-            if not await self._is_stable(lane):
-                await self.end_hanging(client)
         except BaseException:
             await client.stop()
             raise
         lane_producer: LaneProducer = client
         return lane_producer
 
-    async def read_ledger(self, lane: int, ledger: Ledger) -> int:
+    async def mark_ends(self, lane: int, client: LaneProducer) -> Ends:
+        """Write to what is read at a lane's opening; gives where each ended; raises KafkaError."""
+        topics = self._settings.topics
+        known = (topics.ledger, topics.spend, topics.replays)
+        async with asyncio.timeout(START_LIMIT_S):
+            await client.begin_transaction()
+            ends = await write_ends(client, [TopicPartition(topic, lane) for topic in known])
+            ledger = TopicPartition(topics.ledger, lane)
+            if not await self._is_readable_up_to(ledger, ends[ledger]):
+                await self._add_all_partitions(client)
+            await client.commit_transaction()
+        return ends
+
+    async def read_ledger(self, lane: int, ledger: Ledger, ends: Ends) -> int:
         """Read the ledger topic, and what the lane has spent; raises KafkaError, TimeoutError."""
         progress = partial(self._say_progress, lane)
         if not ledger.next_offset:  # later the worker asks from time to time
@@ -117,12 +133,15 @@ class KafkaLaneBroker:
         takes: dict[TopicPartition, Callable[[bytes], None]] = {}
         if self._spending is not None:
             takes[TopicPartition(self._settings.topics.spend, lane)] = self._learn_spending
-        if not ledger.next_offset:  # afterwards only we write them
-            takes[TopicPartition(self._settings.topics.replays, lane)] = ledger.replays.load
-        if takes:
-            await read_whole(self._settings, takes, on_foreign=self._pass_over)
+        takes[TopicPartition(self._settings.topics.replays, lane)] = ledger.replays.load
+        await read_whole(self._settings, takes, ends, on_foreign=self._pass_over)
         return await read_ledger(
-            self._settings, lane, ledger, on_progress=progress, on_foreign=self._pass_over
+            self._settings,
+            lane,
+            ledger,
+            ends[TopicPartition(self._settings.topics.ledger, lane)],
+            on_progress=progress,
+            on_foreign=self._pass_over,
         )
 
     async def horizons(self, lanes: Iterable[int]) -> dict[int, int]:
@@ -153,33 +172,27 @@ class KafkaLaneBroker:
             self._said_at = now
             self._log(LogEvent.LEDGER_LOADING, lane=lane, offset=offset, end=end)
 
-    async def end_hanging(self, client: AIOKafkaProducer) -> None:
+    async def _is_readable_up_to(self, tp: TopicPartition, end: int) -> bool:
+        """Whether no earlier transaction is pending on the ledger partition, where only we write.
+
+        A deposed leader, who does not know what we have written, cannot say that it is so.
+        """
+        async with started(consumer(self._settings)) as reader:
+            for _ in range(HANGING_LOOKS):
+                if (await reader.end_offsets([tp]))[tp] >= end:
+                    return True
+                await asyncio.sleep(HANGING_PAUSE_S)  # noqa: TID251 - markers may be on their way
+        return False
+
+    async def _add_all_partitions(self, client: Any) -> None:  # noqa: ANN401 - aiokafka's, untyped
         """End what a broker left hanging when it crashed between a commit and its markers.
 
         Seen with Kafka 4.3.1: killed after PrepareCommit, it wrote CompleteCommit when it came
         back, but no markers. The outcome is decided and stays invisible, its partitions cannot be
-        read past it, and the ledger looks as if it were not (docs/adr/0006). A transaction that
-        adds every partition a lane writes to, and writes nothing, brings the markers.
+        read past it, and the ledger looks as if it were not (docs/adr/0006). A transaction that has
+        every partition a lane writes to brings the markers.
         """
         transaction = client._txn_manager  # noqa: SLF001 - partitions can be added in no other way
-        async with asyncio.timeout(START_LIMIT_S):
-            await client.begin_transaction()
-            for topic in self._settings.topics.written_by_lanes:
-                for number in await client.partitions_for(topic):
-                    transaction.maybe_add_partition_to_txn(TopicPartition(topic, number))
-            await client.commit_transaction()
-
-    async def _is_stable(self, lane: int) -> bool:
-        """Whether no transaction is pending on the ledger partition, which only this lane has."""
-        tp = TopicPartition(self._settings.topics.ledger, lane)
-        async with (
-            started(consumer(self._settings, isolation_level="read_uncommitted")) as loose,
-            started(consumer(self._settings)) as strict,
-        ):
-            for _ in range(HANGING_LOOKS):
-                # In this order: what is appended in between makes the stable end the larger one.
-                high = (await loose.end_offsets([tp]))[tp]
-                if (await strict.end_offsets([tp]))[tp] >= high:
-                    return True
-                await asyncio.sleep(HANGING_PAUSE_S)  # noqa: TID251 - markers may be on their way
-        return False
+        for topic in self._settings.topics.written_by_lanes:
+            for number in await client.partitions_for(topic):
+                transaction.maybe_add_partition_to_txn(TopicPartition(topic, number))

@@ -1,12 +1,13 @@
 """The committer of a lane: finished jobs in, one transaction after the other out.
 
 No wait when idle; while one transaction commits, the next batch gathers. After an indefinite error
-the producer is started anew with the same id, and the ledger's tail says what was committed:
-answers stay in memory, no call is repeated.
+the producer is started anew with the same id, and the ledger's tail says what was committed, and
+what another worker has decided where the lane was its for a while: answers stay in memory, no call
+is repeated.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import assert_never
 
@@ -43,11 +44,14 @@ class Committer:
         on_committed: Callable[[Job], None],
         on_fenced: Callable[[], None],
         on_refused: Callable[[Job], bool],
+        on_read_on: Callable[[], Collection[Job]],
     ) -> None:
         """Commit nothing yet; `open` fences the earlier owner.
 
         `on_refused` shrinks what a job writes after the broker refused it; False: it cannot.
+        `on_read_on` hears that the ledger was read on; gives the jobs that others have decided.
         """
+        self._on_read_on = on_read_on
         self._on_refused = on_refused
         self._failures = 0
         self._lane = lane
@@ -63,9 +67,12 @@ class Committer:
 
     async def open(self) -> int:
         """Start the producer, then read the ledger; gives the entries read; raises KafkaError."""
+        broker = self._parts.broker
+        await self._stop_producer()  # one of an opening that failed
         # In this order: once our producer has started no other can write, so the end stays the end.
-        self._producer = await self._parts.broker.open_producer(self._lane)
-        return await self._parts.broker.read_ledger(self._lane, self._ledger)
+        self._producer = await broker.open_producer(self._lane)
+        ends = await broker.mark_ends(self._lane, self._producer)
+        return await broker.read_ledger(self._lane, self._ledger, ends)
 
     def start(self) -> None:
         """Commit from now on, in a task of its own."""
@@ -223,7 +230,11 @@ class Committer:
                         return await self._after(batch, again)
         done = [job for job in batch if self._is_committed(job)]
         self._committed(done)
-        return [job for job in batch if job not in done]
+        # The lane may have been another worker's before it came back to us.
+        overtaken = self._on_read_on()
+        self._journal_unused(overtaken)
+        self._ready = [job for job in self._ready if job not in overtaken]
+        return [job for job in batch if job not in done and job not in overtaken]
 
     def _is_committed(self, job: Job) -> bool:
         return job.decided is not None and self._ledger.holds(job.who.key, job.decided.outcome_id)

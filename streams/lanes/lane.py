@@ -19,6 +19,7 @@ from agents.executing.ports import LaneLostError
 from schemas.vocabulary import LogEvent
 from streams.lanes.admission import Admission, admit
 from streams.lanes.committer import Committer
+from streams.lanes.in_flight import InFlight
 from streams.lanes.job import Delivery, Job, LaneParts
 from streams.lanes.ledger import Ledger
 from streams.lanes.opening import Opening
@@ -56,9 +57,6 @@ class Lane:
             window_ms=settings.hybrid_deduplication_window * 1000,
         )
         self._verdicts = Verdicts(number, parts)
-        self._runner = JobRunner(
-            number, parts, verdicts=self._verdicts, may_call=self._may_call, decided=self._decided
-        )
         self._committer = Committer(
             number,
             parts,
@@ -66,12 +64,18 @@ class Lane:
             on_committed=self._committed,
             on_fenced=self._fenced,
             on_refused=self._verdicts.shrink,
+            on_read_on=self._drop_overtaken,
+        )
+        self._runner = JobRunner(
+            number,
+            parts,
+            verdicts=self._verdicts,
+            may_call=self._may_call,
+            decided=self._committer.submit,
         )
         self._opening: asyncio.Task[Any] | None = None
-        self._jobs: dict[str, Job] = {}
+        self._jobs = InFlight()
         self._may_run = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     # ── life ────────────────────────────────────────────────────────────────────────────────
 
@@ -126,27 +130,26 @@ class Lane:
             self._opening.cancel()  # a closed lane fences nobody
         if was_open:  # where it was suspended they are taken back already
             self._note_starts(given_up=True)
-        tasks = [job.task for job in self._jobs.values() if job.task]
+        tasks = [job.task for job in self._jobs if job.task]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=2)
-        self._release_all()
+        self._jobs.release()
         await self._committer.close()
         self._parts.log(LogEvent.LANE_CLOSED, lane=self.number)
 
     def _note_starts(self, *, given_up: bool) -> None:
         """Take back the starts of running jobs (they killed no worker), or count them again."""
         topics = self._parts.settings.topics
-        for job in self._jobs.values():
-            if job.task is not None and not job.task.done():
-                count = (job.start - 1 or None) if given_up else job.start
-                record = start_record(topics, job.who.key, count, lane=self.number)
-                self._parts.journal.post_record(record)
+        for job in self._jobs.running():
+            count = (job.start - 1 or None) if given_up else job.start
+            record = start_record(topics, job.who.key, count, lane=self.number)
+            self._parts.journal.post_record(record)
 
     async def drained(self) -> None:
         """Wait until no job is in flight or waiting for its commit."""
-        await self._idle.wait()
+        await self._jobs.until_idle()
 
     @property
     def in_flight(self) -> int:
@@ -159,12 +162,6 @@ class Lane:
         self._may_run.set()
         self._committer.abandon()
         self._parts.spending.forget(self.number)
-
-    def _release_all(self) -> None:
-        jobs, self._jobs = list(self._jobs.values()), {}
-        for job in jobs:
-            job.release()
-        self._idle.set()
 
     # ── intake ──────────────────────────────────────────────────────────────────────────────
 
@@ -188,9 +185,7 @@ class Lane:
             finished()
             return
         job = Job(who, incoming, [delivery], finished)
-        topics, now_ms = self._parts.settings.topics, self._parts.clock.now_ms()
-        admission = admit(self.ledger, who, incoming, topics, now_ms=now_ms)
-        match admission:
+        match self._admission(job):
             case Admission.RUN:
                 self._start(job, found)
             case Admission.DONE:
@@ -198,10 +193,14 @@ class Lane:
                 finished()
             case Admission.DUPLICATE:
                 self._note_duplicate(job, delivery, who)
-                self._register(job, f"duplicate/{incoming.topic}/{incoming.offset}")
+                self._jobs.add(job, f"duplicate/{incoming.topic}/{incoming.offset}")
                 self._committer.submit(job)
-            case _:
-                assert_never(admission)
+            case other:
+                assert_never(other)
+
+    def _admission(self, job: Job) -> Admission:
+        topics, now_ms = self._parts.settings.topics, self._parts.clock.now_ms()
+        return admit(self.ledger, job.who, job.incoming, topics, now_ms=now_ms)
 
     def _note_duplicate(self, job: Job, delivery: Delivery, who: Identity) -> None:
         parts = self._parts
@@ -218,7 +217,7 @@ class Lane:
         parts.log(LogEvent.DUPLICATE_IGNORED, intent_id=who.intent_id, lane=self.number)
 
     def _start(self, job: Job, found: Identified) -> None:
-        self._register(job, job.who.key)
+        self._jobs.add(job, job.who.key)
         if found.failed is not None:
             self._verdicts.decide(job, found.failed)
             self._committer.submit(job)
@@ -230,14 +229,6 @@ class Lane:
             return
         job.start = starts + 1
         job.task = asyncio.get_running_loop().create_task(self._runner.run(job))
-
-    def _register(self, job: Job, slot: str) -> None:
-        job.slot = slot
-        self._jobs[slot] = job
-        self._idle.clear()
-
-    def _decided(self, job: Job) -> None:
-        self._committer.submit(job)
 
     async def _may_call(self) -> None:
         """Wait until a paid call may start; raises LaneLostError when the lane is gone."""
@@ -254,27 +245,48 @@ class Lane:
     # ── what the committer tells ────────────────────────────────────────────────────────────
 
     def _committed(self, job: Job) -> None:
+        self._let_go(job)
+        if job.outcome is not None:
+            self._parts.events.on_outcome(job.outcome)
+
+    def _drop_overtaken(self) -> list[Job]:
+        """End what another owner has decided while our producer could not be started; gives it.
+
+        A worker that was out of its group may get back a lane that others had meanwhile.
+        """
+        overtaken = []
+        for job in self._jobs:
+            notes_only = job.task is None and job.decided is None
+            if notes_only or (admission := self._admission(job)) is Admission.RUN:
+                continue
+            if job.task is not None:
+                job.task.cancel()  # what it costs goes on record as cancelled
+            if admission is Admission.DUPLICATE:
+                self._note_duplicate(job, job.deliveries[0], job.who)
+            job.extra_sent = 0  # they were in the transaction that was not committed
+            overtaken.append(job)
+            self._let_go(job)
+        return overtaken
+
+    def _let_go(self, job: Job) -> None:
         """Let the offsets of a decided job go."""
-        self._jobs.pop(job.slot, None)
+        self._jobs.remove(job)
         late = job.extra[job.extra_sent :]
         if late:  # a repeat that came while its transaction was on its way: an event of its own
             follow_up = Job(job.who, job.incoming, [], lambda: None, extra=late)
-            self._register(follow_up, f"late/{job.slot}")
+            self._jobs.add(follow_up, f"late/{job.slot}")
             self._committer.submit(follow_up)
         for delivery in job.deliveries:
             delivery.done()
         job.finished()
         for delivery, free in job.next_hops:
             self.offer(delivery, free) if self.state is LaneState.OPEN else free()
-        if job.outcome is not None:
-            self._parts.events.on_outcome(job.outcome)
-        if not self._jobs:
-            self._idle.set()
+        self._jobs.look()
 
     def _fenced(self) -> None:
         self._abandon()
-        for job in self._jobs.values():
+        for job in self._jobs.running():
             if job.task is not None:
                 job.task.cancel()  # what it costs goes on record as cancelled
-        self._release_all()
+        self._jobs.release()
         self._parts.events.on_fenced(self.number)

@@ -5,7 +5,8 @@ worker again and again is taken out of circulation. Starts are kept under keys o
 a late one of a worker that lost its lane can never hide a decision.
 
 Read from `workflow.ledger` to its end, read_committed, after the lane's producer has started (so
-that no earlier owner can still write) and before any intent of the lane runs.
+that no earlier owner can still write) and before any intent of the lane runs. The end is where that
+producer wrote; a broker that is asked for it may be one that does not lead any more (ADR 18).
 
 An entry is kept until its window is over *and* no record that is not committed can bring its intent
 again: what is older than the ledger's horizon is forgotten, and nothing else (docs/adr/0013).
@@ -22,6 +23,7 @@ from schemas.events import LedgerRecord, StartRecord
 from schemas.settings import Settings
 from schemas.vocabulary import WorkflowStatus
 from streams.kafka.clients import consumer, started
+from streams.kafka.ends import END_KEY, Ends
 from streams.lanes.replays import Replays, forget_oldest
 from streams.messages.digests import digest
 from streams.messages.records import START_PREFIX
@@ -182,11 +184,12 @@ async def read_ledger(
     settings: Settings,
     partition: int,
     ledger: Ledger,
+    end: int,
     *,
     on_progress: Callable[[int, int], None],
     on_foreign: OnForeign,
 ) -> int:
-    """Read a partition of the ledger topic from `ledger.next_offset` to its end.
+    """Read a partition of the ledger topic from `ledger.next_offset` to `end`.
 
     Gives the number of records read; raises KafkaError, TimeoutError when the end stays away.
     `on_progress` is told the offset reached and the end, after each batch; `on_foreign` a record
@@ -195,10 +198,8 @@ async def read_ledger(
     tp = TopicPartition(settings.topics.ledger, partition)
     async with started(consumer(settings)) as reader:
         reader.assign([tp])
-        # Our own open transaction was ended by starting the producer: the end is a stable end.
-        end = (await reader.end_offsets([tp]))[tp]
         begin = (await reader.beginning_offsets([tp]))[tp]
-        needed = await _needed_from(reader, tp, ledger, end)
+        needed = await _needed_from(reader, tp, ledger)
         reader.seek(tp, max(begin, ledger.next_offset, needed))
         count = await _read_to_end(
             reader,
@@ -212,35 +213,34 @@ async def read_ledger(
     return count
 
 
-async def _needed_from(
-    reader: AIOKafkaConsumer, tp: TopicPartition, ledger: Ledger, end: int
-) -> int:
+async def _needed_from(reader: AIOKafkaConsumer, tp: TopicPartition, ledger: Ledger) -> int:
     """Give the offset before which everything is older than what the ledger has to know."""
     moment = ledger.horizon_ms - ledger.window_ms - CLOCKS_DIFFER_MS
     if moment <= 0:
         return 0
     found = (await reader.offsets_for_times({tp: moment})).get(tp)
-    return found.offset if found else end
+    # Who finds none has not heard of what we have just written: it is believed in nothing.
+    return found.offset if found else 0
 
 
 async def read_whole(
     settings: Settings,
     takes: Mapping[TopicPartition, Callable[[bytes], None]],
+    ends: Ends,
     *,
     on_foreign: OnForeign,
 ) -> None:
-    """Give whole partitions to those who take them, to the end of each.
+    """Give whole partitions to those who take them, each to its end.
 
     Raises KafkaError, and TimeoutError where an end stays away; what nobody can take is told.
     """
     tps = list(takes)
     async with started(consumer(settings)) as reader:
         reader.assign(tps)
-        ends = await reader.end_offsets(tps)
         await reader.seek_to_beginning(*tps)
         await _read_to_end(
             reader,
-            ends,
+            {tp: ends[tp] for tp in tps},
             lambda record: takes[_place_of(record)](record.value or b""),
             what=f"what a lane has to know cannot be read to its end: {tps}",
             on_foreign=on_foreign,
@@ -253,7 +253,7 @@ def _place_of(record: ConsumerRecord) -> TopicPartition:
 
 async def _read_to_end(
     reader: AIOKafkaConsumer,
-    ends: Mapping[TopicPartition, int],
+    ends: Ends,
     take: Callable[[ConsumerRecord], None],
     *,
     what: str,
@@ -272,6 +272,8 @@ async def _read_to_end(
             raise TimeoutError(what)
         for tp, records in found.items():
             for record in records:
+                if record.key == END_KEY:
+                    continue
                 try:
                     take(record)
                     count += 1

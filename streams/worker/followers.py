@@ -12,6 +12,7 @@ from schemas.budgets import SpendRecord
 from schemas.events import CachedAnswer
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
+from streams.kafka.ends import END_KEY
 from streams.kafka.following import follow
 from streams.worker.supervisor import Supervisor
 
@@ -53,4 +54,5 @@ class Followers:
         self._cache.put((record.key or b"").decode(), answer)
 
     def _spent(self, record: ConsumerRecord) -> None:
-        self._spending.learn(SpendRecord.model_validate_json(record.value or b""))
+        if record.key != END_KEY:
+            self._spending.learn(SpendRecord.model_validate_json(record.value or b""))

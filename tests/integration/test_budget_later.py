@@ -4,12 +4,14 @@ import asyncio
 from decimal import Decimal
 
 import pytest
+from aiokafka import TopicPartition
 
 from agents.clock import SystemClock
 from agents.deciding.budgets import Spending
 from agents.deciding.cache import AnswerCache
 from agents.log import silent
 from schemas.budgets import BudgetSpec
+from streams.kafka.clients import consumer, started
 from streams.lanes.broker import KafkaLaneBroker
 from streams.lanes.ledger import Ledger
 from streams.worker.followers import Followers
@@ -36,7 +38,11 @@ def test_a_budget_starts_from_what_its_period_has_cost(stack: RunningStack) -> N
         spending = Spending(settings.budgets)
         broker = KafkaLaneBroker(settings, spending=spending)
         for lane in range(settings.hybrid_partitions):
-            await broker.read_ledger(lane, Ledger(sources=settings.topics.sources, window_ms=10**9))
+            known = (settings.topics.ledger, settings.topics.spend, settings.topics.replays)
+            async with started(consumer(settings)) as reader:
+                ends = await reader.end_offsets([TopicPartition(topic, lane) for topic in known])
+            ledger = Ledger(sources=settings.topics.sources, window_ms=10**9)
+            await broker.read_ledger(lane, ledger, ends)
         return spending
 
     async def by_following() -> Spending:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
 from agents.clock import SystemClock, SystemDice
 from schemas.events import Delivery
@@ -24,6 +25,7 @@ from streams.kafka.topics import ensure_topics
 from streams.messages.records import DELIVERY_HEADER
 from tests.builders import a_result, a_task
 from tests.chaos.running import RunningStack
+from tests.integration.deposed import DeposedLeader
 from tests.integration.driving import Case, eventually, soon
 
 pytestmark = pytest.mark.integration
@@ -179,3 +181,24 @@ def test_a_pacer_that_was_fenced_goes_on_where_its_lane_stays(settings: Settings
             return said
 
     assert asyncio.run(story()).count(LogEvent.DELIVERIES_FENCED) == 1
+
+
+def test_what_went_out_is_known_although_a_deposed_leader_names_the_end(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = settings.model_copy(update={"hybrid_delivery_spacing": 3600.0})
+
+    async def story() -> list[Delivery]:
+        leader = DeposedLeader()
+        await leader.look(patient, TopicPartition(patient.topics.deliveries, 0))
+        # The second one waits, so the read position stays before the third, which goes out.
+        await to_deliver(patient, "busy", "busy", "quiet")
+        async with pacing(patient):
+            await until_delivered(patient, "busy", "quiet")
+        monkeypatch.setattr("streams.deliveries.pacer.consumer", leader.consumer)
+        async with pacing(patient):
+            await to_deliver(patient, "late")
+            return await until_delivered(patient, "late")
+
+    found = asyncio.run(story())
+    assert sorted(one.user_id for one in found) == ["busy", "late", "quiet"]

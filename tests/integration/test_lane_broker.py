@@ -4,13 +4,13 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from agents.clock import ManualClock
+from agents.deciding.budgets import Spending
 from schemas.events import LedgerRecord
 from schemas.settings import Settings
 from streams.kafka.clients import consumer, producer, started
@@ -22,6 +22,7 @@ from streams.messages.identity import identify
 from streams.messages.records import REPLAYED_HEADER, replay_record
 from tests.builders import NOW, NOW_MS, an_incoming
 from tests.chaos.running import RunningStack
+from tests.integration.deposed import DeposedLeader
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +52,7 @@ def an_entry(offset: int) -> bytes:
             "status": "completed",
             "topic": "intents",
             "offset": offset,
-            "decided_at_ms": 1,
+            "decided_at_ms": time.time_ns() // 1_000_000,
         }
     ).to_json()
 
@@ -67,6 +68,15 @@ async def commit(client: LaneProducer, settings: Settings, lane: int, key: bytes
 
 def ledger_of(settings: Settings) -> Ledger:
     return Ledger(sources=settings.topics.sources, window_ms=10**15)
+
+
+async def read(
+    settings: Settings, client: LaneProducer, lane: int = 0, ledger: Ledger | None = None
+) -> Ledger:
+    """Read what there is to know of a lane, as its opening does."""
+    broker, ledger = KafkaLaneBroker(settings), ledger or ledger_of(settings)
+    await broker.read_ledger(lane, ledger, await broker.mark_ends(lane, client))
+    return ledger
 
 
 def test_lanes_of_one_worker_do_not_fence_each_other(settings: Settings) -> None:
@@ -93,8 +103,7 @@ def test_another_worker_that_opens_a_lane_fences_the_first(settings: Settings) -
         new = await KafkaLaneBroker(settings).open_producer(0)
         with pytest.raises(ProducerFenced):
             await commit(old, settings, 0, b"b")
-        ledger = ledger_of(settings)
-        await KafkaLaneBroker(settings).read_ledger(0, ledger)
+        ledger = await read(settings, new)
         assert (ledger.get("a") is not None, ledger.get("b")) == (True, None)
         await old.stop()
         await new.stop()
@@ -115,13 +124,37 @@ def test_a_commit_without_markers_is_ended_before_the_ledger_is_read(settings: S
         # The client forgets it, as a new one under the same id would not know it.
         hanging._txn_manager.state = type(hanging._txn_manager.state).READY  # type: ignore[attr-defined]
         hanging._txn_manager._txn_partitions.clear()  # type: ignore[attr-defined]
-        assert not await broker._is_stable(0)
-        await broker.end_hanging(hanging)  # type: ignore[arg-type]
-        assert await broker._is_stable(0)
-        ledger = ledger_of(settings)
-        await broker.read_ledger(0, ledger)
+        ledger = await read(settings, hanging)
         assert ledger.get("a") is not None
+        # Nobody knows any more where the transaction wrote: every partition gets its marker.
+        results = [TopicPartition(settings.topics.results, number) for number in (0, 1)]
+        async with started(consumer(settings)) as reader:
+            ends = await reader.end_offsets(results)
+            assert [ends[tp] for tp in results] == [2, 1]
         await hanging.stop()
+
+    run(body)
+
+
+def test_what_is_known_of_a_lane_does_not_end_where_a_deposed_leader_says(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen with three brokers: one that thaws names the end that it knew, and intents ran twice."""
+
+    async def body() -> None:
+        topics = settings.topics
+        broker = KafkaLaneBroker(settings, spending=Spending(()))
+        old, leader = await broker.open_producer(0), DeposedLeader()
+        watched = (topics.ledger, topics.spend, topics.replays)
+        await leader.look(settings, *(TopicPartition(topic, 0) for topic in watched))
+        await commit(old, settings, 0, b"a")
+        monkeypatch.setattr("streams.lanes.ledger.consumer", leader.consumer)
+        ledger = Ledger(sources=topics.sources, window_ms=1_000)
+        new = await broker.open_producer(0)
+        await broker.read_ledger(0, ledger, await broker.mark_ends(0, new))
+        assert ledger.get("a") is not None
+        await old.stop()
+        await new.stop()
 
     run(body)
 
@@ -173,17 +206,23 @@ def test_the_horizon_is_the_moment_of_the_first_record_that_is_not_committed(
 
 def test_a_ledger_is_read_from_where_it_can_still_be_asked(settings: Settings) -> None:
     async def body() -> None:
-        lane = await KafkaLaneBroker(settings).open_producer(0)
-        await commit(lane, settings, 0, b"a")
-        await lane.stop()
-        clock = ManualClock(datetime.now(UTC) + timedelta(days=2))
+        now_ms = time.time_ns() // 1_000_000
+        long_ago = now_ms - 2 * 86_400_000
+        async with producer(settings) as client:
+            await client.send_and_wait(
+                settings.topics.ledger, an_entry(1), b"a", partition=0, timestamp_ms=long_ago
+            )
+        broker = KafkaLaneBroker(settings)
+        lane = await broker.open_producer(0)
+        ends = await broker.mark_ends(0, lane)
         ledger = Ledger(sources=settings.topics.sources, window_ms=1_000)
-        assert await KafkaLaneBroker(settings, clock=clock).read_ledger(0, ledger) == 0
+        assert await broker.read_ledger(0, ledger, ends) == 0
         # A record that waits since then holds it back.
-        await write(settings, settings.topics.intents, 0, time.time_ns() // 1_000_000)
+        await write(settings, settings.topics.intents, 0, long_ago)
         ledger = ledger_of(settings)
-        assert await KafkaLaneBroker(settings, clock=clock).read_ledger(0, ledger) == 1
+        assert await broker.read_ledger(0, ledger, ends) == 1
         assert ledger.get("a") is not None
+        await lane.stop()
 
     run(body)
 
@@ -201,11 +240,9 @@ def test_replays_that_were_decided_are_read_back_and_foreign_records_passed_over
         async with producer(settings) as client:
             await client.send_and_wait(record.topic, b"foreign", b"k", partition=1)
             await client.send_and_wait(record.topic, record.value, record.key, partition=1)
-        ledger = ledger_of(settings)
-        await KafkaLaneBroker(settings).read_ledger(1, ledger)
-        assert ledger.replays.knows(who)
-        elsewhere = ledger_of(settings)
-        await KafkaLaneBroker(settings).read_ledger(0, elsewhere)
-        assert not elsewhere.replays.knows(who)
+        for lane, known in ((1, True), (0, False)):
+            client = await KafkaLaneBroker(settings).open_producer(lane)
+            assert (await read(settings, client, lane)).replays.knows(who) is known
+            await client.stop()
 
     run(body)

@@ -8,10 +8,11 @@ deliver again from the committed offset.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError, ProducerFenced
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -52,7 +53,12 @@ class ModelBroker:
         self.epochs[lane] += 1
         return ModelProducer(self, lane)
 
-    async def read_ledger(self, _lane: int, ledger: Ledger) -> int:
+    async def mark_ends(self, _lane: int, _client: "ModelProducer") -> dict[TopicPartition, int]:
+        return {}
+
+    async def read_ledger(
+        self, _lane: int, ledger: Ledger, _ends: Mapping[TopicPartition, int]
+    ) -> int:
         await asyncio.sleep(0)
         ledger.advance(self.horizon())
         entries = [one for one in self.committed if one.topic == TOPICS.ledger]
@@ -271,6 +277,36 @@ class LaneMachine(RuleBasedStateMachine):
                 answer.set_result(None)
         self._settle()
 
+    @rule(how=st.sampled_from(["lost before", "lost after"]), decided=st.integers(0, 3))
+    @precondition(lambda self: self.worker.lane.state is LaneState.OPEN)
+    @precondition(lambda self: self.worker.executor.pending())
+    def away_and_back(self, how: str, decided: int) -> None:
+        """Out of the group with a commit in doubt; another has the lane, then it comes back."""
+        away = self.worker
+        away.holds = False
+        self.broker.trouble.append(how)
+        self.troubles += 1
+        away.executor.pending()[0].set_result(None)
+        self._settle()  # it does not open anew what may be somebody else's
+        self._hand_over()
+        self._settle()
+        other = self.worker
+        self.zombies.append(other)
+        while other.next < len(self.source) and other.lane.state is LaneState.OPEN:
+            self._deliver()
+        self._settle()
+        for answer in other.executor.pending()[:decided]:
+            answer.set_result(None)
+        self._settle()
+        self._commit_offsets()
+        self._run(other.lane.close())
+        away.lane.suspend()
+        away.position, away.next, away.holds = OffsetTracker(), self.committed, True
+        self.handovers += 1
+        self.worker = away
+        away.lane.resume()
+        self._settle()
+
     @rule()
     @precondition(lambda self: self.worker.lane.state is LaneState.OPEN)
     def rebalance(self) -> None:
@@ -403,6 +439,19 @@ def test_a_zombie_is_fenced_and_stays_so() -> None:
     world.a_zombie_finishes()
     world.who_is_fenced_never_starts_a_producer_again()
     assert world.broker.results() == {}
+    world.teardown()
+
+
+def test_what_others_decided_while_we_were_away_is_not_decided_again() -> None:
+    """Seen with a frozen broker: an answer that waited for its commit became a second outcome."""
+    world = LaneMachine()
+    world.begin()
+    for number in range(3):
+        world.publish(number=number, at_once=True)
+    world.away_and_back(how="lost before", decided=2)
+    world.no_intent_has_two_results()
+    assert world.broker.results() == {"i-0": 1, "i-1": 1}
+    assert len(world.worker.executor.pending()) == 1  # what nobody decided goes on
     world.teardown()
 
 
