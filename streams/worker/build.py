@@ -127,7 +127,10 @@ def build_worker(
 
 def _watches(base: _Base, shared: _Shared) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
     clock, log = base.ground.clock, base.ground.log
-    stalls = StallWatch(shared.dispatcher, clock=clock, log=log)
+    lease = shared.lease
+    stalls = StallWatch(
+        shared.dispatcher, in_group=lambda: lease.heard_lately, clock=clock, log=log
+    )
     prices = PriceWatch(base.settings, shared.prices, clock=clock, log=log)
     return {
         "the watch over stalls": stalls.watch_forever,
@@ -206,6 +209,7 @@ def _app(base: _Base, shared: _Shared, rebalance: Rebalance) -> App:
         clock=base.ground.clock,
         put=dispatcher.put,
         heard=shared.lease.heard,
+        fetched=dispatcher.fetched,
         committable=dispatcher.committable,
         committed=dispatcher.committed,
     )

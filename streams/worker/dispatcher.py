@@ -83,6 +83,7 @@ class Dispatcher:
         self.running = 0
         self.delivered = 0
         self.last_progress = clock.monotonic()
+        self.last_fetched = clock.monotonic()
 
     # ── what Faust calls ────────────────────────────────────────────────────────────────────
 
@@ -100,6 +101,10 @@ class Dispatcher:
         self._queues[class_of(self._topics, incoming.topic)].add(delivery)
         self._ahead.came(delivery)
         self._wake.set()
+
+    def fetched(self) -> None:
+        """Take note that records were asked for, whether any came or not."""
+        self.last_fetched = self._clock.monotonic()
 
     def committable(self) -> dict[TopicPartitionKey, int]:
         """Give the offsets to commit."""

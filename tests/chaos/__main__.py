@@ -23,8 +23,8 @@ FULL = (
 )  # fmt: skip
 #: With three brokers: theirs, and the workers' beside them.
 OF_THREE = (
-    "leader", "kill", "controller", "frozen", "kill", "leaderless", "brokers", "kill", "leader",
-    "rolling", "kill",
+    "leader", "kill", "controller", "frozen", "kill", "leaderless", "recreated", "brokers", "kill",
+    "leader", "rolling", "frozen", "kill",
 )  # fmt: skip
 #: Seconds over which a run's intents are spread where there are three brokers: its faults take long.
 THREE_S = 360

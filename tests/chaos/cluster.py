@@ -19,15 +19,18 @@ from aiokafka.protocol.admin import AlterPartitionReassignmentsRequest
 from hybrid.stack.brokers import broker_names
 from hybrid.stack.process import wait_until
 from streams.kafka.clients import BrokerUnavailableError, admin_client
+from streams.kafka.topics import ensure_topics
 from tests.chaos.running import RunningStack
 
 __all__ = ["CLUSTER_FAULTS", "Cluster", "set_config"]
 
-CLUSTER_FAULTS = ("leader", "controller", "frozen", "leaderless", "brokers")
+CLUSTER_FAULTS = ("leader", "controller", "frozen", "leaderless", "brokers", "recreated")
 #: Longer than any client waits for an answer (20 s), and much longer than a broker's session (3 s).
 FROZEN_S = 30
 LEADERLESS_S = 60
 STEADY_S = 120
+#: A topic that is deleted is made again after this long.
+MISSING_S = 5
 NOBODY = -1
 IN_SYNC = "min.insync.replicas"
 
@@ -65,6 +68,15 @@ class Cluster:
         for number in (1, 2, 3):
             self._signal(number, signal.SIGTERM)
             self._until(self._whole, f"broker {number} did not come back")
+
+    def _recreated(self) -> None:
+        """Delete a topic, and make it again: what was in it is gone, and needed by nobody."""
+        settings = self.running.settings
+        topic = self.dice.choice((settings.topics.events, settings.topics.cache))
+        self._ask(lambda admin: admin.delete_topics([topic]))
+        time.sleep(MISSING_S)
+        asyncio.run(ensure_topics(settings))
+        self._until(self._whole, f"{topic} was not whole again after it was recreated")
 
     def _leaderless(self) -> None:
         """Have only one broker keep a partition, and freeze it: nobody can lead it for a minute."""

@@ -209,7 +209,7 @@ def test_a_stopping_worker_takes_nothing_new_whatever_a_rebalance_says() -> None
 def test_opening_lanes_are_no_stall_and_the_clock_begins_with_the_first_work() -> None:
     clock = ManualClock(NOW)
     dispatcher = a_dispatcher(Flow(), Gate(), clock)
-    watch = StallWatch(dispatcher, clock=clock, log=silent)
+    watch = StallWatch(dispatcher, in_group=lambda: True, clock=clock, log=silent)
     lanes = {0: a_lane(LaneState.OPENING)}
     dispatcher.resume(lanes)
     clock.advance(10 * STALL_LIMIT_S)  # idle for long, then work comes while the ledger is read
@@ -221,6 +221,22 @@ def test_opening_lanes_are_no_stall_and_the_clock_begins_with_the_first_work() -
     assert not watch.stalled()
     clock.advance(STALL_LIMIT_S + 1)  # open, work is there, and nobody begins it
     assert watch.stalled()
+
+
+def test_a_member_that_fetches_nothing_more_is_stalled_and_one_that_is_out_is_not() -> None:
+    clock, member = ManualClock(NOW), [False]
+    dispatcher = a_dispatcher(Flow(), Gate(), clock)
+    watch = StallWatch(dispatcher, in_group=lambda: member[0], clock=clock, log=silent)
+    clock.advance(10 * STALL_LIMIT_S)  # the broker is away
+    assert not watch.deaf()
+    member[0] = True
+    clock.advance(STALL_LIMIT_S - 1)
+    assert not watch.deaf()
+    dispatcher.fetched()  # there was nothing, and we know
+    clock.advance(STALL_LIMIT_S - 1)
+    assert not watch.deaf()
+    clock.advance(2)
+    assert watch.deaf()
 
 
 def test_a_tenant_that_waits_in_several_partitions_is_served_from_each_in_turn() -> None:
