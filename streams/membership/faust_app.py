@@ -25,6 +25,12 @@ __all__ = ["TP", "App", "Offsets", "build_app"]
 
 #: Faust's commit rhythm; the ledger, not the offset, decides what is done.
 COMMIT_INTERVAL_S = 1.0
+#: One request to a broker may take this long, and always longer than a session.
+REQUEST_LIMIT_S = 20.0
+#: Faust bounds its seek after a rebalance by what it calls the request timeout, and takes a seek
+#: that is not done by then for its own end: it never resumes, and nothing is fetched any more (seen
+#: with a frozen broker). Another rebalance ends the seek, and so does the end of the worker.
+SEEK_LIMIT_S = 30 * 86_400.0
 #: Records that one fetch may bring; bounds what a paused partition still receives.
 MAX_POLL_RECORDS = 500
 
@@ -87,7 +93,9 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
             max_poll_interval_ms=300_000,
             max_partition_fetch_bytes=max(1_048_576, settings.max_topic_intent_bytes),
             fetch_max_wait_ms=500,
-            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            request_timeout_ms=int(
+                max(REQUEST_LIMIT_S, settings.hybrid_session_timeout + 1) * 1000
+            ),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
@@ -221,7 +229,7 @@ def build_app(
         stream_buffer_maxsize=16_384,
         broker_commit_interval=COMMIT_INTERVAL_S,
         broker_session_timeout=settings.hybrid_session_timeout,
-        broker_request_timeout=max(20.0, settings.hybrid_session_timeout + 1),
+        broker_request_timeout=SEEK_LIMIT_S,
         broker_heartbeat_interval=min(2.0, settings.hybrid_session_timeout / 5),
         broker_rebalance_timeout=max(30.0, settings.hybrid_drain_budget * 2 + 10),
         stream_processing_timeout=3600.0,

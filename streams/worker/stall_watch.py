@@ -44,8 +44,8 @@ class StallWatch:
     def deaf(self) -> bool:
         """Whether we are in our group and have not even asked for records for too long.
 
-        Seen once, after brokers had been frozen three times: heartbeats went on, lanes were open,
-        and the consumer's thread fetched nothing more. To be out of the group is no stall.
+        Seen with a frozen broker: heartbeats went on, lanes were open, and Faust never fetched again
+        (`faust_app.SEEK_LIMIT_S`). To be out of the group is no stall.
         """
         now = self._clock.monotonic()
         if not self._in_group():
