@@ -44,7 +44,7 @@ class StallWatch:
     def deaf(self) -> bool:
         """Whether we are in our group and have not even asked for records for too long.
 
-        Seen with a frozen broker: heartbeats went on, lanes were open, and Faust never fetched again
+        Seen with a frozen broker: heartbeats went on, lanes were open, Faust never fetched again
         (`faust_app.SEEK_LIMIT_S`). To be out of the group is no stall.
         """
         now = self._clock.monotonic()
