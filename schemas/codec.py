@@ -72,9 +72,13 @@ class InvalidIntentError(IntentError):
     reason = DeadLetterReason.INVALID_INTENT
 
 
-def derive_intent_id(topic: str, partition: int, offset: int) -> str:
-    """Give an intent without an id one that is the same on every redelivery."""
-    return str(uuid.uuid5(INTENT_NAMESPACE, f"{topic}/{partition}/{offset}"))
+def derive_intent_id(topic: str, partition: int, offset: int, written_ms: int | None) -> str:
+    """Give an intent without an id one that is the same on every redelivery.
+
+    The record's own timestamp is part of it, whatever it says: places are used again where a topic
+    is deleted and made anew, and what stood there before has been decided.
+    """
+    return str(uuid.uuid5(INTENT_NAMESPACE, f"{topic}/{partition}/{offset}/{written_ms}"))
 
 
 def decode_intent(value: bytes | None, *, max_bytes: int) -> WorkflowIntent:

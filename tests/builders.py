@@ -39,6 +39,7 @@ def an_incoming(value: bytes | None = b"{}", **changes: Any) -> Incoming:
         "key": b"k",
         "value": value,
         "headers": (),
+        "written_ms": NOW_MS,
     }
     return Incoming(**{**values, **changes})
 

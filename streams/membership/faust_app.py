@@ -255,7 +255,7 @@ def _handing_on(put: Callable[[Incoming], None], clock: Clock) -> Callable[..., 
     async def hand_on(stream: Any) -> None:  # noqa: ANN401 - Faust's streams are not typed
         async for event in stream.noack().events():
             message = event.message
-            written_ms = None if message.timestamp is None else message.timestamp * 1000
+            written_ms = None if message.timestamp is None else round(message.timestamp * 1000)
             put(
                 Incoming(
                     topic=message.topic,
@@ -265,6 +265,7 @@ def _handing_on(put: Callable[[Incoming], None], clock: Clock) -> Callable[..., 
                     key=message.key,
                     value=message.value,
                     headers=_headers(message.headers),
+                    written_ms=written_ms,
                 )
             )
 

@@ -56,7 +56,7 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
     """Read a record; never raises."""
     deferral = deferral_of(incoming)
     replays = _replay_count(incoming)
-    derived = derive_intent_id(incoming.topic, incoming.partition, incoming.offset)
+    derived = _derived_id(incoming)
     known = _known_id(incoming, deferral)
     letter = _replayed_letter(incoming)
     source = deferral.source if deferral else incoming.source
@@ -150,8 +150,13 @@ def _id_of(document: dict[str, Any], incoming: Incoming, deferral: DeferralState
     stated = _either(document, "intent_id")
     if stated:
         return str(stated)
-    derived = derive_intent_id(incoming.topic, incoming.partition, incoming.offset)
-    return _known_id(incoming, deferral) or derived
+    return _known_id(incoming, deferral) or _derived_id(incoming)
+
+
+def _derived_id(incoming: Incoming) -> str:
+    return derive_intent_id(
+        incoming.topic, incoming.partition, incoming.offset, incoming.written_ms
+    )
 
 
 def _either(document: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - checked where it is used

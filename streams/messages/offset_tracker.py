@@ -33,13 +33,17 @@ class OffsetTracker:
         """Note an offset as delivered; False when it was delivered before in this ownership."""
         chunk, bit = offset // CHUNK, 1 << offset % CHUNK
         seen = self._seen.get(chunk, 0)
-        if seen & bit or (self._floor is not None and offset < self._floor):
+        if seen & bit or self.is_behind(offset):
             return False
         self._seen[chunk] = seen | bit
         self._open.add(offset)
         heapq.heappush(self._heap, offset)
         self._next = offset + 1 if self._next is None else max(self._next, offset + 1)
         return True
+
+    def is_behind(self, offset: int) -> bool:
+        """Whether an offset lies below what has been committed."""
+        return self._floor is not None and offset < self._floor
 
     def done(self, offset: int) -> None:
         """Note an offset as done; unknown ones are ignored."""

@@ -72,6 +72,8 @@ class Incoming:
     key: bytes | None
     value: bytes | None
     headers: Headers
+    #: The timestamp as the record has it, which may be no moment at all.
+    written_ms: int | None = None
 
     @property
     def traceparent(self) -> str | None:

@@ -95,9 +95,15 @@ class ReadAhead:
         self.clear()
 
     def deliver(self, topic: str, partition: int, offset: int) -> OffsetTracker | None:
-        """Note a record as delivered; None when it was delivered before in this ownership."""
-        tracker = self._partitions.setdefault((topic, partition), _Partition()).tracker
-        return tracker if tracker.deliver(offset) else None
+        """Note a record as delivered; None when it was delivered before in this ownership.
+
+        One from below what has been committed begins the partition anew: the topic was deleted and
+        made again. Where it was not, the ledger knows what has been decided.
+        """
+        place = self._partitions.setdefault((topic, partition), _Partition())
+        if place.tracker.is_behind(offset):
+            place.tracker = OffsetTracker()
+        return place.tracker if place.tracker.deliver(offset) else None
 
     def came(self, delivery: Delivery) -> None:
         """Book a delivery in, and stop reading its partition where that is enough."""

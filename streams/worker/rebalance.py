@@ -96,20 +96,9 @@ class Rebalance:
 
     async def assigned(self, _app: object, assigned: Iterable[TP], **_: object) -> None:
         """Keep the lanes that came back, close those that went, open those that are new."""
-        numbers = self._numbers(assigned := list(assigned))
-        grown = [tp for tp in assigned if tp.partition >= self.partitions]
-        if grown:
-            self._supervisor.end(
-                f"topic {grown[0].topic} was given partitions while this worker ran (it began with "
-                f"{self.partitions}): stop all workers and run `hybrid topics ensure --grow` with "
-                "HYBRID_PARTITIONS set to the new number"
-            )
-            return
-        if numbers is None:
-            self._supervisor.end(
-                "members of the group subscribe to different topics, so that lanes are torn apart; "
-                "stop the workers of the other version or configuration"
-            )
+        numbers, why = self._numbers(assigned := list(assigned)), self._grown(assigned)
+        if numbers is None or why is not None:
+            self._supervisor.end(why or self._torn(assigned))
             return
         self._lease.heard()
         self._assigned_once = True
@@ -127,6 +116,31 @@ class Rebalance:
         self._capacity.set_share(len(numbers) / self.partitions)
         self._log(LogEvent.PARTITIONS_ASSIGNED, lanes=sorted(numbers))
         self._dispatcher.resume(self.lanes)
+
+    def _grown(self, assigned: Iterable[TP]) -> str | None:
+        """Say what to do where a topic has more partitions than this worker knows; else None."""
+        grown = [tp for tp in assigned if tp.partition >= self.partitions]
+        if not grown:
+            return None
+        return (
+            f"topic {grown[0].topic} was given partitions while this worker ran (it began with "
+            f"{self.partitions}): stop all workers and run `hybrid topics ensure --grow` with "
+            "HYBRID_PARTITIONS set to the new number"
+        )
+
+    def _torn(self, assigned: Iterable[TP]) -> str:
+        """Say what to do where the source topics did not bring the same partitions."""
+        missing = set(self._settings.topics.sources) - {tp.topic for tp in assigned}
+        if not missing:
+            return (
+                "members of the group subscribe to different topics, so that lanes are torn apart; "
+                "stop the workers of the other version or configuration"
+            )
+        return (
+            f"topic {min(missing)} gave no partitions, and others did: where it was deleted, run "
+            "`hybrid topics ensure`; where workers of another version or configuration are in the "
+            "group, stop them"
+        )
 
     def _numbers(self, assigned: Iterable[TP]) -> set[int] | None:
         """Give the lanes' numbers; None when the source topics did not bring the same ones."""

@@ -1,13 +1,15 @@
 """The faults: what is done to which process, and which lanes feel it."""
 
+import math
 import os
 import random
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from hybrid.stack.process import hybrid_command
@@ -22,6 +24,10 @@ FAULTS = (
 )  # fmt: skip
 #: What can still begin at a worker between the count of its calls and its death.
 LATE_STARTS = 4
+#: Nobody hears the workers while they last: they are put out of their group, with all that they
+#: have in flight, for a while after it too.
+SILENT_FAULTS = ("frozen", "leaderless")
+THROWN_OUT_S = 15
 
 
 @dataclass
@@ -49,12 +55,43 @@ class Injector:
         """Do it, and say when and to whom."""
         fault = Fault(name, time.time(), set(self._everything))
         if name in CLUSTER_FAULTS:
-            self.cluster.inject(name)
+            with self._counting(name in SILENT_FAULTS):
+                self.cluster.inject(name)
         else:
             action: Callable[[Fault], None] = getattr(self, f"_{name}")
             action(fault)
         fault.ended = time.time()
         return fault
+
+    @contextmanager
+    def _counting(self, wanted: bool) -> Iterator[None]:
+        """Count the most that is in flight at all workers together, to the end and a while after.
+
+        The count goes on in a thread of its own: what is published meanwhile is part of it.
+        """
+        ended = threading.Event()
+        most = 0
+
+        def count() -> None:
+            nonlocal most
+            until = math.inf
+            while time.monotonic() < until:
+                until = min(until, time.monotonic() + THROWN_OUT_S) if ended.is_set() else until
+                workers = range(len(self.running.pids()))
+                with suppress(OSError):  # one may just be starting again
+                    most = max(most, sum(map(self.running.in_flight, workers)))
+                time.sleep(0.5)
+            self.in_flight_at_kills += most
+
+        counter = threading.Thread(target=count, daemon=True)
+        if wanted:
+            counter.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            if wanted:
+                counter.join()
 
     # ── workers ─────────────────────────────────────────────────────────────────────────────
 

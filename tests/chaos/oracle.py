@@ -90,8 +90,9 @@ class Recorded:
     finished: dict[str, Decimal]
     #: Calls without an end: their worker died between the record and the answer's commit.
     started_only: dict[str, Decimal]
-    #: Calls that ended without an answer that proves they arrived: cancelled, timed out, refused.
-    unanswered: set[str]
+    #: Calls that ended without an answer that proves they arrived: cancelled, timed out, refused;
+    #: and what they may have cost.
+    unanswered: dict[str, Decimal]
 
     @property
     def all(self) -> set[str]:
@@ -134,7 +135,7 @@ def read_recorded(settings: Settings) -> Recorded:
     return Recorded(
         finished={str(one): Decimal(str(cost)) for one, done, cost, _, _ in rows if done},
         started_only={str(one): Decimal(str(upper)) for one, done, _, upper, _ in rows if not done},
-        unanswered={str(one) for one, _, _, _, unanswered in rows if unanswered},
+        unanswered={str(one): Decimal(str(upper)) for one, _, _, upper, ended in rows if ended},
     )
 
 

@@ -85,7 +85,7 @@ class Report:
         missing = set(seen) - self.recorded.all
         if missing:
             found.append(f"I3: {len(missing)} calls are not on record: {sorted(missing)[:3]}")
-        unseen = set(self.recorded.finished) - set(seen) - self.recorded.unanswered
+        unseen = set(self.recorded.finished) - set(seen) - set(self.recorded.unanswered)
         if unseen:
             found.append(f"I3: {len(unseen)} answered attempts on record that nobody saw")
         if len(self.never_sent()) > self.repeat_bound:
@@ -123,11 +123,12 @@ class Report:
 
     def orphan_bill(self) -> Decimal:
         """What the provider billed for calls without an end on record."""
-        return self.calls.billed_for(set(self.recorded.started_only) | self.recorded.unanswered)
+        return self.calls.billed_for({**self.recorded.started_only, **self.recorded.unanswered})
 
     def orphan_bound(self) -> Decimal:
         """What the record says those calls may have cost at most."""
-        return sum(self.recorded.started_only.values(), Decimal(0))
+        bounds = {**self.recorded.started_only, **self.recorded.unanswered}
+        return sum(bounds.values(), Decimal(0))
 
     def gap_usd(self) -> Decimal:
         """What the provider charges beyond the record, as reconciling its export says."""

@@ -26,7 +26,7 @@ from streams.lanes.lane import Lane, LaneState
 from streams.lanes.ledger import Ledger
 from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import OutRecord
-from tests.builders import NOW, an_incoming
+from tests.builders import NOW, NOW_MS, an_incoming
 from tests.model.test_lane_model import SETTINGS, TOPICS, ModelBroker, ModelJournal, ModelProducer
 
 
@@ -369,7 +369,7 @@ def test_an_event_about_a_repeat_that_is_refused_ends_no_worker() -> None:
         tracker.deliver(9)
         # The same record's id again, as a record of its own: known by the ledger, an event says so.
         lane.ledger.put(
-            derive_intent_id("workflow.intents", 3, 9),
+            derive_intent_id("workflow.intents", 3, 9, NOW_MS),
             LedgerRecord(
                 outcome_id="o",
                 status=WorkflowStatus.COMPLETED,

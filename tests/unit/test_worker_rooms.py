@@ -223,6 +223,30 @@ def test_opening_lanes_are_no_stall_and_the_clock_begins_with_the_first_work() -
     assert watch.stalled()
 
 
+def test_a_topic_that_was_deleted_and_made_anew_is_read_from_its_beginning() -> None:
+    dispatcher, lane = a_dispatcher(Flow(), Gate(), ManualClock(NOW)), a_lane()
+    dispatcher.resume({3: lane})
+
+    def put(*offsets: int) -> list[int]:
+        lane.taken.clear()
+        for offset in offsets:
+            dispatcher.put(an_incoming(offset=offset, key=b"openai"))
+        dispatcher._dispatch()
+        return [one.incoming.offset for one in lane.taken]
+
+    assert put(7, 8, 9) == [7, 8, 9]
+    earlier = list(lane.taken)
+    for one in earlier[:2]:
+        one.done()
+    place = dispatcher.committable()
+    assert place == {(TOPICS.intents, 3): 9}
+    dispatcher.committed(place)
+    assert put(0, 1) == [0, 1]
+    lane.taken[0].done()
+    earlier[2].done()  # it stood elsewhere: nothing of the new topic is done by it
+    assert dispatcher.committable() == {(TOPICS.intents, 3): 1}
+
+
 def test_a_member_that_fetches_nothing_more_is_stalled_and_one_that_is_out_is_not() -> None:
     clock, member = ManualClock(NOW), [False]
     dispatcher = a_dispatcher(Flow(), Gate(), clock)
