@@ -6,7 +6,11 @@ from decimal import Decimal
 
 from schemas.vocabulary import FailureKind
 
-__all__ = ["Limits", "Override", "Past", "RetryPolicy", "Situation"]
+__all__ = ["REMEMBERED_MS", "Limits", "Override", "Past", "RetryPolicy", "Situation"]
+
+#: So long after it was last seen an outage still explains what fails: a weekend, with room. Beyond
+#: it an intent that provokes failures of its own would be tried for ever where nobody else calls.
+REMEMBERED_MS = 72 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class Situation:
         It begins with a breaker only: what fails alone is the intent's own failure. A worker that
         has just started, or has called nobody meanwhile, knows less than the intent remembers.
         """
-        past = self.past
-        if past.outage_ms is not None and past.answered_ms is not None:
-            return None if past.answered_ms >= past.outage_ms else past.outage_ms
-        return past.outage_ms
+        seen_ms, answered_ms = self.past.outage_ms, self.past.answered_ms
+        if seen_ms is None or self.now_ms - seen_ms > REMEMBERED_MS:
+            return None
+        return None if answered_ms is not None and answered_ms >= seen_ms else seen_ms

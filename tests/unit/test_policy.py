@@ -24,6 +24,7 @@ from agents.deciding.policy import (
     choose,
     decide,
 )
+from agents.deciding.situation import REMEMBERED_MS
 from schemas.vocabulary import DeadLetterReason, FailureKind
 from tests.builders import NOW_MS
 
@@ -301,6 +302,16 @@ def test_an_outage_that_the_intent_remembers_goes_on_until_anybody_is_answered(
     decision = decide(POLICY, situation, a_failure(kind), dice=0)
     waits = Defer(1, 60.0, NOW_MS + 30_000, kind.value, counted=False, outage_ms=BEFORE_MS)
     assert decision == (waits if goes_on else GiveUp(DeadLetterReason.EXHAUSTED))
+
+
+@pytest.mark.parametrize(("ago_ms", "goes_on"), [(0, True), (1, False)])
+def test_what_fails_three_days_after_an_outage_was_seen_fails_by_itself(
+    ago_ms: int, *, goes_on: bool
+) -> None:
+    seen_ms = NOW_MS - REMEMBERED_MS - ago_ms
+    situation = a_situation(position=1, calls_here=4, deferrals=3, outage_ms=seen_ms)
+    decision = decide(POLICY, situation, a_failure(FailureKind.SERVER_ERROR), dice=0)
+    assert isinstance(decision, Defer) is goes_on
 
 
 def test_nobody_to_call_is_an_outage_where_a_breaker_says_so() -> None:
