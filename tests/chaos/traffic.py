@@ -175,9 +175,12 @@ async def _transaction(
         async with asyncio.timeout(30):
             await client.start()
             await client.begin_transaction()
-            for name, value in records:
+            sent = [
                 await client.send(settings.topics.intents, value=value, key=name.encode())
-            await client.flush()
+                for name, value in records
+            ]
+            # aiokafka commits a transaction of which a batch was given up, as if it had not been.
+            await asyncio.gather(*sent)
             await (client.commit_transaction() if commits else client.abort_transaction())
     except (KafkaError, TimeoutError):
         return False
