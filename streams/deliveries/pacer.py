@@ -2,8 +2,7 @@
 
 One pacer runs at a time, at the worker that has lane 0; starting its transactional producer fences
 an earlier one. It reads the results, keeps those with a delivery header in line, and writes each
-when its turn has come: delivery, event and the read positions in one transaction. What it must
-remember (who got something when, and what went out) it reads back from the deliveries themselves.
+when its turn has come: delivery, event and the read positions in one transaction.
 """
 
 import asyncio
@@ -15,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import ProducerFenced
 from pydantic import ValidationError
 
 from agents.clock import Clock, Dice, uuid7
@@ -24,9 +23,9 @@ from schemas.events import Delivery, WorkflowEvent
 from schemas.outcome import WorkflowResult
 from schemas.settings import Settings
 from schemas.vocabulary import EventName, LogEvent
-from streams.deliveries.pacing import Pace, PacedQueue
+from streams.deliveries.memory import Due, remember
+from streams.deliveries.pacing import PacedQueue
 from streams.kafka.clients import consumer, partitions_of, producer, started
-from streams.kafka.ends import Ends, write_ends
 from streams.kafka.patience import kept_running
 from streams.kafka.reading import record_at
 from streams.messages.offset_tracker import OffsetTracker
@@ -43,16 +42,6 @@ COMMIT_EVERY_S = 5.0
 RETRY_S = 2.0
 #: The wall clock is looked at again after this long at the latest.
 LOOK_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Due:
-    """A delivery in line, and where its result is: it is read again when its turn comes."""
-
-    user_id: str
-    delivery_id: str
-    tp: TopicPartition
-    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +108,7 @@ class DeliveryPacer:
         try:
             async with asyncio.timeout(STEP_LIMIT_S):
                 await client.start()
-            queue, out = await self._remember(client)
+            queue, out = await remember(self._settings, client, clock=self._clock, log=self._log)
             async with (
                 started(consumer(self._settings, group_id=self._group)) as reader,
                 started(consumer(self._settings)) as again,
@@ -129,60 +118,9 @@ class DeliveryPacer:
             with suppress(Exception):  # it is thrown away, failed or not
                 await asyncio.wait_for(client.stop(), 3)
 
-    # ── what it knows at its start ──────────────────────────────────────────────────────────
-
-    async def _remember(self, client: AIOKafkaProducer) -> tuple[PacedQueue[_Due], set[str]]:
-        """Read back what went out, and when.
-
-        When that fails, nothing goes out; or, where HYBRID_DELIVERY_FAIL_OPEN says so, everything
-        does as if nothing had gone out before, with a warning.
-        """
-        pace = Pace(
-            self._settings.hybrid_delivery_spacing,
-            self._settings.hybrid_delivery_per_minute,
-            self._settings.hybrid_delivery_per_hour,
-        )
-        queue: PacedQueue[_Due] = PacedQueue(pace, user_of=lambda due: due.user_id)
-        out: set[str] = set()
-        try:
-            async with started(consumer(self._settings)) as reader:
-                tps = await partitions_of(reader, self._settings.topics.deliveries)
-                ends = await self._ends(client, tps)
-                await self._read_back(reader, ends, queue, out)
-        except (KafkaError, TimeoutError, OSError) as error:
-            if not self._settings.hybrid_delivery_fail_open:
-                raise
-            self._log(LogEvent.DELIVERIES_UNPACED, level="warning", error=type(error).__name__)
-        return queue, out
-
-    async def _ends(self, client: AIOKafkaProducer, tps: list[TopicPartition]) -> Ends:
-        """Find out what must be read back; what is written for that is nobody's to see."""
-        async with asyncio.timeout(STEP_LIMIT_S):
-            await client.begin_transaction()
-            ends = await write_ends(client, tps)
-            await client.abort_transaction()
-        return ends
-
-    async def _read_back(
-        self, reader: AIOKafkaConsumer, ends: Ends, queue: PacedQueue[_Due], out: set[str]
-    ) -> None:
-        tps = list(ends)
-        reader.assign(tps)
-        await reader.seek_to_beginning(*tps)
-        begun = self._clock.monotonic()
-        while [tp for tp in tps if await reader.position(tp) < ends[tp]]:
-            if self._clock.monotonic() - begun > STEP_LIMIT_S:
-                raise TimeoutError
-            for records in (await reader.getmany(timeout_ms=200)).values():
-                for record in records:
-                    with suppress(ValidationError):
-                        delivery = Delivery.model_validate_json(record.value or b"")
-                        out.add(delivery.delivery_id)
-                        queue.sent(delivery.user_id, delivery.due_at.timestamp())
-
     # ── while it runs ───────────────────────────────────────────────────────────────────────
 
-    async def _pace(self, clients: _Clients, queue: PacedQueue[_Due], out: set[str]) -> None:
+    async def _pace(self, clients: _Clients, queue: PacedQueue[Due], out: set[str]) -> None:
         reader = clients.reader
         tps = await partitions_of(reader, self._settings.topics.results)
         reader.assign(tps)
@@ -212,7 +150,7 @@ class DeliveryPacer:
     async def _read(
         self,
         reader: AIOKafkaConsumer,
-        queue: PacedQueue[_Due],
+        queue: PacedQueue[Due],
         out: set[str],
         positions: dict[TopicPartition, OffsetTracker],
         *,
@@ -230,7 +168,7 @@ class DeliveryPacer:
                     positions[tp].done(record.offset)
                 else:
                     order = (record.timestamp, tp.partition, record.offset)
-                    due = _Due(delivery.user_id, delivery.delivery_id, tp, record.offset)
+                    due = Due(delivery.user_id, delivery.delivery_id, tp, record.offset)
                     queue.add(due, order=order)
 
     def _delivery_of(self, record: Any) -> Delivery | None:  # noqa: ANN401 - aiokafka's, untyped
@@ -276,7 +214,7 @@ class DeliveryPacer:
                 user = due.user_id.encode()
                 now = datetime.fromtimestamp(now_ms / 1000, UTC)
                 delivery = due.model_copy(update={"due_at": now})
-                await client.send(topics.deliveries, delivery.to_json(), user)
+                sent = [await client.send(topics.deliveries, delivery.to_json(), user)]
                 event = WorkflowEvent(
                     event_id=uuid7(now_ms, self._dice),
                     name=EventName.ONLYFANS_MESSAGE_SCHEDULED,
@@ -285,7 +223,10 @@ class DeliveryPacer:
                     details={"delivery_id": delivery.delivery_id, "user_id": delivery.user_id},
                     occurred_at=now,
                 )
-                await client.send(topics.events, event.to_json(), delivery.intent_id.encode())
+                key = delivery.intent_id.encode()
+                sent.append(await client.send(topics.events, event.to_json(), key))
+                # aiokafka commits a transaction of which a record was refused all the same.
+                await asyncio.gather(*sent)
             if offsets:
                 await client.send_offsets_to_transaction(offsets, self._group)
             await client.commit_transaction()

@@ -19,11 +19,12 @@ from schemas.events import Delivery
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.deliveries.pacer import DeliveryPacer
-from streams.kafka.clients import producer
+from streams.kafka.clients import admin_client, producer
 from streams.kafka.reading import read_topic
 from streams.kafka.topics import ensure_topics
 from streams.messages.records import DELIVERY_HEADER
 from tests.builders import a_result, a_task
+from tests.chaos.cluster import set_config
 from tests.chaos.running import RunningStack
 from tests.integration.deposed import DeposedLeader
 from tests.integration.driving import Case, eventually, soon
@@ -131,13 +132,13 @@ async def pacing(settings: Settings) -> AsyncIterator[list[LogEvent]]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def to_deliver(settings: Settings, *users: str) -> None:
+async def to_deliver(settings: Settings, *users: str, content: str = "c") -> None:
     """Results that are to be delivered, in order."""
     async with producer(settings) as client:
         sent = []
         for number, user in enumerate(users):
             task = a_task(intent_id=f"i-{number}", execution_id=uuid.uuid4().hex)
-            result = a_result(task).model_copy(update={"user_id": user})
+            result = a_result(task).model_copy(update={"user_id": user, "content": content})
             headers = [(DELIVERY_HEADER, b"{}")]
             sent.append(
                 await client.send(settings.topics.results, result.to_json(), headers=headers)
@@ -157,10 +158,12 @@ async def until_delivered(settings: Settings, *users: str) -> list[Delivery]:
 
 
 def test_a_thousand_deliveries_of_one_user_hold_up_nobody(settings: Settings) -> None:
+    patient = settings.model_copy(update={"hybrid_delivery_spacing": 3600.0})
+
     async def story() -> list[Delivery]:
-        await to_deliver(settings, *["busy"] * 1_200, "quiet")
-        async with pacing(settings):
-            return await until_delivered(settings, "busy", "quiet")
+        await to_deliver(patient, *["busy"] * 1_200, "quiet")
+        async with pacing(patient):
+            return await until_delivered(patient, "busy", "quiet")
 
     found = asyncio.run(story())
     assert sorted(one.user_id for one in found) == ["busy", "quiet"]
@@ -195,10 +198,32 @@ def test_what_went_out_is_known_although_a_deposed_leader_names_the_end(
         await to_deliver(patient, "busy", "busy", "quiet")
         async with pacing(patient):
             await until_delivered(patient, "busy", "quiet")
-        monkeypatch.setattr("streams.deliveries.pacer.consumer", leader.consumer)
+        monkeypatch.setattr("streams.deliveries.memory.consumer", leader.consumer)
         async with pacing(patient):
             await to_deliver(patient, "late")
             return await until_delivered(patient, "late")
 
     found = asyncio.run(story())
     assert sorted(one.user_id for one in found) == ["busy", "late", "quiet"]
+
+
+def test_a_delivery_that_the_broker_refuses_is_not_passed_over(settings: Settings) -> None:
+    """aiokafka commits a transaction of which a record was refused, as if it had not been there."""
+
+    async def limit(size: int) -> None:
+        async with admin_client(settings) as admin:
+            await set_config(admin, settings.topics.deliveries, "max.message.bytes", str(size))
+
+    async def story() -> list[Delivery]:
+        await limit(1_000)
+        await to_deliver(settings, "a", content="long " * 1_000)
+        async with pacing(settings) as said:
+            await soon(lambda: _now(said), lambda heard: LogEvent.DELIVERIES_DELAYED in heard)
+            await limit(1_048_576)
+            return await until_delivered(settings, "a")
+
+    assert [one.user_id for one in asyncio.run(story())] == ["a"]
+
+
+async def _now(said: list[LogEvent]) -> list[LogEvent]:
+    return list(said)
