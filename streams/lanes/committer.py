@@ -44,12 +44,13 @@ class Committer:
         on_committed: Callable[[Job], None],
         on_fenced: Callable[[], None],
         on_refused: Callable[[Job], bool],
-        on_read_on: Callable[[], Collection[Job]],
+        on_read_on: Callable[[Sequence[Job]], Collection[Job]],
     ) -> None:
         """Commit nothing yet; `open` fences the earlier owner.
 
         `on_refused` shrinks what a job writes after the broker refused it; False: it cannot.
-        `on_read_on` hears that the ledger was read on; gives the jobs that others have decided.
+        `on_read_on` hears that the ledger was read on, and what is still to be written, in order;
+        gives those of it that others have decided.
         """
         self._on_read_on = on_read_on
         self._on_refused = on_refused
@@ -231,7 +232,8 @@ class Committer:
         done = [job for job in batch if self._is_committed(job)]
         self._committed(done)
         # The lane may have been another worker's before it came back to us.
-        overtaken = self._on_read_on()
+        left = [job for job in (*batch, *self._ready) if job not in done]
+        overtaken = self._on_read_on(left)
         self._journal_unused(overtaken)
         self._ready = [job for job in self._ready if job not in overtaken]
         return [job for job in batch if job not in done and job not in overtaken]

@@ -92,6 +92,11 @@ class Job:
             free()
 
     @property
+    def is_note(self) -> bool:
+        """Whether it only writes events, and decides nothing."""
+        return self.task is None and self.decided is None
+
+    @property
     def is_suspect(self) -> bool:
         """Whether it was in flight when workers ended, more than once."""
         return self.start > SUSPECT_STARTS

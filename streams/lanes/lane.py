@@ -9,7 +9,7 @@ the delivery done.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import Any, assert_never
@@ -64,7 +64,7 @@ class Lane:
             on_committed=self._committed,
             on_fenced=self._fenced,
             on_refused=self._verdicts.shrink,
-            on_read_on=self._drop_overtaken,
+            on_read_on=self._read_on,
         )
         self._runner = JobRunner(
             number,
@@ -249,15 +249,24 @@ class Lane:
         if job.outcome is not None:
             self._parts.events.on_outcome(job.outcome)
 
-    def _drop_overtaken(self) -> list[Job]:
+    def _read_on(self, decided: Sequence[Job]) -> list[Job]:
         """End what another owner has decided while our producer could not be started; gives it.
 
-        A worker that was out of its group may get back a lane that others had meanwhile.
+        A worker that was out of its group may get back a lane that others had meanwhile. What they
+        spent counts, and what is not written yet is added to it, in the order of writing.
         """
+        overtaken = self._overtaken()
+        self._parts.spending.forget(self.number)
+        for job in (*overtaken, *(job for job in decided if job not in overtaken)):
+            self._verdicts.book_again(job)
+        for job in overtaken:
+            self._let_go(job)
+        return overtaken
+
+    def _overtaken(self) -> list[Job]:
         overtaken = []
         for job in self._jobs:
-            notes_only = job.task is None and job.decided is None
-            if notes_only or (admission := self._admission(job)) is Admission.RUN:
+            if job.is_note or (admission := self._admission(job)) is Admission.RUN:
                 continue
             if job.task is not None:
                 job.task.cancel()  # what it costs goes on record as cancelled
@@ -265,7 +274,6 @@ class Lane:
                 self._note_duplicate(job, job.deliveries[0], job.who)
             job.extra_sent = 0  # they were in the transaction that was not committed
             overtaken.append(job)
-            self._let_go(job)
         return overtaken
 
     def _let_go(self, job: Job) -> None:

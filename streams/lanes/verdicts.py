@@ -43,6 +43,14 @@ class Verdicts:
             decided = self._records(job, outcome, outcome_id)
         job.outcome, job.decided = outcome, self._booked(job, outcome, decided)
 
+    def book_again(self, job: Job) -> None:
+        """Add what an outcome cost to what the lane has spent by now: it may be another's sum."""
+        if job.outcome is not None and job.decided is not None:
+            topic = self._parts.settings.topics.spend
+            records = tuple(one for one in job.decided.records if one.topic != topic)
+            booked = self._booked(job, job.outcome, replace(job.decided, records=records))
+            job.decided = job.decided if job.bare else booked
+
     def _booked(self, job: Job, outcome: Outcome, decided: Decided) -> Decided:
         """Add what the tenant has spent, whether or not somebody watches over it yet."""
         parts, intent = self._parts, job.who.intent

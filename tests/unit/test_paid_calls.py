@@ -31,7 +31,7 @@ from agents.pricing.prices import PriceBook
 from agents.providers.adapters import SdkProvider, Transport
 from agents.task import Completed, Paid, Task
 from schemas.attempt import ProviderAttempt
-from schemas.budgets import BudgetSpec
+from schemas.budgets import BudgetSpec, SpendRecord
 from schemas.vocabulary import AttemptOutcome, AttemptStatus
 from streams.lanes.job import Delivery
 from streams.lanes.lane import Lane
@@ -114,6 +114,27 @@ class Lane3:
 
 def refusing(topic: str) -> Callable[[OutRecord], Exception | None]:
     return lambda one: errors.MessageSizeTooLargeError() if one.topic == topic else None
+
+
+def test_what_others_spent_in_a_lane_that_was_theirs_for_a_while_is_kept() -> None:
+    """Its commit was in doubt when the lane went; what waits is added to the sum that it finds."""
+
+    class Elsewhere(ModelBroker):
+        world: Lane3
+
+        async def read_ledger(self, lane: int, ledger: Any, ends: Any) -> int:
+            if self.epochs[lane] > 1:  # opened anew
+                theirs = {"day": (f"{NOW:%Y-%m-%d}", Decimal(10))}
+                record = SpendRecord(tenant="default", lane=lane, periods=theirs)
+                self.world.lane._parts.spending.learn(record)
+            return await super().read_ledger(lane, ledger, ends)
+
+    broker = Elsewhere()
+    broker.world = Lane3(broker)
+    broker.trouble.append("lost before")
+    asyncio.run(broker.world.run("i-1", "i-2"))
+    sums = [one["periods"]["day"][1] for one in broker.world.written(TOPICS.spend)]
+    assert list(map(Decimal, sums)) == [Decimal("10.5"), Decimal(11)]
 
 
 def test_an_answer_that_is_too_large_is_paid_for_and_unused() -> None:
