@@ -26,6 +26,7 @@ from tests.builders import NOW, NOW_MS, an_incoming
 from tests.chaos.running import RunningStack
 from tests.integration.databases import address_of, with_database
 from tests.integration.driving import Case, eventually
+from tests.integration.forked import run_forked, starts_otherwise
 
 pytestmark = pytest.mark.integration
 
@@ -39,15 +40,18 @@ def hybrid(
         for name, value in os.environ.items()
         if not name.startswith(("KAFKA_", "CLICKHOUSE_", "OPENAI_", "AZURE_", "HYBRID_"))
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "hybrid", *arguments],
-        env={**kept, **(environment or {})},
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    if starts_otherwise(environment or {}):
+        done = subprocess.run(
+            [sys.executable, "-m", "hybrid", *arguments],
+            env={**kept, **(environment or {})},
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+    else:
+        done = run_forked(arguments, environment={**kept, **(environment or {})}, given=given)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
