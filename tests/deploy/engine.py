@@ -106,6 +106,14 @@ class Daemon:
             self._process.terminate()
             self._process.wait(STOP_LIMIT_S)
 
+    def remove(self) -> None:
+        """Delete its data; a name space that it leaves mounted would keep the folder."""
+        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for place in mounted:
+            if place.startswith(f"{self.folder}/"):
+                subprocess.run(["umount", place], check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 @contextmanager
 def running_engine() -> Iterator[Engine]:
@@ -138,4 +146,4 @@ def running_engine() -> Iterator[Engine]:
     finally:
         daemon.stop()
         if not kept:
-            shutil.rmtree(folder, ignore_errors=True)
+            daemon.remove()
