@@ -49,7 +49,7 @@ image: ## the production image, hybrid-orchestrator:latest; needs a container en
 	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
 	  --build-arg REVISION=$$(git rev-parse HEAD) .
 
-deploy-test: .venv/.installed ## the image, in a container engine; starts one of its own as root where none runs
+deploy-test: .venv/.installed ## the image and docker-compose.yml, in a container engine; starts one of its own as root where none runs
 	$(BIN)/pytest tests/deploy -s
 
 bench: .venv/.installed ## the benchmarks; each prints its own table

@@ -18,7 +18,7 @@ from hybrid.errors import UsageError
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 
-__all__ = ["build_providers", "credentials_of", "require_keys", "require_provider", "tls_of"]
+__all__ = ["build_providers", "credentials_of", "require_keys", "tls_of"]
 
 
 def build_providers(settings: Settings, clock: Clock, log: Log = silent) -> dict[str, Provider]:
@@ -26,7 +26,7 @@ def build_providers(settings: Settings, clock: Clock, log: Log = silent) -> dict
 
     Raises UsageError when there is none, or when one that hybrid.toml names lacks its key.
     """
-    require_provider(settings)
+    _require_provider(settings)
     return {
         spec.name: _provider(settings, spec, clock, log)
         for spec in settings.provider_specs
@@ -34,7 +34,7 @@ def build_providers(settings: Settings, clock: Clock, log: Log = silent) -> dict
     }
 
 
-def require_provider(settings: Settings) -> None:
+def _require_provider(settings: Settings) -> None:
     """Refuse to run where no provider can be called, or one lacks its key; raises UsageError."""
     require_keys(settings)
     if not any(can_be_called(settings, spec) for spec in settings.provider_specs):

@@ -15,7 +15,7 @@ from agents.log import Log
 from hybrid.errors import HybridError, UsageError
 from hybrid.logs import build_log
 from hybrid.metrics import RecorderMetrics, WorkerMetrics, serve_metrics
-from hybrid.providing import build_providers, require_keys, require_provider
+from hybrid.providing import build_providers, require_keys
 from schemas.settings import Settings
 from streams.alerts.watch import watch
 from streams.alerts.webhook import Webhook
@@ -31,13 +31,23 @@ from streams.worker.supervisor import WorkerEndedError
 
 __all__ = [
     "build_providers",
+    "check_worker",
     "require_keys",
-    "require_provider",
     "run_clickhouse",
     "run_recorder",
     "run_simulator",
     "run_worker",
 ]
+
+
+def check_worker(settings: Settings) -> None:
+    """Read what a worker reads at its start, keys in files too; raises UsageError."""
+
+    async def check() -> None:
+        for provider in build_providers(settings, SystemClock()).values():
+            await provider.close()
+
+    asyncio.run(check())
 
 
 def run_worker(settings: Settings) -> None:

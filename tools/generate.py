@@ -316,7 +316,7 @@ def env_example() -> str:
         "# Settings for docker-compose.yml: copy this to .env. Made by `make generate`.",
         "# What each means: docs/configuration.md. A line counts without its # only.",
         "",
-        "# Of ClickHouse's user `hybrid`; it is set when the volume is new. There is no default.",
+        "# Of ClickHouse's user `hybrid`; there is no default. `up` again makes another one hold.",
         "# Letters, digits and - . _ ~ can be used; for others see CLICKHOUSE_URL.",
         "CLICKHOUSE_PASSWORD=",
         "",

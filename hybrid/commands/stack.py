@@ -124,7 +124,7 @@ def worker(
 
     settings = load_settings()
     if check:
-        runtime.require_provider(settings)
+        runtime.check_worker(settings)
         return
     runtime.require_keys(settings)
     runtime.run_worker(need_kafka(settings))

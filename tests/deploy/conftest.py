@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deploy.engine import ROOT, Engine, EngineMissingError, running_engine
+from tests.deploy.standins import need_image
 
 IMAGE = "hybrid-orchestrator:test"
 
@@ -21,13 +22,18 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def image(engine: Engine) -> str:
-    """The production image, built from this tree."""
-    file = ROOT / "deploy/Dockerfile"
+def bases(engine: Engine) -> None:
+    """What the product's image is built upon."""
     try:
-        for base in set(re.findall(r"(?m)^FROM (\S+)", file.read_text())):
-            engine.need_base(base)
+        for base in set(re.findall(r"(?m)^FROM (\S+)", (ROOT / "deploy/Dockerfile").read_text())):
+            need_image(engine, base)
     except EngineMissingError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine, bases: None) -> str:  # noqa: ARG001 - it has to be there
+    """The production image, built from this tree."""
+    file = ROOT / "deploy/Dockerfile"
     engine.docker("build", "--quiet", "--file", str(file), "--tag", IMAGE, str(ROOT))
     return IMAGE

@@ -1,8 +1,7 @@
 """A container engine for the tests: the machine's own where one answers, else one started here.
 
 Started here: `dockerd` with a socket and a data folder of its own, which needs root and Debian's
-`docker.io`. Base images that cannot be pulled get a stand-in of the same name, made by
-`debootstrap`: the same Python on the same distribution, without the official image's extras.
+`docker.io`. It can be restarted, which nobody may do to the machine's own.
 """
 
 import os
@@ -12,20 +11,19 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Engine", "EngineMissingError", "running_engine"]
+__all__ = ["ROOT", "Daemon", "Engine", "EngineMissingError", "running_engine"]
 
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 60
-#: What a stand-in consists of; its pip trusts the authorities of this machine.
-PACKAGES = "python3,python3-venv,python-is-python3,ca-certificates"
-AUTHORITIES = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
+#: The longest grace of a container, and what the engine does beside.
+STOP_LIMIT_S = 120
 
 
 class EngineMissingError(Exception):
-    """Raised when there is no engine and none can be started; the text says what to do."""
+    """Raised when a part that cannot be made here is missing; the text says what to install."""
 
 
 @dataclass
@@ -33,22 +31,40 @@ class Engine:
     """Docker's command, talking to one engine."""
 
     host: str | None
+    #: The engine's process where it was started here.
+    daemon: "Daemon | None" = None
+    #: A folder of the command's configuration, with its plugins; None is the user's own.
+    configuration: Path | None = None
+    #: Stand-ins that were made, which the machine's own engine must not keep under these names.
+    made: list[str] = field(default_factory=list)
 
     def docker(
-        self, *arguments: str, check: bool = True, text_in: str | None = None, limit_s: float = 900
+        self,
+        *arguments: str,
+        check: bool = True,
+        text_in: str | None = None,
+        limit_s: float = 900,
+        folder: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run one command; with `check` a failure is an AssertionError that shows its output."""
-        environment = {**os.environ, "DOCKER_BUILDKIT": "0"}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")
+        }
+        environment["DOCKER_BUILDKIT"] = "0"  # which builds without a plugin, too
         if self.host is not None:
             environment["DOCKER_HOST"] = self.host
+        if self.configuration is not None:
+            environment["DOCKER_CONFIG"] = str(self.configuration)
         done = subprocess.run(
             ["docker", *arguments],
             capture_output=True,
             text=True,
             input=text_in,
+            stdin=subprocess.DEVNULL if text_in is None else None,
             timeout=limit_s,
             check=False,
             env=environment,
+            cwd=folder,
         )
         if check:
             assert done.returncode == 0, f"docker {arguments[0]}: {done.stdout}{done.stderr}"
@@ -58,36 +74,45 @@ class Engine:
         """Whether the engine can be talked to."""
         return self.docker("info", "--format", "{{.ServerVersion}}", check=False).returncode == 0
 
-    def need_base(self, name: str) -> None:
-        """See that a base image is there: here already, pulled, or its stand-in."""
-        if self.docker("image", "inspect", name, check=False).returncode == 0:
-            return
-        if self.docker("pull", "--quiet", name, check=False, limit_s=300).returncode == 0:
-            return
-        if not name.startswith("python:3.11"):
-            message = f"the image {name} cannot be pulled, and no stand-in for it is known"
-            raise EngineMissingError(message)
-        with tempfile.TemporaryDirectory() as folder:
-            self._make_python(Path(folder), name)
 
-    def _make_python(self, folder: Path, name: str) -> None:
-        root, archive = folder / "root", folder / "root.tar"
-        if shutil.which("debootstrap") is None:
-            message = f"the image {name} cannot be pulled; `apt-get install debootstrap` to make it"
-            raise EngineMissingError(message)
-        command = [
-            "debootstrap",
-            "--variant=minbase",
-            f"--include={PACKAGES}",
-            "bookworm",
-            str(root),
-        ]
-        subprocess.run(command, check=True, capture_output=True, timeout=900)
-        trusted = root / "etc/ssl/certs/ca-certificates.crt"
-        shutil.copy(AUTHORITIES, trusted)
-        subprocess.run(["tar", "-C", str(root), "-cf", str(archive), "."], check=True)
-        setting = "ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt"
-        self.docker("import", "--change", setting, str(archive), name)
+class Daemon:
+    """An engine's process; its socket and its data lie in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.engine = Engine(f"unix://{folder}/docker.sock", self)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers; raises EngineMissingError."""
+        folder = self.folder
+        with (folder / "log").open("ab") as log:
+            self._process = process = subprocess.Popen(
+                ["dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec",
+                 "--host", self.engine.host or "", "--pidfile", f"{folder}/pid"],
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_LIMIT_S
+        while not self.engine.answers():
+            if process.poll() is not None or time.monotonic() > deadline:
+                last = (folder / "log").read_text(errors="replace")[-500:]
+                message = f"dockerd did not start: {last}"
+                raise EngineMissingError(message)
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Stop it, and with it all containers."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(STOP_LIMIT_S)
+
+    def remove(self) -> None:
+        """Delete its data; a name space that it leaves mounted would keep the folder."""
+        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for place in mounted:
+            if place.startswith(f"{self.folder}/"):
+                subprocess.run(["umount", place], check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextmanager
@@ -95,14 +120,18 @@ def running_engine() -> Iterator[Engine]:
     """Give an engine; one that was started here is stopped, and its data go.
 
     With DEPLOY_KEEP=DIR in the environment its data lie there and stay, so that the next run need
-    not make the base image again.
+    not make the images again.
     """
     own = Engine(None)
     if shutil.which("docker") is None:
         message = "no docker command here: `apt-get install docker.io` (or any engine with one)"
         raise EngineMissingError(message)
     if own.answers():
-        yield own
+        try:
+            yield own
+        finally:
+            for name in own.made:
+                own.docker("image", "rm", "--force", name, check=False)
         return
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         message = "no container engine answers: start one, or run this as root with docker.io"
@@ -110,30 +139,11 @@ def running_engine() -> Iterator[Engine]:
     kept = os.environ.get("DEPLOY_KEEP")
     folder = Path(kept or tempfile.mkdtemp(prefix="hybrid-engine-"))
     folder.mkdir(parents=True, exist_ok=True)
-    engine = Engine(f"unix://{folder}/docker.sock")
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec",
-             "--host", engine.host or "", "--pidfile", f"{folder}/pid"],
-            stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+    daemon = Daemon(folder)
     try:
-        _wait_until_it_answers(engine, process, folder)
-        yield engine
+        daemon.start()
+        yield daemon.engine
     finally:
-        process.terminate()
-        process.wait(60)
+        daemon.stop()
         if not kept:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait_until_it_answers(
-    engine: Engine, process: "subprocess.Popen[bytes]", folder: Path
-) -> None:
-    deadline = time.monotonic() + START_LIMIT_S
-    while not engine.answers():
-        if process.poll() is not None or time.monotonic() > deadline:
-            last = (folder / "log").read_text(errors="replace")[-500:]
-            message = f"dockerd did not start: {last}"
-            raise EngineMissingError(message)
-        time.sleep(0.2)
+            daemon.remove()

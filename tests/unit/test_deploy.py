@@ -62,6 +62,15 @@ def test_without_a_key_or_a_simulator_the_check_is_one_sentence(
     assert CliRunner().invoke(app, ["worker", "--check"]).exit_code == 0
 
 
+def test_the_check_reads_the_files_of_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY_FILE", str(tmp_path / "openai"))
+    with pytest.raises(UsageError, match=r"_FILE = .*openai cannot be read"):
+        CliRunner().invoke(app, ["worker", "--check"], catch_exceptions=False)
+    (tmp_path / "openai").write_text("sk-of-a-file\n")
+    assert CliRunner().invoke(app, ["worker", "--check"]).exit_code == 0
+
+
 def test_nothing_is_published_beyond_this_host_and_no_password_has_a_default(
     services: dict[str, Any],
 ) -> None:
