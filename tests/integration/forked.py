@@ -1,31 +1,21 @@
-"""The command `hybrid` without the second that its imports take: forked from a process that has them.
+"""`hybrid` in a process of its own, without the second that it takes to load: forked, loaded once."""
 
-What runs is the command as it is installed, in a process, an environment, a folder and with
-standard streams of its own; only the modules are there already. Tests start hundreds of commands.
-How a fresh interpreter starts it is seen by the tests of the production install.
-"""
-
-import atexit
-import json
+import multiprocessing
 import os
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["run_forked", "starts_otherwise"]
+import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 90
-
+__all__ = ["Forked", "starts_otherwise"]
 
 #: What an interpreter reads when it starts: with these a command needs one of its own.
 AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC")
+
+_forking = multiprocessing.get_context("forkserver")
+_forking.set_forkserver_preload(["__main__", "hybrid.cli", "hybrid.runtime", "hybrid.doctor"])
 
 
 def starts_otherwise(environment: Iterable[str]) -> bool:
@@ -33,153 +23,74 @@ def starts_otherwise(environment: Iterable[str]) -> bool:
     return any(name.startswith(AT_START) for name in environment)
 
 
-class _Server:
-    """One for the session of a test process, started at its first command."""
+class Forked:
+    """A running command; `wait` for its end."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self.path = ""
-
-    def ensure(self) -> str:
-        """Give the address where it listens."""
-        with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self.path = str(Path(tempfile.mkdtemp(prefix="hybrid-fork-")) / "s")
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "tests.integration.forked", self.path],
-                    cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                )  # fmt: skip
-                assert self._process.stdout is not None
-                assert self._process.stdout.readline() == b"ready\n"
-                atexit.register(self._process.terminate)
-            return self.path
-
-
-_SERVER = _Server()
-
-
-def run_forked(
-    arguments: tuple[str, ...], *, environment: dict[str, str], given: str | None
-) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; raises subprocess.TimeoutExpired after 90 s."""
-    with (
-        tempfile.TemporaryFile() as stdin,
-        tempfile.TemporaryFile() as stdout,
-        tempfile.TemporaryFile() as stderr,
-        socket.socket(socket.AF_UNIX) as asked,
-    ):
-        stdin.write((given or "").encode())
-        stdin.seek(0)
-        asked.connect(_SERVER.ensure())
-        asked.settimeout(LIMIT_S)
-        wanted = {"arguments": arguments, "environment": environment, "folder": str(Path.cwd())}
-        body = json.dumps(wanted).encode()
-        socket.send_fds(
-            asked,
-            [len(body).to_bytes(4, "big")],
-            [stdin.fileno(), stdout.fileno(), stderr.fileno()],
+    def __init__(
+        self, *arguments: str, environment: Mapping[str, str], folder: Path, given: str = ""
+    ) -> None:
+        name = f"{time.monotonic_ns()}-{arguments[0]}"
+        self._given, self._out, self._err = (
+            folder / f"{name}.{end}" for end in ("in", "out", "err")
         )
-        asked.sendall(body)
-        pid = int.from_bytes(_exactly(asked, 4), "big")
-        try:
-            status = int.from_bytes(_exactly(asked, 4), "big", signed=True)
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(arguments, LIMIT_S) from None
-        texts = []
-        for stream in (stdout, stderr):
-            stream.seek(0)
-            texts.append(stream.read().decode().replace("\r\n", "\n"))
-        return subprocess.CompletedProcess(arguments, status, *texts)
+        self._given.write_text(given)
+        self._out.touch()
+        self._err.touch()
+        kept = {
+            name: os.environ[name]
+            for name in ("PATH", "HOME", "XDG_STATE_HOME")
+            if name in os.environ
+        }
+        files = tuple(map(str, (self._given, self._out, self._err)))
+        self._process = _forking.Process(
+            target=_run,
+            args=(arguments, {**kept, **environment}, files, str(Path.cwd())),
+            daemon=True,
+        )
+        self._process.start()
+
+    def wait(self, within_s: float = 60) -> int:
+        """Its exit status; it is ended when it takes too long."""
+        self._process.join(within_s)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join(5)
+            pytest.fail(f"it did not end within {within_s} s: {self.said()}")
+        assert "Traceback" not in self.stderr, self.stderr
+        return self._process.exitcode
+
+    def stop(self, within_s: float = 30) -> int:
+        self._process.terminate()
+        return self.wait(within_s)
+
+    @property
+    def running(self) -> bool:
+        return self._process.exitcode is None
+
+    @property
+    def stdout(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def stderr(self) -> str:
+        return self._err.read_text()
+
+    def said(self) -> str:
+        return f"{self.stdout[-2000:]}\n{self.stderr[-2000:]}"
 
 
-def _exactly(source: socket.socket, size: int) -> bytes:
-    found = b""
-    while len(found) < size:
-        more = source.recv(size - len(found))
-        assert more, "the process that forks commands has gone"
-        found += more
-    return found
-
-
-# ── the process that forks ──────────────────────────────────────────────────────────────────────
-
-
-def _serve(path: str) -> None:
-    """Import what commands import, then fork one for each connection."""
-    import gc
-
-    import hybrid.cli
-    import hybrid.runtime  # noqa: F401 - what commands import only when they run
-
-    gc.collect()
-    gc.freeze()  # a child that collects would copy all of it
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those who wait for commands end unheard
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen(64)
-        os.write(1, b"ready\n")
-        while True:
-            asked, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                _attend(asked)
-            asked.close()
-
-
-def _attend(asked: socket.socket) -> None:
-    """Fork the command, tell its pid, and how it ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    size, descriptors, _, _ = socket.recv_fds(asked, 4, 3)
-    wanted = json.loads(_exactly(asked, int.from_bytes(size, "big")))
-    pid = os.fork()
-    if pid == 0:
-        asked.close()
-        _become(wanted, descriptors)
-    asked.sendall(pid.to_bytes(4, "big"))
-    _, ended = os.waitpid(pid, 0)
-    asked.sendall(os.waitstatus_to_exitcode(ended).to_bytes(4, "big", signed=True))
-    os._exit(0)
-
-
-def _become(wanted: dict[str, object], descriptors: list[int]) -> None:
-    """Be the command; never returns."""
+def _run(
+    arguments: tuple[str, ...], environment: dict[str, str], files: tuple[str, ...], folder: str
+) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    os.chdir(folder)
+    flags = (os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)
+    for number, (file, flag) in enumerate(zip(files, flags, strict=True)):
+        os.dup2(os.open(file, flag, 0o600), number)
+    sys.stdin = os.fdopen(0)
+    sys.argv = ["hybrid", *arguments]
     from hybrid.cli import main
 
-    for target, source in enumerate(descriptors):
-        os.dup2(source, target)
-        os.close(source)
-    os.environ.clear()
-    os.environ.update(wanted["environment"])  # type: ignore[call-overload]
-    time.tzset()
-    os.chdir(str(wanted["folder"]))
-    # As an interpreter opens them.
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = open(  # noqa: SIM115
-        2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False
-    )
-    # Help and errors name the program by these two.
-    sys.modules["__main__"].__package__ = "hybrid"
-    sys.argv = [str(ROOT / "hybrid/__main__.py"), *wanted["arguments"]]  # type: ignore[misc]
-    status = 0
-    try:
-        main()
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except BaseException:  # noqa: BLE001 - it ends the command, and is shown, whatever it is
-        import traceback
-
-        traceback.print_exc()
-        status = 1
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            status = status or 1
-    os._exit(status)
-
-
-if __name__ == "__main__":
-    _serve(sys.argv[1])
+    main()

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import tracemalloc
 import uuid
 from pathlib import Path
@@ -26,7 +27,7 @@ from tests.builders import NOW, NOW_MS, an_incoming
 from tests.chaos.running import RunningStack
 from tests.integration.databases import address_of, with_database
 from tests.integration.driving import Case, eventually
-from tests.integration.forked import run_forked, starts_otherwise
+from tests.integration.forked import Forked, starts_otherwise
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +52,11 @@ def hybrid(
             check=False,
         )
     else:
-        done = run_forked(arguments, environment={**kept, **(environment or {})}, given=given)
+        with tempfile.TemporaryDirectory() as folder:
+            wanted = {**kept, **(environment or {})}
+            command = Forked(*arguments, environment=wanted, folder=Path(folder), given=given or "")
+            status = command.wait(90)
+            done = subprocess.CompletedProcess(arguments, status, command.stdout, command.stderr)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
