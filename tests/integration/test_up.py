@@ -49,7 +49,9 @@ def test_up_takes_the_callers_settings_and_plays_all_providers_when_asked(tmp_pa
         eventually(lambda: ready.exists() or child.exit_status() is not None, bool)
         assert child.exit_status() is None, child.tail(5)
         addresses: dict[str, Any] = json.loads(ready.read_text())
-        assert "provider eu: simulated: costs nothing" in child.tail(20)
+        # It says so to people a moment after it has said it to programs.
+        played = "provider eu: simulated: costs nothing"
+        eventually(lambda: child.tail(20), lambda said: played in said, within_s=10)
         kafka = {"KAFKA_BOOTSTRAP_SERVERS": addresses["kafka"], "KAFKA_SASL_MECHANISM": ""}
         mine = {**own, **kafka, "CLICKHOUSE_URL": addresses["clickhouse"]}
         assert hybrid("publish", "-", environment=mine, given=INTENT).returncode == 0
