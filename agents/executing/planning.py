@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -84,9 +85,9 @@ class Planner:
 
         None = nobody knows, of one of them.
         """
-        messages, bounds = self.messages(intent), []
+        messages, now, bounds = self.messages(intent), self._clock.now(), []
         for name in providers:
-            prompt, rates, whole = self._terms(intent, self._providers[name], messages)
+            prompt, rates, whole = self._terms(intent, self._providers[name], messages, at=now)
             if rates is None:
                 return None
             bounds.append(rates.at_most(prompt, whole.most))
@@ -128,7 +129,7 @@ class Planner:
         """
         intent, provider = run.task.intent, self._providers[provider_name]
         now = self._clock.now()
-        prompt, rates, whole = self._terms(intent, provider, messages)
+        prompt, rates, whole = self._terms(intent, provider, messages, at=now)
         length: Length | Short = whole
         also = (beside and beside.bound_usd) or Decimal(0)
         if intent.max_cost_usd is not None:
@@ -155,7 +156,12 @@ class Planner:
         )
 
     def _terms(
-        self, intent: WorkflowIntent, provider: Provider, messages: list[dict[str, Any]]
+        self,
+        intent: WorkflowIntent,
+        provider: Provider,
+        messages: list[dict[str, Any]],
+        *,
+        at: datetime,
     ) -> tuple[Prompt, Rates | None, Length]:
         """Give how large a call's prompt is at most, at which rates, and how long its answer.
 
@@ -164,7 +170,7 @@ class Planner:
         sold = self._sold(intent, provider)
         window = self._prices.window(*sold)
         prompt = prompt_of(messages, models=sold[1], schema=_beside(intent), window=window)
-        rates = self._prices.worst(*sold, prompt, at=self._clock.now())
+        rates = self._prices.worst(*sold, prompt, at=at)
         limit, known = self._prices.longest(*sold)
         return prompt, rates, length_of(intent, limit, known=known, window=window)
 

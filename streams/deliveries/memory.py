@@ -6,18 +6,17 @@ It is read back from the deliveries themselves, whenever a pacer starts.
 import asyncio
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from agents.clock import Clock
 from agents.log import Log
 from schemas.events import Delivery
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.deliveries.pacing import Pace, PacedQueue
 from streams.kafka.clients import consumer, partitions_of, started
-from streams.kafka.ends import Ends, write_ends
+from streams.kafka.ends import Ends, read_to_ends, write_ends
 
 __all__ = ["Due", "remember"]
 
@@ -36,7 +35,7 @@ class Due:
 
 
 async def remember(
-    settings: Settings, client: AIOKafkaProducer, *, clock: Clock, log: Log
+    settings: Settings, client: AIOKafkaProducer, *, log: Log
 ) -> tuple[PacedQueue[Due], set[str]]:
     """Give the pace of each user, and the ids of what went out; `client` is the pacer's own.
 
@@ -54,7 +53,7 @@ async def remember(
     try:
         async with started(consumer(settings)) as reader:
             ends = await _ends(client, await partitions_of(reader, settings.topics.deliveries))
-            await _read_back(reader, ends, queue, out, clock=clock)
+            await _read_back(reader, ends, queue, out)
     except (KafkaError, TimeoutError, OSError) as error:
         if not settings.hybrid_delivery_fail_open:
             raise
@@ -72,25 +71,19 @@ async def _ends(client: AIOKafkaProducer, tps: list[TopicPartition]) -> Ends:
 
 
 async def _read_back(
-    reader: AIOKafkaConsumer,
-    ends: Ends,
-    queue: PacedQueue[Due],
-    out: set[str],
-    *,
-    clock: Clock,
+    reader: AIOKafkaConsumer, ends: Ends, queue: PacedQueue[Due], out: set[str]
 ) -> None:
-    tps = list(ends)
-    reader.assign(tps)
-    await reader.seek_to_beginning(*tps)
-    begun = clock.monotonic()
-    while [tp for tp in tps if await reader.position(tp) < ends[tp]]:
-        if clock.monotonic() - begun > LIMIT_S:
-            raise TimeoutError
-        for records in (await reader.getmany(timeout_ms=200)).values():
-            for record in records:
-                try:
-                    delivery = Delivery.model_validate_json(record.value or b"")
-                except ValidationError:  # somebody else's
-                    continue
-                out.add(delivery.delivery_id)
-                queue.sent(delivery.user_id, delivery.due_at.timestamp())
+    def take(record: ConsumerRecord) -> None:
+        delivery = Delivery.model_validate_json(record.value or b"")
+        out.add(delivery.delivery_id)
+        queue.sent(delivery.user_id, delivery.due_at.timestamp())
+
+    def pass_over(_record: ConsumerRecord, error: Exception) -> None:
+        if not isinstance(error, ValidationError):  # that is somebody else's record
+            raise error
+
+    reader.assign(list(ends))
+    await reader.seek_to_beginning(*ends)
+    what = "the deliveries cannot be read to their end"
+    async with asyncio.timeout(LIMIT_S):
+        await read_to_ends(reader, ends, take, what=what, on_foreign=pass_over)

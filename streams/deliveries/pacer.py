@@ -108,7 +108,7 @@ class DeliveryPacer:
         try:
             async with asyncio.timeout(STEP_LIMIT_S):
                 await client.start()
-            queue, out = await remember(self._settings, client, clock=self._clock, log=self._log)
+            queue, out = await remember(self._settings, client, log=self._log)
             async with (
                 started(consumer(self._settings, group_id=self._group)) as reader,
                 started(consumer(self._settings)) as again,

@@ -10,6 +10,7 @@ from agents.log import Log
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.clients import consumer, partitions_of, started
+from streams.kafka.ends import END_KEY
 from streams.kafka.faults import is_awaited
 from streams.kafka.patience import kept_running
 
@@ -60,6 +61,8 @@ async def _has_reached(reader: AIOKafkaConsumer, ends: dict[TopicPartition, int]
 
 
 def _give(record: ConsumerRecord, take: Callable[[ConsumerRecord], None], log: Log) -> None:
+    if record.key == END_KEY:
+        return
     try:
         take(record)
     except Exception as error:  # noqa: BLE001 - nothing in a topic may end those who follow it

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from schemas.budgets import SpendRecord
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.clients import consumer, producer, started
-from streams.kafka.ends import Ends, write_ends
+from streams.kafka.ends import Ends, Sender, write_ends
 from streams.lanes.ledger import Ledger, read_ledger, read_whole
 from streams.lanes.reach import horizon_ms, uncommitted_since
 
@@ -29,23 +29,11 @@ HANGING_PAUSE_S = 0.25
 PROGRESS_EVERY_S = 1.0
 
 
-class LaneProducer(Protocol):
+class LaneProducer(Sender, Protocol):
     """A transactional producer that has been started."""
 
     async def begin_transaction(self) -> None:
         """Begin a transaction; raises ProducerFenced, KafkaError."""
-        ...
-
-    async def send(
-        self,
-        topic: str,
-        *,
-        value: bytes | None,
-        key: bytes | None,
-        partition: int | None,
-        headers: Sequence[tuple[str, bytes]],
-    ) -> Awaitable[object]:
-        """Queue a record; the awaitable ends when the broker has it."""
         ...
 
     async def commit_transaction(self) -> None:

@@ -12,7 +12,6 @@ An entry is kept until its window is over *and* no record that is not committed 
 again: what is older than the ledger's horizon is forgotten, and nothing else (docs/adr/0013).
 """
 
-import asyncio
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from schemas.events import LedgerRecord, StartRecord
 from schemas.settings import Settings
 from schemas.vocabulary import WorkflowStatus
 from streams.kafka.clients import consumer, started
-from streams.kafka.ends import END_KEY, Ends
+from streams.kafka.ends import Ends, OnForeign, read_to_ends
 from streams.lanes.replays import Replays, forget_oldest
 from streams.messages.digests import digest
 from streams.messages.records import START_PREFIX
@@ -32,11 +31,6 @@ __all__ = ["CLOCKS_DIFFER_MS", "Entry", "Ledger", "read_ledger", "read_whole"]
 
 #: Workers' clocks may differ by so much; so may a producer's be ahead of them.
 CLOCKS_DIFFER_MS = 3_600_000
-#: What a lane reads at its start is given up when nothing has come for so many seconds.
-IDLE_LIMIT_S = 30
-
-#: Hears of a record that somebody else wrote, and of what is wrong with it.
-OnForeign = Callable[[ConsumerRecord, Exception], None]
 
 _STATUSES = tuple(WorkflowStatus)
 #: status, replays, deferrals, topic, offset, decided at, digest of the outcome's id
@@ -201,7 +195,7 @@ async def read_ledger(
         begin = (await reader.beginning_offsets([tp]))[tp]
         needed = await _needed_from(reader, tp, ledger)
         reader.seek(tp, max(begin, ledger.next_offset, needed))
-        count = await _read_to_end(
+        count = await read_to_ends(
             reader,
             {tp: end},
             lambda record: ledger.load(record.key, record.value, at_ms=record.timestamp),
@@ -238,7 +232,7 @@ async def read_whole(
     async with started(consumer(settings)) as reader:
         reader.assign(tps)
         await reader.seek_to_beginning(*tps)
-        await _read_to_end(
+        await read_to_ends(
             reader,
             {tp: ends[tp] for tp in tps},
             lambda record: takes[_place_of(record)](record.value or b""),
@@ -249,36 +243,3 @@ async def read_whole(
 
 def _place_of(record: ConsumerRecord) -> TopicPartition:
     return TopicPartition(record.topic, record.partition)
-
-
-async def _read_to_end(
-    reader: AIOKafkaConsumer,
-    ends: Ends,
-    take: Callable[[ConsumerRecord], None],
-    *,
-    what: str,
-    on_foreign: OnForeign,
-    on_progress: Callable[[int, int], None] = lambda _offset, _end: None,
-) -> int:
-    """Give every record before the ends to `take`; gives how many it took.
-
-    Raises KafkaError, and TimeoutError, which says `what`, where nothing comes any more.
-    """
-    count, idle_ms = 0, 0
-    while [tp for tp, end in ends.items() if await reader.position(tp) < end]:
-        found = await reader.getmany(*ends, timeout_ms=200, max_records=10_000)
-        idle_ms = 0 if found else idle_ms + 200
-        if idle_ms > IDLE_LIMIT_S * 1000:
-            raise TimeoutError(what)
-        for tp, records in found.items():
-            for record in records:
-                if record.key == END_KEY:
-                    continue
-                try:
-                    take(record)
-                    count += 1
-                except Exception as error:  # noqa: BLE001 - nothing in a topic may stop a lane
-                    on_foreign(record, error)
-            on_progress(records[-1].offset, ends[tp])
-        await asyncio.sleep(0)  # noqa: TID251 - lets others run, waits for nothing
-    return count

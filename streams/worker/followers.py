@@ -12,7 +12,6 @@ from schemas.budgets import SpendRecord
 from schemas.events import CachedAnswer
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
-from streams.kafka.ends import END_KEY
 from streams.kafka.following import follow
 from streams.worker.supervisor import Supervisor
 
@@ -54,5 +53,4 @@ class Followers:
         self._cache.put((record.key or b"").decode(), answer)
 
     def _spent(self, record: ConsumerRecord) -> None:
-        if record.key != END_KEY:
-            self._spending.learn(SpendRecord.model_validate_json(record.value or b""))
+        self._spending.learn(SpendRecord.model_validate_json(record.value or b""))

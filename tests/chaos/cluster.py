@@ -74,6 +74,7 @@ class Cluster:
         settings = self.running.settings
         topic = self.dice.choice((settings.topics.events, settings.topics.cache))
         self._ask(lambda admin: admin.delete_topics([topic]))
+        self._until(lambda: topic not in self._ask(names), f"{topic} was not deleted")
         time.sleep(MISSING_S)
         asyncio.run(ensure_topics(settings))
         self._until(self._whole, f"{topic} was not whole again after it was recreated")
@@ -167,6 +168,11 @@ class Cluster:
     def _until(self, holds: Callable[[], bool], trouble: str) -> None:
         if not wait_until(holds, within_s=STEADY_S, every_s=0.2):
             self.trouble.append(trouble)
+
+
+async def names(admin: AIOKafkaAdminClient) -> list[str]:
+    """All topics."""
+    return list(await admin.list_topics())
 
 
 def others(number: int) -> list[int]:

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 
 from hybrid.stack.process import hybrid_command
@@ -55,7 +55,7 @@ class Injector:
         """Do it, and say when and to whom."""
         fault = Fault(name, time.time(), set(self._everything))
         if name in CLUSTER_FAULTS:
-            with self._counting(name in SILENT_FAULTS):
+            with self._counting() if name in SILENT_FAULTS else nullcontext():
                 self.cluster.inject(name)
         else:
             action: Callable[[Fault], None] = getattr(self, f"_{name}")
@@ -64,7 +64,7 @@ class Injector:
         return fault
 
     @contextmanager
-    def _counting(self, wanted: bool) -> Iterator[None]:
+    def _counting(self) -> Iterator[None]:
         """Count the most that is in flight at all workers together, to the end and a while after.
 
         The count goes on in a thread of its own: what is published meanwhile is part of it.
@@ -84,14 +84,12 @@ class Injector:
             self.in_flight_at_kills += most
 
         counter = threading.Thread(target=count, daemon=True)
-        if wanted:
-            counter.start()
+        counter.start()
         try:
             yield
         finally:
             ended.set()
-            if wanted:
-                counter.join()
+            counter.join()
 
     # ── workers ─────────────────────────────────────────────────────────────────────────────
 
