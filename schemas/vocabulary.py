@@ -201,5 +201,6 @@ class LogEvent(StrEnum):
     RECORDER_STOPPED = "recorder_stopped"  # a recorder has ended
     BATCH_INSERTED = "batch_inserted"  # rows went into ClickHouse
     INSERT_DELAYED = "insert_delayed"  # ClickHouse has not taken a batch; it comes again
+    TOPIC_MADE_ANEW = "topic_made_anew"  # a recorded topic is another one, read from its begin
     ROW_REFUSED = "row_refused"  # a row is not in ClickHouse and will not come
     LIBRARY_WARNING = "library_warning"  # a library warned; what it put into its words is left out

@@ -13,7 +13,8 @@ from typing import Any
 from schemas.settings import Settings
 from streams.kafka.reading import read_topic
 from streams.kafka.topics import require_there
-from streams.recording.recorder import BATCH_RECORDS, rows_of
+from streams.recording.record_rows import row_of
+from streams.recording.recorder import BATCH_RECORDS
 from streams.store.clickhouse import ClickHouse
 from streams.store.inserting import insert_rows
 from streams.store.migrations import Layout, migrate
@@ -47,7 +48,7 @@ async def rebuild(
             table = ""
             async for record in read_topic(settings, topic, since=since):
                 try:
-                    table, row = rows_of(settings, record)
+                    table, row = row_of(settings, record)
                 except Exception:  # noqa: BLE001 - whatever it is, the others are stored
                     found.set_aside.append(f"{topic}/{record.partition}/{record.offset}")
                     continue

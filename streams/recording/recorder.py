@@ -2,7 +2,7 @@
 
 ClickHouse down means lag on its own consumer group and nothing else. A batch sent twice (killed
 between insert and commit) collapses in the tables. A row that ClickHouse refuses is found by
-bisection and set aside in the log, not its batch.
+bisection and set aside in the log, not its batch. A topic that is made anew is read from its begin.
 """
 
 import asyncio
@@ -16,10 +16,6 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from agents.clock import Clock
 from agents.log import Log
-from schemas.attempt import ProviderAttempt
-from schemas.events import WorkflowEvent
-from schemas.outcome import DeadLetter, WorkflowResult
-from schemas.rows import Row, attempt_row, dead_letter_row, event_row, result_row
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.failpoints import FailPoints
@@ -29,11 +25,13 @@ from streams.kafka.patience import patiently
 from streams.kafka.rights import recorder_rights, require_rights
 from streams.kafka.topics import require_there
 from streams.recording.batch_token import batch_token
+from streams.recording.made_anew import MadeAnew
+from streams.recording.record_rows import row_of
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.store.inserting import insert_rows
 from streams.store.migrations import Layout, migrate
 
-__all__ = ["Recorder", "rows_of"]
+__all__ = ["Recorder"]
 
 BATCH_RECORDS = 5_000
 #: What names a row in the log.
@@ -44,18 +42,6 @@ BROKER_S = 5.0
 GATHER_S = 1.0
 #: ClickHouse is asked again at the latest after so many seconds.
 LONGEST_PAUSE_S = 15.0
-
-
-def rows_of(settings: Settings, record: ConsumerRecord) -> Row:
-    """Give the row of a record; raises anything for one that is none of ours."""
-    topics = settings.topics
-    builders: dict[str, Callable[[bytes], Row]] = {
-        topics.attempts: lambda raw: attempt_row(ProviderAttempt.model_validate_json(raw)),
-        topics.results: lambda raw: result_row(WorkflowResult.model_validate_json(raw)),
-        topics.dead_letters: lambda raw: dead_letter_row(DeadLetter.model_validate_json(raw)),
-        topics.events: lambda raw: event_row(WorkflowEvent.model_validate_json(raw)),
-    }
-    return builders[record.topic](record.value or b"")
 
 
 class Recorder:
@@ -116,8 +102,10 @@ class Recorder:
             session_timeout_ms=10_000,
             heartbeat_interval_ms=2_000,
             max_poll_interval_ms=24 * 60 * 60 * 1000,  # ClickHouse may be away for hours
+            metadata_max_age_ms=10_000,  # a topic that was away is missed no longer than this
         )
-        reader.subscribe(self._settings.topics.recorded)
+        anew = MadeAnew(self._settings, reader, self._clock)
+        reader.subscribe(self._settings.topics.recorded, listener=anew)
         try:
             await asyncio.wait_for(reader.start(), 30)
         except (KafkaError, TimeoutError, OSError) as error:
@@ -129,8 +117,10 @@ class Recorder:
             layout = Layout.of(self._settings)
             await self._until_stored(partial(migrate, layout=layout), first=True)
             self.prepared = True
-            while not self._stopping.is_set():
-                await self._record_batch(reader)
+            async with anew:
+                while not self._stopping.is_set():
+                    await self._look_for_topics_made_anew(anew)
+                    await self._record_batch(reader, anew)
         finally:
             with suppress(KafkaError, TimeoutError):
                 await asyncio.wait_for(reader.stop(), 10)
@@ -138,7 +128,15 @@ class Recorder:
                 self._clickhouse.close()
             self._log(LogEvent.RECORDER_STOPPED, rows=self.rows_written)
 
-    async def _record_batch(self, reader: AIOKafkaConsumer) -> None:
+    async def _look_for_topics_made_anew(self, anew: MadeAnew) -> None:
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(BROKER_S):
+                for tp in await anew.rewind():
+                    self._stored.pop(tp, None)
+                    self._committed.pop(tp, None)
+                    self._log(LogEvent.TOPIC_MADE_ANEW, topic=tp.topic, partition=tp.partition)
+
+    async def _record_batch(self, reader: AIOKafkaConsumer, anew: MadeAnew) -> None:
         batch: list[ConsumerRecord] = []
         offsets: dict[TopicPartition, int] = {}
         deadline = self._clock.monotonic() + GATHER_S
@@ -154,12 +152,12 @@ class Recorder:
                 offsets[tp] = records[-1].offset + 1
         if not batch:
             await self._measure_lag(all_stored=True)
-            await self._commit_position(reader)
+            await self._commit_position(reader, anew)
             return
         tables: dict[str, list[dict[str, Any]]] = {}
         for record in batch:
             try:
-                table, row = rows_of(self._settings, record)
+                table, row = row_of(self._settings, record)
             except Exception as error:  # noqa: BLE001 - no record of a topic may end the recorder
                 self._set_aside(f"{record.topic}/{record.partition}/{record.offset}", error)
                 continue
@@ -171,7 +169,7 @@ class Recorder:
         self._fail_points.reach("recorder_after_insert")
         self._stored.update(offsets)
         await self._measure_lag()
-        if not await self._commit(reader, offsets):
+        if not await self._commit(reader, anew, offsets):
             return
         self.rows_written += sum(len(rows) for rows in tables.values())
         self._log(
@@ -181,10 +179,14 @@ class Recorder:
             lag=self.lag,
         )
 
-    async def _commit(self, reader: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> bool:
+    async def _commit(
+        self, reader: AIOKafkaConsumer, anew: MadeAnew, offsets: dict[TopicPartition, int]
+    ) -> bool:
         """Commit; False where a rebalance took partitions: who has them writes the same rows."""
+        if not anew.known:
+            return False
         try:
-            await reader.commit(offsets)
+            await reader.commit(anew.noted(offsets))
         except (CommitFailedError, IllegalStateError):
             return False
         except KafkaError as error:
@@ -193,7 +195,7 @@ class Recorder:
             self._committed.update(offsets)
         return True
 
-    async def _commit_position(self, reader: AIOKafkaConsumer) -> None:
+    async def _commit_position(self, reader: AIOKafkaConsumer, anew: MadeAnew) -> None:
         """Commit what was passed over at the end of partitions: markers of transactions.
 
         Otherwise the group lags behind by them for ever, and whoever asks how far it is sees that.
@@ -204,7 +206,7 @@ class Recorder:
             if offset and offset > self._committed.get(tp, 0)
         }
         if beyond:
-            await self._commit(reader, beyond)
+            await self._commit(reader, anew, beyond)
 
     def _insert(
         self, store: ClickHouse, table: str, rows: list[dict[str, Any]], token: str

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from streams.recording.rebuild import rebuild
 from tests.chaos.injector import Fault, Injector
 from tests.chaos.oracle import (
     Calls,
@@ -82,9 +81,6 @@ async def _run(plan: Plan, running: RunningStack, say: Callable[[str], None]) ->
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     calls, recorded = await _settled(running)
-    if "recreated" in plan.faults:
-        # As docs/operations.md says: the recorder may pass over what such a topic begins with.
-        await rebuild(running.settings, since=None, on_progress=lambda _rows: None)
     return Report(
         seed=plan.seed,
         published=published,

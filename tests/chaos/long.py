@@ -15,6 +15,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -271,6 +272,10 @@ async def tell(
     calls = read_calls(running.stack.simulator_log)
     outcomes = await read_outcomes(running.settings)
     story.problems = whole(story, outcomes, calls.repeated(), await settled_lag(running.settings))
+    if story.problems:
+        kept = Path(tempfile.mkdtemp(prefix="hybrid-long-logs-"))
+        shutil.copytree(running.stack.folder / "logs", kept, dirs_exist_ok=True)
+        say(f"  what its processes said is in {kept}")
     return story
 
 

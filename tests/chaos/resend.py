@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.settings import Settings
 from streams.kafka.reading import read_topic
-from streams.recording.recorder import rows_of
+from streams.recording.record_rows import row_of
 from streams.store.clickhouse import ClickHouse
 
 __all__ = ["Resent", "resend"]
@@ -42,7 +42,7 @@ async def resend(settings: Settings, *, seed: int) -> Resent:
     tables: dict[str, list[dict[str, Any]]] = {}
     for topic in settings.topics.recorded:
         async for record in read_topic(settings, topic):
-            table, row = rows_of(settings, record)
+            table, row = row_of(settings, record)
             tables.setdefault(table, []).append(row)
     return await asyncio.to_thread(_insert_again, settings, tables, seed)
 

@@ -17,13 +17,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import ClientSession, web
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 from pydantic import SecretStr
 
 from agents.clock import SystemClock
 from schemas.attempt import ProviderAttempt
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
-from streams.kafka.clients import admin_client, producer
+from streams.kafka.clients import admin_client, consumer, producer, started
 from streams.kafka.topics import ensure_topics
 from streams.recording.lag import recorder_lag
 from streams.recording.recorder import Recorder
@@ -338,6 +340,55 @@ def test_rows_of_a_topic_that_was_made_anew_are_no_repeats(settings: Settings) -
             return rows
 
     assert asyncio.run(story()) == 6
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["running", "away meanwhile"])
+def test_a_topic_made_anew_is_read_from_where_it_begins(settings: Settings, away: bool) -> None:
+    """Its new records reach beyond the offset at which the reader of the old one stands."""
+
+    async def story() -> int:
+        url = settings.clickhouse_url.get_secret_value() if settings.clickhouse_url else ""
+        one = settings.model_copy(update={"hybrid_instance_id": f"r-{uuid.uuid4().hex[:8]}"})
+        await _say(one, attempts(30))
+        async with _recording(one, url) as watched:
+            await watched.until(lambda: watched.recorder.rows_written == 30)
+            stood = await _committed(one)
+            if not away:
+                await _made_anew(one)
+                await _say(one, attempts(80))
+                await watched.until(lambda: watched.rows() == 110)
+        if away:
+            await _made_anew(one)
+            # As a recorder does that commits what it had at hand when the topic went.
+            await _commit(one, stood)
+            await _say(one, attempts(80))
+            async with _recording(one, url) as watched:
+                await watched.until(lambda: watched.rows() == 110)
+        await soon(partial(recorder_lag, one), lambda lag: lag == 0, within_s=20)
+        return watched.recorder.rows_set_aside
+
+    assert asyncio.run(story()) == 0
+
+
+async def _made_anew(settings: Settings) -> None:
+    async with admin_client(settings) as admin:
+        await admin.delete_topics([settings.topics.attempts])
+        await soon(admin.list_topics, lambda names: settings.topics.attempts not in names)
+    await ensure_topics(settings)
+
+
+async def _committed(settings: Settings) -> dict[TopicPartition, OffsetAndMetadata]:
+    async with admin_client(settings) as admin:
+        found = await soon(partial(admin.list_consumer_group_offsets, settings.recorder_group), len)
+    return {tp: one for tp, one in found.items() if tp.topic == settings.topics.attempts}
+
+
+async def _commit(settings: Settings, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+    """Commit from within the group, which nobody else is in."""
+    async with started(consumer(settings, group_id=settings.recorder_group)) as reader:
+        reader.subscribe([settings.topics.attempts])
+        await soon(reader.getmany, lambda _found: bool(reader.assignment()))
+        await reader.commit(offsets)
 
 
 async def _left(settings: Settings) -> set[str]:
