@@ -118,8 +118,10 @@ def outline(incoming: Incoming, router: Router, *, max_bytes: int) -> Outline:
         return NO_OUTLINE
     try:
         document = json.loads(value)
+        if not isinstance(document.get("type"), str):
+            return NO_OUTLINE  # decided without a provider, so it waits for none
         sketch = Sketch(
-            type=str(document.get("type")),
+            type=document["type"],
             priority=Priority(document.get("priority", Priority.MEDIUM)),
             requires_multi_platform=bool(_either(document, "requires_multi_platform")),
             force_provider=_either(document, "force_provider"),

@@ -226,12 +226,15 @@ class Dispatcher:
             return None
         delivery = self._take("urgent", look)
         if delivery is None and free > self._reserve:
-            # In turns: neither a flood of new work nor one of returning work holds up the other.
-            self._deferred_turn = not self._deferred_turn
-            order: tuple[WorkClass, WorkClass] = ("ordinary", "deferred")
-            if self._deferred_turn:
-                order = ("deferred", "ordinary")
-            delivery = self._take(order[0], look) or self._take(order[1], look)
+            # In turns: neither a flood of new work nor one of returning work holds up the other. A
+            # turn ends when it was used: a provider that is probed takes one job in each look.
+            first: WorkClass = "deferred" if self._deferred_turn else "ordinary"
+            second: WorkClass = "ordinary" if self._deferred_turn else "deferred"
+            delivery = self._take(first, look)
+            if delivery is not None:
+                self._deferred_turn = not self._deferred_turn
+            else:
+                delivery = self._take(second, look)
         return delivery
 
     def _take(self, kind: WorkClass, look: Look) -> Delivery | None:

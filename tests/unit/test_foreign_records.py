@@ -364,6 +364,12 @@ def test_what_is_odd_and_can_be_run_is_an_intent(value: bytes) -> None:
     assert outline(an_incoming(value), ROUTER, max_bytes=10_000) != NO_OUTLINE
 
 
+@pytest.mark.parametrize("kind", ["7", "null", '["a"]'])
+def test_what_has_no_type_waits_for_no_provider(kind: str) -> None:
+    value = f'{{"type":{kind},"user_id":"u","data":{{}}}}'.encode()
+    assert outline(an_incoming(value), ROUTER, max_bytes=10_000) == NO_OUTLINE
+
+
 def test_a_deadline_beyond_all_bounds_does_not_stop_the_intake() -> None:
     value = b'{"type":"a","user_id":"u","data":{},"deadline_ms":' + b"9" * 400 + b"}"
     state = (DEFERRAL_HEADER, a_deferral())

@@ -56,6 +56,15 @@ class Gate:
         return float("inf")
 
 
+class OneMore(Gate):
+    """A provider that has room for one job more at each look; none of them ends."""
+
+    most = 0
+
+    def room(self, name: str) -> float:  # noqa: ARG002
+        return self.most
+
+
 @dataclass
 class Waiting:
     tenant: str
@@ -313,6 +322,22 @@ def test_what_is_late_ends_although_its_provider_is_out() -> None:
     clock.advance(6)
     dispatcher._dispatch()
     assert len(lanes[0].taken) == 1
+
+
+def test_one_at_a_time_neither_new_nor_returning_work_is_left_behind() -> None:
+    """A provider that is probed takes one job in a look: it must not always be of the same kind."""
+    clock, flow, gate = ManualClock(NOW), Flow(), OneMore()
+    lanes = {0: a_lane()}
+    dispatcher = a_dispatcher(flow, gate, clock)
+    dispatcher.resume(lanes)
+    for offset in range(6):
+        dispatcher.put(a_deferred(offset, to="azure", due_in_s=-1))
+        dispatcher.put(an_incoming(partition=0, offset=offset, key=b"azure"))
+    for _ in range(6):
+        gate.most += 1
+        dispatcher._dispatch()
+    topics = [one.incoming.topic for one in lanes[0].taken]
+    assert topics.count(TOPICS.intents) == topics.count(TOPICS.deferred[1]) == 3
 
 
 def supervised(begin: Any) -> Supervisor:
