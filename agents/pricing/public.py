@@ -76,6 +76,7 @@ class PriceList:
         """Take a list that is read already."""
         self.name = name
         self._snapshot = snapshot
+        self._known: dict[tuple[str, int], Rates | None] = {}
         self._look_up = lru_cache(MOST_NAMES)(self._looked_up)
 
     def vendor_at(self, url: str) -> str | None:
@@ -95,7 +96,7 @@ class PriceList:
         provider, info = found
         name = f"{self.name}:{provider.id}:{info.id}"
         if tier == "standard":
-            return _read(info.get_prices(moment.at), name, moment)
+            return self._standard(info.get_prices(moment.at), name, moment)
         context = {"processing": "batch"} if tier == "batch" else {"service_tier": tier}
         priced = any(
             variant.when == context
@@ -106,6 +107,15 @@ class PriceList:
         if not priced or not any(info is one for one in provider.models):
             return None
         return _read(info.get_prices(moment.at, context), f"{name}#{tier}", moment)
+
+    def _standard(self, prices: ModelPrice, name: str, moment: Moment) -> Rates | None:
+        """Read rates, once where they are the same whatever the prompt's length."""
+        if any(isinstance(price, TieredPrices) for price in vars(prices).values()):
+            return _read(prices, name, moment)
+        key = (name, id(prices))  # they live as long as the list
+        if key not in self._known:
+            self._known[key] = _read(prices, name, moment)
+        return self._known[key]
 
     def window(self, vendor: str, models: Sequence[str]) -> int | None:
         """Give how many tokens a model's context holds; None where it does not say."""

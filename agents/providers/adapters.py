@@ -29,6 +29,7 @@ from agents.providers.replies import (
     read_stream,
 )
 from agents.providers.requests import ChatRequest, Provider, Transport
+from agents.providers.straight import Answer
 from agents.providers.time_limits import TimeLimits, TimeTable
 from agents.providers.wire import UnwritableRequestError, Wire, encoded
 from schemas.vocabulary import FailureKind
@@ -254,7 +255,7 @@ class SdkProvider:
         whole = self._api.assembly(self._clock.now())
         came: Mapping[str, str] = {}
 
-        async def opened() -> httpx2.Response:
+        async def opened() -> Answer | httpx2.Response:
             nonlocal came
             answer = await post(stream=manner.stream)
             came = answer.headers

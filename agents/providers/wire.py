@@ -1,7 +1,8 @@
-"""The way to a server: one body of bytes out, the raw answer back, by the SDK's own client.
+"""The way to a server: one body of bytes out, the raw answer back.
 
 The SDK keeps what its users rely on: configuration, keys, headers, addresses, proxies, connections
-and types of errors. Its typed transform of each request is passed by (ADR 17).
+and types of errors. Its typed transform of each request is passed by (ADR 17), and so is the
+building of what is the same in all of them (`straight`).
 """
 
 import json
@@ -12,11 +13,15 @@ from urllib.parse import quote
 import httpx2  # the SDK's HTTP library: the type under which it gives an answer as it came
 from openai import AsyncOpenAI, AsyncStream
 
+from agents.providers.straight import Answer, Straight, straight
+
 __all__ = ["UnwritableRequestError", "Wire", "encoded"]
 
 #: Signs that a segment of a path may hold as they are (RFC 3986 §3.3).
 SEGMENT = "!$&'()*+,;=:@"
 DOTS = frozenset({"", ".", ".."})
+#: Paths and kinds of headers whose way is kept; models are paths at Azure's old API.
+MOST_KNOWN = 256
 
 
 class UnwritableRequestError(Exception):
@@ -39,19 +44,37 @@ class Wire:
         """Keep the client; with `deployments` the model is a part of the path (Azure's old one)."""
         self.client = client
         self._deployments = deployments
+        #: By path and names of the headers that a call brings.
+        self._known: dict[tuple[str, ...], Straight | None] = {}
 
     async def post(
         self, path: str, body: bytes, headers: Mapping[str, str], *, model: str, stream: bool
-    ) -> httpx2.Response:
+    ) -> Answer | httpx2.Response:
         """Send, and give the answer: read, or with `stream` as it comes.
 
-        Raises what the SDK raises, and UnwritableRequestError for a model that fits no path.
+        Raises what the SDK raises, what aiohttp raises, and UnwritableRequestError for a model that
+        fits no path.
         """
         if self._deployments and path == "/chat/completions":
             if model in DOTS:
                 message = "the model's name fits no path"
                 raise UnwritableRequestError(message)
             path = f"/deployments/{quote(model, safe=SEGMENT)}{path}"
+        kind = (path, *headers)
+        known = self._known.get(kind)
+        answer = await known.post(body, headers, stream=stream) if known else None
+        if answer is not None:
+            return answer
+        first = await self._by_sdk(path, body, headers, stream=stream)
+        if kind not in self._known:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[kind] = straight(self.client, first, headers)
+        return first
+
+    async def _by_sdk(
+        self, path: str, body: bytes, headers: Mapping[str, str], *, stream: bool
+    ) -> httpx2.Response:
         answer: httpx2.Response = await self.client.post(
             path,
             cast_to=httpx2.Response,

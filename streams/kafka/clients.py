@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
 from schemas.settings import Settings
 from streams.kafka.diagnosis import BrokerUnavailableError, unavailable
 from streams.kafka.parsing import read_any_header_name
+from streams.kafka.partitioning import partition_of
 from streams.kafka.security import security_options
 
 __all__ = [
@@ -42,6 +43,7 @@ def producer(settings: Settings, **options: Any) -> AIOKafkaProducer:  # noqa: A
             "acks": "all",
             "max_request_size": settings.max_record_bytes,
             "request_timeout_ms": 20_000,
+            "partitioner": partition_of,
             **options,
         },
     )

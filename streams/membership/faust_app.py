@@ -17,9 +17,10 @@ from agents.clock import Clock
 from schemas.settings import Settings
 from streams.kafka.clients import connection_options
 from streams.kafka.parsing import read_any_header_name
+from streams.membership.handing_on import Batch, handing_on
 from streams.membership.lane_assignor import LaneAssignor
 from streams.membership.single_instance import this_process
-from streams.messages.records import Incoming, readable_headers, usable_timestamp_ms
+from streams.messages.records import Incoming
 
 __all__ = ["TP", "App", "Offsets", "build_app"]
 
@@ -33,6 +34,9 @@ REQUEST_LIMIT_S = 20.0
 SEEK_LIMIT_S = 30 * 86_400.0
 #: Records that one fetch may bring; bounds what a paused partition still receives.
 MAX_POLL_RECORDS = 500
+
+#: Records that are handed on at once, and not more: the loop has other work.
+BATCH_RECORDS = 100
 
 #: How soon partitions are seen that somebody adds; to be told, not to be used.
 METADATA_MAX_AGE_MS = 10_000
@@ -150,11 +154,17 @@ class _Consumer(driver.Consumer):
         if epoch != self._flow_epoch or not self.flow_active:
             await self._seek_back()
             return
-        for tp, record in self.scheduler.iterate(records):
-            if epoch != self._flow_epoch or not self.flow_active:
-                await self._seek_back()
-                return
-            yield tp, self._to_message(tp, record)
+        for tp, batch in records.items():
+            for begin in range(0, len(batch), BATCH_RECORDS):
+                if epoch != self._flow_epoch or not self.flow_active:
+                    await self._seek_back()
+                    return
+                yield (
+                    tp,
+                    Batch.of(
+                        tp, batch[begin : begin + BATCH_RECORDS], self.app.consumer_generation_id
+                    ),
+                )
 
     async def _seek_back(self) -> None:
         """Read again from the committed offsets; while a rebalance is on, its end does that."""
@@ -244,34 +254,6 @@ def build_app(
     app.hybrid_committed = committed
     for name in settings.topics.sources:
         app.agent(app.topic(name, value_type=bytes, key_type=bytes), name=name)(
-            _handing_on(put, clock)
+            handing_on(put, clock)
         )
     return app
-
-
-def _handing_on(put: Callable[[Incoming], None], clock: Clock) -> Callable[..., Any]:
-    """Make an agent's body: it only hands on."""
-
-    async def hand_on(stream: Any) -> None:  # noqa: ANN401 - Faust's streams are not typed
-        async for event in stream.noack().events():
-            message = event.message
-            written_ms = None if message.timestamp is None else round(message.timestamp * 1000)
-            put(
-                Incoming(
-                    topic=message.topic,
-                    partition=message.partition,
-                    offset=message.offset,
-                    timestamp_ms=usable_timestamp_ms(written_ms, now_ms=clock.now_ms()),
-                    key=message.key,
-                    value=message.value,
-                    headers=_headers(message.headers),
-                    written_ms=written_ms,
-                )
-            )
-
-    return hand_on
-
-
-def _headers(raw: Any) -> tuple[tuple[str, bytes], ...]:  # noqa: ANN401
-    pairs = raw.items() if isinstance(raw, Mapping) else (raw or ())
-    return readable_headers(pairs)

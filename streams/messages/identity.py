@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from agents.deciding.routes import Router, Sketch
 from agents.task import Failed
@@ -56,7 +57,6 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
     """Read a record; never raises."""
     deferral = deferral_of(incoming)
     replays = _replay_count(incoming)
-    derived = _derived_id(incoming)
     known = _known_id(incoming, deferral)
     letter = _replayed_letter(incoming)
     source = deferral.source if deferral else incoming.source
@@ -65,6 +65,7 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
             incoming.value, max_bytes=max_bytes, refuse_unknown=refuse_unknown
         )
     except IntentError as error:
+        derived = _derived_id(incoming)
         intent_id = known or error.intent_id or derived
         failed = Failed(
             reason=error.reason,
@@ -78,7 +79,7 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
         return Identified(
             Identity(derived, intent_id, replays, None, deferral, source, letter), failed
         )
-    intent_id = intent.intent_id or known or derived
+    intent_id = intent.intent_id or known or _derived_id(incoming)
     key = deduplication_key(intent.tenant, intent.deduplication_id or intent_id)
     who = Identity(key, intent_id, replays, intent, deferral, source, letter, unknown)
     return Identified(who)
@@ -109,6 +110,11 @@ class Outline:
 
 
 NO_OUTLINE = Outline()
+#: Fields of an intent that are read here, as they may be written too.
+CAMEL = {
+    name: to_camel(name)
+    for name in ("deadline_ms", "force_provider", "intent_id", "requires_multi_platform")
+}
 
 
 def outline(incoming: Incoming, router: Router, *, max_bytes: int) -> Outline:
@@ -117,7 +123,7 @@ def outline(incoming: Incoming, router: Router, *, max_bytes: int) -> Outline:
     if not value or len(value) > max_bytes or value.count(b"[") + value.count(b"{") > MAX_DEPTH:
         return NO_OUTLINE
     try:
-        document = json.loads(value)
+        document = _document(value)
         if not isinstance(document.get("type"), str):
             return NO_OUTLINE  # decided without a provider, so it waits for none
         sketch = Sketch(
@@ -142,6 +148,13 @@ def outline(incoming: Incoming, router: Router, *, max_bytes: int) -> Outline:
         return NO_OUTLINE
 
 
+def _document(value: bytes) -> Any:  # noqa: ANN401 - any value of JSON
+    try:
+        return from_json(value)
+    except ValueError:  # with a byte order mark, or halves of characters
+        return json.loads(value)
+
+
 def _known_id(incoming: Incoming, deferral: DeferralState | None) -> str | None:
     """Give the id that an intent had before, where it was put aside or is replayed."""
     return deferral.intent_id if deferral else _replayed_id(incoming)
@@ -163,7 +176,7 @@ def _derived_id(incoming: Incoming) -> str:
 
 def _either(document: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - checked where it is used
     """Read a field in snake_case or camelCase."""
-    return document.get(name, document.get(to_camel(name)))
+    return document[name] if name in document else document.get(CAMEL[name])
 
 
 def deferral_of(incoming: Incoming) -> DeferralState | None:
