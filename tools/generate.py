@@ -50,8 +50,10 @@ from schemas.vocabulary import (
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from chart import CHART, chart_files
 from example import EXAMPLE
 from grafana import alert_rules, dashboards
+from prometheus import rules
 from prose import wrapped
 from rooms import rooms
 
@@ -433,6 +435,11 @@ def documents() -> dict[Path, str]:
         made[grafana / "dashboards" / f"{name}.json"] = _json(dashboard)
     # Grafana reads YAML, and JSON is YAML.
     made[grafana / "provisioning" / "alerting" / "hybrid.yaml"] = _json(alert_rules())
+    # A chart can read files of its own folder only.
+    for folder in ("deploy/prometheus", f"{CHART}/files"):
+        made[ROOT / folder / "rules.yaml"] = rules()
+    for name, text in chart_files().items():
+        made[ROOT / CHART / name] = text
     for name in MESSAGES:
         made[DOCS / "schemas" / f"{name}.schema.json"] = _json(json_schema(name))
     return made

@@ -315,7 +315,9 @@ def test_what_is_late_ends_although_its_provider_is_out() -> None:
     assert len(lanes[0].taken) == 1
 
 
-def test_the_oldest_of_what_waits_is_told_by_when_it_was_written_and_never_before_it_is_due() -> None:
+def test_the_oldest_of_what_waits_is_told_by_when_it_was_written_and_never_before_it_is_due() -> (
+    None
+):
     clock, flow = ManualClock(NOW), Flow()
     dispatcher = a_dispatcher(flow, Gate("azure"), clock)
     dispatcher.resume({0: a_lane()})
