@@ -308,6 +308,11 @@ def configuration() -> str:
     return "\n".join(lines) + "\n"
 
 
+EXAMPLE_NOTE = """\
+# More than two providers, routes, policy, prices, budgets, alerts: docs/configuration.md explains
+# each line. Made by `make generate` from tools/example.py.
+
+"""
 #: What docker-compose.yml says itself, so that an entry in .env has no say.
 COMPOSE_SETS = ("kafka_bootstrap_servers", "hybrid_replication_factor", "hybrid_metrics_port")
 
@@ -428,6 +433,7 @@ def documents() -> dict[Path, str]:
         DOCS / "names.md": NOTE + vocabulary(),
         DOCS / "rooms.md": NOTE + rooms(),
         ROOT / ".env.example": env_example(),
+        ROOT / "examples" / "hybrid.toml": EXAMPLE_NOTE + EXAMPLE.lstrip(),
         DOCS / "schemas" / "asyncapi.json": _json(asyncapi(Settings().topics)),
     }
     grafana = ROOT / "deploy" / "grafana"

@@ -1,8 +1,10 @@
 """The chart: accepted by helm and three versions of Kubernetes, and says what the product needs."""
 
 import copy
+import json
 import math
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,13 @@ from hybrid.config import load_settings
 from hybrid.runtime import check_worker
 from hybrid.secret_files import SECRETS
 from streams.worker.worker import STOP_GRACE_S
-from tests.deploy.chart_tools import KUBERNETES, ToolMissingError, need_schemas, need_tool
+from tests.deploy.chart_tools import (
+    KUBERNETES,
+    ToolMissingError,
+    need_schemas,
+    need_tool,
+    output_of,
+)
 from tests.deploy.charts import CHART, FULL, LEAST, Manifests, conform, lint, render
 from tests.deploy.engine import ROOT
 
@@ -295,3 +303,18 @@ def test_the_chart_has_the_products_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert chart["version"] == chart["appVersion"] == project["version"]
+
+
+def test_helm_takes_the_package_that_a_release_makes(tmp_path: Path) -> None:
+    sys.path.insert(0, str(ROOT / "tools"))
+    from release import package_chart
+
+    package_chart(ROOT, tmp_path, "0.1.0", 1_800_000_000)
+    file = tmp_path / "hybrid-orchestrator-0.1.0.tgz"
+    assert "version: 0.1.0" in output_of(need_tool("helm"), "show", "chart", file)
+    (tmp_path / "values.json").write_text(json.dumps(LEAST))
+    text = output_of(
+        need_tool("helm"), "template", "rel", file, "--values", tmp_path / "values.json",
+        "--namespace", "work", "--kube-version", KUBERNETES[-1],
+    )  # fmt: skip
+    assert Manifests(text).all == render(LEAST, tmp_path).all
