@@ -35,7 +35,7 @@ VARIABLE = re.compile(r"^(HYBRID|KAFKA|CLICKHOUSE|OPENAI|AZURE)_[A-Z0-9_]+$")
 def tools() -> None:
     """What is needed; without it the tests fail, by the sentence that says what to do."""
     try:
-        for name in ("helm", "kubeconform"):
+        for name in ("helm", "kubeconform", "promtool"):
             need_tool(name)
         need_schemas()
     except ToolMissingError as error:
@@ -266,6 +266,40 @@ def test_scaling_goes_by_age_and_by_what_waits_and_never_beyond_the_partitions(
     stateful = full.one("StatefulSet")
     assert spec["scaleTargetRef"]["name"] == stateful["metadata"]["name"]
     assert "replicas" not in stateful["spec"], "an upgrade would undo what was scaled"
+
+
+def test_what_scaling_reads_is_nothing_while_work_is_young_or_no_provider_can_be_called(
+    full: Manifests, tmp_path: Path
+) -> None:
+    """By Prometheus' own tool: two workers, one of which cannot call its provider at times."""
+    triggers = {one["name"]: one for one in full.one("ScaledObject")["spec"]["triggers"]}
+    job = 'namespace="work",job="rel-hybrid-orchestrator-worker"'
+    series = {
+        f'hybrid_oldest_waiting_seconds{{{job},pod="0"}}': "0 0 45 45",
+        f'hybrid_oldest_waiting_seconds{{{job},pod="1"}}': "0.5 3 3 3",
+        f'hybrid_waiting{{{job},pod="0"}}': "300 300 300 300",
+        f'hybrid_waiting{{{job},pod="1"}}': "100 100 100 100",
+        f'hybrid_provider_available{{{job},pod="0",provider="openai"}}': "1 1 0 0",
+        f'hybrid_provider_available{{{job},pod="1",provider="openai"}}': "1 1 1 0",
+        'hybrid_waiting{namespace="other",job="other"}': "9999 9999 9999 9999",
+    }
+    wanted = {"oldest": (0.5, 3, 45, 0), "waiting": (0, 400, 400, 0)}
+    expressions = [
+        {
+            "expr": triggers[name]["metadata"]["query"],
+            "eval_time": f"{minute}m",
+            "exp_samples": [{"labels": "{}", "value": value}],
+        }
+        for name, values in wanted.items()
+        for minute, value in enumerate(values)
+    ]
+    inputs = [{"series": name, "values": values} for name, values in series.items()]
+    test = {"interval": "1m", "input_series": inputs, "promql_expr_test": expressions}
+    (tmp_path / "test.json").write_text(json.dumps({"tests": [test]}))
+    assert "SUCCESS" in output_of(need_tool("promtool"), "test", "rules", tmp_path / "test.json")
+    kinds = {name: one["metricType"] for name, one in triggers.items()}
+    assert kinds == {"oldest": "Value", "waiting": "AverageValue"}
+    assert triggers["waiting"]["metadata"]["threshold"] == "256"
 
 
 def test_workers_reach_brokers_and_providers_but_not_clickhouse(full: Manifests) -> None:

@@ -18,7 +18,8 @@ from tests.chaos.__main__ import TRAFFIC
 from tests.chaos.injector import FAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
-TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md")
+CHART = "deploy/helm/hybrid-orchestrator/README.md"
+TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md", CHART)
 PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").glob("*.md"))]
 VARIABLE = r"\b(?:HYBRID|KAFKA|CLICKHOUSE|OPENAI|AZURE)_[A-Z0-9_]*[A-Z0-9]\b"
 COMMAND = typer.main.get_command(app)
