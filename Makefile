@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test unit check format chaos outage storm answers litellm mutants image deploy-test bench lock generate clean
+.PHONY: demo test unit check format chaos outage storm answers litellm mutants image kustomize deploy-test release bench lock generate clean
 
 demo: .venv/.installed ## the whole job once, on real parts
 	@$(BIN)/hybrid demo
@@ -49,8 +49,14 @@ image: ## the production image, hybrid-orchestrator:latest; needs a container en
 	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
 	  --build-arg REVISION=$$(git rev-parse HEAD) .
 
-deploy-test: .venv/.installed ## the image and docker-compose.yml, in a container engine; starts one of its own as root where none runs
+kustomize: .venv/.installed ## the bases of deploy/kustomize, rendered from the chart; needs Go
+	$(BIN)/python -m tests.deploy.kustomized
+
+deploy-test: .venv/.installed ## chart, rules, units (needs Go); image and docker-compose.yml, in an engine: its own, as root, where none runs
 	$(BIN)/pytest tests/deploy -s
+
+release: .venv/.installed ## wheel, sdist, chart, changelog section and sums into dist/, of what is committed; the image where an engine is; IMAGE=no
+	$(BIN)/python tools/release.py $(if $(filter no,$(IMAGE)),--no-image)
 
 bench: .venv/.installed ## the benchmarks; each prints its own table
 	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done

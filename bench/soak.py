@@ -1,9 +1,10 @@
-"""Memory of a worker over a long run: resident MB by minute, and the slope after the warm-up.
+"""Memory and CPU of a worker over a long run: resident MB by minute, the slope after the warm-up.
 
 Usage: python bench/soak.py [minutes] [intents a second]
 """
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,12 @@ def resident_mb(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
     line = next(one for one in status.splitlines() if one.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
+
+
+def cpu_s(pid: int) -> float:
+    """Give the CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def sample(
@@ -49,12 +56,16 @@ def main() -> None:
         faults = {"latency_ms": 100, "rate_429": 0.02, "rate_5xx": 0.02, "retry_after": "0.1"}
         running.set_faults({"openai": faults, "azure": faults})
         print(f"one worker at {rate:g} intents/s, 2 % 429, 2 % 5xx, 2 % repeated")
+        pid = running.pids()[0]
+        before = cpu_s(pid)
         samples = asyncio.run(sample(running, minutes=minutes, rate=rate))
+        used = cpu_s(pid) - before
     steady = samples[int(len(samples) * WARM_UP_SHARE) :]
     slope = linear_regression([at / 60 for at, _ in steady], [mb for _, mb in steady]).slope
     # 187 bytes a ledger entry are meant to stay, for the deduplication window.
     ledger = rate * 60 * 187 / 1_048_576
     print(f"slope after the warm-up: {slope:.2f} MB/min, of which the ledger {ledger:.2f} MB/min")
+    print(f"CPU: {used / minutes / 60 / rate * 1000:.1f} s for 1,000 intents")
 
 
 if __name__ == "__main__":

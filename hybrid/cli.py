@@ -7,7 +7,8 @@ import json
 import logging
 import os
 import sys
-from typing import NoReturn
+from importlib.metadata import version as version_of
+from typing import Annotated, NoReturn
 
 import typer
 from aiokafka.errors import KafkaError
@@ -27,12 +28,30 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="hybrid",
-    help="Durable, cost-accounted execution of language-model work over Kafka.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    add_completion=False,
 )
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - as typer calls it
+    if wanted:
+        typer.echo(f"hybrid {version_of('hybrid-orchestrator')}")
+        raise typer.Exit
+
+
+@app.callback()
+def hybrid(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="say which version this is"
+        ),
+    ] = False,
+) -> None:
+    """Durable, cost-accounted execution of language-model work over Kafka."""
+
+
 for module in (stack, operate, data, costs):
     module.register(app)
 

@@ -50,8 +50,10 @@ from schemas.vocabulary import (
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from chart import CHART, chart_files
 from example import EXAMPLE
 from grafana import alert_rules, dashboards
+from prometheus import rules
 from prose import wrapped
 from rooms import rooms
 
@@ -306,6 +308,11 @@ def configuration() -> str:
     return "\n".join(lines) + "\n"
 
 
+EXAMPLE_NOTE = """\
+# More than two providers, routes, policy, prices, budgets, alerts: docs/configuration.md explains
+# each line. Made by `make generate` from tools/example.py.
+
+"""
 #: What docker-compose.yml says itself, so that an entry in .env has no say.
 COMPOSE_SETS = ("kafka_bootstrap_servers", "hybrid_replication_factor", "hybrid_metrics_port")
 
@@ -426,6 +433,7 @@ def documents() -> dict[Path, str]:
         DOCS / "names.md": NOTE + vocabulary(),
         DOCS / "rooms.md": NOTE + rooms(),
         ROOT / ".env.example": env_example(),
+        ROOT / "examples" / "hybrid.toml": EXAMPLE_NOTE + EXAMPLE.lstrip(),
         DOCS / "schemas" / "asyncapi.json": _json(asyncapi(Settings().topics)),
     }
     grafana = ROOT / "deploy" / "grafana"
@@ -433,6 +441,11 @@ def documents() -> dict[Path, str]:
         made[grafana / "dashboards" / f"{name}.json"] = _json(dashboard)
     # Grafana reads YAML, and JSON is YAML.
     made[grafana / "provisioning" / "alerting" / "hybrid.yaml"] = _json(alert_rules())
+    # A chart can read files of its own folder only.
+    for folder in ("deploy/prometheus", f"{CHART}/files"):
+        made[ROOT / folder / "rules.yaml"] = rules()
+    for name, text in chart_files().items():
+        made[ROOT / CHART / name] = text
     for name in MESSAGES:
         made[DOCS / "schemas" / f"{name}.schema.json"] = _json(json_schema(name))
     return made

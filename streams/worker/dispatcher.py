@@ -157,6 +157,17 @@ class Dispatcher:
         """Records that are here and have not begun."""
         return sum(len(queue) for queue in self._queues.values())
 
+    @property
+    def oldest_waiting_s(self) -> float:
+        """Seconds since the oldest record that waits here was written, or was due; 0 = none is."""
+        ages = [
+            (self._clock.now_ms() - one.incoming.timestamp_ms) / 1000
+            - self._delays.get(one.incoming.topic, 0.0)
+            for queue in self._queues.values()
+            for one in queue.heads()
+        ]
+        return max(0.0, max(ages, default=0.0))
+
     def ready_to_run(self) -> int:
         """Waiting records of open lanes that could begin now, but for slots and providers."""
         is_open = {n: one for n, one in self._lanes.items() if one.state is LaneState.OPEN}

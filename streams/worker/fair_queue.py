@@ -11,7 +11,7 @@ look, however many tenants wait in it.
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -105,6 +105,12 @@ class FairQueue(Generic[Item]):
         for line, turn in passed_over:
             heapq.heappush(line.turns, turn)
         return taken
+
+    def heads(self) -> Iterator[Item]:
+        """Give each tenant's first item of each line: none waits longer than one of these."""
+        for line in self._lines.values():
+            for items in line.items.values():
+                yield items[0]
 
     def clear(self) -> None:
         """Forget everything."""

@@ -434,7 +434,8 @@ def test_metrics_health_and_readiness_are_served(stack: RunningStack) -> None:
             return str(answer.read().decode())
 
     assert get("/healthz") == "ok\n"
-    eventually(lambda: get("/metrics"), lambda text: "hybrid_outcomes_total" in text)
+    text = eventually(lambda: get("/metrics"), lambda text: "hybrid_outcomes_total" in text)
+    assert "\nhybrid_oldest_waiting_seconds 0.0\n" in text
     assert get("/readyz") == "ready\n"
 
 

@@ -44,7 +44,9 @@ def test_the_table_of_where_to_look_leads_to_what_is_there() -> None:
 
 
 def _pages() -> list[Path]:
-    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    top = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md")
+    chart = "deploy/helm/hybrid-orchestrator/README.md"
+    return [ROOT / name for name in (*top, chart)] + sorted((ROOT / "docs").rglob("*.md"))
 
 
 @pytest.mark.parametrize("page", _pages(), ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -18,7 +18,9 @@ from tests.chaos.__main__ import TRAFFIC
 from tests.chaos.injector import FAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CHART = "deploy/helm/hybrid-orchestrator/README.md"
+TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md", CHART)
+PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").glob("*.md"))]
 VARIABLE = r"\b(?:HYBRID|KAFKA|CLICKHOUSE|OPENAI|AZURE)_[A-Z0-9_]*[A-Z0-9]\b"
 COMMAND = typer.main.get_command(app)
 
@@ -74,7 +76,7 @@ def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Co
 def _problems(command: click.Command, words: list[str]) -> list[str]:
     """Say what of a written command does not exist; `a|b` stands for each of them."""
     commands = getattr(command, "commands", None)
-    alone = getattr(command, "invoke_without_command", False) and (words or [""])[0][:2] == "--"
+    alone = (words or [""])[0][:2] == "--"  # an option of the group itself
     if commands is None or alone:
         known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
         used = {word.partition("=")[0] for word in words if word.startswith("--")}

@@ -340,6 +340,27 @@ def test_one_at_a_time_neither_new_nor_returning_work_is_left_behind() -> None:
     assert topics.count(TOPICS.intents) == topics.count(TOPICS.deferred[1]) == 3
 
 
+def test_the_oldest_of_what_waits_is_told_by_when_it_was_written_and_never_before_it_is_due() -> (
+    None
+):
+    clock, flow = ManualClock(NOW), Flow()
+    dispatcher = a_dispatcher(flow, Gate("azure"), clock)
+    dispatcher.resume({0: a_lane()})
+    assert dispatcher.oldest_waiting_s == 0
+    dispatcher.put(a_deferred(1, to="azure", due_in_s=60))
+    clock.advance(59)
+    assert dispatcher.oldest_waiting_s == 0
+    clock.advance(5)
+    assert dispatcher.oldest_waiting_s == pytest.approx(4)
+    dispatcher.put(an_incoming(b"x", topic=TOPICS.intents, partition=0, key=b"azure"))
+    dispatcher.put(an_incoming(b"x", topic=TOPICS.intents, partition=0, offset=1, key=b"openai"))
+    assert dispatcher.oldest_waiting_s == pytest.approx(64)
+    dispatcher._dispatch()
+    assert dispatcher.oldest_waiting_s == pytest.approx(64), "one provider is out"
+    dispatcher.suspend()
+    assert dispatcher.oldest_waiting_s == 0
+
+
 def supervised(begin: Any) -> Supervisor:
     supervisor = Supervisor(log=silent)
 

@@ -1,0 +1,70 @@
+"""Workflows, hooks and examples name what there is."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hybrid.config import load_settings
+from schemas.intent import WorkflowIntent
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGETS = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yaml"))
+
+
+def _jobs(path: Path) -> dict[str, Any]:
+    jobs: dict[str, Any] = yaml.safe_load(path.read_text())["jobs"]
+    return jobs
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_runs_what_a_developer_runs_with_actions_of_one_version(path: Path) -> None:
+    for name, job in _jobs(path).items():
+        if "uses" in job:
+            assert (ROOT / job["uses"]).exists()
+            continue
+        assert job["timeout-minutes"] > 0, name
+        for step in job["steps"]:
+            if "uses" in step:
+                assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+\.\d+\.\d+", step["uses"]), name
+            for target in re.findall(r"\bmake ([a-z-]+)", step.get("run", "")):
+                assert target in TARGETS
+
+
+def test_a_push_is_checked_and_tested_and_a_tag_is_released_after_that() -> None:
+    runs = {
+        step.get("run")
+        for job in _jobs(ROOT / ".github/workflows/checks.yaml").values()
+        for step in job["steps"]
+    }
+    assert {"make check", "make test"} <= runs
+    release = _jobs(ROOT / ".github/workflows/release.yaml")
+    assert all(job["needs"] == "checks" for name, job in release.items() if name != "checks")
+    assert release["checks"]["uses"].endswith("checks.yaml")
+
+
+def test_hooks_are_local_and_run_the_gate() -> None:
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert {one["repo"] for one in repos} == {"local"}
+    assert {hook["entry"] for one in repos for hook in one["hooks"]} == {"make check"}
+
+
+def test_the_contributors_page_names_every_target_there_is() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"make ([a-z-]+)", page))
+    readme = set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()))
+    assert TARGETS - named - readme - {"clean", "litellm"} == set()
+
+
+def test_each_example_is_an_intent_that_is_taken() -> None:
+    lines = (ROOT / "examples/intents.jsonl").read_text().splitlines()
+    intents = [WorkflowIntent.model_validate(json.loads(line)) for line in lines]
+    assert len({one.intent_id for one in intents}) == len(lines) >= 4
+
+
+def test_the_examples_configuration_is_accepted() -> None:
+    load_settings(environment={"AZURE_EU_KEY": "key"}, file=ROOT / "examples/hybrid.toml")
