@@ -62,23 +62,26 @@ def build_log(settings: Settings, *, process: str, clock: Clock) -> Log:
         if form == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
+    floor = LEVELS[settings.hybrid_log_level]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.hybrid_log_level]),
+        wrapper_class=structlog.make_filtering_bound_logger(floor),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     logger = structlog.get_logger().bind(process=process)
 
     def log(event: LogEvent, /, *, level: str = "info", **fields: object) -> None:
-        kept = {name: value for name, value in fields.items() if value is not None}
-        logger.log(LEVELS[level], event.value, **kept)
         if event in STARTED:
             logging.getLogger("aiokafka").setLevel(logging.NOTSET)
+        if LEVELS[level] < floor and not settings.hybrid_emf_namespace:
+            return
+        kept = {name: value for name, value in fields.items() if value is not None}
+        logger.log(LEVELS[level], event.value, **kept)
         if settings.hybrid_emf_namespace:
             _embed_metrics(settings.hybrid_emf_namespace, event, kept, clock)
 

@@ -60,12 +60,11 @@ def run_worker(settings: Settings) -> None:
 
 
 def _collect_less() -> None:
-    """Look for cycles of garbage a tenth as often, and never at what was imported.
+    """Look for cycles of garbage more rarely, and never at what was imported.
 
     A call in flight holds some hundreds of objects: with hundreds of calls Python's thresholds make
     it walk over them all again and again, a sixth of a worker's time (docs/performance.md).
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
 

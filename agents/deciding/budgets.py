@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
+from types import MappingProxyType
 
 from agents.task import Paid
 from schemas.budgets import PERIODS, BudgetSpec, Period, SpendRecord
@@ -223,9 +225,14 @@ def _is_of(packed: SpendRecord | bytes, month: str) -> bool:
     return packed.periods.get("month", ("",))[0] == month
 
 
-def _names(now: datetime) -> dict[Period, str]:
+def _names(now: datetime) -> Mapping[Period, str]:
     """Name the periods at hand."""
-    return {per: now.astimezone(UTC).strftime(form) for per, form in PERIODS.items()}
+    return _names_in(now.astimezone(UTC).replace(minute=0, second=0, microsecond=0))
+
+
+@lru_cache(4)
+def _names_in(hour: datetime) -> Mapping[Period, str]:
+    return MappingProxyType({per: hour.strftime(form) for per, form in PERIODS.items()})
 
 
 def _in(sums: Mapping[Period, tuple[str, Decimal | int]], per: Period, name: str) -> Decimal | int:
@@ -234,7 +241,7 @@ def _in(sums: Mapping[Period, tuple[str, Decimal | int]], per: Period, name: str
     return amount if at == name else 0
 
 
-def _added(before: SpendRecord, names: dict[Period, str], paid: Paid) -> SpendRecord:
+def _added(before: SpendRecord, names: Mapping[Period, str], paid: Paid) -> SpendRecord:
     """Add to the sums of the periods at hand; those of earlier ones begin anew."""
     return SpendRecord(
         tenant=before.tenant,
