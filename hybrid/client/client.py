@@ -221,7 +221,9 @@ class HybridClient:
         try:
             async with asyncio.timeout(limit_s) as limit:
                 await self._reader.open()
-                waiter = self._reader.waiter(intent_id, key=key, tenant=tenant)
+                waiter = self._reader.waiter(
+                    intent_id, key=key, tenant=tenant, publishes=not is_published
+                )
                 await self._look(waiter, is_fresh=publish is not None and publish.is_fresh)
                 if publish is not None and not waiter.is_found:
                     await self._sender.send(publish)

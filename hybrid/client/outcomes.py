@@ -1,5 +1,6 @@
 """Outcomes as the client gives them: typed, each with the place that it was read at; pure."""
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,10 +15,12 @@ from schemas.outcome import (
 )
 from schemas.topics import Topics
 from schemas.tracing import traceparent_of
+from schemas.vocabulary import DeadLetterReason, ErrorClass
 from streams.messages.records import LATEST_MS
 
 __all__ = ["OutcomeRecord", "outcome_of"]
 
+VAGUE = {"reason": DeadLetterReason.INTERNAL, "error_class": ErrorClass.UNKNOWN}
 TYPED = {"openai": OpenAIExecutionResult, "azure": AzureExecutionResult}
 
 
@@ -53,6 +56,21 @@ def _typed(result: WorkflowResult) -> WorkflowResult:
     return result if kind is None else kind.model_construct(result.model_fields_set, **dict(result))
 
 
+def _letter(value: bytes) -> DeadLetter:
+    """Read a dead letter; words that only a newer worker knows become the vaguest that we know.
+
+    Raises ValidationError.
+    """
+    try:
+        return DeadLetter.model_validate_json(value)
+    except ValidationError as error:
+        unknown = {str(one["loc"][0]): one["type"] for one in error.errors() if one["loc"]}
+        vague = {name: word for name, word in VAGUE.items() if unknown.get(name) == "enum"}
+        if not vague:
+            raise
+        return DeadLetter.model_validate({**json.loads(value), **vague})
+
+
 def outcome_of(topics: Topics, record: ConsumerRecord) -> OutcomeRecord | None:
     """Read a record of an outcome topic; None for what somebody else has written there."""
     value = record.value or b""
@@ -61,7 +79,7 @@ def outcome_of(topics: Topics, record: ConsumerRecord) -> OutcomeRecord | None:
         if record.topic == topics.results:
             outcome = _typed(WorkflowResult.model_validate_json(value))
         else:
-            outcome = DeadLetter.model_validate_json(value)
+            outcome = _letter(value)
     except ValidationError:
         return None
     trace = traceparent_of((name, raw or b"") for name, raw in record.headers)

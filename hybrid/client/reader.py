@@ -97,7 +97,9 @@ class Reader:
         if self._client is not None:
             await self._client.stop()
 
-    def waiter(self, intent_id: str, *, key: bytes | None, tenant: str | None) -> Waiter:
+    def waiter(
+        self, intent_id: str, *, key: bytes | None, tenant: str | None, publishes: bool
+    ) -> Waiter:
         """Begin to wait for an id; `key` is that of the intent's record. End it by `leave`."""
         if self._failure is not None:
             raise self._failure
@@ -106,9 +108,8 @@ class Reader:
         # What cannot be read as an intent keeps its own key.
         places = {(topics.results, own), (topics.dead_letters, own)}
         places |= {(topics.dead_letters, key)} if key is not None else set()
-        waiter = Waiter(
-            intent_id, tenant, tuple(self._partition(topic, raw) for topic, raw in places)
-        )
+        partitions = tuple(self._partition(topic, raw) for topic, raw in places)
+        waiter = Waiter(intent_id, tenant, partitions, publishes)
         self._waiters.add(waiter)
         return waiter
 

@@ -27,6 +27,8 @@ class Waiter:
     #: None: whoever's it is.
     tenant: str | None
     partitions: tuple[TopicPartition, ...]
+    #: Whether it is going to be published, so that what decided nothing does not count.
+    publishes: bool
     #: Before it is published, only what is there already counts.
     is_published: bool = False
     #: A dead letter that is there already; a replay of it may have a result further on.
@@ -43,7 +45,7 @@ class Waiter:
             return
         if letter is None or self.is_published:
             self.future.set_result(found)
-        elif not is_unread:
+        elif not (is_unread and self.publishes):
             self.held = found
 
     @property
