@@ -27,7 +27,7 @@ __all__ = ["Reader"]
 #: A partition flows on for so many seconds after the last wait for it.
 KEPT_S = 300.0
 #: How long a broker holds an empty fetch: so long may a partition wait that begins to flow.
-FETCH_WAIT_MS = 200
+FETCH_WAIT_MS = 100
 PAUSE_S = 0.2
 #: How often it is looked for partitions that nobody waits for.
 LOOK_EVERY_S = 1.0

@@ -42,6 +42,7 @@ class Sender:
         self._clock = clock
         self._client: AIOKafkaProducer = None
         self._was_open = False
+        self._seen = set[str]()
         self._stopping = set[asyncio.Task[None]]()
         self._lock = asyncio.Lock()
 
@@ -60,7 +61,7 @@ class Sender:
         could be used from the begin or a right is missing, and IntentRefusedError.
         """
         while True:
-            client = await self._open_again()
+            client = await self._open_again(record.topic)
             try:
                 return await _written(client, record)
             except KafkaError as error:
@@ -68,22 +69,22 @@ class Sender:
                 await self._leave(client)
                 await self._clock.sleep(PAUSE_S)
 
-    async def _open_again(self) -> AIOKafkaProducer:
+    async def _open_again(self, topic: str) -> AIOKafkaProducer:
         """Give the producer; where one has been open before, wait for a broker to come back."""
         while True:
             try:
-                return await self._open()
+                return await self._open(topic)
             except UnavailableError:
                 if not self._was_open:
                     raise
                 await self._clock.sleep(PAUSE_S)
 
-    async def _open(self) -> AIOKafkaProducer:
+    async def _open(self, topic: str) -> AIOKafkaProducer:
         async with self._lock:
+            if topic not in self._seen:
+                await require_seen(self._settings, (topic,), WRITE)
+                self._seen.add(topic)
             if self._client is None:
-                if not self._was_open:
-                    topics = self._settings.topics
-                    await require_seen(self._settings, (topics.intents, topics.urgent), WRITE)
                 client = producer(self._settings)
                 await started_or_refused(self._settings, client)
                 self._client, self._was_open = client, True

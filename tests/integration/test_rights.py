@@ -3,8 +3,9 @@
 import asyncio
 import json
 import uuid
-from contextlib import closing
+from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 
+from hybrid.client import (
+    DeadLetterError,
+    ExecutionTimeoutError,
+    HybridClient,
+    UnavailableError,
+)
 from hybrid.config import load_settings
 from streams.kafka.clients import admin_client
 from streams.kafka.reading import read_topic
@@ -261,3 +268,43 @@ def test_a_right_that_is_taken_away_ends_the_worker_by_name(
     before, ended = worked.count(topic), worked.run("worker")
     eventually(lambda: worked.count(topic), lambda count: count > before)
     assert ended.stop() == 0, ended.said()
+
+
+async def client_call(method: str, client: HybridClient, priority: str) -> None:
+    """Call a method of the client; returns where it did what it is for, without a worker."""
+    intent = {**INTENT, "priority": priority}
+    match method:
+        case "publish":
+            await client.publish(intent)
+        case "execute":
+            with pytest.raises(ExecutionTimeoutError) as caught:
+                await client.execute(intent, timeout=3)
+            assert caught.value.is_published
+        case "wait":
+            with pytest.raises(DeadLetterError):
+                await client.wait("late", timeout=30)
+        case _:
+            since = datetime.now(UTC) - timedelta(hours=1)
+            async with aclosing(client.outcomes(since=since)) as outcomes:
+                await anext(outcomes)
+
+
+@pytest.mark.parametrize("method", ["publish", "execute", "wait", "outcomes"])
+def test_a_method_of_the_client_needs_what_the_page_says(
+    worked: Cluster, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    for name, value in worked.weak.items():
+        monkeypatch.setenv(name, value)
+    needed = TABLE[f"HybridClient.{method}"]
+
+    async def call(priority: str) -> None:
+        async with HybridClient() as client:
+            await client_call(method, client, priority)
+
+    for right in needed:
+        worked.acls.set([one for one in needed if one != right])
+        with pytest.raises(UnavailableError) as caught:
+            asyncio.run(call("high" if right.name.endswith("urgent") else "medium"))
+        assert right.named_in(str(caught.value)), f"{right}: {caught.value}"
+    worked.acls.set(needed)
+    asyncio.run(call("medium"))
