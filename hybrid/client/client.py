@@ -19,7 +19,14 @@ from hybrid.client.errors import (
 )
 from hybrid.client.following import Start, check_start, follow
 from hybrid.client.intents import Headers, Intent, IntentRecord, record_of
-from hybrid.client.options import ClientSettings
+from hybrid.client.options import (
+    DEFAULT_TIMEOUT_S,
+    LOOK_BACK_RECORDS,
+    LOOK_BACK_S,
+    PUBLISH_TIMEOUT_S,
+    ClientSettings,
+    seconds_of,
+)
 from hybrid.client.outcomes import OutcomeRecord
 from hybrid.client.reader import Reader
 from hybrid.client.sender import Published, Sender, send_through
@@ -29,16 +36,8 @@ from hybrid.errors import UsageError
 from schemas.outcome import WorkflowResult
 from streams.kafka.faults import FaultKind, kind_of
 
-__all__ = ["DEFAULT_TIMEOUT_S", "HybridClient"]
+__all__ = ["HybridClient"]
 
-#: Seconds that `execute` and `wait` wait where nobody says otherwise.
-DEFAULT_TIMEOUT_S = 300.0
-#: Seconds within which a broker has to confirm what is published.
-PUBLISH_TIMEOUT_S = 30.0
-#: How far back an outcome is looked for whose id may have been published before: seconds, and
-#: outcomes of all partitions together.
-LOOK_BACK_S = 3600.0
-LOOK_BACK_RECORDS = 100_000
 #: Intents of one call that are on their way at once.
 WINDOW = 1_000
 PAUSE_S = 0.2
@@ -72,7 +71,7 @@ class HybridClient:
             raise UsageError(message)
         self._look_back = look_back
         self._look_back_records = look_back_records
-        self._publish_timeout = _seconds("publish_timeout", publish_timeout) or PUBLISH_TIMEOUT_S
+        self._publish_timeout = seconds_of("publish_timeout", publish_timeout) or PUBLISH_TIMEOUT_S
         self._kinds = {spec.name: spec.kind for spec in self._settings.provider_specs}
         self._clock: Clock = SystemClock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -215,7 +214,7 @@ class HybridClient:
         *,
         publish: IntentRecord | None,
     ) -> WorkflowResult:
-        limit_s = _seconds("timeout", timeout)
+        limit_s = seconds_of("timeout", timeout)
         is_published = publish is None
         waiter: Waiter | None = None
         try:
@@ -289,13 +288,3 @@ class HybridClient:
                 "HybridSyncClient where there is none"
             )
             raise UsageError(message)
-
-
-def _seconds(name: str, value: object) -> float | None:
-    """Check a number of seconds; raises UsageError."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        message = f"{name} = {value!r}: must be seconds above 0"
-        raise UsageError(message)
-    return float(value)

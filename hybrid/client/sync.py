@@ -7,15 +7,15 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from hybrid.client.client import (
+from hybrid.client.client import HybridClient
+from hybrid.client.intents import Headers, Intent, IntentRecord
+from hybrid.client.options import (
     DEFAULT_TIMEOUT_S,
     LOOK_BACK_RECORDS,
     LOOK_BACK_S,
     PUBLISH_TIMEOUT_S,
-    HybridClient,
+    ClientSettings,
 )
-from hybrid.client.intents import Headers, Intent, IntentRecord
-from hybrid.client.options import ClientSettings
 from hybrid.client.outcomes import OutcomeRecord
 from hybrid.client.sender import Published
 from hybrid.errors import UsageError
