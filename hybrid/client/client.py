@@ -78,6 +78,9 @@ class HybridClient:
 
     async def __aenter__(self) -> Self:
         """Open the client on the running loop."""
+        if self._loop is not None:
+            message = "the client is open already: share it, or make another one"
+            raise UsageError(message)
         self._loop = asyncio.get_running_loop()
         self._sender = Sender(self._settings, self._clock)
         self._reader = Reader(
@@ -131,7 +134,7 @@ class HybridClient:
     async def publish_many(
         self, intents: Iterable[Intent | IntentRecord], *, producer: object | None = None
     ) -> list[Published]:
-        """Publish intents, in their order; gives where they stand. Raises as `publish` does.
+        """Publish intents; gives where they stand, in their order. Raises as `publish` does.
 
         All are checked before the first is published. Where it fails in between, some may be
         published: give records (`client.record`) to be able to repeat the call under the same ids.

@@ -66,8 +66,8 @@ def record_of(
     if checked.intent_id is None:
         checked = checked.model_copy(update={"intent_id": _id_for(checked)})
         document = {"intent_id": checked.intent_id, **_without_id(document)}
+        _checked(settings, _json(document))  # with its id it must still be small enough
     value = _json(document)
-    _checked(settings, value)  # with its id it must still be small enough
     topic, key = addressed(settings.topics, checked)
     return IntentRecord(
         topic=topic,

@@ -92,7 +92,7 @@ class HybridSyncClient:
         return self._run(self._client.publish(intent, headers=headers))
 
     def publish_many(self, intents: Iterable[Intent | IntentRecord]) -> list[Published]:
-        """Publish intents, in their order."""
+        """Publish intents; gives where they stand, in their order."""
         return self._run(self._client.publish_many(intents))
 
     def execute(

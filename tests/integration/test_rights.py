@@ -25,7 +25,7 @@ from streams.kafka.reading import read_topic
 from streams.store.clickhouse import ClickHouse
 from tests.integration.driving import eventually
 from tests.integration.forked import Forked
-from tests.integration.secure_kafka import PASSWORD, RESTRICTED, SecureKafka
+from tests.integration.secure_kafka import PASSWORD, RESTRICTED, USER, SecureKafka
 from tests.rights_page import Right, rows, table
 
 pytestmark = pytest.mark.integration
@@ -308,3 +308,27 @@ def test_a_method_of_the_client_needs_what_the_page_says(
         assert right.named_in(str(caught.value)), f"{right}: {caught.value}"
     worked.acls.set(needed)
     asyncio.run(call("medium"))
+
+
+@pytest.mark.usefixtures("worked")
+def test_a_client_logs_in_over_tls_by_keyword_arguments(secure: SecureKafka) -> None:
+    settings: dict[str, Any] = {
+        "kafka_bootstrap_servers": secure.at("SASL_SSL"),
+        "kafka_security_protocol": "SASL_SSL",
+        "kafka_sasl_mechanism": "PLAIN",
+        "kafka_sasl_username": USER,
+        "kafka_sasl_password": PASSWORD,
+        "kafka_ssl_cafile": str(secure.ca_file),
+        "hybrid_topic_prefix": PREFIX,
+    }
+
+    async def call(**changes: str) -> None:
+        async with HybridClient(**{**settings, **changes}) as client:
+            await client_call("wait", client, "medium")
+
+    asyncio.run(call())
+    with pytest.raises(UnavailableError, match=f"refused the login of {USER}") as caught:
+        asyncio.run(call(kafka_sasl_password="wrong"))
+    assert "wrong" not in str(caught.value)
+    with pytest.raises(UnavailableError, match="is not trusted"):
+        asyncio.run(call(kafka_ssl_cafile=str(secure.other_ca_file)))
