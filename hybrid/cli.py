@@ -19,8 +19,8 @@ from hybrid.errors import HybridError
 from hybrid.text import visible
 from streams.kafka.clients import BrokerUnavailableError
 from streams.kafka.faults import FaultKind, kind_of, right_missing
+from streams.kafka.presence import TopicsError
 from streams.kafka.rights import RightsError
-from streams.kafka.topics import TopicsError
 from streams.store.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.store.migrations import MigrationError
 

@@ -16,13 +16,14 @@ from hybrid.errors import UsageError
 from hybrid.secret_files import SECRETS, found_files, read_at_start
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
-from streams.store.clickhouse import database_of
+from streams.store.address import database_of
 
 __all__ = [
     "FOUND",
     "TABLES",
     "address_of",
     "can_be_called",
+    "client_settings",
     "load_settings",
     "need_clickhouse",
     "need_kafka",
@@ -83,6 +84,34 @@ def load_settings(
         raise UsageError(str(error)) from None
     check_together(settings)
     return settings
+
+
+#: What a client of ours is told, by these names or by variables of the same name.
+CLIENT_SETTINGS = (
+    *(name for name in Settings.model_fields if name.startswith("kafka_")),
+    "hybrid_topic_prefix",
+    "hybrid_max_intent_bytes",
+    "hybrid_unknown_fields",
+    "hybrid_deduplication_window",
+)
+
+
+def client_settings(given: Mapping[str, object]) -> Settings:
+    """Read what a client in somebody's own program needs; `given` wins over the environment.
+
+    Variables that are another process's matter have no say here. Raises UsageError.
+    """
+    unknown = sorted(set(given) - set(CLIENT_SETTINGS))
+    if unknown:
+        message = f"no setting of a client: {unknown[0]}; there are: {', '.join(CLIENT_SETTINGS)}"
+        raise UsageError(message)
+    read = {one.upper() for one in CLIENT_SETTINGS}
+    read |= {"HYBRID_CONFIG", *(f"{one}_FILE" for one in read)}
+    environment = {name: os.environ[name] for name in read if name in os.environ}
+    for name in given:  # a file of a secret that is given has no say
+        environment.pop(f"{name.upper()}_FILE", None)
+    chosen: dict[str, Any] = {name: one for name, one in given.items() if one is not None}
+    return need_kafka(load_settings(environment=environment, **chosen))
 
 
 def _key_variables(values: Mapping[str, Any]) -> tuple[str, ...]:

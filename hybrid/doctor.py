@@ -18,7 +18,8 @@ from schemas.settings import Settings
 from streams.kafka.clients import BrokerUnavailableError, admin_client
 from streams.kafka.held import held_up
 from streams.kafka.orphans import orphaned_delays, what_to_do
-from streams.kafka.topics import TopicsError, check_topics, require_usable
+from streams.kafka.presence import TopicsError
+from streams.kafka.topics import check_topics, require_usable
 from streams.recording.lag import recorder_lag
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.store.migrations import MigrationError, pending

@@ -22,8 +22,8 @@ from streams.alerts.watch import watch
 from streams.alerts.webhook import Webhook
 from streams.kafka.clients import BrokerUnavailableError
 from streams.kafka.faults import FaultKind, kind_of, right_missing
+from streams.kafka.presence import TopicsError
 from streams.kafka.rights import RightsError
-from streams.kafka.topics import TopicsError
 from streams.membership.single_instance import InstanceTakenError
 from streams.recording.recorder import Recorder
 from streams.store.clickhouse import ClickHouseRefusedError

@@ -27,14 +27,14 @@ class Right:
 def rows(prefix: str = "workflow") -> dict[str, list[list[Right]]]:
     """Process or command → its rights; rows of one kind and operation are taken together."""
     found: dict[str, dict[tuple[str, str], list[Right]]] = {}
-    lines = re.findall(r"(?m)^\| (`hybrid [^|]+) \| ([^|]+) \| ([^|]+) \| ([A-Z_, ]+) \|$", PAGE)
+    lines = re.findall(r"(?m)^\| (`[Hh]ybrid[^|]+) \| ([^|]+) \| ([^|]+) \| ([A-Z_, ]+) \|$", PAGE)
     for who, kind, names, operations in lines:
         row = [
             Right(kind, name.replace("workflow", prefix, 1), operation)
             for name in re.findall(r"`(workflow[^`]*)`", names)
             for operation in operations.split(", ")
         ]
-        for command in re.findall(r"`hybrid ([^`]+)`", who):
+        for command in re.findall(r"`(?:hybrid )?([^`]+)`", who):
             found.setdefault(command, {}).setdefault((kind, operations), []).extend(row)
     return {command: list(groups.values()) for command, groups in found.items()}
 

@@ -4,7 +4,6 @@ The rights are of KIP-430; the ids, which tell a topic from one of its name befo
 """
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -24,9 +23,8 @@ from aiokafka.protocol.types import (
     String,
     TaggedFields,
 )
-from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_exponential
 
-__all__ = ["TopicSeen", "see_topics", "until_seen"]
+__all__ = ["TopicSeen", "see_topics"]
 
 #: Codes of operations in Kafka's protocol, which are the bits of what is granted.
 OPERATIONS = {"READ": 3, "WRITE": 4, "DESCRIBE": 8, "DESCRIBE_CONFIGS": 10}
@@ -36,8 +34,6 @@ RIGHTS_SINCE_VERSION = 8
 IDS_SINCE_VERSION = 10
 #: What a broker answers that has no ids for its topics.
 NO_ID = uuid.UUID(int=0)
-#: Brokers know of new partitions after this many seconds at the latest.
-SEEN_LIMIT_S = 15.0
 
 
 class _Response(Response):
@@ -212,25 +208,6 @@ async def see_topics(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, 
     """Look at topics by name; raises KafkaError."""
     answer = await admin._send_request(_TopicsRequest(names))  # noqa: SLF001 - no public way
     return {one["topic"]: _seen(one) for one in answer.to_object()["topics"]}
-
-
-async def until_seen(admin: AIOKafkaAdminClient, wanted: Mapping[str, int]) -> None:
-    """Return when topics have their partitions, as brokers come to know of them; or in some time.
-
-    What is still missing then is said by whoever looks next.
-    """
-
-    async def there() -> bool:
-        seen = await see_topics(admin, list(wanted))
-        return all(seen[name].hidden or seen[name].partitions >= wanted[name] for name in wanted)
-
-    tries = AsyncRetrying(
-        retry=retry_if_result(lambda found: not found),
-        wait=wait_exponential(multiplier=0.05, max=1),
-        stop=stop_after_delay(SEEN_LIMIT_S),
-        retry_error_callback=lambda _state: False,
-    )
-    await tries(there)
 
 
 def _seen(topic: dict[str, object]) -> TopicSeen:

@@ -6,8 +6,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.settings import Settings
 from schemas.topics import duration_name
+from streams.kafka.awaiting import coordinator_of
 from streams.kafka.clients import admin_client, consumer, partitions_of, started
-from streams.kafka.rights import coordinator_of
 
 __all__ = ["orphaned_delays", "what_to_do"]
 

@@ -6,9 +6,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from schemas.settings import Settings
+from streams.kafka.awaiting import coordinator_of, until_seen
 from streams.kafka.clients import admin_client
-from streams.kafka.metadata import see_topics, until_seen
-from streams.kafka.rights import coordinator_of, lacking
+from streams.kafka.metadata import see_topics
+from streams.kafka.rights import lacking
 
 __all__ = ["PartitionsError", "grow_topics", "lane_topics", "uneven"]
 

@@ -11,8 +11,8 @@ from aiokafka.errors import KafkaError
 from schemas.settings import Settings
 from streams.kafka.clients import consumer, partitions_of
 from streams.kafka.diagnosis import unavailable
+from streams.kafka.presence import require_there
 from streams.kafka.rights import why_unseen
-from streams.kafka.topics import require_there
 
 __all__ = ["TopicStalledError", "read_topic", "record_at"]
 

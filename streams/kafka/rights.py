@@ -10,13 +10,10 @@ from dataclasses import dataclass, field
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
-    GroupCoordinatorNotAvailableError,
-    GroupLoadInProgressError,
     KafkaError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from schemas.settings import Settings
 from streams.kafka.clients import admin_client
@@ -25,7 +22,6 @@ from streams.kafka.metadata import TopicSeen, see_topics
 __all__ = [
     "Rights",
     "RightsError",
-    "coordinator_of",
     "lacking",
     "recorder_rights",
     "refused_write",
@@ -34,8 +30,6 @@ __all__ = [
     "worker_rights",
 ]
 
-COORDINATOR_LIMIT_S = 15.0
-NO_COORDINATOR_YET = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError)
 #: Kinds of coordinators in Kafka's protocol; asking for one needs DESCRIBE.
 GROUP, TRANSACTIONAL_ID = 0, 1
 
@@ -126,24 +120,6 @@ async def _is_refused(admin: AIOKafkaAdminClient, name: str, kind: int) -> bool:
     except KafkaError:
         return False  # a cluster that has no coordinator yet says nothing about rights
     return False
-
-
-async def coordinator_of(settings: Settings, admin: AIOKafkaAdminClient, group: str) -> int:
-    """Give the node that coordinates a group; raises RightsError, KafkaError.
-
-    A cluster on which no group has been yet makes its first coordinator when it is asked for one.
-    """
-    tries = AsyncRetrying(
-        retry=retry_if_exception_type(NO_COORDINATOR_YET),
-        wait=wait_exponential(multiplier=0.1, max=1),
-        stop=stop_after_delay(COORDINATOR_LIMIT_S),
-        reraise=True,
-    )
-    try:
-        node: int = await tries(admin.find_coordinator, group)
-    except GroupAuthorizationFailedError as error:
-        raise lacking(settings, [("DESCRIBE on group", group)]) from error
-    return node
 
 
 def lacking(settings: Settings, missing: Iterable[tuple[str, str]]) -> RightsError:

@@ -16,19 +16,19 @@ from aiokafka.errors import (
 
 from schemas.settings import Settings
 from schemas.topics import SEGMENTS, TopicSpec
+from streams.kafka.awaiting import until_seen
 from streams.kafka.clients import admin_client
-from streams.kafka.metadata import see_topics, until_seen
+from streams.kafka.metadata import see_topics
 from streams.kafka.partitions import lane_topics, uneven
+from streams.kafka.presence import SOURCE_HINT, TopicsError, refuse_missing
 from streams.kafka.rights import lacking
 
 __all__ = [
     "TopicReport",
-    "TopicsError",
     "check_topics",
     "ensure_topics",
     "forgets_too_soon",
     "require_seen",
-    "require_there",
     "require_usable",
 ]
 
@@ -36,13 +36,8 @@ __all__ = [
 DEFERRED_GRACE_S = 3600
 HOUR_MS = 3_600_000
 
-SOURCE_HINT = "run `hybrid topics ensure` first"
 UNSEEN = "cannot be seen: DESCRIBE on topic {name} is not granted (or it is missing)"
 UNREAD = "its settings cannot be seen: DESCRIBE_CONFIGS on topic {name} is not granted"
-
-
-class TopicsError(Exception):
-    """Raised when topics are missing or are not what the lanes need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,19 +255,6 @@ def require_seen(settings: Settings, reports: list[TopicReport]) -> None:
         raise lacking(settings, hidden)
 
 
-async def require_there(settings: Settings, names: Sequence[str]) -> None:
-    """Return when topics are there, or may not be seen; raises TopicsError."""
-    async with admin_client(settings) as admin:
-        seen = await see_topics(admin, list(names))
-    _refuse_missing([name for name, one in seen.items() if not one.hidden and not one.partitions])
-
-
-def _refuse_missing(names: list[str]) -> None:
-    if names:
-        message = f"topics are missing: {', '.join(names)}; {SOURCE_HINT}"
-        raise TopicsError(message)
-
-
 def require_usable(settings: Settings, reports: list[TopicReport]) -> int:
     """Give the number of lanes that the topics make; raises TopicsError, RightsError.
 
@@ -280,7 +262,7 @@ def require_usable(settings: Settings, reports: list[TopicReport]) -> int:
     counts break the lanes; a ledger or a deferred topic that forgets too soon breaks the promise:
     all of them are refused at start.
     """
-    _refuse_missing([report.name for report in reports if report.state == "missing"])
+    refuse_missing([report.name for report in reports if report.state == "missing"])
     require_seen(settings, reports)
     lanes = lane_topics(settings)
     counts = {report.name: report.partitions for report in reports if report.name in lanes}

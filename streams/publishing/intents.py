@@ -19,11 +19,11 @@ from agents.deciding.groups import Groups
 from agents.deciding.routes import Router
 from schemas.codec import IntentError, InvalidIntentError, read_intent
 from schemas.settings import Settings
-from schemas.vocabulary import Priority
 from streams.kafka.clients import producer
 from streams.kafka.diagnosis import unavailable
+from streams.kafka.presence import require_there
 from streams.kafka.rights import refused_write
-from streams.kafka.topics import require_there
+from streams.messages.addressing import addressed
 
 __all__ = ["BadLine", "Publication", "open_producer", "publish_lines", "route_of", "routes"]
 
@@ -235,10 +235,7 @@ def route_of(settings: Settings, router: Router, line: bytes) -> tuple[str, byte
         _require_provider(settings, intent.force_provider)
     if not router.route(intent, identity=""):
         raise InvalidIntentError(*router.absence(intent))
-    urgent = intent.priority in {Priority.HIGH, Priority.CRITICAL}
-    key = intent.deduplication_id or intent.intent_id
-    topic = settings.topics.urgent if urgent else settings.topics.intents
-    return topic, key.encode() if key else None
+    return addressed(settings.topics, intent)
 
 
 def routes(settings: Settings) -> Router:

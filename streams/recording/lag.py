@@ -5,8 +5,8 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from schemas.settings import Settings
+from streams.kafka.awaiting import coordinator_of
 from streams.kafka.clients import admin_client, consumer, partitions_of, started
-from streams.kafka.rights import coordinator_of
 
 __all__ = ["recorder_lag"]
 

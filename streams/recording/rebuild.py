@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from schemas.settings import Settings
+from streams.kafka.presence import require_there
 from streams.kafka.reading import read_topic
-from streams.kafka.topics import require_there
 from streams.recording.record_rows import row_of
 from streams.recording.recorder import BATCH_RECORDS
 from streams.store.clickhouse import ClickHouse

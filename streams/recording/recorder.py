@@ -22,8 +22,8 @@ from streams.failpoints import FailPoints
 from streams.kafka.clients import consumer
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.patience import patiently
+from streams.kafka.presence import require_there
 from streams.kafka.rights import recorder_rights, require_rights
-from streams.kafka.topics import require_there
 from streams.recording.batch_token import batch_token
 from streams.recording.made_anew import MadeAnew
 from streams.recording.record_rows import row_of

@@ -28,9 +28,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _refused() -> list[str]:
+def _refused(lock_file: str = "runtime.lock") -> list[str]:
     """Give the top-level modules of everything installed here that the lock does not name."""
-    lock = (ROOT / "requirements/runtime.lock").read_text()
+    lock = (ROOT / "requirements" / lock_file).read_text()
     locked = {_plain(name) for name in re.findall(r"(?m)^([A-Za-z0-9._-]+)==", lock)}
     locked.add("hybrid-orchestrator")
     return sorted(
@@ -51,8 +51,10 @@ def _modules() -> list[str]:
     return found
 
 
-def _run(then: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    script = REFUSE.format(refused=_refused(), then=then)
+def _run(
+    then: str, *arguments: str, lock_file: str = "runtime.lock"
+) -> subprocess.CompletedProcess[str]:
+    script = REFUSE.format(refused=_refused(lock_file), then=then)
     return subprocess.run(
         [sys.executable, "-c", script, *arguments],
         capture_output=True,
@@ -79,3 +81,12 @@ def test_the_local_stack_says_which_extra_it_needs() -> None:
     assert done.returncode == 2
     assert "hybrid-orchestrator[local]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_client_needs_no_more_than_its_own_lock() -> None:
+    assert {"faust", "openai", "rich", "clickhouse_connect", "tenacity"} <= set(
+        _refused("client.lock")
+    )
+    opened = "from hybrid.client import HybridClient; HybridClient(kafka_bootstrap_servers='x:1')"
+    done = _run(opened, lock_file="client.lock")
+    assert (done.returncode, done.stderr) == (0, "")

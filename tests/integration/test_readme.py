@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from hybrid.config import load_settings
 from hybrid.stack.process import free_port
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
+from tests.chaos.running import RunningStack
 from tests.integration.driving import eventually
 from tests.integration.secure_kafka import SecureKafka
 
@@ -128,3 +129,18 @@ def test_the_page_brings_a_stranger_to_a_result(
     assert "broken" not in shown
     assert '"worker_stopped"' in (tmp_path / "worker.log").read_text()
     assert '"recorder_stopped"' in (tmp_path / "recorder.log").read_text()
+
+
+def test_the_program_of_the_page_prints_a_result_and_what_it_cost(stack: RunningStack) -> None:
+    section = (ROOT / "README.md").read_text().partition("### From your own program\n")[2]
+    found = re.search(r"(?m)(?:^(?:    .*)?\n)+", section)
+    assert found is not None
+    program = re.sub(r"(?m)^    ", "", found[0])
+    servers = stack.settings.kafka_bootstrap_servers or ""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, timeout=90, check=False, cwd=ROOT,
+        env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": servers},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r" 0\.\d+\n$", done.stdout), done.stdout

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import uuid
-from contextlib import closing
+from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,19 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 
+from hybrid.client import (
+    DeadLetterError,
+    ExecutionTimeoutError,
+    HybridClient,
+    UnavailableError,
+)
 from hybrid.config import load_settings
 from streams.kafka.clients import admin_client
 from streams.kafka.reading import read_topic
 from streams.store.clickhouse import ClickHouse
 from tests.integration.driving import eventually
 from tests.integration.forked import Forked
-from tests.integration.secure_kafka import PASSWORD, RESTRICTED, SecureKafka
+from tests.integration.secure_kafka import PASSWORD, RESTRICTED, USER, SecureKafka
 from tests.rights_page import Right, rows, table
 
 pytestmark = pytest.mark.integration
@@ -261,3 +268,67 @@ def test_a_right_that_is_taken_away_ends_the_worker_by_name(
     before, ended = worked.count(topic), worked.run("worker")
     eventually(lambda: worked.count(topic), lambda count: count > before)
     assert ended.stop() == 0, ended.said()
+
+
+async def client_call(method: str, client: HybridClient, priority: str) -> None:
+    """Call a method of the client; returns where it did what it is for, without a worker."""
+    intent = {**INTENT, "priority": priority}
+    match method:
+        case "publish":
+            await client.publish(intent)
+        case "execute":
+            with pytest.raises(ExecutionTimeoutError) as caught:
+                await client.execute(intent, timeout=3)
+            assert caught.value.is_published
+        case "wait":
+            with pytest.raises(DeadLetterError):
+                await client.wait("late", timeout=30)
+        case _:
+            since = datetime.now(UTC) - timedelta(hours=1)
+            async with aclosing(client.outcomes(since=since)) as outcomes:
+                await anext(outcomes)
+
+
+@pytest.mark.parametrize("method", ["publish", "execute", "wait", "outcomes"])
+def test_a_method_of_the_client_needs_what_the_page_says(
+    worked: Cluster, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    for name, value in worked.weak.items():
+        monkeypatch.setenv(name, value)
+    needed = TABLE[f"HybridClient.{method}"]
+
+    async def call(priority: str) -> None:
+        async with HybridClient() as client:
+            await client_call(method, client, priority)
+
+    for right in needed:
+        worked.acls.set([one for one in needed if one != right])
+        with pytest.raises(UnavailableError) as caught:
+            asyncio.run(call("high" if right.name.endswith("urgent") else "medium"))
+        assert right.named_in(str(caught.value)), f"{right}: {caught.value}"
+    worked.acls.set(needed)
+    asyncio.run(call("medium"))
+
+
+@pytest.mark.usefixtures("worked")
+def test_a_client_logs_in_over_tls_by_keyword_arguments(secure: SecureKafka) -> None:
+    settings: dict[str, Any] = {
+        "kafka_bootstrap_servers": secure.at("SASL_SSL"),
+        "kafka_security_protocol": "SASL_SSL",
+        "kafka_sasl_mechanism": "PLAIN",
+        "kafka_sasl_username": USER,
+        "kafka_sasl_password": PASSWORD,
+        "kafka_ssl_cafile": str(secure.ca_file),
+        "hybrid_topic_prefix": PREFIX,
+    }
+
+    async def call(**changes: str) -> None:
+        async with HybridClient(**{**settings, **changes}) as client:
+            await client_call("wait", client, "medium")
+
+    asyncio.run(call())
+    with pytest.raises(UnavailableError, match=f"refused the login of {USER}") as caught:
+        asyncio.run(call(kafka_sasl_password="wrong"))
+    assert "wrong" not in str(caught.value)
+    with pytest.raises(UnavailableError, match="is not trusted"):
+        asyncio.run(call(kafka_ssl_cafile=str(secure.other_ca_file)))

@@ -66,7 +66,9 @@ def _headings(page: Path) -> set[str]:
 
 
 def test_every_path_of_code_that_a_document_names_is_there() -> None:
-    pattern = r"`((?:agents|streams|hybrid|schemas|tests|tools|bench|deploy|docs)/[\w./-]*)`"
+    pattern = (
+        r"`((?:agents|streams|hybrid|schemas|tests|tools|bench|deploy|docs|examples)/[\w./-]*)`"
+    )
     named = {
         (page.name, path) for page in _pages() for path in re.findall(pattern, page.read_text())
     }

@@ -7,7 +7,8 @@ import pytest
 
 from schemas.settings import Settings
 from streams.kafka.partitions import uneven
-from streams.kafka.topics import TopicReport, TopicsError, forgets_too_soon, require_usable
+from streams.kafka.presence import TopicsError
+from streams.kafka.topics import TopicReport, forgets_too_soon, require_usable
 
 SETTINGS = Settings()
 TOPICS = SETTINGS.topics

@@ -1,0 +1,101 @@
+"""Calls of the client while workers and the broker die: each ends with a result or its own error."""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from hybrid.client import ExecutionError, HybridClient, WorkflowResult
+from tests.chaos.oracle import read_outcomes
+from tests.chaos.running import RunningStack, running_stack
+from tests.integration.driving import Case, soon
+
+pytestmark = pytest.mark.integration
+
+CALLS = 1_000
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[RunningStack]:
+    """A stack of three workers."""
+    with running_stack(workers=3, environment={}) as running:
+        yield running
+
+
+def client_of(running: RunningStack) -> HybridClient:
+    return HybridClient(kafka_bootstrap_servers=running.settings.kafka_bootstrap_servers)
+
+
+@pytest.mark.timeout(180)
+def test_a_broker_that_is_killed_while_calls_wait_delays_them_only(three: RunningStack) -> None:
+    quick = {"latency_ms": 1_000}
+    three.set_faults({"openai": quick, "azure": quick})
+    case = Case(three)
+
+    async def run() -> None:
+        async with client_of(three) as client:
+            before = [
+                asyncio.create_task(client.execute(case.intent(), timeout=90)) for _ in range(20)
+            ]
+
+            async def called() -> int:
+                return len(case.calls())
+
+            await soon(called, lambda count: count >= 5)
+            kafka = three.stack.addresses()["pids"]["kafka"]
+            os.kill(kafka, signal.SIGKILL)
+            # Published while there is no broker.
+            during = [
+                asyncio.create_task(client.execute(case.intent(), timeout=90)) for _ in range(5)
+            ]
+            results = await asyncio.gather(*before, *during)
+            assert len({one.intent_id for one in results}) == 25
+
+    asyncio.run(run())
+
+
+@pytest.mark.timeout(180)
+def test_a_thousand_calls_at_once_over_a_kill_all_end_with_a_result_or_their_error(
+    three: RunningStack,
+) -> None:
+    """40 are refused by their provider, 20 have no time left."""
+    provider = {"latency_ms": 100, "rate_429": 0.02, "retry_after": "0.1"}
+    three.set_faults({"openai": {**provider, "plan": ["400"] * 40}, "azure": provider})
+    case = Case(three)
+    intents = [
+        case.intent(
+            type=("content_planning", "message_generation")[n % 2],
+            **({"deadline_ms": 1} if n % 50 == 0 else {}),
+        )
+        for n in range(CALLS)
+    ]
+
+    async def run() -> list[WorkflowResult | BaseException]:
+        async with client_of(three) as client:
+            calls = [asyncio.create_task(client.execute(one, timeout=120)) for one in intents]
+
+            async def done() -> int:
+                return sum(call.done() for call in calls)
+
+            await soon(done, lambda count: count >= CALLS // 5)
+            os.kill(three.pids()[0], signal.SIGKILL)
+            assert await done() < CALLS
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    began = time.monotonic()
+    ends = asyncio.run(run())
+    assert time.monotonic() - began < 60
+    kinds = Counter(type(one).__name__ for one in ends)
+    for intent, end in zip(intents, ends, strict=True):
+        assert isinstance(end, WorkflowResult | ExecutionError), end
+        assert end.intent_id == intent["intent_id"]
+    assert "ExecutionTimeoutError" not in kinds
+    assert min(kinds["OpenAIExecutionError"], kinds["DeadLetterError"]) >= 15, kinds
+    assert sum(n for name, n in kinds.items() if name.endswith("Result")) > CALLS * 0.8
+    outcomes = asyncio.run(read_outcomes(three.settings))
+    assert not outcomes.lost({one["intent_id"] for one in intents})
+    assert not outcomes.doubled()
