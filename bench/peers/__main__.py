@@ -1,45 +1,62 @@
-"""The same job by the product and by others: `python -m bench.peers`."""
+"""The same job by the product and by others, measured alike: `python -m bench.peers`."""
 
 import argparse
 import dataclasses
 import json
 import logging
-import os
-import re
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench.peers.ground import running_kafka
+from bench.peers.document import write_document
 from bench.peers.lineup import NAMES, Pipeline, lineup, own_python
+from bench.peers.series import MEASUREMENTS, Plan, Series, measure
 from bench.peers.tables import printed
-from bench.peers.throughput import Run, run_backlog
 from hybrid.errors import HybridError, UsageError
 
-FOREIGN = re.compile(r"^(?:HYBRID|KAFKA|CLICKHOUSE|OPENAI|AZURE|AWS|BENCH)_")
-#: A broker that has just started compiles its code while it is measured, the code of transactions
-#: too: each pipeline has a first run that is not kept.
-WARM_UP_INTENTS, WARM_UP_S = 4_000, 5
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+LATENCIES_MS = (0, 200)
 
 
 def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
     add = parser.add_argument
-    add("--only", default="", help=f"of {','.join(NAMES)}; product2 only where it is named")
+    add("--only", default="", help=f"of {','.join(NAMES)} (all; product2 where it is named)")
+    add("--measure", default="", help=f"of {','.join(MEASUREMENTS)} (throughput; all to write)")
     add("--rounds", type=int, default=3, help="each pipeline once in every round (3)")
     add("--intents", type=int, default=20_000, help="in the backlog of a run (20000)")
     add("--seconds", type=float, default=20, help="longest run after its first result (20)")
-    add("--latency-ms", type=int, choices=(0, 200), default=0, help="of the provider (0)")
+    add("--paced-seconds", type=float, default=10, help="at each rate, and idle (10)")
+    add("--latency-ms", type=int, choices=LATENCIES_MS, help="of the provider (0; both to write)")
     add("--json", type=Path, help="every run, as a JSON file")
+    add("--write", action="store_true", help="docs/benchmarks.md and its picture")
+    add("--write-to", type=Path, metavar="FOLDER", help="the same, elsewhere")
     add("--product-python", type=Path, help="the product's Python, of another checkout (this one)")
-    add("--product2", type=Path, help="a second checkout of the product, beside the first")
+    add("--product2", type=Path, metavar="CHECKOUT", help="a second checkout, beside the first")
     add("--env", action="append", default=[], metavar="NAME=VALUE", help="for the product")
     options = parser.parse_args(arguments)
-    if options.rounds < 1 or options.intents < 1 or options.seconds <= 0:
-        parser.error("--rounds, --intents and --seconds are 1 or more")
+    if min(options.rounds, options.intents, options.seconds, options.paced_seconds) < 1:
+        parser.error("--rounds, --intents, --seconds and --paced-seconds are 1 or more")
+    if options.write and options.write_to is None:
+        options.write_to = DOCS
     return options
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    writes = options.write_to is not None
+    measurements = [one for one in options.measure.split(",") if one]
+    if unknown := [one for one in measurements if one not in MEASUREMENTS]:
+        message = f"--measure {unknown[0]}: known are {', '.join(MEASUREMENTS)}"
+        raise UsageError(message)
+    latencies = [options.latency_ms or 0] if options.latency_ms is not None or not writes else []
+    return Plan(
+        measurements=measurements or (MEASUREMENTS if writes else MEASUREMENTS[:1]),
+        rounds=options.rounds,
+        intents=options.intents,
+        seconds=options.seconds,
+        paced_seconds=options.paced_seconds,
+        latencies_ms=latencies or LATENCIES_MS,
+    )
 
 
 def _chosen(options: argparse.Namespace) -> list[Pipeline]:
@@ -63,70 +80,31 @@ def _chosen(options: argparse.Namespace) -> list[Pipeline]:
     )
 
 
-@contextmanager
-def _work_folder() -> Iterator[Path]:
-    """Work where no hybrid.toml lies, and without settings that are meant for something else."""
-    for name in [one for one in os.environ if FOREIGN.match(one)]:
-        del os.environ[name]
-    with tempfile.TemporaryDirectory(prefix="hybrid-bench-") as name:
-        os.chdir(name)
-        try:
-            yield Path(name)
-        finally:
-            os.chdir("/")
-
-
-def _rounds(pipelines: Sequence[Pipeline], options: argparse.Namespace) -> list[Run]:
-    """Run each pipeline once a round, one after the other; raises HybridError."""
-    runs: list[Run] = []
-    with _work_folder() as folder, running_kafka(folder / "kafka") as kafka:
-        assert kafka.child is not None  # noqa: S101 - it runs within its context
-        broker = (f"127.0.0.1:{kafka.port}", kafka.child.pid)
-
-        def run(pipeline: Pipeline, intents: int, seconds: float) -> Run:
-            return run_backlog(
-                pipeline,
-                broker,
-                folder,
-                intents=intents,
-                latency_ms=options.latency_ms,
-                seconds=seconds,
-            )
-
-        for pipeline in pipelines:
-            run(pipeline, min(WARM_UP_INTENTS, options.intents), min(WARM_UP_S, options.seconds))
-        for number in range(1, options.rounds + 1):
-            for pipeline in pipelines:
-                one = run(pipeline, options.intents, options.seconds)
-                print(
-                    f"round {number} {one.name}: {one.rate:.0f} intents/s, "
-                    f"{one.cpu_s_per_1000:.2f} CPU s per 1,000, foreign {one.foreign_cores:.2f}",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                runs.append(one)
-    return runs
+def _keep(path: Path, pipelines: Sequence[Pipeline], series: Series) -> None:
+    document = {"versions": {one.name: one.versions for one in pipelines}}
+    document |= dataclasses.asdict(series)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Print one table."""
+    """Measure, print tables, write what was asked for; 1 when a run failed."""
     options = _arguments(arguments or sys.argv[1:])
     # Every new topic has no leaders for a moment, and the client warns of each.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    if options.json:
-        options.json = options.json.absolute()
+    kept = options.json.absolute() if options.json else None
+    folder = options.write_to.absolute() if options.write_to else None
     try:
-        pipelines = _chosen(options)
-        runs = _rounds(pipelines, options)
+        plan, pipelines = _plan(options), _chosen(options)
+        series = measure(pipelines, plan)
     except HybridError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_status
-    if options.json:
-        options.json.write_text(
-            json.dumps([dataclasses.asdict(one) for one in runs], indent=1) + "\n"
-        )
-    print(printed(pipelines, runs))
-    return 0
+    if kept:
+        _keep(kept, pipelines, series)
+    if folder:
+        print(f"written: {write_document(folder, pipelines, plan, series)}")
+    print(printed(pipelines, series))
+    return 1 if series.failures else 0
 
 
 if __name__ == "__main__":

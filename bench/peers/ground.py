@@ -74,7 +74,7 @@ async def create_topics(servers: str, names: Sequence[str]) -> None:
 
 def intent(number: int, prefix: str = "") -> tuple[bytes, bytes]:
     """Give key and value of one intent: some 590 bytes of JSON, the same for every pipeline."""
-    identifier = f"{prefix}{number:036d}"[-36:]
+    identifier = prefix + str(number).zfill(36 - len(prefix))
     document = {
         "intent_id": identifier,
         "type": "message_generation",

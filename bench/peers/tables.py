@@ -1,132 +1,132 @@
-"""Tables of runs: medians with their spread, and ratios to the floor."""
+"""Tables of a series: medians with their spread, and ratios to the floor; pure."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
+from bench.peers.added import RATES, Added
 from bench.peers.lineup import Pipeline
+from bench.peers.series import Series
+from bench.peers.starting import Start
 from bench.peers.throughput import Run
 
-__all__ = ["Row", "Spread", "aligned", "printed", "rows_of"]
+__all__ = ["aligned", "cpu_of_floor", "latency_table", "printed", "start_table", "throughput_table"]
 
 FLOOR = "floor"
+NONE = "–"
+Table = list[list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """A figure over several rounds."""
-
-    middle: float
-    least: float
-    most: float
-
-    def text(self, shape: str) -> str:
-        """Write the median, and the range where there is one."""
-        if self.least == self.most:
-            return format(self.middle, shape)
-        return f"{self.middle:{shape}} ({self.least:{shape}}–{self.most:{shape}})"
+def _spread(values: Iterable[float], shape: str) -> str:
+    """Write the median, and the range where there is one."""
+    known = sorted(values)
+    if not known:
+        return NONE
+    middle, least, most = (format(one, shape) for one in (median(known), known[0], known[-1]))
+    return middle if least == most else f"{middle} ({least}–{most})"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One pipeline over all rounds."""
-
-    name: str
-    title: str
-    rate: Spread
-    cpu: Spread
-    """CPU seconds for 1,000 intents."""
-    peak_mb: float
-    cores: tuple[float, float, float]
-    """Of pipeline, broker and stub."""
-    foreign: float
-    rate_of_floor: float | None
-    cpu_of_floor: float | None
-    again: int
-    runs: int
+def _ratio(of: Sequence[Run], to: Sequence[Run], figure: Callable[[Run], float], shape: str) -> str:
+    """Write the ratio of the medians, as far as there are both."""
+    if not of or not to:
+        return NONE
+    return format(median(map(figure, of)) / median(map(figure, to)), shape)
 
 
-def _spread(runs: Sequence[Run], figure: Callable[[Run], float]) -> Spread:
-    values = [figure(one) for one in runs]
-    return Spread(median(values), min(values), max(values))
+def cpu_of_floor(runs: Sequence[Run], name: str) -> float | None:
+    """Give how many times the floor's CPU an intent takes; None without both among the runs."""
+    floor = [one.cpu_s_per_1000 for one in runs if one.name == FLOOR]
+    mine = [one.cpu_s_per_1000 for one in runs if one.name == name]
+    return median(mine) / median(floor) if floor and mine else None
 
 
-def rows_of(pipelines: Sequence[Pipeline], runs: Sequence[Run]) -> list[Row]:
-    """Sum up the rounds; ratios are of medians, None without a floor among the runs."""
-    by_name = {
-        one.name: mine
-        for one in pipelines
-        if (mine := [run for run in runs if run.name == one.name])
-    }
-    floor = by_name.get(FLOOR)
-    floor_rate = median(one.rate for one in floor) if floor else None
-    floor_cpu = median(one.cpu_s_per_1000 for one in floor) if floor else None
-    rows = []
-    for pipeline in pipelines:
-        if pipeline.name not in by_name:
-            continue
-        mine = by_name[pipeline.name]
-        rate, cpu = (
-            _spread(mine, lambda one: one.rate),
-            _spread(mine, lambda one: one.cpu_s_per_1000),
-        )
-        rows.append(
-            Row(
-                name=pipeline.name,
-                title=pipeline.title,
-                rate=rate,
-                cpu=cpu,
-                peak_mb=max(one.peak_mb for one in mine),
-                cores=(
-                    median(one.worker_cores for one in mine),
-                    median(one.broker_cores for one in mine),
-                    median(one.stub_cores for one in mine),
-                ),
-                foreign=max(one.foreign_cores for one in mine),
-                rate_of_floor=rate.middle / floor_rate if floor_rate else None,
-                cpu_of_floor=cpu.middle / floor_cpu if floor_cpu else None,
-                again=sum(one.again for one in mine),
-                runs=len(mine),
-            )
-        )
-    return rows
-
-
-def _ratio(value: float | None, shape: str) -> str:
-    return "–" if value is None else format(value, shape)
-
-
-def printed(pipelines: Sequence[Pipeline], runs: Sequence[Run]) -> str:
-    """Write the table for a terminal."""
-    cells = [
+def throughput_table(pipelines: Sequence[Pipeline], runs: Sequence[Run]) -> Table:
+    """Give a row for each pipeline, of runs at one latency of the provider."""
+    table = [
         [
-            "pipeline", "rounds", "intents/s", "× floor", "CPU s per 1,000", "× floor", "peak MB",
-            "cores: it / broker / stub", "foreign cores", "twice",
+            "pipeline", "intents/s", "× floor", "CPU s per 1,000", "× floor", "peak MB",
+            "cores: it, Kafka, provider", "foreign cores", "doubled",
         ]
     ]  # fmt: skip
-    cells += [
-        [
-            row.name,
-            str(row.runs),
-            row.rate.text(".0f"),
-            _ratio(row.rate_of_floor, ".3f"),
-            row.cpu.text(".2f"),
-            _ratio(row.cpu_of_floor, ".1f"),
-            f"{row.peak_mb:.0f}",
-            " / ".join(f"{one:.2f}" for one in row.cores),
-            f"{row.foreign:.2f}",
-            str(row.again),
-        ]
-        for row in rows_of(pipelines, runs)
-    ]
-    return aligned(cells)
+    floor = [one for one in runs if one.name == FLOOR]
+    for pipeline in pipelines:
+        mine = [one for one in runs if one.name == pipeline.name]
+        if not mine:
+            table.append([pipeline.title, "failed", *[NONE] * (len(table[0]) - 2)])
+            continue
+        cores = (
+            median(one.worker_cores for one in mine),
+            median(one.broker_cores for one in mine),
+            median(one.stub_cores for one in mine),
+        )
+        table.append(
+            [
+                pipeline.title,
+                _spread((one.rate for one in mine), ",.0f"),
+                _ratio(mine, floor, lambda one: one.rate, ".3f"),
+                _spread((one.cpu_s_per_1000 for one in mine), ".2f"),
+                _ratio(mine, floor, lambda one: one.cpu_s_per_1000, ".1f"),
+                format(max(one.peak_mb for one in mine), ".0f"),
+                ", ".join(format(one, ".2f") for one in cores),
+                _spread((one.foreign_cores for one in mine), ".2f"),
+                str(sum(one.again for one in mine)),
+            ]
+        )
+    return table
 
 
-def aligned(cells: Sequence[Sequence[str]]) -> str:
+def latency_table(pipelines: Sequence[Pipeline], added: Sequence[Added]) -> Table:
+    """Give a row for each pipeline: p50 and p99 at each rate, in milliseconds."""
+    marks = [f"{mark} at {rate}/s, ms" for rate in RATES for mark in ("p50", "p99")]
+    table = [["pipeline", *marks]]
+    for pipeline in pipelines:
+        row = [pipeline.title]
+        for rate in RATES:
+            mine = [one for one in added if (one.name, one.rate) == (pipeline.name, rate)]
+            middle = [one.p50_ms for one in mine if one.p50_ms is not None]
+            late = [one.p99_ms for one in mine if one.p99_ms is not None]
+            if mine and len(middle) < len(mine):
+                row += ["falls behind", "falls behind"]
+            else:
+                row += [_spread(middle, ".0f"), _spread(late, ".0f")]
+        table.append(row)
+    return table
+
+
+def start_table(pipelines: Sequence[Pipeline], starts: Sequence[Start]) -> Table:
+    """Give a row for each pipeline: seconds to be ready and to results, cores while idle."""
+    table = [["pipeline", "ready, s", "first result, s", "last result, s", "idle, % of a core"]]
+    for pipeline in pipelines:
+        mine = [one for one in starts if one.name == pipeline.name]
+        table.append(
+            [
+                pipeline.title,
+                _spread((one.ready_s for one in mine if one.ready_s is not None), ".1f"),
+                _spread((one.first_result_s for one in mine), ".1f"),
+                _spread((one.last_result_s for one in mine), ".1f"),
+                _spread((one.idle_cores * 100 for one in mine), ".1f"),
+            ]
+        )
+    return table
+
+
+def aligned(table: Sequence[Sequence[str]]) -> str:
     """Write rows of cells as columns of one width each."""
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in cells
+        for row in table
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def printed(pipelines: Sequence[Pipeline], series: Series) -> str:
+    """Write all that was measured for a terminal."""
+    parts = []
+    for latency_ms in sorted({one.latency_ms for one in series.throughput}):
+        runs = [one for one in series.throughput if one.latency_ms == latency_ms]
+        parts += [f"provider at {latency_ms} ms", aligned(throughput_table(pipelines, runs))]
+    if series.latency:
+        parts += ["added latency", aligned(latency_table(pipelines, series.latency))]
+    if series.start:
+        parts += ["start and idle", aligned(start_table(pipelines, series.start))]
+    return "\n".join([*parts, *(f"failed: {one}" for one in series.failures)])

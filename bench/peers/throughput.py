@@ -13,17 +13,22 @@ from pathlib import Path
 from aiokafka.errors import KafkaError
 
 from bench.peers.counting import counted_results
-from bench.peers.ground import admin, running_stub, send_intents
+from bench.peers.ground import admin, send_intents
 from bench.peers.lineup import Pipeline, Place
 from bench.peers.machine import cpu_of, machine_now, speed_ms, usage_of_group
+from bench.peers.places import (
+    START_LIMIT_S,
+    Broker,
+    place_for,
+    require_running,
+    running_worker,
+)
 from hybrid.errors import HybridError
-from hybrid.stack.process import Child, free_port
+from hybrid.stack.process import Child
 
-__all__ = ["Run", "Sample", "place_for", "run_backlog", "started", "window_of"]
+__all__ = ["Run", "Sample", "run_backlog", "window_of"]
 
 SAMPLE_S = 0.25
-START_LIMIT_S = 60
-STOP_LIMIT_S = 25
 COMMIT_LIMIT_S = 5
 #: The window in which a pipeline is at its steady pace: shares of the results it came to.
 FROM, TO = 0.1, 0.9
@@ -85,25 +90,9 @@ def window_of(samples: Sequence[Sample]) -> tuple[Sample, Sample] | None:
     return begin, end[0]
 
 
-def place_for(pipeline: Pipeline, servers: str, base_url: str, folder: Path) -> Place:
-    """Give a place with names that no run had before."""
-    prefix = f"bench-{pipeline.name}-{time.time_ns() // 1_000_000}"
-    return Place(servers, base_url, prefix, folder, free_port())
-
-
-def started(pipeline: Pipeline, place: Place) -> Child:
-    """Start the pipeline's process."""
-    return Child(
-        pipeline.name,
-        pipeline.command,
-        log_file=place.folder / f"{place.prefix}.log",
-        environment=pipeline.environment(place),
-    )
-
-
 def run_backlog(
     pipeline: Pipeline,
-    broker: tuple[str, int],
+    broker: Broker,
     folder: Path,
     *,
     intents: int,
@@ -112,31 +101,23 @@ def run_backlog(
 ) -> Run:
     """Run until every intent has its result, or `seconds` after the first one.
 
-    `broker` is Kafka's address and process id. Raises HybridError when the pipeline ends, or
-    comes to too few results for a figure.
+    Raises HybridError when the pipeline ends, or comes to too few results for a figure.
     """
-    servers, broker_pid = broker
-    with running_stub(folder, latency_ms=latency_ms) as (stub, base_url):
-        place = place_for(pipeline, servers, base_url, folder)
-        pipeline.prepare(pipeline, place)
-        asyncio.run(send_intents(servers, place.intents, intents))
+    with place_for(pipeline, broker, folder, latency_ms=latency_ms) as (place, stub):
+        asyncio.run(send_intents(broker.servers, place.intents, intents))
         speed = speed_ms()
         begun = time.time()
-        worker = started(pipeline, place)
-        try:
+        with running_worker(pipeline, place) as worker:
             done = asyncio.run(
                 _watch(
                     pipeline,
                     place,
                     worker,
-                    pids=(broker_pid, stub.pid),
+                    pids=(broker.pid, stub.pid),
                     intents=intents,
                     seconds=seconds,
                 )
             )
-        finally:
-            worker.stop(within_s=STOP_LIMIT_S)
-        asyncio.run(_forget(place))
     samples, committed, again, peak_mb, first_at = done
     window = window_of(samples)
     if window is None:
@@ -204,9 +185,7 @@ async def _watch(
                 first = now
             if len(results) >= intents or (first is not None and now - first > seconds):
                 break
-            if worker.exit_status() is not None:
-                message = f"{pipeline.name} ended: {worker.tail(8)}"
-                raise HybridError(message)
+            require_running(worker)
             if first is None and now - begun > START_LIMIT_S:
                 break
             await asyncio.sleep(SAMPLE_S)
@@ -234,10 +213,3 @@ async def _committed(pipeline: Pipeline, place: Place, intents: int, *, within_s
             if done >= intents or time.monotonic() > deadline:
                 return done
             await asyncio.sleep(SAMPLE_S)
-
-
-async def _forget(place: Place) -> None:
-    """Delete the run's topics, so that one run's records are no burden of the next."""
-    async with admin(place.servers) as client:
-        names = [one for one in await client.list_topics() if one.startswith(place.prefix)]
-        await client.delete_topics(names)
