@@ -97,7 +97,11 @@ def intent(number: int, prefix: str = "") -> tuple[bytes, bytes]:
                 },
             ]
         },
-        "metadata": {"source": "erp", "batch": "2026-11-23"},
+        "metadata": {
+            "source": "erp",
+            "batch": "2026-11-23",
+            "reference": f"purchase-order-2026-{number:08d}",
+        },
     }
     return identifier.encode(), json.dumps(document, separators=(",", ":")).encode()
 

@@ -140,7 +140,7 @@ def _product(name: str, title: str, python: Path, extra: dict[str, str]) -> Pipe
         environment_of=environment,
         prepare=_product_topics,
         group_of=lambda place: f"{place.prefix}.orchestrator",
-        kept="nothing lost, one result",
+        kept="loses nothing, repeats calls in flight, one result each",
         versions={
             one: version_in(python, one)
             for one in ("hybrid-orchestrator", "faust-streaming", "aiokafka", "aiohttp", "openai")
@@ -169,7 +169,7 @@ def _floor(name: str) -> Pipeline:
         "floor: bare aiokafka + aiohttp",
         "bare",
         "run_bare.py",
-        "repeats",
+        "repeats what was done since its last commit",
         client="aiohttp",
         shown=("aiokafka", "aiohttp", "uvloop", "orjson"),
     )
@@ -181,7 +181,7 @@ def _openai(name: str) -> Pipeline:
         "bare aiokafka + openai SDK",
         "bare",
         "run_bare.py",
-        "repeats",
+        "repeats what was done since its last commit",
         client="openai",
         shown=("aiokafka", "openai", "uvloop"),
     )
@@ -193,7 +193,7 @@ def _faststream(name: str) -> Pipeline:
         "FastStream + LiteLLM",
         "faststream",
         "run_faststream.py",
-        "loses",
+        "loses what was in flight",
         client="litellm",
         shown=("faststream", "litellm", "aiokafka", "openai"),
     )
@@ -205,7 +205,7 @@ def _quix(name: str) -> Pipeline:
         "Quix Streams + openai SDK",
         "quix",
         "run_quix.py",
-        "repeats",
+        "repeats what was done since its last commit",
         client="openai",
         shown=("quixstreams", "confluent-kafka", "openai"),
     )
@@ -217,7 +217,7 @@ def _faust(name: str) -> Pipeline:
         "Faust agent + openai SDK",
         "faust",
         "run_faust.py",
-        "loses",
+        "loses what was in flight",
         client="openai",
         arguments=("worker", "-l", "warn", "--without-web"),
         shown=("faust-streaming", "aiokafka", "openai"),
