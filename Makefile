@@ -53,7 +53,7 @@ deploy-test: .venv/.installed ## the image and docker-compose.yml, in a containe
 	$(BIN)/pytest tests/deploy -s
 
 bench: .venv/.installed ## the product beside its peers, into docs/benchmarks.md; some 40 minutes, needs cc
-	$(BIN)/python -m bench.peers --write
+	$(BIN)/python -m bench.peers --write --quiet-seconds 30
 
 bench-smoke: .venv/.installed ## half a minute: fails when an intent takes clearly more CPU, in floors, than it did
 	$(BIN)/python -m bench.peers.smoke

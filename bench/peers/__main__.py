@@ -29,6 +29,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--paced-seconds", type=float, default=10, help="at each rate, and idle (10)")
     add("--latency-ms", type=int, choices=LATENCIES_MS, help="of the provider (0; both to write)")
     add("--json", type=Path, help="every run, as a JSON file")
+    add("--quiet-seconds", type=float, default=0, help="longest wait for a quiet machine (0)")
     add("--write", action="store_true", help="docs/benchmarks.md and its picture")
     add("--write-to", type=Path, metavar="FOLDER", help="the same, elsewhere")
     add("--product-python", type=Path, help="the product's Python, of another checkout (this one)")
@@ -56,6 +57,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         seconds=options.seconds,
         paced_seconds=options.paced_seconds,
         latencies_ms=latencies or LATENCIES_MS,
+        quiet_seconds=options.quiet_seconds,
     )
 
 

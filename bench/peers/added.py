@@ -17,11 +17,11 @@ from bench.peers.lineup import Pipeline, Place
 from bench.peers.places import (
     START_LIMIT_S,
     Broker,
+    failed,
     place_for,
     require_running,
     running_worker,
 )
-from hybrid.errors import HybridError
 from hybrid.stack.process import Child
 
 __all__ = ["CALL_MS", "RATES", "Added", "measure_added", "share_of"]
@@ -98,8 +98,7 @@ async def _first_result(
     while not results:
         require_running(worker)
         if time.monotonic() > deadline:
-            message = f"{worker.name}: no result in {START_LIMIT_S} s: {worker.tail(5)}"
-            raise HybridError(message)
+            raise failed(worker, f"came to no result in {START_LIMIT_S} s")
         await asyncio.sleep(LOOK_S)
 
 

@@ -10,6 +10,7 @@ from statistics import median
 
 from bench.peers.added import CALL_MS, RATES
 from bench.peers.chart import Bars, Panel, drawn
+from bench.peers.ground import LOG
 from bench.peers.lineup import CONCURRENCY, Pipeline
 from bench.peers.series import Plan, Series
 from bench.peers.tables import latency_table, start_table, throughput_table
@@ -94,7 +95,10 @@ def document_of(pipelines: Sequence[Pipeline], plan: Plan, series: Series, now: 
         ]
     parts += ["## Who was compared", _markdown(_who(pipelines)), _list(*_versions(pipelines))]
     if series.failures:
-        parts += ["## Runs that came to no figure", _list(*series.failures)]
+        parts += [
+            "## Runs that came to no figure",
+            _list(*(one.partition(LOG)[0] for one in series.failures)),
+        ]
     parts += [
         "## How to repeat it",
         REPEAT,

@@ -18,6 +18,7 @@ from hybrid.stack.kafka import EmbeddedKafka
 from hybrid.stack.process import Child, free_port, wait_until
 
 __all__ = [
+    "LOG",
     "PARTITIONS",
     "admin",
     "bench_cache",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 PARTITIONS = 12
+#: Between what happened and the end of a log, which names paths and is no part of a page.
+LOG = "; the end of its log: "
 STUB_SOURCE = Path(__file__).with_name("stub.c")
 STUB_START_S = 5
 #: A broker for minutes of load: the JVM's own choice, not the local stack's (C1 only).

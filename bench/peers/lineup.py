@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.peers.environments import environment_python, version_in
-from bench.peers.ground import create_topics
+from bench.peers.ground import LOG, create_topics
 from hybrid.errors import HybridError, UsageError
 
 __all__ = ["CONCURRENCY", "NAMES", "Pipeline", "Place", "lineup", "own_python"]
@@ -159,7 +159,7 @@ def _product_topics(pipeline: Pipeline, place: Place) -> None:
         check=False,
     )
     if done.returncode:
-        message = f"{pipeline.name}: no topics: {(done.stderr or done.stdout).strip()[-500:]}"
+        message = f"{pipeline.name} has no topics{LOG}{(done.stderr or done.stdout).strip()[-500:]}"
         raise HybridError(message)
 
 

@@ -5,9 +5,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Machine", "Usage", "cpu_of", "machine_now", "speed_ms", "usage_of_group"]
+__all__ = ["Machine", "Usage", "await_quiet", "cpu_of", "machine_now", "speed_ms", "usage_of_group"]
 
 TICKS = os.sysconf("SC_CLK_TCK")
+#: A broker that idles takes some of this.
+QUIET_CORES, LOOK_S = 0.15, 1.0
 #: Of /proc/PID/stat after the name in brackets, which may hold blanks: man 5 proc counts from 3.
 GROUP, USER, SYSTEM = 5 - 3, 14 - 3, 15 - 3
 
@@ -77,6 +79,17 @@ def machine_now() -> Machine:
         int(one) / TICKS for one in line.split()[1:9]
     )
     return Machine(user + nice + system, stolen)
+
+
+def await_quiet(within_s: float) -> bool:
+    """Wait until less than QUIET_CORES are busy; False when they still are at the end."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        before, at = machine_now(), time.monotonic()
+        time.sleep(LOOK_S)
+        if (machine_now().busy_s - before.busy_s) / (time.monotonic() - at) < QUIET_CORES:
+            return True
+    return False
 
 
 def speed_ms() -> float:

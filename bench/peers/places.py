@@ -7,12 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.peers.ground import admin, running_stub
+from bench.peers.ground import LOG, admin, running_stub
 from bench.peers.lineup import Pipeline, Place
 from hybrid.errors import HybridError
 from hybrid.stack.process import Child, free_port
 
-__all__ = ["START_LIMIT_S", "Broker", "place_for", "require_running", "running_worker"]
+__all__ = [
+    "START_LIMIT_S",
+    "Broker",
+    "failed",
+    "place_for",
+    "require_running",
+    "running_worker",
+]
 
 #: Within which a pipeline has to come to its first result.
 START_LIMIT_S = 60
@@ -60,8 +67,12 @@ def running_worker(pipeline: Pipeline, place: Place) -> Iterator[Child]:
 def require_running(worker: Child) -> None:
     """Raise HybridError, with the end of its log, when the process has ended."""
     if worker.exit_status() is not None:
-        message = f"{worker.name} ended with status {worker.exit_status()}: {worker.tail(8)}"
-        raise HybridError(message)
+        raise failed(worker, f"ended with status {worker.exit_status()}")
+
+
+def failed(worker: Child, how: str) -> HybridError:
+    """Give the error of a process that came to nothing, with what it said last."""
+    return HybridError(f"{worker.name} {how}{LOG}{worker.tail(8) or 'nothing'}")
 
 
 async def _forget(place: Place) -> None:

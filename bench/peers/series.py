@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.peers.added import Added, measure_added
 from bench.peers.ground import running_kafka
 from bench.peers.lineup import Pipeline
+from bench.peers.machine import await_quiet
 from bench.peers.places import Broker
 from bench.peers.starting import Start, measure_start
 from bench.peers.throughput import Run, run_backlog
@@ -40,6 +41,8 @@ class Plan:
     """At each rate of the added latency, and of idling."""
     latencies_ms: Sequence[int]
     """Of the provider, in the runs of throughput."""
+    quiet_seconds: float = 0.0
+    """How long each measurement waits, at most, for a machine on which nobody else works."""
 
 
 @dataclass(slots=True)
@@ -84,6 +87,7 @@ def measure(pipelines: Sequence[Pipeline], plan: Plan) -> Series:
         for number in range(1, plan.rounds + 1):
             for what in plan.measurements:
                 for pipeline in pipelines:
+                    await_quiet(plan.quiet_seconds)
                     turn = partial(_turn, series, what, pipeline, plan, broker, folder)
                     _attempt(series, f"round {number}, {what}", pipeline, turn)
     return series

@@ -12,11 +12,11 @@ from bench.peers.machine import usage_of_group
 from bench.peers.places import (
     START_LIMIT_S,
     Broker,
+    failed,
     place_for,
     require_running,
     running_worker,
 )
-from hybrid.errors import HybridError
 from hybrid.stack.ground import answers
 from hybrid.stack.process import Child
 
@@ -83,7 +83,6 @@ async def _until_done(
             ready_at = time.time() if ready else None
         require_running(worker)
         if time.monotonic() > deadline:
-            message = f"{pipeline.name}: {len(results)} results in {START_LIMIT_S} s"
-            raise HybridError(message)
+            raise failed(worker, f"came to {len(results)} results in {START_LIMIT_S} s")
         await asyncio.sleep(LOOK_S)
     return ready_at

@@ -19,11 +19,11 @@ from bench.peers.machine import cpu_of, machine_now, speed_ms, usage_of_group
 from bench.peers.places import (
     START_LIMIT_S,
     Broker,
+    failed,
     place_for,
     require_running,
     running_worker,
 )
-from hybrid.errors import HybridError
 from hybrid.stack.process import Child
 
 __all__ = ["Run", "Sample", "run_backlog", "window_of"]
@@ -121,11 +121,9 @@ def run_backlog(
     samples, committed, again, peak_mb, first_at = done
     window = window_of(samples)
     if window is None:
-        message = (
-            f"{pipeline.name}: {samples[-1].results} results in {samples[-1].at - begun:.0f} s are "
-            f"too few for a figure; the end of its log: {worker.tail(5)}"
-        )
-        raise HybridError(message)
+        took = samples[-1].at - begun
+        how = f"came to {samples[-1].results} results in {took:.0f} s, too few for a figure"
+        raise failed(worker, how)
     begin, end = window
     took, results = end.at - begin.at, end.results - begin.results
     worker_s = end.worker_s - begin.worker_s

@@ -16,7 +16,7 @@ import pytest
 from bench.peers.__main__ import main
 from bench.peers.added import Added, share_of
 from bench.peers.document import document_of, picture_of
-from bench.peers.ground import intent, running_stub
+from bench.peers.ground import LOG, intent, running_stub
 from bench.peers.lineup import Pipeline
 from bench.peers.machine import usage_of_group
 from bench.peers.series import Plan, Series
@@ -64,7 +64,7 @@ def a_series() -> Series:
         ],
         latency=[Added("product", 50, 500, 500, 12.0, 31.0)],
         start=[Start("product", 2.5, 2.9, 3.1, 0.012)],
-        failures=["round 1, throughput: quix ended with status 1: " + "a long story " * 20],
+        failures=["round 1, throughput: quix ended with status 1" + LOG + "/a/path " * 30],
     )
 
 
@@ -109,7 +109,7 @@ def test_the_page_keeps_the_rules_of_documents_and_its_targets_exist() -> None:
             assert len(line) <= 100, line
     assert "2026-11-28" in page
     assert "the quix" in page
-    assert "quix ended with status 1" in page
+    assert "quix ended with status 1\n" in page
     targets = re.findall(r"make ([\w-]+)", page)
     assert set(targets) == {"bench", "bench-smoke"}
     makefile = (ROOT / "Makefile").read_text()
