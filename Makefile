@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test unit check format chaos outage storm answers litellm recipes mutants image kustomize deploy-test release bench lock generate clean
+.PHONY: demo test unit check format chaos outage storm answers litellm recipes mutants image kustomize deploy-test release bench bench-smoke bench-all lock generate clean
 
 demo: .venv/.installed ## the whole job once, on real parts
 	@$(BIN)/hybrid demo
@@ -61,7 +61,13 @@ deploy-test: .venv/.installed ## chart, rules, units (needs Go); image and docke
 release: .venv/.installed ## wheel, sdist, chart, changelog section and sums into dist/, of what is committed; the image where an engine is; IMAGE=no
 	$(BIN)/python tools/release.py $(if $(filter no,$(IMAGE)),--no-image)
 
-bench: .venv/.installed ## the benchmarks; each prints its own table
+bench: .venv/.installed ## the product beside its peers, into docs/benchmarks.md; some 40 minutes, needs cc
+	$(BIN)/python -m bench.peers --write --quiet-seconds 30
+
+bench-smoke: .venv/.installed ## half a minute: fails when an intent takes clearly more CPU, in floors, than it did
+	$(BIN)/python -m bench.peers.smoke
+
+bench-all: .venv/.installed ## the other benchmarks; each prints its own table
 	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
 
 generate: .venv/.installed ## the files that are made from code
@@ -73,6 +79,7 @@ lock: ## new versions into the lock files; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements/runtime.lock requirements/client.in -o requirements/client.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/uv.in -o requirements/uv.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/build.in -o requirements/build.lock
+	for peer in bare faststream faust quix; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate bench/peers/requirements/$$peer.in -o bench/peers/requirements/$$peer.lock || exit 1; done
 
 clean:
 	rm -rf .venv .coverage build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -94,11 +94,13 @@ class EmbeddedKafka:
         name: str = "kafka",
         cluster_id: str = "",
         most_memory_mb: int = 768,
+        java_options: Sequence[str] = FEW_CORES,
     ) -> None:
         """Keep its data under `folder`, which survives restarts; `properties` win over ours.
 
         A node of a cluster of several has the cluster's id, and a format that is not standalone.
         """
+        self._java_options = java_options
         self._properties = properties
         self._format_arguments = format_arguments
         self._name = name
@@ -144,7 +146,7 @@ class EmbeddedKafka:
                 java,
                 f"-Xms{self._most_memory_mb // 3}m",
                 f"-Xmx{self._most_memory_mb}m",
-                *FEW_CORES,
+                *self._java_options,
                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                 "-Dorg.slf4j.simpleLogger.showDateTime=true",
                 "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
