@@ -101,6 +101,9 @@ def main(arguments: Sequence[str] = ()) -> int:
     except HybridError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:
+        print("bench: stopped; nothing is written", file=sys.stderr)
+        return 130
     if kept:
         _keep(kept, pipelines, series)
     if folder:

@@ -73,7 +73,8 @@ async def _measure(place: Place, worker: Child, seconds: float) -> list[Added]:
     try:
         async with counted_results(place.servers, place.results) as results:
             await _first_result(producer, place, worker, results)
-            await _send(producer, place, "warm", rate=RATES[0], seconds=WARM_UP_S)
+            warm = await _send(producer, place, "warm", rate=RATES[0], seconds=WARM_UP_S)
+            await _answered(results, warm)  # what a cold start left waiting is not measured
             for rate in RATES:
                 sent = await _send(producer, place, f"r{rate}x", rate=rate, seconds=seconds)
                 await _answered(results, sent)

@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 
 __all__ = ["Bars", "Panel", "drawn"]
 
-WIDTH, LEFT, RIGHT, BAR, GAP, HEAD, FOOT = 860, 250, 120, 18, 10, 44, 16
+WIDTH, LEFT, RIGHT, BAR, GAP, HEAD, FOOT = 880, 270, 120, 18, 10, 44, 16
 OWN, OTHER, INK = "#d9480f", "#868e96", "#495057"
 
 

@@ -28,7 +28,8 @@ REPEAT = """\
 def write_document(folder: Path, pipelines: Sequence[Pipeline], plan: Plan, series: Series) -> Path:
     """Write page and picture into a folder; gives the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / PICTURE).write_text(picture_of(pipelines, series), encoding="utf-8")
+    if series.throughput:
+        (folder / PICTURE).write_text(picture_of(pipelines, series), encoding="utf-8")
     page = folder / PAGE
     now = datetime.now(UTC)
     page.write_text(document_of(pipelines, plan, series, now), encoding="utf-8")
@@ -53,8 +54,9 @@ def document_of(pipelines: Sequence[Pipeline], plan: Plan, series: Series, now: 
             "figure says what that takes."
         ),
         _paragraph(_circumstances(plan, series, now)),
-        f"![CPU for an intent, and intents in a second]({PICTURE})",
     ]
+    if series.throughput:
+        parts.append(f"![CPU for an intent, and intents in a second]({PICTURE})")
     for latency_ms in sorted({one.latency_ms for one in series.throughput}):
         runs = [one for one in series.throughput if one.latency_ms == latency_ms]
         parts += [
