@@ -73,8 +73,10 @@ class Reader:
         async with self._lock:
             if self._client is not None:
                 return
-            client = consumer(self._settings, fetch_max_wait_ms=FETCH_WAIT_MS)
-            await started_or_refused(self._settings, client)
+            client = await started_or_refused(
+                self._settings,
+                lambda: consumer(self._settings, fetch_max_wait_ms=FETCH_WAIT_MS),
+            )
             try:
                 tps = await partitions_or_refused(self._settings, client, self._outcome_topics)
             except BaseException:

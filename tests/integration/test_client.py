@@ -241,6 +241,39 @@ def test_all_outcomes_come_at_least_once_with_their_places(case: Case) -> None:
     asyncio.run(run())
 
 
+def test_a_group_that_gets_a_member_leaves_nothing_out(case: Case) -> None:
+    intents = [case.intent() for _ in range(60)]
+    group = f"{case.name}.shared"
+    seen: dict[str, set[str]] = {"one": set(), "other": set()}
+
+    async def member(client: HybridClient, name: str) -> None:
+        async with aclosing(client.outcomes(group=group)) as outcomes:
+            async for one in outcomes:
+                if one.intent_id.startswith(case.name):
+                    seen[name].add(one.intent_id)
+
+    async def found() -> int:
+        return len(seen["one"] | seen["other"])
+
+    async def run() -> None:
+        async with client_of(case) as client:
+            first = asyncio.create_task(member(client, "one"))
+            await client.publish_many(intents[:30])
+            await soon(found, lambda count: count >= 10)
+            second = asyncio.create_task(member(client, "other"))
+            await client.publish_many(intents[30:])
+            await soon(found, lambda count: count == 60)
+            # Both have a share: what comes now is shared.
+            more = [case.intent() for _ in range(40)]
+            await client.publish_many(more)
+            await soon(found, lambda count: count == 100)
+            first.cancel()
+            second.cancel()
+            await asyncio.gather(first, second, return_exceptions=True)
+
+    asyncio.run(run())
+
+
 def test_the_synchronous_twin_does_the_same(case: Case) -> None:
     with HybridSyncClient(**settings(case)) as client:
         intent = case.intent()

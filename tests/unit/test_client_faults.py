@@ -1,6 +1,7 @@
 """The client when what it stands on fails: its producer is made anew, its reader's end is told."""
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,13 +48,17 @@ async def nothing(*_: Any, **__: Any) -> None:
     return
 
 
+async def started(_settings: Settings, make: Callable[[], Any]) -> Any:
+    return make()
+
+
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[FakeProducer]:
     """The producers that will be made, one after the other."""
     coming: list[FakeProducer] = []
     given = iter(coming)
     monkeypatch.setattr(sender, "producer", lambda _settings: next(given))
-    monkeypatch.setattr(sender, "started_or_refused", nothing)
+    monkeypatch.setattr(sender, "started_or_refused", started)
     monkeypatch.setattr(sender, "require_seen", nothing)
     return coming
 
@@ -151,7 +156,7 @@ def test_a_reader_that_ends_tells_who_waits_and_who_comes_later(
     async def run() -> None:
         consumer = FakeConsumer(error)
         monkeypatch.setattr(reader, "consumer", lambda *_, **__: consumer)
-        monkeypatch.setattr(reader, "started_or_refused", nothing)
+        monkeypatch.setattr(reader, "started_or_refused", started)
         monkeypatch.setattr(reader, "partitions_or_refused", partitions)
         reading = reader.Reader(
             SETTINGS, ManualClock(NOW), look_back_s=3600, look_back_records=1000
