@@ -352,8 +352,8 @@ def test_the_memory_keeps_the_newest_places() -> None:
     memory = Memory(2)
     for number in range(3):
         memory.note(f"i-{number}", a_record(TOPICS.results, b"", offset=number))
-    assert list(memory.places(TOPICS, "i-0")) == []
-    assert list(memory.places(TOPICS, "i-2")) == [(TopicPartition(TOPICS.results, 0), 2)]
+    tp = TopicPartition(TOPICS.results, 0)
+    assert [memory.place(tp, f"i-{number}") for number in range(3)] == [None, 1, 2]
 
 
 def test_what_a_stranger_wrote_to_an_outcome_topic_is_nobodys() -> None:
