@@ -218,13 +218,13 @@ class HybridClient:
         publish: IntentRecord | None,
     ) -> WorkflowResult:
         limit_s = seconds_of("timeout", timeout)
-        is_published = publish is None
+        is_published = None if publish is None else False
         waiter: Waiter | None = None
         try:
             async with asyncio.timeout(limit_s) as limit:
                 await self._reader.open()
                 waiter = self._reader.waiter(
-                    intent_id, key=key, tenant=tenant, publishes=not is_published
+                    intent_id, key=key, tenant=tenant, publishes=publish is not None
                 )
                 await self._look(waiter, is_fresh=publish is not None and publish.is_fresh)
                 if publish is not None and not waiter.is_found:

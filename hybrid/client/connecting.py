@@ -1,10 +1,10 @@
 """How the client comes to a broker, and the one sentence where it does not."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     KafkaError,
@@ -19,14 +19,17 @@ from streams.kafka.faults import right_missing
 from streams.kafka.metadata import see_topics
 from streams.kafka.presence import SOURCE_HINT
 from streams.kafka.rights import lacking
+from streams.kafka.security import SecurityError
 
 __all__ = ["partitions_or_refused", "refused", "require_seen", "started_or_refused"]
 
 
-async def started_or_refused(
-    settings: Settings, client: AIOKafkaConsumer | AIOKafkaProducer
-) -> None:
-    """Start a client; raises UnavailableError, which says why no broker can be used."""
+async def started_or_refused(settings: Settings, make: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """Make a consumer or producer and start it; raises UnavailableError, which says why not."""
+    try:
+        client = make()
+    except SecurityError as error:  # a file that was there when the settings were checked
+        raise UnavailableError(str(error)) from error
     try:
         await asyncio.wait_for(client.start(), CONNECT_TIMEOUT_S)
     except (KafkaError, TimeoutError, OSError, ValueError) as error:
@@ -35,6 +38,7 @@ async def started_or_refused(
     except BaseException:
         await client.stop()
         raise
+    return client
 
 
 async def partitions_or_refused(

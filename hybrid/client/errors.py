@@ -79,20 +79,26 @@ class ExecutionTimeoutError(ExecutionError, TimeoutError):
     """Raised when no outcome came in time. The intent still runs, unless `is_published` is False.
 
     Its calls and their cost are not known here: wait again by `client.wait(error.intent_id)`.
+    `is_published` is None where this call had only waited.
     """
 
     error_class = ErrorClass.TIMEOUT
     code = "no_outcome_in_time"
 
     def __init__(
-        self, intent_id: str, *, timeout: float, is_published: bool, trace_id: str | None = None
+        self,
+        intent_id: str,
+        *,
+        timeout: float,
+        is_published: bool | None,
+        trace_id: str | None = None,
     ) -> None:
         """Say what became of the intent; `timeout` in seconds."""
-        told = (
-            "it still runs: wait again with client.wait()"
-            if is_published
-            else "the broker did not confirm it, and may have it: publish it again under its id"
-        )
+        told = {
+            True: "it still runs: wait again with client.wait()",
+            False: "the broker did not confirm it, and may have it: publish it again under its id",
+            None: "it still runs, was never published, or ended before what is looked back to",
+        }[is_published]
         message = f"intent {intent_id} has no outcome within {timeout:g} s; {told}"
         super().__init__(message, intent_id=intent_id, trace_id=trace_id)
         self.timeout = timeout

@@ -80,9 +80,8 @@ async def follow(
 ) -> AsyncGenerator[OutcomeRecord, None]:
     """Give outcomes until `goes_on` says no; raises UsageError, UnavailableError."""
     topics = (settings.topics.results, settings.topics.dead_letters)
-    client = consumer(settings, group_id=group)
     done = _Done()
-    await started_or_refused(settings, client)
+    client = await started_or_refused(settings, lambda: consumer(settings, group_id=group))
     try:
         tps = await partitions_or_refused(settings, client, topics)
         if group is not None:

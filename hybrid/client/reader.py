@@ -45,6 +45,8 @@ class _Flow:
     target: int = 0
     caught_up: asyncio.Event = field(default_factory=asyncio.Event)
     idle_since: float = 0.0
+    #: One at a time moves it; a partition that nobody leads holds up nobody else's.
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Reader:
@@ -73,8 +75,10 @@ class Reader:
         async with self._lock:
             if self._client is not None:
                 return
-            client = consumer(self._settings, fetch_max_wait_ms=FETCH_WAIT_MS)
-            await started_or_refused(self._settings, client)
+            client = await started_or_refused(
+                self._settings,
+                lambda: consumer(self._settings, fetch_max_wait_ms=FETCH_WAIT_MS),
+            )
             try:
                 tps = await partitions_or_refused(self._settings, client, self._outcome_topics)
             except BaseException:
@@ -121,40 +125,42 @@ class Reader:
 
     async def watch(self, waiter: Waiter) -> None:
         """Let its partitions flow from before now; raises UnavailableError, KafkaError."""
-        async with self._lock:
-            cold = [tp for tp in waiter.partitions if not self._flows[tp].flows]
-            if cold:
-                now_ms = self._clock.now_ms()
-                for tp, end in (await self._client_now.end_offsets(cold)).items():
-                    self._begin(tp, end, since_ms=now_ms)
+        await asyncio.gather(*(self._watch(tp) for tp in waiter.partitions))
 
     async def look_back(self, waiter: Waiter) -> None:
         """Read what its partitions held before now; raises UnavailableError, KafkaError.
 
         Afterwards the waiter has the outcome that is there, as far as is looked back.
         """
-        async with self._lock:
-            client, flows = self._client_now, self._flows
-            earliest_ms = self._clock.now_ms() - self._look_back_ms
-            unknown = [
-                tp
-                for tp in waiter.partitions
-                if not flows[tp].flows or flows[tp].since_ms > earliest_ms
-            ]
-            if unknown:
-                ends = await client.end_offsets(unknown)
-                found = await client.offsets_for_times(dict.fromkeys(unknown, earliest_ms))
-                share = max(1, self._most // len(flows))
-                for tp, end in ends.items():
-                    at = found.get(tp)
-                    begin = end if at is None else max(at.offset, end - share)
-                    self._begin(tp, begin, since_ms=earliest_ms, target=end)
-            for tp, offset in self._memory.places(self._topics, waiter.intent_id):
-                if flows[tp].flows:
-                    target = max(flows[tp].target, await client.position(tp))
-                    self._begin(tp, offset, since_ms=flows[tp].since_ms, target=target)
+        earliest_ms = self._clock.now_ms() - self._look_back_ms
+        await asyncio.gather(
+            *(self._look_back(tp, waiter.intent_id, earliest_ms) for tp in waiter.partitions)
+        )
         for tp in waiter.partitions:
             await self._flows[tp].caught_up.wait()
+
+    async def _watch(self, tp: TopicPartition) -> None:
+        flow = self._flows[tp]
+        async with flow.lock:
+            if not flow.flows:
+                now_ms = self._clock.now_ms()
+                end = (await self._client_now.end_offsets([tp]))[tp]
+                self._begin(tp, end, since_ms=now_ms)
+
+    async def _look_back(self, tp: TopicPartition, intent_id: str, earliest_ms: int) -> None:
+        """Read a partition from further back, or again from where the id's outcome stands."""
+        flow = self._flows[tp]
+        async with flow.lock:
+            client = self._client_now
+            if not flow.flows or flow.since_ms > earliest_ms:
+                end = (await client.end_offsets([tp]))[tp]
+                at = (await client.offsets_for_times({tp: earliest_ms})).get(tp)
+                share = max(1, self._most // len(self._flows))
+                begin = end if at is None else max(at.offset, end - share)
+                self._begin(tp, begin, since_ms=earliest_ms, target=end)
+            elif (offset := self._memory.place(tp, intent_id)) is not None:
+                target = max(flow.target, await client.position(tp))
+                self._begin(tp, offset, since_ms=flow.since_ms, target=target)
 
     def _begin(self, tp: TopicPartition, offset: int, *, since_ms: int, target: int = 0) -> None:
         """Let a partition flow from an offset on."""

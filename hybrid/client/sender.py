@@ -85,9 +85,10 @@ class Sender:
                 await require_seen(self._settings, (topic,), WRITE)
                 self._seen.add(topic)
             if self._client is None:
-                client = producer(self._settings)
-                await started_or_refused(self._settings, client)
-                self._client, self._was_open = client, True
+                self._client = await started_or_refused(
+                    self._settings, lambda: producer(self._settings)
+                )
+                self._was_open = True
             return self._client
 
     async def _leave(self, client: AIOKafkaProducer) -> None:

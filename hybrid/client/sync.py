@@ -1,6 +1,7 @@
 """The client for programs without an event loop: the same, on a thread of its own."""
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -50,9 +51,11 @@ class HybridSyncClient:
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._process = os.getpid()
 
     def __enter__(self) -> Self:
         """Start the thread, and open the client on it."""
+        self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="hybrid.client", daemon=True
@@ -69,7 +72,7 @@ class HybridSyncClient:
     ) -> None:
         """Close the client, and end the thread."""
         loop, thread = self._loop, self._thread
-        if loop is None or thread is None:
+        if loop is None or thread is None or self._process != os.getpid():
             return
         try:
             self._run(self._client.__aexit__(kind, raised, trace))
@@ -147,6 +150,10 @@ class HybridSyncClient:
         if self._loop is None:
             doing.close()
             message = "the client is not open: use it within `with HybridSyncClient() as client:`"
+            raise UsageError(message)
+        if self._process != os.getpid():
+            doing.close()
+            message = "the client was opened before a fork: open one in the process that uses it"
             raise UsageError(message)
         future = asyncio.run_coroutine_threadsafe(doing, self._loop)
         try:

@@ -101,30 +101,24 @@ class Waiters:
 
 
 class Memory:
-    """Where the outcomes stand that were read last: id → partition and offset."""
+    """Where the outcomes stand that were read last."""
 
     def __init__(self, most: int) -> None:
         """Remember so many, the newest."""
         self._most = most
-        self._places: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._partitions: dict[tuple[str, str], TopicPartition] = {}
+        self._offsets: OrderedDict[tuple[TopicPartition, str], int] = OrderedDict()
 
     def note(self, intent_id: str, record: ConsumerRecord) -> None:
         """Remember a record's place."""
-        name = (record.topic, intent_id)
-        self._places[name] = record.offset
-        self._places.move_to_end(name)
-        self._partitions[name] = TopicPartition(record.topic, record.partition)
-        if len(self._places) > self._most:
-            oldest, _ = self._places.popitem(last=False)
-            del self._partitions[oldest]
+        name = (TopicPartition(record.topic, record.partition), intent_id)
+        self._offsets[name] = record.offset
+        self._offsets.move_to_end(name)
+        if len(self._offsets) > self._most:
+            self._offsets.popitem(last=False)
 
-    def places(self, topics: Topics, intent_id: str) -> Iterator[tuple[TopicPartition, int]]:
-        """Give where outcomes of an id stand."""
-        for topic in (topics.results, topics.dead_letters):
-            offset = self._places.get((topic, intent_id))
-            if offset is not None:
-                yield self._partitions[topic, intent_id], offset
+    def place(self, tp: TopicPartition, intent_id: str) -> int | None:
+        """Give where the outcome of an id stands in a partition; None where none is known."""
+        return self._offsets.get((tp, intent_id))
 
 
 def id_of(topics: Topics, record: ConsumerRecord) -> str | None:

@@ -3,13 +3,13 @@
 import asyncio
 import os
 import signal
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 
 import pytest
 
-from hybrid.client import ExecutionError, HybridClient, WorkflowResult
+from hybrid.client import ExecutionError, HybridClient, OutcomeRecord, WorkflowResult
 from tests.chaos.oracle import read_outcomes
 from tests.chaos.running import RunningStack, running_stack
 from tests.integration.driving import Case, soon
@@ -30,14 +30,21 @@ def client_of(running: RunningStack) -> HybridClient:
     return HybridClient(kafka_bootstrap_servers=running.settings.kafka_bootstrap_servers)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_a_broker_that_is_killed_while_calls_wait_delays_them_only(three: RunningStack) -> None:
     quick = {"latency_ms": 1_000}
     three.set_faults({"openai": quick, "azure": quick})
-    case = Case(three)
+    case, followed = Case(three), set[str]()
+
+    async def follow(stream: AsyncGenerator[OutcomeRecord, None]) -> None:
+        async with aclosing(stream) as outcomes:
+            async for one in outcomes:
+                followed.add(one.intent_id)
 
     async def run() -> None:
         async with client_of(three) as client:
+            stream = client.outcomes(group=f"{case.name}.followers")
+            following = asyncio.create_task(follow(stream))
             before = [
                 asyncio.create_task(client.execute(case.intent(), timeout=90)) for _ in range(20)
             ]
@@ -53,12 +60,20 @@ def test_a_broker_that_is_killed_while_calls_wait_delays_them_only(three: Runnin
                 asyncio.create_task(client.execute(case.intent(), timeout=90)) for _ in range(5)
             ]
             results = await asyncio.gather(*before, *during)
-            assert len({one.intent_id for one in results}) == 25
+            wanted = {one.intent_id for one in results}
+            assert len(wanted) == 25
+
+            async def missing() -> int:
+                return len(wanted - followed)
+
+            await soon(missing, lambda count: count == 0)
+            following.cancel()
+            await asyncio.wait([following])
 
     asyncio.run(run())
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_a_thousand_calls_at_once_over_a_kill_all_end_with_a_result_or_their_error(
     three: RunningStack,
 ) -> None:
@@ -76,7 +91,7 @@ def test_a_thousand_calls_at_once_over_a_kill_all_end_with_a_result_or_their_err
 
     async def run() -> list[WorkflowResult | BaseException]:
         async with client_of(three) as client:
-            calls = [asyncio.create_task(client.execute(one, timeout=120)) for one in intents]
+            calls = [asyncio.create_task(client.execute(one, timeout=150)) for one in intents]
 
             async def done() -> int:
                 return sum(call.done() for call in calls)
@@ -86,9 +101,7 @@ def test_a_thousand_calls_at_once_over_a_kill_all_end_with_a_result_or_their_err
             assert await done() < CALLS
             return await asyncio.gather(*calls, return_exceptions=True)
 
-    began = time.monotonic()
     ends = asyncio.run(run())
-    assert time.monotonic() - began < 60
     kinds = Counter(type(one).__name__ for one in ends)
     for intent, end in zip(intents, ends, strict=True):
         assert isinstance(end, WorkflowResult | ExecutionError), end

@@ -245,6 +245,16 @@ def test_a_time_out_is_also_pythons_and_says_that_the_intent_runs_on() -> None:
     assert isinstance(error, TimeoutError)
     assert (error.code, error.attempts, error.cost_usd) == ("no_outcome_in_time", None, None)
     assert "within 60 s; it still runs" in str(error)
+    unknown = ExecutionTimeoutError("i-1", timeout=1, is_published=None)
+    assert "was never published" in str(unknown)
+
+
+def test_a_client_that_was_opened_before_a_fork_says_so() -> None:
+    with HybridSyncClient(kafka_bootstrap_servers="x:1") as client:
+        client._process += 1  # as in a child, where the thread is not
+        with pytest.raises(UsageError, match="opened before a fork"):
+            client.publish(INTENT)
+        client._process -= 1
 
 
 # ── waiting ─────────────────────────────────────────────────────────────────────────────────
@@ -342,8 +352,8 @@ def test_the_memory_keeps_the_newest_places() -> None:
     memory = Memory(2)
     for number in range(3):
         memory.note(f"i-{number}", a_record(TOPICS.results, b"", offset=number))
-    assert list(memory.places(TOPICS, "i-0")) == []
-    assert list(memory.places(TOPICS, "i-2")) == [(TopicPartition(TOPICS.results, 0), 2)]
+    tp = TopicPartition(TOPICS.results, 0)
+    assert [memory.place(tp, f"i-{number}") for number in range(3)] == [None, 1, 2]
 
 
 def test_what_a_stranger_wrote_to_an_outcome_topic_is_nobodys() -> None:
