@@ -1,4 +1,4 @@
-"""Commands for operators: topics, migrations, schemas, doctor."""
+"""Commands for operators: topics, migrations, schemas, doctor, trace."""
 
 import asyncio
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hybrid.commands.common import FormatOption
+from hybrid.commands.trace import trace
 from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
 from hybrid.printing import Format, console, print_table
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
     schemas.command("export")(export)
     app.add_typer(schemas, name="schemas")
     app.command()(doctor)
+    app.command()(trace)
 
 
 def ensure(

@@ -1,0 +1,74 @@
+"""What a consumer group has not committed yet: which places, and the records there."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from schemas.settings import Settings
+from streams.kafka.clients import admin_client, partitions_of
+from streams.kafka.ends import read_to_ends
+from streams.kafka.rights import coordinator_of
+
+__all__ = ["Places", "committed_offsets", "places_behind", "read_places"]
+
+#: partition → the first offset that is meant, and the one behind the last
+Places = Mapping[TopicPartition, tuple[int, int]]
+
+
+async def committed_offsets(settings: Settings, group: str) -> dict[TopicPartition, int]:
+    """Give what a group has committed; raises BrokerUnavailableError, RightsError, KafkaError."""
+    async with admin_client(settings) as admin:
+        node = await coordinator_of(settings, admin, group)
+        found = await admin.list_consumer_group_offsets(group, group_coordinator_id=node)
+    return {tp: one.offset for tp, one in found.items() if one.offset >= 0}
+
+
+async def places_behind(
+    reader: AIOKafkaConsumer, topics: Iterable[str], committed: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, tuple[int, int]]:
+    """Give the places from what is committed, else from the begin, to the end; without empty ones.
+
+    A transaction's marker takes an offset too: where nothing but markers stands there is no record.
+    Raises KafkaError.
+    """
+    tps = [tp for topic in topics for tp in await partitions_of(reader, topic)]
+    if not tps:
+        return {}
+    begins, ends = await reader.beginning_offsets(tps), await reader.end_offsets(tps)
+    found = {tp: (max(begins[tp], committed.get(tp, 0)), ends[tp]) for tp in tps}
+    return {tp: (begin, end) for tp, (begin, end) in found.items() if begin < end}
+
+
+async def read_places(
+    reader: AIOKafkaConsumer,
+    places: Places,
+    take: Callable[[ConsumerRecord], None],
+    *,
+    limit_s: float,
+) -> bool:
+    """Give the records of all places to `take`; whether it came to their ends within the limit.
+
+    `take` need not know every record: what it raises is passed over. Raises KafkaError.
+    """
+    if not places:
+        return True
+    reader.assign(list(places))
+    for tp, (begin, _) in places.items():
+        reader.seek(tp, begin)
+    ends = {tp: end for tp, (_, end) in places.items()}
+
+    def within(record: ConsumerRecord) -> None:
+        if record.offset < ends[TopicPartition(record.topic, record.partition)]:
+            take(record)
+
+    try:
+        async with asyncio.timeout(limit_s):
+            await read_to_ends(
+                reader, ends, within, what="the topics", on_foreign=lambda _record, _error: None
+            )
+    except TimeoutError:
+        return False
+    finally:
+        reader.unsubscribe()  # nothing is fetched any more that nobody asks for
+    return True
