@@ -8,7 +8,7 @@ from decimal import Decimal
 from schemas.vocabulary import EventName
 from streams.stories.parts import Call, Ending, Event
 from streams.stories.record import Record
-from streams.stories.story import Span, SpanKind, Status, Story
+from streams.stories.story import Bill, Span, SpanKind, Status, Story, Turns
 from streams.stories.telling import headline
 from streams.stories.walk import accepted_of, due_of, spans_of, still_waits
 
@@ -27,16 +27,19 @@ def story_of(record: Record, now: datetime) -> Story:
         now=now,
         status=status,
         accepted_at=_accepted(record),
-        ended_at=over.at if over else None,
         spans=spans,
         ending=ending,
         due_at=_due(record, deferral) if status is Status.DEFERRED else None,
-        cost_usd=sum((call.cost_usd or Decimal(0) for call in record.calls), Decimal(0)),
-        uncertain_usd=sum((_uncertain(call) for call in record.calls), Decimal(0)),
-        unpriced=sum(call.finished and call.cost_usd is None for call in record.calls),
-        deferrals=sum(event.name == EventName.WORKFLOW_DEFERRED for event in record.events),
-        orphans=sum(span.state == "orphaned" for span in spans),
-        replays=_replays(record),
+        bill=Bill(
+            usd=sum((call.cost_usd or Decimal(0) for call in record.calls), Decimal(0)),
+            uncertain_usd=sum((_uncertain(call) for call in record.calls), Decimal(0)),
+            unpriced=sum(call.finished and call.cost_usd is None for call in record.calls),
+        ),
+        turns=Turns(
+            deferrals=sum(one.name == EventName.WORKFLOW_DEFERRED for one in record.events),
+            orphans=sum(span.state == "orphaned" for span in spans),
+            replays=_replays(record),
+        ),
         cached=over is not None and over.completed and _is_cached(over, record),
         notes=_notes(record),
     )

@@ -5,12 +5,13 @@ The same parts are made from ClickHouse's rows and from Kafka's records: what bo
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from schemas.attempt import ProviderAttempt
+from schemas.base import Message
 from schemas.events import WorkflowEvent
 from schemas.outcome import DeadLetter, WorkflowResult
 from schemas.vocabulary import AttemptStatus
@@ -18,8 +19,7 @@ from schemas.vocabulary import AttemptStatus
 __all__ = ["Call", "Ending", "Event", "Waiting"]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Message):
     """One call of a provider; durations in milliseconds, money in dollars."""
 
     attempt_id: str
@@ -88,12 +88,12 @@ class Call:
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Call":
         """Take a row whose columns are named as the fields are."""
-        values = {one.name: row[one.name] for one in fields(cls)}
+        values = dict(row)
         for name in ("attempt_id", "execution_id"):
             values[name] = str(values[name])
         for name in ("started_at", "deadline_at"):
             values[name] = None if values[name] is None else _utc(values[name])
-        return cls(**values)
+        return cls.model_validate(values)
 
     @property
     def ended_at(self) -> datetime | None:
@@ -106,8 +106,7 @@ class Call:
         return self.finished, self.used
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Message):
     """A result or a dead letter; `message` and `cached` only where the record has them."""
 
     outcome_id: str
@@ -249,8 +248,7 @@ class Event:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Message):
     """The intent in a topic that workers read, behind what they have committed."""
 
     topic: str

@@ -1,6 +1,5 @@
 """What ClickHouse has of an intent."""
 
-from dataclasses import fields
 from typing import Any
 
 from streams.store.clickhouse import ClickHouse
@@ -55,8 +54,7 @@ def recorded(store: ClickHouse, intent_id: str) -> Record:
     Rows that came twice are made one here: the tables do it in their own time.
     """
     names = ", ".join(
-        f"{COLUMNS[one.name]} AS {one.name}" if one.name in COLUMNS else one.name
-        for one in fields(Call)
+        f"{COLUMNS[name]} AS {name}" if name in COLUMNS else name for name in Call.model_fields
     )
     calls = _documents(
         store,

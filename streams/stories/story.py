@@ -8,7 +8,7 @@ from enum import StrEnum
 from streams.stories.parts import Call, Ending
 from streams.stories.record import Record
 
-__all__ = ["Span", "SpanKind", "Status", "Story"]
+__all__ = ["Bill", "Span", "SpanKind", "Status", "Story", "Turns"]
 
 
 class SpanKind(StrEnum):
@@ -56,6 +56,27 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Bill:
+    """What the calls cost, in dollars."""
+
+    #: Of the calls whose cost is known.
+    usd: Decimal = Decimal(0)
+    #: What may come on top: calls of which no answer was read.
+    uncertain_usd: Decimal = Decimal(0)
+    #: Calls whose price nobody knows.
+    unpriced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """How often it was put off, lost with a worker, replayed."""
+
+    deferrals: int = 0
+    orphans: int = 0
+    replays: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """What became of one intent, as of `now`."""
 
@@ -63,21 +84,12 @@ class Story:
     now: datetime
     status: Status
     accepted_at: datetime | None
-    ended_at: datetime | None
     spans: tuple[Span, ...]
     headline: str = ""
     ending: Ending | None = None
     due_at: datetime | None = None
-    #: Dollars of the calls whose cost is known.
-    cost_usd: Decimal = Decimal(0)
-    #: Dollars that may come on top: calls of which no answer was read.
-    uncertain_usd: Decimal = Decimal(0)
-    #: Calls whose price nobody knows.
-    unpriced: int = 0
-    #: How often it was put off, run anew after a lost worker, replayed.
-    deferrals: int = 0
-    orphans: int = 0
-    replays: int = 0
+    bill: Bill = Bill()
+    turns: Turns = Turns()
     cached: bool = False
     notes: tuple[str, ...] = field(default=())
 
@@ -85,6 +97,11 @@ class Story:
     def is_over(self) -> bool:
         """Whether it has its outcome."""
         return self.status in {Status.COMPLETED, Status.FAILED}
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """Give when it had its outcome; None = not yet."""
+        return self.ending.at if self.ending is not None and self.is_over else None
 
     @property
     def total(self) -> timedelta | None:

@@ -51,7 +51,7 @@ def _deferred(story: Story) -> str:
 
 
 def _waiting(story: Story) -> str:
-    again = "Replayed, and waits" if story.replays else "Waits"
+    again = "Replayed, and waits" if story.turns.replays else "Waits"
     since = max((part.since for part in story.record.waiting), default=None)
     long = "" if since is None else f" for {duration(story.now - since)}"
     place = next((f" in {part.topic}" for part in reversed(story.record.waiting)), "")
@@ -95,8 +95,8 @@ def _causes(story: Story) -> list[str]:
     elif story.status is Status.DEFERRED and not failed:
         reasons = [span for span in story.spans if span.kind is SpanKind.DEFERRAL]
         causes += [span.because for span in reasons[-1:]]
-    if story.replays:
-        causes.append(f"replayed {times(story.replays)}{_reasons(story)}")
+    if story.turns.replays:
+        causes.append(f"replayed {times(story.turns.replays)}{_reasons(story)}")
     winner = next((call for call in story.record.calls if call.hedge and call.used), None)
     if winner is not None:
         causes.append(f"{winner.provider} was asked beside the first and was quicker")
@@ -122,8 +122,10 @@ def _total(story: Story) -> str:
 
 def _cost(story: Story) -> str:
     """Say what it cost; what nobody knows is said to be so."""
-    if story.unpriced:
-        known = f"{money(story.cost_usd)} and " if story.cost_usd else ""
-        return f"{known}an unknown price ({story.unpriced} call{'s' * (story.unpriced > 1)})"
-    more = f" (up to {money(story.uncertain_usd)} more)" if story.uncertain_usd else ""
-    return f"{money(story.cost_usd)}{more}"
+    if story.bill.unpriced:
+        known = f"{money(story.bill.usd)} and " if story.bill.usd else ""
+        return (
+            f"{known}an unknown price ({story.bill.unpriced} call{'s' * (story.bill.unpriced > 1)})"
+        )
+    more = f" (up to {money(story.bill.uncertain_usd)} more)" if story.bill.uncertain_usd else ""
+    return f"{money(story.bill.usd)}{more}"

@@ -209,7 +209,7 @@ def test_a_call_without_an_end_runs_until_its_deadline_and_then_is_lost() -> Non
     assert running.status is Status.RUNNING
     assert running.headline == "Running, 4 s so far; call 1 is at openai for 4 s"
     lost = story(an_unfinished(1), a_place(0), now=100)
-    assert (lost.status, lost.orphans, lost.spans[-1].state) == (Status.LOST, 1, "orphaned")
+    assert (lost.status, lost.turns.orphans, lost.spans[-1].state) == (Status.LOST, 1, "orphaned")
     assert lost.spans[-1].because == (
         "no end was heard: worker w-1 died or lost its lane; may have cost up to $0.02"
     )
@@ -251,7 +251,7 @@ def test_a_cache_hit_has_no_call(from_row: bool) -> None:
     ending = a_completion(0.2, metadata=metadata)
     parts: tuple[Ending | Event, ...] = (ending,)
     if from_row:  # ClickHouse's row does not say it, the event does
-        row = {name: getattr(ending, name, None) for name in Ending.__dataclass_fields__}
+        row = {name: getattr(ending, name, None) for name in Ending.model_fields}
         ending = Ending.of_row({**row, "status": "completed", "completed_at": at(0.2),
                                 "total_cost_usd": Decimal(0), "replay_count": 0})  # fmt: skip
         done = an_event("workflow_completed", 0.2, result_id=ending.outcome_id, cached=True)
