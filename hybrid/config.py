@@ -16,7 +16,7 @@ from hybrid.errors import UsageError
 from hybrid.secret_files import SECRETS, found_files, read_at_start
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
-from streams.store.clickhouse import database_of
+from streams.store.address import database_of
 
 __all__ = [
     "FOUND",

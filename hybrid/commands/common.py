@@ -4,20 +4,22 @@ import re
 import sys
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
-from agents.pricing.book import book_of
-from agents.pricing.prices import PriceBook
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
 from hybrid.printing import Format
 from hybrid.text import visible
 from schemas.settings import Settings
-from streams.store.clickhouse import ClickHouse
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from agents.pricing.prices import PriceBook
+    from streams.store.clickhouse import ClickHouse
 
 __all__ = [
     "FormatOption",
@@ -70,8 +72,10 @@ def _within(moment: datetime) -> datetime:
         return EARLIEST if moment.year == 1 else LATEST
 
 
-def open_clickhouse() -> AbstractContextManager[ClickHouse]:
+def open_clickhouse() -> "AbstractContextManager[ClickHouse]":
     """Open the configured ClickHouse, else the local stack's, until the block ends."""
+    from streams.store.clickhouse import ClickHouse  # noqa: PLC0415 - loads a client
+
     return closing(ClickHouse(need_clickhouse(load_settings())))
 
 
@@ -85,15 +89,19 @@ def confirm(question: str, *, yes: bool, otherwise: str) -> None:
     typer.confirm(question, abort=True)
 
 
-def price_book(settings: Settings) -> PriceBook:
+def price_book(settings: Settings) -> "PriceBook":
     """Build the price book; raises UsageError for a list that cannot be read."""
+    from agents.pricing.book import book_of  # noqa: PLC0415 - loads the public list
+
     try:
         return book_of(settings)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
 
-def progress_on_stderr() -> Progress:
+def progress_on_stderr() -> "Progress":
     """Give a bar on standard error, which only a terminal gets: standard output stays data."""
+    from rich.progress import Progress  # noqa: PLC0415 - only few commands show one
+
     console = Console(stderr=True)
     return Progress(console=console, transient=True, disable=not console.is_terminal)

@@ -4,12 +4,10 @@ from typing import Annotated
 
 import typer
 
-from hybrid.commands.bills import forecast, rebuild, reconcile
 from hybrid.commands.charts import PlotOption, PngOption, chart_of, show
 from hybrid.commands.common import FormatOption, SinceOption, open_clickhouse, parse_moment
-from hybrid.commands.exports import export_costs
-from hybrid.commands.prices import prices_app, reprice
 from hybrid.errors import UsageError
+from hybrid.lazy import Later, Register, group_of
 from hybrid.printing import Format, console
 from hybrid.text import visible
 from streams.bill import costs as questions
@@ -19,23 +17,63 @@ __all__ = ["register"]
 By = Annotated[str, typer.Option(help=f"any of {', '.join(questions.DIMENSIONS)}")]
 
 
+def _bills() -> Register:
+    from hybrid.commands import bills  # noqa: PLC0415 - loaded when one of its commands is run
+
+    return bills.register
+
+
+def _prices() -> Register:
+    from hybrid.commands import prices  # noqa: PLC0415 - the same
+
+    return prices.register
+
+
+def _exports() -> Register:
+    from hybrid.commands import exports  # noqa: PLC0415 - the same
+
+    return exports.register
+
+
+PARTS = (
+    Later(
+        _bills,
+        {
+            "forecast": "Show what this month will cost, from the trend of the last two weeks, by "
+            "provider.",
+            "reconcile": "Compare a provider's usage export with our record; by day where meters "
+            "are no models.",
+            "rebuild": "Record again what Kafka still has: after ClickHouse was lost, or rows were "
+            "set aside.",
+        },
+    ),
+    Later(
+        _prices,
+        {
+            "reprice": "Price calls anew with the prices that hold now; shows the difference "
+            "first.",
+            "prices": "What models cost, and where it is known from.",
+        },
+    ),
+    Later(
+        _exports,
+        {
+            "export": "Write costs as a FOCUS dataset, one row for a day, tenant, model and "
+            "direction."
+        },
+    ),
+)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands for the cost questions."""
-    costs = typer.Typer(help="What it cost, and where the time went.", no_args_is_help=True)
-    for command in (
-        report,
-        top,
-        latency,
-        reliability,
-        wasted,
-        forecast,
-        reconcile,
-        rebuild,
-        reprice,
-    ):
+    costs = typer.Typer(
+        cls=group_of(*PARTS),
+        help="What it cost, and where the time went.",
+        no_args_is_help=True,
+    )
+    for command in (report, top, latency, reliability, wasted):
         costs.command()(command)
-    costs.command("export")(export_costs)
-    costs.add_typer(prices_app, name="prices")
     app.add_typer(costs, name="costs")
 
 

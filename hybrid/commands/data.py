@@ -25,7 +25,7 @@ from schemas.outcome import DeadLetter
 from schemas.settings import Settings
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 from streams.kafka.reading import read_topic
-from streams.publishing.dead_letters import Selection, dead_letters, estimate, letters_at, to_replay
+from streams.publishing.dead_letters import Selection, dead_letters, letters_at, to_replay
 from streams.publishing.dead_letters import replay as replay_letters
 from streams.publishing.intents import BadLine, publish_lines
 
@@ -219,6 +219,8 @@ def dlq_replay(
 
     Example: `hybrid dlq replay --reason exhausted --since 2h --dry-run`
     """
+    from streams.publishing.estimates import estimate  # noqa: PLC0415 - loads the prices
+
     settings = need_kafka(load_settings())
     selection = _selection(reason, error_class, type_, tenant, since, until, id_, limit)
     places = asyncio.run(to_replay(settings, selection))

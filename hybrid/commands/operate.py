@@ -1,4 +1,4 @@
-"""Commands for operators: topics, migrations, schemas, doctor, trace."""
+"""Commands for operators: topics, migrations, schemas, doctor."""
 
 import asyncio
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from hybrid.commands.common import FormatOption
-from hybrid.commands.trace import trace
 from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
 from hybrid.printing import Format, console, print_table
@@ -31,7 +30,6 @@ def register(app: typer.Typer) -> None:
     schemas.command("export")(export)
     app.add_typer(schemas, name="schemas")
     app.command()(doctor)
-    app.command()(trace)
 
 
 def ensure(

@@ -19,10 +19,15 @@ from streams.stories.document import SPAN_FIELDS, document_of, span_of
 from streams.stories.finding import AmbiguousIdError, Source, UnknownIdError, find_story
 from streams.stories.story import Story
 
-__all__ = ["trace"]
+__all__ = ["register"]
 
 #: With `--follow` it is looked at again after so many seconds.
 LOOK_AGAIN_S = 1.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(trace)
 
 
 def trace(

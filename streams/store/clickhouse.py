@@ -3,22 +3,19 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.settings import Settings
+from streams.store.address import address_of
 
 __all__ = [
     "ClickHouse",
     "ClickHouseRefusedError",
     "ClickHouseUnavailableError",
-    "address_of",
-    "database_of",
 ]
 
 #: The code that ClickHouse would give to what is no JSON.
@@ -32,7 +29,6 @@ REASON = re.compile(
     r"(?:\[Errno -?\d+\]|\[SSL: \w+\]) (?P<system>[\w ',-]+)"
     r"|(?P<other>Read timed out|Remote end closed connection|label empty or too long)"
 )
-SAFE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 
 
 class ClickHouseUnavailableError(Exception):
@@ -46,57 +42,6 @@ class ClickHouseRefusedError(Exception):
         """Keep the code that ClickHouse gave."""
         super().__init__(message)
         self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A CLICKHOUSE_URL taken apart and decoded."""
-
-    scheme: str
-    host: str
-    port: int
-    user: str
-    password: str = field(repr=False)
-    database: str
-
-    @property
-    def shown(self) -> str:
-        """As it may be printed: without user and password."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
-
-
-def address_of(url: str) -> Address:
-    """Take a CLICKHOUSE_URL apart; raises ValueError, whose text shows no part of it."""
-    try:
-        parts = urlsplit(url)
-        port, host = parts.port, parts.hostname
-    except ValueError:
-        host = port = parts = None
-    if parts is None or not host or port == 0 or "@" in parts.path or parts.fragment or parts.query:
-        message = (
-            "CLICKHOUSE_URL cannot be read as http(s)://user:password@host:port/database: the port "
-            "is 1 to 65535, and # / ? @ [ ] : % in user or password are percent-encoded "
-            "(%23 %2F %3F %40 %5B %5D %3A %25)"
-        )
-        raise ValueError(message)
-    name = unquote(parts.path.strip("/")) or "default"
-    if not SAFE_NAME.match(name):
-        message = "CLICKHOUSE_URL names a database that is none: letters, digits and _ are allowed"
-        raise ValueError(message)
-    return Address(
-        scheme=parts.scheme,
-        host=host,
-        port=port or (8443 if parts.scheme == "https" else 8123),
-        user=unquote(parts.username or "default"),
-        password=unquote(parts.password or ""),
-        database=name,
-    )
-
-
-def database_of(url: str) -> str:
-    """Give the database of a CLICKHOUSE_URL; raises ValueError for one that cannot be read."""
-    return address_of(url).database
 
 
 class ClickHouse:

@@ -21,7 +21,7 @@ from hybrid.printing import Format, print_table
 from hybrid.providing import require_keys
 from hybrid.text import cell, json_text, shown_address, visible
 from streams.publishing.intents import FIRST_LINES, _hint, _line, _no_text
-from streams.store.clickhouse import address_of
+from streams.store.address import address_of
 
 NAMES = [
     "[/red]acme", "[bold]corp[/bold]", "[link=http://x]y[/link]", "\x1b[2Jwiped", "\u202etxt.exe",
