@@ -37,6 +37,12 @@ def _stories() -> Register:
     return trace.register
 
 
+def _standing() -> Register:
+    from hybrid.commands import status  # noqa: PLC0415 - see above
+
+    return status.register
+
+
 def _data() -> Register:
     from hybrid.commands import data  # noqa: PLC0415 - see above
 
@@ -71,6 +77,13 @@ PARTS = (
             "else.",
             "results": "Print results as JSON Lines.",
             "dlq": "The dead letters.",
+        },
+    ),
+    Later(
+        _standing,
+        {
+            "status": "Show on one screen what waits, what runs, the providers, the recorder and "
+            "today's spend."
         },
     ),
     Later(

@@ -23,6 +23,12 @@ def _bills() -> Register:
     return bills.register
 
 
+def _budgets() -> Register:
+    from hybrid.commands import budgets  # noqa: PLC0415 - the same
+
+    return budgets.register
+
+
 def _prices() -> Register:
     from hybrid.commands import prices  # noqa: PLC0415 - the same
 
@@ -36,6 +42,13 @@ def _exports() -> Register:
 
 
 PARTS = (
+    Later(
+        _budgets,
+        {
+            "budgets": "Show what tenants have spent of their budgets, and when a spent one opens "
+            "again."
+        },
+    ),
     Later(
         _bills,
         {

@@ -10,7 +10,7 @@ from streams.kafka.clients import admin_client, partitions_of
 from streams.kafka.ends import read_to_ends
 from streams.kafka.rights import coordinator_of
 
-__all__ = ["Places", "committed_offsets", "places_behind", "read_places"]
+__all__ = ["Places", "committed_offsets", "lines_of", "places_behind", "read_places"]
 
 #: partition → the first offset that is meant, and the one behind the last
 Places = Mapping[TopicPartition, tuple[int, int]]
@@ -38,6 +38,20 @@ async def places_behind(
     begins, ends = await reader.beginning_offsets(tps), await reader.end_offsets(tps)
     found = {tp: (max(begins[tp], committed.get(tp, 0)), ends[tp]) for tp in tps}
     return {tp: (begin, end) for tp, (begin, end) in found.items() if begin < end}
+
+
+async def lines_of(settings: Settings, reader: AIOKafkaConsumer) -> list[str]:
+    """Give the topics in which work can stand: also those of delays that are configured no more.
+
+    A command may not know with which HYBRID_DEFER_DELAYS the workers run.
+    """
+    sources = settings.topics.sources
+    begin = f"{settings.hybrid_topic_prefix}.deferred."
+    there = await reader.topics()
+    return [
+        *sources,
+        *sorted(name for name in there if name.startswith(begin) and name not in sources),
+    ]
 
 
 async def read_places(

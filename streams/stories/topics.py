@@ -14,7 +14,7 @@ from schemas.attempt import ProviderAttempt
 from schemas.events import WorkflowEvent
 from schemas.outcome import DeadLetter, WorkflowResult
 from schemas.settings import Settings
-from streams.kafka.backlog import committed_offsets, places_behind, read_places
+from streams.kafka.backlog import committed_offsets, lines_of, places_behind, read_places
 from streams.kafka.clients import consumer, partitions_of, started
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.reading import record_at
@@ -76,7 +76,8 @@ class KafkaRecords:
     async def waiting(self, identifier: str) -> tuple[dict[str, list[Waiting]], bool]:
         """Search what workers have not committed; gives the places by intent."""
         committed = await committed_offsets(self._settings, self._settings.worker_group)
-        places = await places_behind(self._reader, self._topics.sources, committed)
+        lines = await lines_of(self._settings, self._reader)
+        places = await places_behind(self._reader, lines, committed)
         found: dict[str, list[Waiting]] = {}
         needle = json.dumps(identifier, ensure_ascii=False)[1:-1].encode()
 
@@ -107,7 +108,7 @@ class KafkaRecords:
         record = await record_at(self._reader, tp, offset)
         if record is None:
             return None
-        if topic in self._topics.sources:
+        if topic in await lines_of(self._settings, self._reader):
             return self._waiting(record)[0][0]
         return next(iter(_ids(_document(record.value), names=("intent_id",))), None)
 

@@ -108,7 +108,7 @@ def test_what_is_put_off_is_followed_to_its_result(
     stack: RunningStack, local: dict[str, str]
 ) -> None:
     case = Case(stack)
-    refusing = {"always": "429", "retry_after": "8"}
+    refusing = {"always": "429", "retry_after": "6"}
     stack.set_faults({"openai": refusing, "azure": refusing})
     case.publish(case.intent())
     identifier = f"{case.name}-1"
