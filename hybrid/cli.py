@@ -49,6 +49,12 @@ def _data() -> Register:
     return data.register
 
 
+def _letters() -> Register:
+    from hybrid.commands import letters  # noqa: PLC0415 - see above
+
+    return letters.register
+
+
 def _costs() -> Register:
     from hybrid.commands import costs  # noqa: PLC0415 - see above
 
@@ -76,9 +82,9 @@ PARTS = (
             "publish": "Publish intents from JSON Lines; a bad line is reported and stops nothing "
             "else.",
             "results": "Print results as JSON Lines.",
-            "dlq": "The dead letters.",
         },
     ),
+    Later(_letters, {"dlq": "The dead letters."}),
     Later(
         _standing,
         {

@@ -2,13 +2,12 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated
 
 import typer
 
-from hybrid.commands.common import FormatOption
+from hybrid.commands.common import ColumnsOption, FormatOption, TenantOption, WideOption
 from hybrid.config import load_settings, need_kafka
-from hybrid.printing import Format, console, print_table
+from hybrid.printing import Format, View, console, print_table
 from schemas.base import format_time, format_usd
 from streams.bill.budgets import budget_levels
 
@@ -21,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 
 def budgets(
-    tenant: Annotated[str | None, typer.Option(help="of this tenant only")] = None,
+    tenant: TenantOption = None,
+    wide: WideOption = False,
+    columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Show what tenants have spent of their budgets, and when a spent one opens again.
@@ -45,11 +46,11 @@ def budgets(
         for one in levels
         if tenant in {None, one.tenant}
     ]
-    columns = (
+    every = (
         "tenant", "per", "period", "spent_usd", "limit_usd", "share", "state", "opens_again_at",
         "then",
     )  # fmt: skip
-    print_table(columns, rows, form)
+    print_table(every, rows, form, view=View(wide, columns))
     if rows or form is not Format.TABLE:
         return
     why = (

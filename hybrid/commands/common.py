@@ -22,8 +22,15 @@ if TYPE_CHECKING:
     from streams.store.clickhouse import ClickHouse
 
 __all__ = [
+    "ColumnsOption",
     "FormatOption",
+    "ModelOption",
+    "ProviderOption",
     "SinceOption",
+    "TenantOption",
+    "TypeOption",
+    "UntilOption",
+    "WideOption",
     "confirm",
     "open_clickhouse",
     "parse_moment",
@@ -41,6 +48,15 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 FormatOption = Annotated[Format, typer.Option("--format", help="table, json or csv")]
 SinceOption = Annotated[
     str | None, typer.Option(help="a moment (2026-01-31T09:00:00Z) or an age (15m, 24h, 7d)")
+]
+UntilOption = Annotated[str | None, typer.Option(help="the same, for the end")]
+TenantOption = Annotated[str | None, typer.Option(help="for whom the work was")]
+TypeOption = Annotated[str | None, typer.Option("--type", help="type of the intent")]
+ProviderOption = Annotated[str | None, typer.Option(help="who served it, or was asked")]
+ModelOption = Annotated[str | None, typer.Option(help="the model that served it")]
+WideOption = Annotated[bool, typer.Option("--wide", help="all columns, however long the lines")]
+ColumnsOption = Annotated[
+    str | None, typer.Option(metavar="A,B", help="these columns, in this order")
 ]
 
 

@@ -5,14 +5,24 @@ from typing import Annotated
 import typer
 
 from hybrid.commands.charts import PlotOption, PngOption, chart_of, show
-from hybrid.commands.common import FormatOption, SinceOption, open_clickhouse, parse_moment
+from hybrid.commands.common import (
+    ColumnsOption,
+    FormatOption,
+    SinceOption,
+    WideOption,
+    open_clickhouse,
+    parse_moment,
+)
 from hybrid.errors import UsageError
 from hybrid.lazy import Later, Register, group_of
-from hybrid.printing import Format, console
+from hybrid.printing import Format, View, console
 from hybrid.text import visible
 from streams.bill import costs as questions
 
 __all__ = ["register"]
+
+#: What is shown first where there is little room: what it is asked by, then the money.
+RANK = (*questions.DIMENSIONS, "intent_id", "cause", "phase", "cost_usd", "calls", "p95_ms")
 
 By = Annotated[str, typer.Option(help=f"any of {', '.join(questions.DIMENSIONS)}")]
 
@@ -93,6 +103,8 @@ def register(app: typer.Typer) -> None:
 def report(
     by: By = "provider,model",
     since: SinceOption = None,
+    wide: WideOption = False,
+    columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
     plot: PlotOption = False,
     png: PngOption = None,
@@ -107,7 +119,7 @@ def report(
         whole = questions.total(store, since=moment)
         priceless = questions.unpriced(store, since=moment)
     chart = chart_of(table, f"USD by {by}", keys=dimensions, values=("cost_usd",))
-    show(table, form, chart=chart, plot=plot, png=png)
+    show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
     if form is Format.TABLE:
         total = dict(zip(whole.columns, whole.rows[0], strict=True))
         known = total["cost_usd"] if total["calls"] else "0"
@@ -132,6 +144,8 @@ def report(
 def top(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="how many")] = 10,
     since: SinceOption = None,
+    wide: WideOption = False,
+    columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
     plot: PlotOption = False,
     png: PngOption = None,
@@ -144,12 +158,14 @@ def top(
     with open_clickhouse() as store:
         table = questions.top(store, since=moment, limit=limit)
     chart = chart_of(table, "USD by intent", keys=("intent_id",), values=("cost_usd",))
-    show(table, form, chart=chart, plot=plot, png=png)
+    show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
 
 
 def latency(
     by: By = "provider,model",
     since: SinceOption = None,
+    wide: WideOption = False,
+    columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
     plot: PlotOption = False,
     png: PngOption = None,
@@ -171,12 +187,14 @@ def latency(
     else:
         keys = (*dimensions, "phase")
         chart = chart_of(table, f"ms by {by} and phase", keys=keys, values=percentiles)
-    show(table, form, chart=chart, plot=plot, png=png)
+    show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
 
 
 def reliability(
     by: By = "provider,model",
     since: SinceOption = None,
+    wide: WideOption = False,
+    columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
     plot: PlotOption = False,
     png: PngOption = None,
@@ -190,11 +208,13 @@ def reliability(
         table = questions.reliability(store, by=dimensions, since=moment)
     shares = ("error_share", "share_429", "after_retry_share", "fallback_share")
     chart = chart_of(table, f"shares by {by}", keys=dimensions, values=shares)
-    show(table, form, chart=chart, plot=plot, png=png)
+    show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
 
 
 def wasted(
     since: SinceOption = None,
+    wide: WideOption = False,
+    columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
     plot: PlotOption = False,
     png: PngOption = None,
@@ -212,7 +232,7 @@ def wasted(
         keys=("cause", "provider"),
         values=("cost_usd", "upper_usd"),
     )
-    show(table, form, chart=chart, plot=plot, png=png)
+    show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
 
 
 def _dimensions(by: str) -> tuple[str, ...]:

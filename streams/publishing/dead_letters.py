@@ -42,6 +42,10 @@ class Selection:
     tenant: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    #: One that was called for it.
+    provider: str | None = None
+    intent_id: str | None = None
+    #: Of the dead letter or of its intent.
     id: str | None = None
     limit: int | None = None
 
@@ -52,6 +56,10 @@ class Selection:
             and (self.error_class is None or letter.error_class.value == self.error_class)
             and (self.type is None or letter.type == self.type)
             and (self.tenant is None or letter.tenant == self.tenant)
+            and (self.intent_id is None or letter.intent_id == self.intent_id)
+            and (
+                self.provider is None or self.provider in {one.provider for one in letter.attempts}
+            )
             and (self.id is None or self.id in {letter.dead_letter_id, letter.intent_id})
         )
 
