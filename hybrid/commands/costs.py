@@ -1,6 +1,7 @@
 """The cost questions: `hybrid costs report|top|latency|reliability|wasted`."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -8,7 +9,12 @@ from hybrid.commands.charts import PlotOption, PngOption, chart_of, show
 from hybrid.commands.common import (
     ColumnsOption,
     FormatOption,
+    ModelOption,
+    ProviderOption,
     SinceOption,
+    TenantOption,
+    TypeOption,
+    UntilOption,
     WideOption,
     open_clickhouse,
     parse_moment,
@@ -103,6 +109,11 @@ def register(app: typer.Typer) -> None:
 def report(
     by: By = "provider,model",
     since: SinceOption = None,
+    until: UntilOption = None,
+    tenant: TenantOption = None,
+    type_: TypeOption = None,
+    provider: ProviderOption = None,
+    model: ModelOption = None,
     wide: WideOption = False,
     columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
@@ -113,11 +124,11 @@ def report(
 
     Example: `hybrid costs report --by tenant,day --since 7d --plot`
     """
-    moment, dimensions = parse_moment(since), _dimensions(by)
+    chosen, dimensions = _chosen(since, until, tenant, type_, provider, model), _dimensions(by)
     with open_clickhouse() as store:
-        table = questions.report(store, by=dimensions, since=moment)
-        whole = questions.total(store, since=moment)
-        priceless = questions.unpriced(store, since=moment)
+        table = questions.report(store, by=dimensions, **chosen)
+        whole = questions.total(store, **chosen)
+        priceless = questions.unpriced(store, **chosen)
     chart = chart_of(table, f"USD by {by}", keys=dimensions, values=("cost_usd",))
     show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
     if form is Format.TABLE:
@@ -144,6 +155,11 @@ def report(
 def top(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="how many")] = 10,
     since: SinceOption = None,
+    until: UntilOption = None,
+    tenant: TenantOption = None,
+    type_: TypeOption = None,
+    provider: ProviderOption = None,
+    model: ModelOption = None,
     wide: WideOption = False,
     columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
@@ -154,9 +170,9 @@ def top(
 
     Example: `hybrid costs top --limit 20`
     """
-    moment = parse_moment(since)
+    chosen = _chosen(since, until, tenant, type_, provider, model)
     with open_clickhouse() as store:
-        table = questions.top(store, since=moment, limit=limit)
+        table = questions.top(store, **chosen, limit=limit)
     chart = chart_of(table, "USD by intent", keys=("intent_id",), values=("cost_usd",))
     show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
 
@@ -164,6 +180,11 @@ def top(
 def latency(
     by: By = "provider,model",
     since: SinceOption = None,
+    until: UntilOption = None,
+    tenant: TenantOption = None,
+    type_: TypeOption = None,
+    provider: ProviderOption = None,
+    model: ModelOption = None,
     wide: WideOption = False,
     columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
@@ -174,9 +195,9 @@ def latency(
 
     Example: `hybrid costs latency --by provider --since 24h`
     """
-    moment, dimensions = parse_moment(since), _dimensions(by)
+    chosen, dimensions = _chosen(since, until, tenant, type_, provider, model), _dimensions(by)
     with open_clickhouse() as store:
-        table = questions.latency(store, by=dimensions, since=moment)
+        table = questions.latency(store, by=dimensions, **chosen)
     percentiles = [name for name in table.columns if name.endswith("_ms")]
     times = any(name in questions.TIMES for name in dimensions)
     if times:
@@ -193,6 +214,11 @@ def latency(
 def reliability(
     by: By = "provider,model",
     since: SinceOption = None,
+    until: UntilOption = None,
+    tenant: TenantOption = None,
+    type_: TypeOption = None,
+    provider: ProviderOption = None,
+    model: ModelOption = None,
     wide: WideOption = False,
     columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
@@ -203,9 +229,9 @@ def reliability(
 
     Example: `hybrid costs reliability --by provider,hour --since 24h --plot`
     """
-    moment, dimensions = parse_moment(since), _dimensions(by)
+    chosen, dimensions = _chosen(since, until, tenant, type_, provider, model), _dimensions(by)
     with open_clickhouse() as store:
-        table = questions.reliability(store, by=dimensions, since=moment)
+        table = questions.reliability(store, by=dimensions, **chosen)
     shares = ("error_share", "share_429", "after_retry_share", "fallback_share")
     chart = chart_of(table, f"shares by {by}", keys=dimensions, values=shares)
     show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
@@ -213,6 +239,11 @@ def reliability(
 
 def wasted(
     since: SinceOption = None,
+    until: UntilOption = None,
+    tenant: TenantOption = None,
+    type_: TypeOption = None,
+    provider: ProviderOption = None,
+    model: ModelOption = None,
     wide: WideOption = False,
     columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
@@ -223,9 +254,9 @@ def wasted(
 
     Example: `hybrid costs wasted --since 24h`
     """
-    moment = parse_moment(since)
+    chosen = _chosen(since, until, tenant, type_, provider, model)
     with open_clickhouse() as store:
-        table = questions.wasted(store, since=moment)
+        table = questions.wasted(store, **chosen)
     chart = chart_of(
         table,
         "USD that served nobody",
@@ -233,6 +264,24 @@ def wasted(
         values=("cost_usd", "upper_usd"),
     )
     show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
+
+
+class _Chosen(TypedDict):
+    """Which calls are asked about."""
+
+    since: datetime | None
+    until: datetime | None
+    only: dict[str, str]
+
+
+def _chosen(since: str | None, until: str | None, *values: str | None) -> _Chosen:
+    """Read the filters; `values` are in the order of their names."""
+    named = zip(("tenant", "type", "provider", "model"), values, strict=True)
+    return {
+        "since": parse_moment(since),
+        "until": parse_moment(until, option="--until"),
+        "only": {name: value for name, value in named if value is not None},
+    }
 
 
 def _dimensions(by: str) -> tuple[str, ...]:

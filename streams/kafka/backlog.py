@@ -83,6 +83,4 @@ async def read_places(
             )
     except TimeoutError:
         return False
-    finally:
-        reader.unsubscribe()  # nothing is fetched any more that nobody asks for
     return True

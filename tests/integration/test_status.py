@@ -49,3 +49,27 @@ def test_what_does_not_answer_is_unknown_with_its_reason(stack: RunningStack) ->
     assert "– spend: ClickHouse at" in done.stdout
     refused = hybrid("status", "--metrics", "worker-1:9464", environment=environment)
     assert (refused.returncode, "write an address like" in refused.stderr) == (2, True)
+
+
+def test_the_cost_questions_filter_with_the_same_words(stack: RunningStack) -> None:
+    case = Case(stack)
+    case.publish(case.intent(tenant=case.name))
+    case.wait(1)
+    environment = stack.stack.environment()
+    filters = ("--tenant", case.name, "--provider", "openai", "--type", "message_generation")
+
+    def calls(command: str) -> list[dict[str, Any]]:
+        done = hybrid("costs", command, *filters, "--format", "json", environment=environment)
+        assert done.returncode == 0, done.stderr
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
+
+    assert eventually(lambda: calls("report"), bool)[0]["calls"] == 1
+    assert [row["intent_id"] for row in calls("top")] == [f"{case.name}-1"]
+    assert {row["phase"] for row in calls("latency")} >= {"queue", "provider"}
+    assert calls("reliability")[0]["calls"] == 1
+    assert calls("wasted") == []
+    none = hybrid("costs", "top", *filters, "--model", "none", environment=environment)
+    assert none.stdout.startswith("nothing is on record for that: leave out a filter")
+    early = hybrid("costs", "top", *filters, "--until", "1d", environment=environment)
+    assert early.stdout.startswith("nothing is on record for that")

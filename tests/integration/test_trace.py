@@ -133,3 +133,29 @@ def test_an_id_of_nothing_is_refused_in_one_sentence(local: dict[str, str]) -> N
     assert done.stderr.startswith("hybrid: nothing is on record of no-such-intent in ClickHouse")
     gone = hybrid("trace", "workflow.intents:0:999999999", environment=local)
     assert (gone.returncode, "no record of an intent is there" in gone.stderr) == (1, True)
+
+
+def test_what_has_no_result_is_led_to_its_dead_letter_and_content_stays_hidden(
+    stack: RunningStack, local: dict[str, str]
+) -> None:
+    case = Case(stack)
+    stack.set_faults({"openai": {"always": "400"}, "azure": {}})
+    case.publish(case.intent({"wish": "a poem about autumn"}, tenant=case.name))
+    identifier = case.dead_letter()["dead_letter_id"]
+    none = hybrid("results", "--intent-id", f"{case.name}-1", environment=local)
+    assert (none.returncode, none.stdout) == (0, "")
+    assert (
+        f"it ended as a dead letter (rejected, invalid_request_error); see `hybrid dlq show {identifier}`"
+        in none.stderr
+    )
+    listed = hybrid("dlq", "list", "--tenant", case.name, "--provider", "openai",
+                    "--columns", "dead_letter_id,tenant", "--format", "json", environment=local)  # fmt: skip
+    assert json.loads(listed.stdout) == [{"dead_letter_id": identifier, "tenant": case.name}]
+    other = hybrid("dlq", "list", "--tenant", case.name, "--provider", "azure", environment=local)
+    assert other.stdout.startswith("no dead letter like that: leave out a filter")
+    shown = hybrid("dlq", "show", identifier, environment=local)
+    assert json.loads(shown.stdout)["intent"]["tenant"] == case.name
+    assert "(fields marker, wish; --content shows them)" in shown.stdout
+    assert "poem" not in shown.stdout
+    whole = hybrid("dlq", "show", identifier, "--content", environment=local)
+    assert json.loads(whole.stdout)["intent"]["data"]["wish"] == "a poem about autumn"
