@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -24,8 +24,9 @@ from hybrid.errors import HybridError, UsageError
 from hybrid.text import json_text, visible
 from schemas.settings import Settings
 from streams.kafka.reading import read_topic
-from streams.publishing.dead_letters import Selection, dead_letters
-from streams.publishing.intents import BadLine, publish_lines
+
+if TYPE_CHECKING:
+    from streams.publishing.intents import BadLine
 
 __all__ = ["register"]
 
@@ -43,6 +44,8 @@ def publish(
 
     Example: `hybrid publish intents.jsonl`
     """
+    from streams.publishing.intents import publish_lines  # noqa: PLC0415 - `results` needs it not
+
     settings = need_kafka(load_settings())
     if file == "-":
         if sys.stdin is None:
@@ -59,7 +62,7 @@ def publish(
             raise UsageError(message) from error
     errors: list[BadLine] = []
 
-    def on_bad(line: BadLine) -> None:
+    def on_bad(line: "BadLine") -> None:
         errors.append(line)
         typer.echo(f"line {line.number}: {visible(line.problem)}", err=True)
 
@@ -136,6 +139,8 @@ async def _why_none(settings: Settings, intent_id: str | None, wanted: dict[str,
     if intent_id is None:
         fewer = "leave out a filter, or " if wanted else ""
         return f"no result: {fewer}look further back with --since, or at `hybrid dlq list`"
+    from streams.publishing.dead_letters import Selection, dead_letters  # noqa: PLC0415
+
     found = dead_letters(settings, Selection(id=intent_id))
     letters = [letter async for letter in found]
     if letters:

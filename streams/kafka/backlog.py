@@ -1,7 +1,7 @@
 """What a consumer group has not committed yet: which places, and the records there."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -10,7 +10,14 @@ from streams.kafka.clients import admin_client, partitions_of
 from streams.kafka.ends import read_to_ends
 from streams.kafka.rights import coordinator_of
 
-__all__ = ["Places", "committed_offsets", "lines_of", "places_behind", "read_places"]
+__all__ = [
+    "Places",
+    "committed_offsets",
+    "lines_of",
+    "partitions_in",
+    "places_behind",
+    "read_places",
+]
 
 #: partition → the first offset that is meant, and the one behind the last
 Places = Mapping[TopicPartition, tuple[int, int]]
@@ -24,15 +31,26 @@ async def committed_offsets(settings: Settings, group: str) -> dict[TopicPartiti
     return {tp: one.offset for tp, one in found.items() if one.offset >= 0}
 
 
+async def partitions_in(
+    reader: AIOKafkaConsumer, topics: Iterable[str]
+) -> dict[str, list[TopicPartition]]:
+    """Give the partitions by topic; to be asked before the reader is given any.
+
+    A reader that has partitions knows of no other topic than theirs from its next look on.
+    """
+    return {topic: await partitions_of(reader, topic) for topic in topics}
+
+
 async def places_behind(
-    reader: AIOKafkaConsumer, topics: Iterable[str], committed: Mapping[TopicPartition, int]
+    reader: AIOKafkaConsumer,
+    tps: Sequence[TopicPartition],
+    committed: Mapping[TopicPartition, int],
 ) -> dict[TopicPartition, tuple[int, int]]:
     """Give the places from what is committed, else from the begin, to the end; without empty ones.
 
     A transaction's marker takes an offset too: where nothing but markers stands there is no record.
     Raises KafkaError.
     """
-    tps = [tp for topic in topics for tp in await partitions_of(reader, topic)]
     if not tps:
         return {}
     begins, ends = await reader.beginning_offsets(tps), await reader.end_offsets(tps)

@@ -7,11 +7,18 @@ written in transactions. So the records are read, up to a limit of time.
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 
 from aiokafka import ConsumerRecord
 
 from schemas.settings import Settings
-from streams.kafka.backlog import committed_offsets, lines_of, places_behind, read_places
+from streams.kafka.backlog import (
+    committed_offsets,
+    lines_of,
+    partitions_in,
+    places_behind,
+    read_places,
+)
 from streams.kafka.clients import consumer, started
 from streams.messages.identity import deferral_of
 from streams.messages.records import Incoming, readable_headers
@@ -53,7 +60,8 @@ async def stand_in_line(settings: Settings, *, limit_s: float) -> Line:
 
     committed = await committed_offsets(settings, settings.worker_group)
     async with started(consumer(settings)) as reader:
-        places = await places_behind(reader, await lines_of(settings, reader), committed)
+        known = await partitions_in(reader, await lines_of(settings, reader))
+        places = await places_behind(reader, [*chain(*known.values())], committed)
         line.whole = await read_places(reader, places, take, limit_s=limit_s)
     return line
 

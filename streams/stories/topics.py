@@ -14,7 +14,13 @@ from schemas.attempt import ProviderAttempt
 from schemas.events import WorkflowEvent
 from schemas.outcome import DeadLetter, WorkflowResult
 from schemas.settings import Settings
-from streams.kafka.backlog import committed_offsets, lines_of, places_behind, read_places
+from streams.kafka.backlog import (
+    committed_offsets,
+    lines_of,
+    partitions_in,
+    places_behind,
+    read_places,
+)
 from streams.kafka.clients import consumer, partitions_of, started
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.reading import record_at
@@ -37,7 +43,9 @@ async def kafka_records(settings: Settings, *, limit_s: float) -> AsyncIterator[
     """Connect; raises BrokerUnavailableError. Each question takes at most `limit_s` seconds."""
     try:
         async with started(consumer(settings, fetch_max_wait_ms=FETCH_WAIT_MS)) as reader:
-            yield KafkaRecords(settings, reader, limit_s=limit_s)
+            lines = await lines_of(settings, reader)
+            known = await partitions_in(reader, [*settings.topics.recorded, *lines])
+            yield KafkaRecords(settings, reader, known, limit_s=limit_s)
     except (KafkaError, TimeoutError, OSError) as error:
         raise await unavailable(settings, error) from error
 
@@ -45,8 +53,16 @@ async def kafka_records(settings: Settings, *, limit_s: float) -> AsyncIterator[
 class KafkaRecords:
     """Asks Kafka for the records of one intent."""
 
-    def __init__(self, settings: Settings, reader: AIOKafkaConsumer, *, limit_s: float) -> None:
-        """Keep a started reader."""
+    def __init__(
+        self,
+        settings: Settings,
+        reader: AIOKafkaConsumer,
+        known: Mapping[str, list[TopicPartition]],
+        *,
+        limit_s: float,
+    ) -> None:
+        """Keep a started reader, and the partitions by topic."""
+        self._known = known
         self._settings = settings
         self._topics = settings.topics
         self._reader = reader
@@ -60,7 +76,7 @@ class KafkaRecords:
         """Read the partition to which the id leads, from the offsets that are given on."""
         part = _Parts(self._settings, lambda document: document.get("intent_id") == intent_id)
         places = await self._places(begins)
-        numbers = await self._partition_by_topic(intent_id)
+        numbers = self._partition_by_topic(intent_id)
         mine = {tp: one for tp, one in places.items() if numbers.get(tp.topic) == tp.partition}
         whole = await read_places(self._reader, mine, part.take, limit_s=self._limit_s)
         return part.record(intent_id, notes=() if whole else (self._cut_short(),))
@@ -76,7 +92,7 @@ class KafkaRecords:
     async def waiting(self, identifier: str) -> tuple[dict[str, list[Waiting]], bool]:
         """Search what workers have not committed; gives the places by intent."""
         committed = await committed_offsets(self._settings, self._settings.worker_group)
-        lines = await lines_of(self._settings, self._reader)
+        lines = [tp for tp in self._all() if tp.topic not in self._topics.recorded]
         places = await places_behind(self._reader, lines, committed)
         found: dict[str, list[Waiting]] = {}
         needle = json.dumps(identifier, ensure_ascii=False)[1:-1].encode()
@@ -108,7 +124,7 @@ class KafkaRecords:
         record = await record_at(self._reader, tp, offset)
         if record is None:
             return None
-        if topic in await lines_of(self._settings, self._reader):
+        if topic in self._known and topic not in self._topics.recorded:
             return self._waiting(record)[0][0]
         return next(iter(_ids(_document(record.value), names=("intent_id",))), None)
 
@@ -143,14 +159,18 @@ class KafkaRecords:
         return (who.intent_id, stated) if stated else (who.intent_id,), place
 
     async def _places(self, begins: Begins) -> dict[TopicPartition, tuple[int, int]]:
-        return await places_behind(self._reader, self._topics.recorded, begins)
+        mine = [tp for tp in self._all() if tp.topic in self._topics.recorded]
+        return await places_behind(self._reader, mine, begins)
 
-    async def _partition_by_topic(self, intent_id: str) -> dict[str, int]:
+    def _all(self) -> list[TopicPartition]:
+        return [tp for tps in self._known.values() for tp in tps]
+
+    def _partition_by_topic(self, intent_id: str) -> dict[str, int]:
         """Say where a topic's records of an intent are: by their key, as producers choose it."""
         choose, key = DefaultPartitioner(), intent_id.encode("utf-8", "surrogatepass")
         found = {}
         for topic in self._topics.recorded:
-            numbers = [tp.partition for tp in await partitions_of(self._reader, topic)]
+            numbers = [tp.partition for tp in self._known[topic]]
             if numbers:
                 found[topic] = choose(key, numbers, numbers)
         return found

@@ -10,6 +10,7 @@ import pytest
 from hybrid.stack.process import free_port
 from streams.stories.building import story_of
 from streams.stories.finding import Source, UnknownIdError, find_record
+from streams.stories.topics import kafka_records
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
 from tests.integration.test_commands import hybrid
@@ -69,6 +70,24 @@ def test_a_success_is_told_by_any_id_from_both_sources(
     assert story_of(kept, datetime.now(UTC)).headline == told["headline"]
     for identifier in named:
         assert found(stack, identifier, Source.AUTO).intent_id == intent_id
+
+
+def test_all_topics_are_known_also_after_some_partitions_were_read(stack: RunningStack) -> None:
+    """A client that has partitions forgets the topics of others when it looks at the cluster."""
+    case = Case(stack)
+    stack.set_faults({"openai": {"latency_ms": 5}, "azure": {}})
+    case.publish(case.intent())
+    result = case.result()
+
+    async def search() -> list[str]:
+        async with kafka_records(stack.settings, limit_s=30) as kafka:
+            place = (await kafka.of_intent(result["intent_id"], begins={})).endings[0].place
+            topic, partition, offset = place.split(":")
+            await kafka.intent_at(topic, int(partition), int(offset))
+            await kafka._reader._client.force_metadata_update()
+            return (await kafka.intents_named(result["result_id"], begins={}))[0]
+
+    assert asyncio.run(search()) == [result["intent_id"]]
 
 
 def test_retries_and_a_fallback_are_drawn_with_their_because(
