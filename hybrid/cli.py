@@ -11,22 +11,106 @@ from importlib.metadata import version as version_of
 from typing import Annotated, NoReturn
 
 import typer
-from aiokafka.errors import KafkaError
-from rich.console import Console
 
-from hybrid.commands import costs, data, operate, stack
 from hybrid.errors import HybridError
-from hybrid.text import visible
-from streams.kafka.clients import BrokerUnavailableError
-from streams.kafka.faults import FaultKind, kind_of, right_missing
-from streams.kafka.presence import TopicsError
-from streams.kafka.rights import RightsError
-from streams.store.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
-from streams.store.migrations import MigrationError
+from hybrid.lazy import Later, Register, group_of
 
 __all__ = ["app", "main"]
 
+# Each of these takes a part of a second to load: it is loaded when a command of it is run.
+
+
+def _stack() -> Register:
+    from hybrid.commands import stack  # noqa: PLC0415 - see above
+
+    return stack.register
+
+
+def _operate() -> Register:
+    from hybrid.commands import operate  # noqa: PLC0415 - see above
+
+    return operate.register
+
+
+def _stories() -> Register:
+    from hybrid.commands import trace  # noqa: PLC0415 - see above
+
+    return trace.register
+
+
+def _standing() -> Register:
+    from hybrid.commands import status  # noqa: PLC0415 - see above
+
+    return status.register
+
+
+def _data() -> Register:
+    from hybrid.commands import data  # noqa: PLC0415 - see above
+
+    return data.register
+
+
+def _letters() -> Register:
+    from hybrid.commands import letters  # noqa: PLC0415 - see above
+
+    return letters.register
+
+
+def _costs() -> Register:
+    from hybrid.commands import costs  # noqa: PLC0415 - see above
+
+    return costs.register
+
+
+PARTS = (
+    Later(
+        _stack,
+        {
+            "demo": "Start the local stack, run sample intents of every kind, show results and "
+            "costs, stop it.",
+            "up": "Run the local stack in the foreground until Ctrl-C.",
+            "worker": "Run one orchestrator worker against KAFKA_BOOTSTRAP_SERVERS.",
+            "recorder": "Run one ClickHouse recorder: attempts, outcomes and events from Kafka "
+            "into ClickHouse.",
+            "simulator": "Run the simulated providers (OpenAI and Azure OpenAI paths) with "
+            "scripted faults.",
+            "clickhouse-engine": None,
+        },
+    ),
+    Later(
+        _data,
+        {
+            "publish": "Publish intents from JSON Lines; a bad line is reported and stops nothing "
+            "else.",
+            "results": "Print results as JSON Lines.",
+        },
+    ),
+    Later(_letters, {"dlq": "The dead letters."}),
+    Later(
+        _standing,
+        {
+            "status": "Show on one screen what waits, what runs, the providers, the recorder and "
+            "today's spend."
+        },
+    ),
+    Later(
+        _stories,
+        {"trace": "Tell one intent's story, while it runs and after: what it waited for, and why."},
+    ),
+    Later(_costs, {"costs": "What it cost, and where the time went."}),
+    Later(
+        _operate,
+        {
+            "topics": "The topics.",
+            "migrate": "Apply the ClickHouse migrations and the retention; idempotent.",
+            "schemas": "The messages' schemas.",
+            "doctor": "Check configuration, connections, topics, tables, providers and clock.",
+        },
+    ),
+)
+
 app = typer.Typer(
+    cls=group_of(*PARTS),
     name="hybrid",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -52,19 +136,6 @@ def hybrid(
     """Durable, cost-accounted execution of language-model work over Kafka."""
 
 
-for module in (stack, operate, data, costs):
-    module.register(app)
-
-#: Errors of the world around us → exit status.
-STATUSES: dict[type[Exception], int] = {
-    BrokerUnavailableError: 2,
-    ClickHouseUnavailableError: 2,
-    TopicsError: 2,
-    RightsError: 2,
-    ClickHouseRefusedError: 1,
-    MigrationError: 1,
-    KafkaError: 1,
-}
 #: What a full disk, or a file at its limit, answers to a write.
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
@@ -79,15 +150,15 @@ def main() -> None:
         app(standalone_mode=True)
     except HybridError as error:
         _end(str(error), error.exit_status)
-    except tuple(STATUSES) as error:
-        status = next(code for kind, code in STATUSES.items() if isinstance(error, kind))
-        _end(_sentence(error), status)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
+        status = _status(error)
+        if status is not None:
+            _end(_sentence(error), status)
         if isinstance(error, OSError) and error.errno in UNWRITABLE:
             _end(f"the output cannot be written ({error.strerror})", 1)
         if os.environ.get("HYBRID_DEBUG"):  # noqa: TID251 - wanted before settings can be read
@@ -119,14 +190,40 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
     return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
+def _status(error: Exception) -> int | None:
+    """Give the exit status of an error of the world around us; None where it is none."""
+    from aiokafka.errors import KafkaError  # noqa: PLC0415 - these are slow, and seldom needed
+
+    from streams.kafka.clients import BrokerUnavailableError  # noqa: PLC0415
+    from streams.kafka.presence import TopicsError  # noqa: PLC0415
+    from streams.kafka.rights import RightsError  # noqa: PLC0415
+    from streams.store.clickhouse import (  # noqa: PLC0415
+        ClickHouseRefusedError,
+        ClickHouseUnavailableError,
+    )
+    from streams.store.migrations import MigrationError  # noqa: PLC0415
+
+    wrong = (BrokerUnavailableError, ClickHouseUnavailableError, TopicsError, RightsError)
+    if isinstance(error, wrong):
+        return 2
+    failed = (ClickHouseRefusedError, MigrationError, KafkaError)
+    return 1 if isinstance(error, failed) else None
+
+
 def _sentence(error: Exception) -> str:
     """Say what happened; of a right that is missing, which one."""
+    from streams.kafka.faults import FaultKind, kind_of, right_missing  # noqa: PLC0415
+
     if kind_of(error) is FaultKind.RIGHT:
         return f"the broker refuses this {right_missing(error)}; docs/security.md lists the rights"
     return str(error) or type(error).__name__
 
 
 def _end(sentence: str, status: int) -> NoReturn:
+    from rich.console import Console  # noqa: PLC0415 - takes a tenth of a second
+
+    from hybrid.text import visible  # noqa: PLC0415
+
     logging.disable()  # the sentence is the last word
     Console(stderr=True, soft_wrap=True).print(
         f"hybrid: {visible(sentence)}", markup=False, highlight=False

@@ -132,7 +132,7 @@ class Spending:
 
     def over(self, tenant: str, now: datetime) -> OverBudget | None:
         """Say which limit a tenant has reached, the one that holds longest; None = none."""
-        reached = [one for one in self._all(tenant, now) if one.spent_usd >= one.budget.usd]
+        reached = [one for one in self.levels(tenant, now) if one.spent_usd >= one.budget.usd]
         return max(reached, key=lambda one: one.resets_in_s, default=None)
 
     def room(self, tenant: str, now: datetime, *, execution: str) -> Room | None:
@@ -143,7 +143,7 @@ class Spending:
         )
         rooms = [
             Room(one, one.budget.usd - one.spent_usd - held, held > 0)
-            for one in self._all(tenant, now)
+            for one in self.levels(tenant, now)
             if one.budget.hold
         ]
         return min(rooms, key=lambda room: room.usd, default=None)
@@ -162,7 +162,8 @@ class Spending:
         self._sums.prune(names["month"])
         self._stopped = {key for key in self._stopped if names[key[1]] == key[2]}
 
-    def _all(self, tenant: str, now: datetime) -> list[OverBudget]:
+    def levels(self, tenant: str, now: datetime) -> list[OverBudget]:
+        """Give what is spent of each budget of a tenant, whether or not its limit is reached."""
         return [
             OverBudget(
                 one, self.counted(one, tenant, now), (_next(one.per, now) - now).total_seconds()

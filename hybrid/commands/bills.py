@@ -21,9 +21,15 @@ from streams.bill.forecast import TREND_DAYS, Trend, trend_of
 from streams.bill.reconcile import BY, ExportError, compare, our_usage, read_export
 from streams.recording.rebuild import rebuild as rebuild_record
 
-__all__ = ["forecast", "rebuild", "reconcile"]
+__all__ = ["register"]
 
 RATE = re.compile(r"([A-Za-z]{3})=(\d{1,9}(?:\.\d{1,12})?)")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands for bills."""
+    for command in (forecast, reconcile, rebuild):
+        app.command()(command)
 
 
 def forecast(

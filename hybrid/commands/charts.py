@@ -8,7 +8,7 @@ import typer
 
 from hybrid.errors import UsageError
 from hybrid.plots import Chart, draw, write_png
-from hybrid.printing import Format, console, print_table
+from hybrid.printing import PLAIN_VIEW, Format, View, console, print_table
 from streams.bill.costs import TIMES, Table
 
 __all__ = ["PlotOption", "PngOption", "chart_of", "show"]
@@ -21,12 +21,28 @@ PngOption = Annotated[
 MOST_BARS = 24
 
 
-def show(table: Table, form: Format, *, chart: Chart, plot: bool, png: Path | None) -> None:
+def show(
+    table: Table,
+    form: Format,
+    *,
+    chart: Chart,
+    plot: bool,
+    png: Path | None,
+    view: View = PLAIN_VIEW,
+) -> None:
     """Print a report, and draw it where that is asked for; raises UsageError, HybridError."""
     if plot and form is not Format.TABLE:
         message = f"--plot draws beside the table: leave out --format {form.value}, or write --png"
         raise UsageError(message)
-    print_table(table.columns, table.rows, form)
+    if not table.rows and form is Format.TABLE:
+        console.print(
+            "nothing is on record for that: leave out a filter, or look further back with --since; "
+            "`hybrid status` says whether the recorder is behind",
+            highlight=False,
+            markup=False,
+        )
+    else:
+        print_table(table.columns, table.rows, form, view=view)
     if not (plot or png):
         return
     if not chart.places:

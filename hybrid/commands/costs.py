@@ -1,47 +1,121 @@
 """The cost questions: `hybrid costs report|top|latency|reliability|wasted`."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, TypedDict
 
 import typer
 
-from hybrid.commands.bills import forecast, rebuild, reconcile
 from hybrid.commands.charts import PlotOption, PngOption, chart_of, show
-from hybrid.commands.common import FormatOption, SinceOption, open_clickhouse, parse_moment
-from hybrid.commands.exports import export_costs
-from hybrid.commands.prices import prices_app, reprice
+from hybrid.commands.common import (
+    ColumnsOption,
+    FormatOption,
+    ModelOption,
+    ProviderOption,
+    SinceOption,
+    TenantOption,
+    TypeOption,
+    UntilOption,
+    WideOption,
+    open_clickhouse,
+    parse_moment,
+)
 from hybrid.errors import UsageError
-from hybrid.printing import Format, console
+from hybrid.lazy import Later, Register, group_of
+from hybrid.printing import Format, View, console
 from hybrid.text import visible
 from streams.bill import costs as questions
 
 __all__ = ["register"]
 
+#: What is shown first where there is little room: what it is asked by, then the money.
+RANK = (*questions.DIMENSIONS, "intent_id", "cause", "phase", "cost_usd", "calls", "p95_ms")
+
 By = Annotated[str, typer.Option(help=f"any of {', '.join(questions.DIMENSIONS)}")]
+
+
+def _bills() -> Register:
+    from hybrid.commands import bills  # noqa: PLC0415 - loaded when one of its commands is run
+
+    return bills.register
+
+
+def _budgets() -> Register:
+    from hybrid.commands import budgets  # noqa: PLC0415 - the same
+
+    return budgets.register
+
+
+def _prices() -> Register:
+    from hybrid.commands import prices  # noqa: PLC0415 - the same
+
+    return prices.register
+
+
+def _exports() -> Register:
+    from hybrid.commands import exports  # noqa: PLC0415 - the same
+
+    return exports.register
+
+
+PARTS = (
+    Later(
+        _budgets,
+        {
+            "budgets": "Show what tenants have spent of their budgets, and when a spent one opens "
+            "again."
+        },
+    ),
+    Later(
+        _bills,
+        {
+            "forecast": "Show what this month will cost, from the trend of the last two weeks, by "
+            "provider.",
+            "reconcile": "Compare a provider's usage export with our record; by day where meters "
+            "are no models.",
+            "rebuild": "Record again what Kafka still has: after ClickHouse was lost, or rows were "
+            "set aside.",
+        },
+    ),
+    Later(
+        _prices,
+        {
+            "reprice": "Price calls anew with the prices that hold now; shows the difference "
+            "first.",
+            "prices": "What models cost, and where it is known from.",
+        },
+    ),
+    Later(
+        _exports,
+        {
+            "export": "Write costs as a FOCUS dataset, one row for a day, tenant, model and "
+            "direction."
+        },
+    ),
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands for the cost questions."""
-    costs = typer.Typer(help="What it cost, and where the time went.", no_args_is_help=True)
-    for command in (
-        report,
-        top,
-        latency,
-        reliability,
-        wasted,
-        forecast,
-        reconcile,
-        rebuild,
-        reprice,
-    ):
+    costs = typer.Typer(
+        cls=group_of(*PARTS),
+        help="What it cost, and where the time went.",
+        no_args_is_help=True,
+    )
+    for command in (report, top, latency, reliability, wasted):
         costs.command()(command)
-    costs.command("export")(export_costs)
-    costs.add_typer(prices_app, name="prices")
     app.add_typer(costs, name="costs")
 
 
 def report(
     by: By = "provider,model",
     since: SinceOption = None,
+    until: UntilOption = None,
+    tenant: TenantOption = None,
+    type_: TypeOption = None,
+    provider: ProviderOption = None,
+    model: ModelOption = None,
+    wide: WideOption = False,
+    columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
     plot: PlotOption = False,
     png: PngOption = None,
@@ -50,13 +124,13 @@ def report(
 
     Example: `hybrid costs report --by tenant,day --since 7d --plot`
     """
-    moment, dimensions = parse_moment(since), _dimensions(by)
+    chosen, dimensions = _chosen(since, until, tenant, type_, provider, model), _dimensions(by)
     with open_clickhouse() as store:
-        table = questions.report(store, by=dimensions, since=moment)
-        whole = questions.total(store, since=moment)
-        priceless = questions.unpriced(store, since=moment)
+        table = questions.report(store, by=dimensions, **chosen)
+        whole = questions.total(store, **chosen)
+        priceless = questions.unpriced(store, **chosen)
     chart = chart_of(table, f"USD by {by}", keys=dimensions, values=("cost_usd",))
-    show(table, form, chart=chart, plot=plot, png=png)
+    show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
     if form is Format.TABLE:
         total = dict(zip(whole.columns, whole.rows[0], strict=True))
         known = total["cost_usd"] if total["calls"] else "0"
@@ -81,6 +155,13 @@ def report(
 def top(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="how many")] = 10,
     since: SinceOption = None,
+    until: UntilOption = None,
+    tenant: TenantOption = None,
+    type_: TypeOption = None,
+    provider: ProviderOption = None,
+    model: ModelOption = None,
+    wide: WideOption = False,
+    columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
     plot: PlotOption = False,
     png: PngOption = None,
@@ -89,16 +170,23 @@ def top(
 
     Example: `hybrid costs top --limit 20`
     """
-    moment = parse_moment(since)
+    chosen = _chosen(since, until, tenant, type_, provider, model)
     with open_clickhouse() as store:
-        table = questions.top(store, since=moment, limit=limit)
+        table = questions.top(store, **chosen, limit=limit)
     chart = chart_of(table, "USD by intent", keys=("intent_id",), values=("cost_usd",))
-    show(table, form, chart=chart, plot=plot, png=png)
+    show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
 
 
 def latency(
     by: By = "provider,model",
     since: SinceOption = None,
+    until: UntilOption = None,
+    tenant: TenantOption = None,
+    type_: TypeOption = None,
+    provider: ProviderOption = None,
+    model: ModelOption = None,
+    wide: WideOption = False,
+    columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
     plot: PlotOption = False,
     png: PngOption = None,
@@ -107,9 +195,9 @@ def latency(
 
     Example: `hybrid costs latency --by provider --since 24h`
     """
-    moment, dimensions = parse_moment(since), _dimensions(by)
+    chosen, dimensions = _chosen(since, until, tenant, type_, provider, model), _dimensions(by)
     with open_clickhouse() as store:
-        table = questions.latency(store, by=dimensions, since=moment)
+        table = questions.latency(store, by=dimensions, **chosen)
     percentiles = [name for name in table.columns if name.endswith("_ms")]
     times = any(name in questions.TIMES for name in dimensions)
     if times:
@@ -120,12 +208,19 @@ def latency(
     else:
         keys = (*dimensions, "phase")
         chart = chart_of(table, f"ms by {by} and phase", keys=keys, values=percentiles)
-    show(table, form, chart=chart, plot=plot, png=png)
+    show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
 
 
 def reliability(
     by: By = "provider,model",
     since: SinceOption = None,
+    until: UntilOption = None,
+    tenant: TenantOption = None,
+    type_: TypeOption = None,
+    provider: ProviderOption = None,
+    model: ModelOption = None,
+    wide: WideOption = False,
+    columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
     plot: PlotOption = False,
     png: PngOption = None,
@@ -134,16 +229,23 @@ def reliability(
 
     Example: `hybrid costs reliability --by provider,hour --since 24h --plot`
     """
-    moment, dimensions = parse_moment(since), _dimensions(by)
+    chosen, dimensions = _chosen(since, until, tenant, type_, provider, model), _dimensions(by)
     with open_clickhouse() as store:
-        table = questions.reliability(store, by=dimensions, since=moment)
+        table = questions.reliability(store, by=dimensions, **chosen)
     shares = ("error_share", "share_429", "after_retry_share", "fallback_share")
     chart = chart_of(table, f"shares by {by}", keys=dimensions, values=shares)
-    show(table, form, chart=chart, plot=plot, png=png)
+    show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
 
 
 def wasted(
     since: SinceOption = None,
+    until: UntilOption = None,
+    tenant: TenantOption = None,
+    type_: TypeOption = None,
+    provider: ProviderOption = None,
+    model: ModelOption = None,
+    wide: WideOption = False,
+    columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
     plot: PlotOption = False,
     png: PngOption = None,
@@ -152,16 +254,34 @@ def wasted(
 
     Example: `hybrid costs wasted --since 24h`
     """
-    moment = parse_moment(since)
+    chosen = _chosen(since, until, tenant, type_, provider, model)
     with open_clickhouse() as store:
-        table = questions.wasted(store, since=moment)
+        table = questions.wasted(store, **chosen)
     chart = chart_of(
         table,
         "USD that served nobody",
         keys=("cause", "provider"),
         values=("cost_usd", "upper_usd"),
     )
-    show(table, form, chart=chart, plot=plot, png=png)
+    show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
+
+
+class _Chosen(TypedDict):
+    """Which calls are asked about."""
+
+    since: datetime | None
+    until: datetime | None
+    only: dict[str, str]
+
+
+def _chosen(since: str | None, until: str | None, *values: str | None) -> _Chosen:
+    """Read the filters; `values` are in the order of their names."""
+    named = zip(("tenant", "type", "provider", "model"), values, strict=True)
+    return {
+        "since": parse_moment(since),
+        "until": parse_moment(until, option="--until"),
+        "only": {name: value for name, value in named if value is not None},
+    }
 
 
 def _dimensions(by: str) -> tuple[str, ...]:

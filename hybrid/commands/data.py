@@ -1,46 +1,40 @@
-"""Commands for data in and out: publish, results, dead letters."""
+"""Commands for data in and out: publish, results."""
 
 import asyncio
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from hybrid.commands.common import (
-    FormatOption,
+    ModelOption,
+    ProviderOption,
     SinceOption,
-    confirm,
+    TenantOption,
+    TypeOption,
+    UntilOption,
     parse_moment,
     progress_on_stderr,
 )
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import HybridError, UsageError
-from hybrid.printing import Format, print_table
 from hybrid.text import json_text, visible
-from schemas.base import format_time, format_usd
-from schemas.outcome import DeadLetter
 from schemas.settings import Settings
-from schemas.vocabulary import DeadLetterReason, ErrorClass
 from streams.kafka.reading import read_topic
-from streams.publishing.dead_letters import Selection, dead_letters, estimate, letters_at, to_replay
-from streams.publishing.dead_letters import replay as replay_letters
-from streams.publishing.intents import BadLine, publish_lines
+
+if TYPE_CHECKING:
+    from streams.publishing.intents import BadLine
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands for publish, results and dead letters."""
+    """Add the commands for publish and results."""
     app.command()(publish)
     app.command()(results)
-    dlq = typer.Typer(help="The dead letters.", no_args_is_help=True)
-    dlq.command("list")(dlq_list)
-    dlq.command("show")(dlq_show)
-    dlq.command("replay")(dlq_replay)
-    app.add_typer(dlq, name="dlq")
 
 
 def publish(
@@ -50,6 +44,8 @@ def publish(
 
     Example: `hybrid publish intents.jsonl`
     """
+    from streams.publishing.intents import publish_lines  # noqa: PLC0415 - `results` needs it not
+
     settings = need_kafka(load_settings())
     if file == "-":
         if sys.stdin is None:
@@ -66,7 +62,7 @@ def publish(
             raise UsageError(message) from error
     errors: list[BadLine] = []
 
-    def on_bad(line: BadLine) -> None:
+    def on_bad(line: "BadLine") -> None:
         errors.append(line)
         typer.echo(f"line {line.number}: {visible(line.problem)}", err=True)
 
@@ -89,20 +85,35 @@ def publish(
 def results(
     follow: Annotated[bool, typer.Option("--follow", help="wait for more")] = False,
     since: SinceOption = None,
+    until: UntilOption = None,
     limit: Annotated[int | None, typer.Option(min=1, help="end after so many")] = None,
     intent_id: Annotated[str | None, typer.Option(help="of this intent only")] = None,
+    tenant: TenantOption = None,
+    type_: TypeOption = None,
+    provider: ProviderOption = None,
+    model: ModelOption = None,
 ) -> None:
     """Print results as JSON Lines.
 
     Example: `hybrid results --since 1h --limit 10`
     """
     settings = need_kafka(load_settings())
-    moment = parse_moment(since)
+    asked = {
+        "intent_id": intent_id, "tenant": tenant, "type": type_, "provider": provider,
+        "model": model,
+    }  # fmt: skip
+    wanted = {name: value for name, value in asked.items() if value is not None}
+    moments = parse_moment(since), parse_moment(until, option="--until")
 
-    async def read() -> None:
+    async def read() -> int:
         count = 0
         records = read_topic(
-            settings, settings.topics.results, since=moment, follow=follow, needed=True
+            settings,
+            settings.topics.results,
+            since=moments[0],
+            until=moments[1],
+            follow=follow,
+            needed=True,
         )
         async for record in records:
             document = _document(record.value)
@@ -110,15 +121,39 @@ def results(
                 place = f"{record.topic}, partition {record.partition}, offset {record.offset}"
                 typer.echo(f"{place}: not a JSON object, passed over", err=True)
                 continue
-            if intent_id is not None and document.get("intent_id") != intent_id:
+            if any(document.get(name) != value for name, value in wanted.items()):
                 continue
             sys.stdout.write(json_text(document, separators=(",", ":")) + "\n")
             sys.stdout.flush()
             count += 1
             if limit is not None and count >= limit:
-                return
+                break
+        return count
 
-    asyncio.run(read())
+    if not asyncio.run(read()):
+        typer.echo(asyncio.run(_why_none(settings, intent_id, wanted)), err=True)
+
+
+async def _why_none(settings: Settings, intent_id: str | None, wanted: dict[str, str]) -> str:
+    """Say why no result was printed, and what to try."""
+    if intent_id is None:
+        fewer = "leave out a filter, or " if wanted else ""
+        return f"no result: {fewer}look further back with --since, or at `hybrid dlq list`"
+    from streams.publishing.dead_letters import Selection, dead_letters  # noqa: PLC0415
+
+    found = dead_letters(settings, Selection(id=intent_id))
+    letters = [letter async for letter in found]
+    if letters:
+        last = max(letters, key=lambda one: one.failed_at)
+        return (
+            f"intent {visible(intent_id)} has no result: it ended as a dead letter "
+            f"({last.reason.value}, {visible(last.error_code)}); see `hybrid dlq show "
+            f"{last.dead_letter_id}`"
+        )
+    return (
+        f"intent {visible(intent_id)} has no result here; `hybrid trace {visible(intent_id)}` says "
+        "where it stands"
+    )
 
 
 def _document(value: bytes | None) -> dict[str, object] | None:
@@ -129,142 +164,3 @@ def _document(value: bytes | None) -> dict[str, object] | None:
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
-
-
-Reason = Annotated[DeadLetterReason | None, typer.Option(help="why they ended")]
-Class = Annotated[ErrorClass | None, typer.Option(help="what went wrong with the last call")]
-Type = Annotated[str | None, typer.Option("--type", help="type of the intent")]
-Tenant = Annotated[str | None, typer.Option(help="for whom the work was")]
-Limit = Annotated[int | None, typer.Option(min=1, help="at most so many")]
-
-
-def dlq_list(
-    reason: Reason = None,
-    error_class: Class = None,
-    type_: Type = None,
-    tenant: Tenant = None,
-    since: SinceOption = None,
-    until: SinceOption = None,
-    limit: Limit = None,
-    form: FormatOption = Format.TABLE,
-) -> None:
-    """List dead letters.
-
-    Example: `hybrid dlq list --reason rejected --since 24h`
-    """
-    selection = _selection(reason, error_class, type_, tenant, since, until, None, limit)
-    settings = need_kafka(load_settings())
-    columns = [
-        "failed_at",
-        "dead_letter_id",
-        "intent_id",
-        "tenant",
-        "type",
-        "reason",
-        "error_code",
-        "calls",
-        "spent_usd",
-    ]
-
-    async def rows() -> list[tuple[object, ...]]:
-        """Keep a line of each letter, and not the letter."""
-        return [_line(letter) async for letter in dead_letters(settings, selection)]
-
-    print_table(columns, asyncio.run(rows()), form)
-
-
-def _line(letter: DeadLetter) -> tuple[object, ...]:
-    return (
-        format_time(letter.failed_at),
-        letter.dead_letter_id,
-        letter.intent_id,
-        letter.tenant,
-        letter.type or "",
-        letter.reason.value,
-        letter.error_code,
-        len(letter.attempts),
-        None if letter.spent_usd is None else format_usd(letter.spent_usd),
-    )
-
-
-def dlq_show(
-    identifier: Annotated[str, typer.Argument(metavar="ID", help="dead letter or intent id")],
-) -> None:
-    """Print one dead letter whole, as JSON.
-
-    Example: `hybrid dlq show 0190a1b2-…`
-    """
-    letters = asyncio.run(_collect(need_kafka(load_settings()), Selection(id=identifier)))
-    if not letters:
-        message = f"no dead letter has the id {identifier}"
-        raise HybridError(message)
-    for letter in letters:
-        typer.echo(json_text(letter.to_dict(), indent=2))
-
-
-def dlq_replay(
-    reason: Reason = None,
-    error_class: Class = None,
-    type_: Type = None,
-    tenant: Tenant = None,
-    since: SinceOption = None,
-    until: SinceOption = None,
-    id_: Annotated[str | None, typer.Option("--id", help="dead letter or intent")] = None,
-    limit: Limit = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="count and estimate only")] = False,
-    rate: Annotated[float | None, typer.Option(min=0.01, help="records a second")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
-) -> None:
-    """Publish dead letters again as the intents they were; each replay runs once.
-
-    Example: `hybrid dlq replay --reason exhausted --since 2h --dry-run`
-    """
-    settings = need_kafka(load_settings())
-    selection = _selection(reason, error_class, type_, tenant, since, until, id_, limit)
-    places = asyncio.run(to_replay(settings, selection))
-    try:
-        cost = asyncio.run(estimate(settings, letters_at(settings, selection, places)))
-    except ValueError as error:  # a list of prices that cannot be read
-        raise UsageError(str(error)) from None
-    usd = "an unknown price" if cost.usd is None else f"at most {format_usd(cost.usd)} USD"
-    typer.echo(f"{cost.count} dead letters, about {cost.tokens} input tokens, {usd}")
-    if dry_run or not places:
-        return
-    confirm("Replay them?", yes=yes, otherwise="nothing was replayed")
-    with progress_on_stderr() as progress:
-        task = progress.add_task("replaying", total=len(places))
-        count = asyncio.run(
-            replay_letters(
-                settings,
-                letters_at(settings, selection, places),
-                rate=rate,
-                on_replayed=lambda _letter: progress.advance(task),
-            )
-        )
-    typer.echo(f"replayed {count}")
-
-
-def _selection(
-    reason: DeadLetterReason | None,
-    error_class: ErrorClass | None,
-    type_: str | None,
-    tenant: str | None,
-    since: str | None,
-    until: str | None,
-    identifier: str | None,
-    limit: int | None,
-) -> Selection:
-    return Selection(
-        reason=reason.value if reason else None,
-        error_class=error_class.value if error_class else None,
-        type=type_,
-        tenant=tenant,
-        since=parse_moment(since),
-        until=parse_moment(until, option="--until"),
-        id=identifier,
-        limit=limit,
-    )
-
-
-async def _collect(settings: Settings, selection: Selection) -> list[DeadLetter]:
-    return [letter async for letter in dead_letters(settings, selection)]

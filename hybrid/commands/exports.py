@@ -13,7 +13,12 @@ from hybrid.errors import HybridError, UsageError
 from schemas.settings import Settings
 from streams.bill.focus import FORMS, export, left_out
 
-__all__ = ["export_costs"]
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("export")(export_costs)
 
 
 def export_costs(

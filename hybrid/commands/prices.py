@@ -36,7 +36,7 @@ from streams.bill.repricing import Repricing, find_changes, undo
 from streams.store.clickhouse import ClickHouse
 from streams.store.migrations import Layout, migrate
 
-__all__ = ["prices_app", "reprice"]
+__all__ = ["register"]
 
 #: Some models charge more for long prompts: asked for so short a one, none counts as long.
 ASKED_FOR = 1_000
@@ -48,6 +48,12 @@ CLASSES = (
     "input", "cached", "cache_write", "audio_input", "output", "reasoning", "audio_output",
 )  # fmt: skip
 TIER = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands for prices."""
+    app.command()(reprice)
+    app.add_typer(prices_app, name="prices")
 
 
 prices_app = typer.Typer(help="What models cost, and where it is known from.")

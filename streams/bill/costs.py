@@ -1,9 +1,11 @@
 """The questions of `hybrid costs`, as SQL over tables and views."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from streams.bill.dimensions import DIMENSIONS, OF_OUTCOMES, TIMES, grouped, period
 from streams.store.clickhouse import ClickHouse
 
 __all__ = [
@@ -24,32 +26,6 @@ __all__ = [
     "wasted",
 ]
 
-#: What `--by` may name, and the expression behind it.
-DIMENSIONS = {
-    "provider": "provider",
-    "deployment": "deployment",
-    "model": "if(served_model = '', requested_model, served_model)",
-    "tenant": "tenant",
-    "user": "user_id",
-    "type": "type",
-    "priority": "priority",
-    "outcome": "outcome",
-    "day": "toDate(started_at)",
-    "hour": "toStartOfHour(started_at)",
-}
-
-#: Those of them that are times: what is asked by them is a trend.
-TIMES = ("day", "hour")
-#: Those that an outcome knows too.
-OF_OUTCOMES = {
-    "provider": "provider",
-    "model": "model",
-    "tenant": "tenant",
-    "user": "user_id",
-    "type": "type",
-    "day": "toDate(completed_at)",
-    "hour": "toStartOfHour(completed_at)",
-}
 #: Where the time goes, and the calls that know it: a first call has waited in the queue, a later
 #: one has not.
 PHASES = {
@@ -58,6 +34,13 @@ PHASES = {
     "backoff": ("backoff_ms", "1"),
     "provider": ("call_ms", "1"),
 }
+#: The same where a column of the answer has a dimension's name: that of the table is meant.
+OF_CALLS = {
+    **{name: f"a.{name}" for name in ("tenant", "type", "provider")},
+    "model": "if(a.served_model = '', a.requested_model, a.served_model)",
+}
+#: The view of wasted spend has its dimensions as columns.
+OF_WASTE = {name: f"w.{name}" for name in ("tenant", "type", "provider", "model")}
 LEVELS = (0.5, 0.95, 0.99)
 QUANTILES = ", ".join(map(str, LEVELS))
 ZERO = "toDecimal128(0, 12)"
@@ -80,26 +63,17 @@ def _run(store: ClickHouse, statement: str, parameters: dict[str, Any]) -> Table
     return Table(*store.rows(statement, parameters))
 
 
-def period(since: datetime | None, until: datetime | None = None) -> tuple[str, dict[str, Any]]:
-    """Give the condition for calls that began from one moment on and before another."""
-    conditions, parameters = ["1"], {}
-    for name, sign, moment in (("since", ">=", since), ("until", "<", until)):
-        if moment is not None:
-            conditions.append(f"started_at {sign} fromUnixTimestamp64Milli({{{name}:Int64}})")
-            parameters[name] = int(moment.timestamp() * 1000)
-    return " AND ".join(conditions), parameters
-
-
-def _dimensions(by: tuple[str, ...], known: dict[str, str] = DIMENSIONS) -> tuple[str, str]:
-    """Give what is selected, and what it is grouped by."""
-    names = ", ".join(f"{known[name]} AS `{name}`" for name in by)
-    return names, ", ".join(f"`{name}`" for name in by)
-
-
-def report(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -> Table:
+def report(
+    store: ClickHouse,
+    *,
+    by: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None = None,
+    only: Mapping[str, str] | None = None,
+) -> Table:
     """Spend by the chosen dimensions; the sum of its rows is the sum of all attempts."""
-    condition, parameters = period(since)
-    names, keys = _dimensions(by)
+    condition, parameters = period(since, until, only)
+    names, keys = grouped(by)
     statement = f"""
         SELECT {names},
             count() AS calls,
@@ -116,9 +90,15 @@ def report(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) ->
     return _run(store, statement, parameters)
 
 
-def total(store: ClickHouse, *, since: datetime | None) -> Table:
+def total(
+    store: ClickHouse,
+    *,
+    since: datetime | None,
+    until: datetime | None = None,
+    only: Mapping[str, str] | None = None,
+) -> Table:
     """The sum of everything: calls, dollars, unpriced calls, orphans and their upper bound."""
-    condition, parameters = period(since)
+    condition, parameters = period(since, until, only)
     statement = f"""
         SELECT count() AS calls,
             toString(sum(a.cost_usd)) AS cost_usd,
@@ -130,9 +110,15 @@ def total(store: ClickHouse, *, since: datetime | None) -> Table:
     return _run(store, statement, parameters)
 
 
-def unpriced(store: ClickHouse, *, since: datetime | None) -> Table:
+def unpriced(
+    store: ClickHouse,
+    *,
+    since: datetime | None,
+    until: datetime | None = None,
+    only: Mapping[str, str] | None = None,
+) -> Table:
     """Name the models whose calls are in no sum, because no price is known."""
-    condition, parameters = period(since)
+    condition, parameters = period(since, until, only)
     statement = f"""
         SELECT {DIMENSIONS["model"]} AS model, provider, count() AS calls
         FROM provider_attempts AS a FINAL
@@ -142,9 +128,16 @@ def unpriced(store: ClickHouse, *, since: datetime | None) -> Table:
     return _run(store, statement, parameters)
 
 
-def top(store: ClickHouse, *, since: datetime | None, limit: int) -> Table:
+def top(
+    store: ClickHouse,
+    *,
+    since: datetime | None,
+    limit: int,
+    until: datetime | None = None,
+    only: Mapping[str, str] | None = None,
+) -> Table:
     """The intents that cost most, dearest first."""
-    condition, parameters = period(since)
+    condition, parameters = period(since, until, only, known=OF_CALLS)
     statement = f"""
         SELECT intent_id, any(a.tenant) AS tenant, any(a.type) AS type, count() AS calls,
             toString(sum(a.cost_usd)) AS cost_usd
@@ -168,14 +161,21 @@ def daily(store: ClickHouse, *, first: date) -> dict[str, dict[date, float]]:
     return found
 
 
-def latency(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -> Table:
+def latency(
+    store: ClickHouse,
+    *,
+    by: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None = None,
+    only: Mapping[str, str] | None = None,
+) -> Table:
     """Where the time goes, in milliseconds: a row for each phase of the calls, and the whole.
 
     `total` is of completed intents, from the record's timestamp to the result; it is left out where
     a dimension is not one of an intent's.
     """
-    condition, parameters = period(since)
-    names, keys = _dimensions(by)
+    condition, parameters = period(since, until, only)
+    names, keys = grouped(by)
     phases = ",\n".join(
         f"countIf({which}), quantilesExactIf({QUANTILES})({column}, {which})"
         for column, which in PHASES.values()
@@ -186,7 +186,11 @@ def latency(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -
         GROUP BY {keys} ORDER BY {keys}
         """  # noqa: S608 - dimensions come from a fixed table
     calls = _run(store, statement, parameters)
-    totals = _totals(store, by, since) if set(by) <= set(OF_OUTCOMES) else {}
+    totals = (
+        _totals(store, by, period(since, until, only, known=OF_OUTCOMES))
+        if set(by) <= set(OF_OUTCOMES)
+        else {}
+    )
     rows: list[tuple[Any, ...]] = []
     for row in calls.rows:
         key = row[: len(by)]
@@ -202,10 +206,10 @@ def latency(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -
 
 
 def _totals(
-    store: ClickHouse, by: tuple[str, ...], since: datetime | None
+    store: ClickHouse, by: tuple[str, ...], within: tuple[str, dict[str, Any]]
 ) -> dict[tuple[Any, ...], tuple[int, ...]]:
-    condition, parameters = period(since)
-    names, keys = _dimensions(by, OF_OUTCOMES)
+    condition, parameters = within
+    names, keys = grouped(by, OF_OUTCOMES)
     statement = f"""
         SELECT {names}, count(), quantilesExact({QUANTILES})(total_ms)
         FROM workflow_outcomes AS o FINAL
@@ -216,15 +220,22 @@ def _totals(
     return {row[: len(by)]: (row[-2], *row[-1]) for row in found.rows}
 
 
-def reliability(store: ClickHouse, *, by: tuple[str, ...], since: datetime | None) -> Table:
+def reliability(
+    store: ClickHouse,
+    *,
+    by: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None = None,
+    only: Mapping[str, str] | None = None,
+) -> Table:
     """How calls end, as shares from 0 to 1.
 
     Of all calls: answered, refused for limits (429), failed (time limit, connection, 5xx, key). Of
     the answers that became results: those after a retry, and those of a provider that was not the
     first.
     """
-    condition, parameters = period(since)
-    names, keys = _dimensions(by)
+    condition, parameters = period(since, until, only)
+    names, keys = grouped(by)
     served = "greatest(countIf(used_result), 1)"
     statement = f"""
         SELECT {names}, count() AS calls,
@@ -241,9 +252,15 @@ def reliability(store: ClickHouse, *, by: tuple[str, ...], since: datetime | Non
     return _run(store, statement, parameters)
 
 
-def wasted(store: ClickHouse, *, since: datetime | None) -> Table:
+def wasted(
+    store: ClickHouse,
+    *,
+    since: datetime | None,
+    until: datetime | None = None,
+    only: Mapping[str, str] | None = None,
+) -> Table:
     """Spend that served nobody, by its cause."""
-    condition, parameters = period(since)
+    condition, parameters = period(since, until, only, known=OF_WASTE)
     statement = f"""
         SELECT cause, provider, count() AS calls, toString(sum(w.cost_usd)) AS cost_usd,
             toString(sum(w.cost_upper_usd)) AS upper_usd

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from agents.task import Completed, Deferred, Failed, Outcome
 from schemas.attempt import ProviderAttempt
-from schemas.base import Message
+from schemas.base import Message, format_time
 from schemas.events import HybridWorkflowState, LedgerRecord, WorkflowEvent
 from schemas.intent import WorkflowIntent
 from schemas.topics import Topics
@@ -123,7 +123,11 @@ def _completed(origin: _Origin, outcome: Completed) -> _Verdict:
     return _Verdict(
         WorkflowStatus.COMPLETED,
         EventName.WORKFLOW_COMPLETED,
-        {"provider": result.provider, "result_id": result.result_id},
+        {
+            "provider": result.provider,
+            "result_id": result.result_id,
+            "cached": result.metadata.cached,
+        },
         tuple(records),
         provider=result.provider,
     )
@@ -148,12 +152,18 @@ def _failed(origin: _Origin, outcome: Failed) -> _Verdict:
 
 def _deferred(origin: _Origin, outcome: Deferred) -> _Verdict:
     state = outcome.state
+    until = datetime.fromtimestamp(state.due_at_ms / 1000, UTC)
     return _Verdict(
         WorkflowStatus.DEFERRED,
         EventName.WORKFLOW_DEFERRED,
-        {"reason": state.reason, "count": state.count},
+        {
+            "reason": state.reason,
+            "count": state.count,
+            "until": format_time(until),
+            "accepted_at": format_time(state.source.timestamp),
+        },
         (_deferred_record(origin.topics, origin.incoming, outcome, origin.lane),),
-        deferred_until=datetime.fromtimestamp(state.due_at_ms / 1000, UTC),
+        deferred_until=until,
     )
 
 

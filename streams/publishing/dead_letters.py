@@ -5,16 +5,11 @@ import base64
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import datetime
 from itertools import islice
 
 from pydantic import ValidationError
 
-from agents.executing.prompts import load_prompts, render
-from agents.pricing.book import book_of
-from agents.pricing.usage import estimate_tokens
-from schemas.codec import IntentError, decode_intent
 from schemas.events import ReplayRecord
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
@@ -22,14 +17,13 @@ from streams.kafka.reading import read_topic
 from streams.messages.digests import digest
 from streams.messages.identity import deduplication_key
 from streams.messages.records import INTENT_ID_HEADER, REPLAY_COUNT_HEADER, REPLAYED_HEADER
-from streams.publishing.intents import open_producer, routes
+from streams.publishing.intents import open_producer
 
 __all__ = [
-    "Estimate",
     "Selection",
     "dead_letters",
-    "estimate",
     "letters_at",
+    "original_value",
     "replay",
     "to_replay",
 ]
@@ -48,6 +42,10 @@ class Selection:
     tenant: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    #: One that was called for it.
+    provider: str | None = None
+    intent_id: str | None = None
+    #: Of the dead letter or of its intent.
     id: str | None = None
     limit: int | None = None
 
@@ -58,17 +56,12 @@ class Selection:
             and (self.error_class is None or letter.error_class.value == self.error_class)
             and (self.type is None or letter.type == self.type)
             and (self.tenant is None or letter.tenant == self.tenant)
+            and (self.intent_id is None or letter.intent_id == self.intent_id)
+            and (
+                self.provider is None or self.provider in {one.provider for one in letter.attempts}
+            )
             and (self.id is None or self.id in {letter.dead_letter_id, letter.intent_id})
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a replay may cost; `usd` None when a price is not known."""
-
-    count: int
-    tokens: int
-    usd: Decimal | None
 
 
 async def dead_letters(settings: Settings, selection: Selection) -> AsyncIterator[DeadLetter]:
@@ -136,40 +129,6 @@ async def _decided(settings: Settings) -> set[bytes]:
     return found
 
 
-async def estimate(settings: Settings, letters: AsyncIterable[DeadLetter]) -> Estimate:
-    """Bound what replaying costs: the prompts, and the longest answers, at the first provider."""
-    prompts, tokens, usd = load_prompts(), 0, Decimal(0)
-    known, count = True, 0
-    specs = {spec.name: spec for spec in settings.provider_specs}
-    prices = book_of(settings)
-    router = routes(settings)
-    async for letter in letters:
-        count += 1
-        try:
-            intent = decode_intent(_value(letter), max_bytes=settings.hybrid_max_intent_bytes)
-        except IntentError:
-            continue
-        route = router.route(intent, identity=letter.intent_id)
-        if not route:
-            continue
-        spec = specs[route[0]]
-        text = "".join(str(message.get("content")) for message in render(intent, prompts))
-        prompt_tokens = estimate_tokens(len(text))
-        tokens += prompt_tokens
-        bound = prices.upper_bound(
-            (spec.name, spec.kind),
-            prices.seller((spec.name, spec.kind)).names(
-                router.groups.name_at(intent.model, spec.name) if intent.model else spec.own_model
-            ),
-            prompt_tokens=prompt_tokens,
-            max_output_tokens=intent.max_output_tokens,
-            at=datetime.now(UTC),
-        )
-        known = known and bound is not None
-        usd += bound or Decimal(0)
-    return Estimate(count, tokens, usd if known else None)
-
-
 async def replay(
     settings: Settings,
     letters: AsyncIterable[DeadLetter],
@@ -200,7 +159,7 @@ async def replay(
             # The same partition as before: the lane whose ledger knows the intent.
             await client.send_and_wait(
                 topic,
-                value=_value(letter),
+                value=original_value(letter),
                 key=key,
                 partition=letter.source.partition,
                 headers=headers,
@@ -212,5 +171,6 @@ async def replay(
     return count
 
 
-def _value(letter: DeadLetter) -> bytes | None:
+def original_value(letter: DeadLetter) -> bytes | None:
+    """Give the exact bytes of the intent."""
     return None if letter.original.value is None else base64.b64decode(letter.original.value)

@@ -1,12 +1,10 @@
 """How far the recorder is behind, as Kafka knows it."""
 
-from typing import Any
-
-from aiokafka import TopicPartition
+from itertools import chain
 
 from schemas.settings import Settings
-from streams.kafka.awaiting import coordinator_of
-from streams.kafka.clients import admin_client, consumer, partitions_of, started
+from streams.kafka.backlog import committed_offsets, partitions_in, places_behind
+from streams.kafka.clients import consumer, started
 
 __all__ = ["recorder_lag"]
 
@@ -17,26 +15,9 @@ async def recorder_lag(settings: Settings) -> int | None:
     A transaction's marker counts as one until the recorder has passed over it; at rest it has.
     Raises BrokerUnavailableError, RightsError, KafkaError.
     """
-    committed = await _committed(settings)
-    lag = 0
+    committed = await committed_offsets(settings, settings.recorder_group)
     async with started(consumer(settings)) as reader:
-        for topic in settings.topics.recorded:
-            partitions = await partitions_of(reader, topic)
-            ends = await reader.end_offsets(partitions)
-            begins = await reader.beginning_offsets(partitions)
-            for tp in partitions:
-                found = committed.get(tp)
-                done = found.offset if found and found.offset >= 0 else begins[tp]
-                lag += max(0, ends[tp] - done)
+        known = await partitions_in(reader, settings.topics.recorded)
+        places = await places_behind(reader, [*chain(*known.values())], committed)
+    lag = sum(end - begin for begin, end in places.values())
     return lag if committed or not lag else None
-
-
-async def _committed(settings: Settings) -> dict[TopicPartition, Any]:
-    """Give what the recorder's group has committed, by partition."""
-    group = settings.recorder_group
-    async with admin_client(settings) as admin:
-        node = await coordinator_of(settings, admin, group)
-        found: dict[TopicPartition, Any] = await admin.list_consumer_group_offsets(
-            group, group_coordinator_id=node
-        )
-    return found

@@ -1,6 +1,7 @@
 """What is spent while nobody watches is found by a budget that is configured later."""
 
 import asyncio
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,6 +12,7 @@ from agents.deciding.budgets import Spending
 from agents.deciding.cache import AnswerCache
 from agents.log import silent
 from schemas.budgets import BudgetSpec
+from streams.bill.budgets import budget_levels
 from streams.kafka.clients import consumer, started
 from streams.lanes.broker import KafkaLaneBroker
 from streams.lanes.ledger import Ledger
@@ -58,3 +60,20 @@ def test_a_budget_starts_from_what_its_period_has_cost(stack: RunningStack) -> N
         room = asyncio.run(learn()).room(tenant, clock.now(), execution="e")
         assert room is not None
         assert room.usd == Decimal("0.001"), learn.__name__
+    asyncio.run(_levels_are_seen(stack, tenant))
+
+
+async def _levels_are_seen(stack: RunningStack, tenant: str) -> None:
+    """`hybrid costs budgets`: what was spent, whether that is too much, when it opens again."""
+    now = SystemClock().now()
+    budgets = (
+        BudgetSpec(tenant=tenant, per="month", usd=Decimal("0.025")),
+        BudgetSpec(tenant="*", per="day", usd=Decimal("0.024")),
+    )
+    settings = stack.settings.model_copy(update={"budgets": budgets})
+    found = [one for one in await budget_levels(settings, now=now) if one.tenant == tenant]
+    day, month = found  # nearest its limit first
+    assert (day.per, day.state, day.spent_usd) == ("day", "spent", Decimal("0.024"))
+    assert (month.per, month.state, month.limit_usd) == ("month", "alert", Decimal("0.025"))
+    assert now < day.opens_at <= now + timedelta(days=1)
+    assert (day.opens_at.hour, month.opens_at.day) == (0, 1)

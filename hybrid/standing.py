@@ -1,0 +1,205 @@
+"""How things stand: what waits, what runs, the providers, the recorder, today's spend.
+
+Each part is asked for by itself: one that does not answer is unknown, with its reason, and never 0.
+"""
+
+import asyncio
+import re
+import urllib.request
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from http.client import HTTPException
+from typing import Any
+
+from schemas.base import format_time
+from schemas.settings import Settings
+from streams.bill.costs import total
+from streams.kafka.line import Line, stand_in_line
+from streams.recording.lag import recorder_lag
+from streams.store.clickhouse import ClickHouse
+from streams.stories.words import duration
+
+__all__ = ["Provider", "Standing", "Worker", "document_of", "gather", "verdict", "worker_of"]
+
+#: Nobody waits longer for one part of the screen.
+PART_LIMIT_S = 10.0
+#: What waits is counted for so long.
+COUNT_LIMIT_S = 4.0
+#: A worker that does not answer within this is not reachable.
+METRICS_LIMIT_S = 2.0
+#: An intent that has been in line for longer is somebody's business.
+LONG_WAIT = timedelta(minutes=5)
+#: More than a few batches of the recorder.
+MOST_BEHIND = 20_000
+SAMPLE = re.compile(r"(?m)^(?P<name>hybrid_\w+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)$")
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider as one worker sees it."""
+
+    name: str
+    available: bool
+    in_flight: int
+    resting_keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What a worker says of itself at `/metrics`."""
+
+    address: str
+    ready: bool
+    in_flight: int
+    waiting: int
+    lanes: int
+    providers: tuple[Provider, ...]
+
+
+@dataclass
+class Standing:
+    """All parts; what is unknown is None, and `unknown` says why."""
+
+    as_of: datetime
+    line: Line | None = None
+    workers: tuple[Worker, ...] = ()
+    recorder_lag: int | None = None
+    spend: dict[str, Any] | None = None
+    unknown: dict[str, str] = field(default_factory=dict)
+
+
+def worker_of(address: str, text: str) -> Worker:
+    """Read a worker's metrics."""
+    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    for sample in SAMPLE.finditer(text):
+        labels = dict(LABEL.findall(sample["labels"] or ""))
+        found.setdefault(sample["name"], []).append((labels, float(sample["value"])))
+
+    def one(name: str) -> int:
+        return int(found[name][0][1]) if name in found else 0
+
+    def of(name: str, provider: str, **wanted: str) -> int:
+        labels = {"provider": provider, **wanted}
+        return int(next((value for seen, value in found.get(name, ()) if seen == labels), 0))
+
+    providers = tuple(
+        Provider(
+            labels["provider"],
+            bool(value),
+            of("hybrid_provider_in_flight", labels["provider"]),
+            of("hybrid_provider_keys", labels["provider"], state="resting"),
+        )
+        for labels, value in found.get("hybrid_provider_available", ())
+    )
+    return Worker(
+        address,
+        bool(one("hybrid_ready")),
+        one("hybrid_in_flight"),
+        one("hybrid_waiting"),
+        one("hybrid_lanes"),
+        providers,
+    )
+
+
+def verdict(standing: Standing) -> list[str]:
+    """Say what needs somebody, the worst first; nothing = nothing does, as far as it is known."""
+    needs = []
+    workers, line = standing.workers, standing.line
+    if workers and not any(one.ready for one in workers):
+        needs.append("no worker is ready")
+    for name in dict.fromkeys(one.name for worker in workers for one in worker.providers):
+        seen = [one for worker in workers for one in worker.providers if one.name == name]
+        shut = sum(not one.available for one in seen)
+        if shut:
+            needs.append(
+                f"{name} is not called by {shut} of {len(seen)} workers: breaker not closed"
+            )
+        if resting := sum(one.resting_keys for one in seen):
+            needs.append(f"{name} refuses {resting} of its keys")
+    if line is not None and line.oldest_at is not None:
+        age = standing.as_of - line.oldest_at
+        if age > LONG_WAIT:
+            needs.append(f"the oldest intent in line came in {duration(age)} ago")
+    if (standing.recorder_lag or 0) > MOST_BEHIND:
+        needs.append(f"the recorder is {standing.recorder_lag:,} records behind")
+    return needs
+
+
+def document_of(standing: Standing) -> dict[str, Any]:
+    """Give all of it for programs; what is unknown is null, and `unknown` says why."""
+    line, workers = standing.line, standing.workers
+    waits = None if line is None else dict(line.by_topic)
+    return {
+        "as_of": format_time(standing.as_of),
+        "needs": verdict(standing),
+        "in_line": waits,
+        "in_line_counted_whole": None if line is None else line.whole,
+        "oldest_at": format_time(line.oldest_at) if line and line.oldest_at else None,
+        "next_due_at": format_time(line.next_due_at) if line and line.next_due_at else None,
+        "in_flight": sum(one.in_flight for one in workers) if workers else None,
+        "workers": [asdict(one) for one in workers],
+        "recorder_lag": standing.recorder_lag,
+        "spend_today": standing.spend,
+        "unknown": standing.unknown,
+    }
+
+
+async def gather(settings: Settings, addresses: Sequence[str], *, now: datetime) -> Standing:
+    """Ask all parts at once; a part that fails is unknown. `addresses` are workers' `/metrics`."""
+    standing = Standing(now)
+
+    async def part(name: str, ask: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401
+        try:
+            async with asyncio.timeout(PART_LIMIT_S):
+                return await ask()
+        except TimeoutError:
+            standing.unknown[name] = f"no answer within {PART_LIMIT_S:g} s"
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other parts are shown
+            standing.unknown[name] = str(error) or type(error).__name__
+        return None
+
+    async def workers() -> tuple[Worker | str, ...]:
+        return tuple(await asyncio.gather(*(asyncio.to_thread(_worker, one) for one in addresses)))
+
+    if not addresses:
+        standing.unknown["workers"] = "no address is known: name each with --metrics URL"
+    asked = await asyncio.gather(
+        part("waiting", lambda: stand_in_line(settings, limit_s=COUNT_LIMIT_S)),
+        part("workers", workers),
+        part("recorder", lambda: recorder_lag(settings)),
+        part("spend", lambda: asyncio.to_thread(_spend, settings, now)),
+    )
+    standing.line, standing.recorder_lag, standing.spend = asked[0], asked[2], asked[3]
+    answers: tuple[Worker | str, ...] = asked[1] or ()
+    standing.workers = tuple(one for one in answers if isinstance(one, Worker))
+    silent = [one for one in answers if isinstance(one, str)]
+    if silent:
+        standing.unknown["workers"] = "; ".join(silent)
+    if standing.recorder_lag is None:
+        standing.unknown.setdefault("recorder", "no recorder has committed anything yet")
+    return standing
+
+
+def _worker(address: str) -> Worker | str:
+    """Ask a worker; a sentence where it does not answer."""
+    try:
+        with urllib.request.urlopen(address, timeout=METRICS_LIMIT_S) as answer:  # noqa: S310 - the command lets in http(s) only
+            return worker_of(address, answer.read().decode("utf-8", "replace"))
+    except (OSError, ValueError, HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        return f"{address} does not answer ({reason})"
+
+
+def _spend(settings: Settings, now: datetime) -> dict[str, Any]:
+    if settings.clickhouse_url is None:
+        message = "no ClickHouse is configured: set CLICKHOUSE_URL"
+        raise ValueError(message)
+    store = ClickHouse(settings, timeout_s=PART_LIMIT_S)
+    try:
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        table = total(store, since=midnight)
+    finally:
+        store.close()
+    return dict(zip(table.columns, table.rows[0], strict=True))
