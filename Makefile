@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test unit check format chaos outage storm answers litellm recipes mutants image kustomize deploy-test release bench bench-smoke bench-all lock generate clean
+.PHONY: demo test unit check format chaos outage storm answers litellm recipes mutants image kustomize deploy-test docs release bench bench-smoke bench-all lock generate clean
 
 demo: .venv/.installed ## the whole job once, on real parts
 	@$(BIN)/hybrid demo
@@ -58,6 +58,9 @@ kustomize: .venv/.installed ## the bases of deploy/kustomize, rendered from the 
 deploy-test: .venv/.installed ## chart, rules, units (needs Go); image and docker-compose.yml, in an engine: its own, as root, where none runs
 	$(BIN)/pytest tests/deploy -s
 
+docs: .venv-docs/.installed ## the documentation site into site/; a link that leads nowhere fails it
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
 release: .venv/.installed ## wheel, sdist, chart, changelog section and sums into dist/, of what is committed; the image where an engine is; IMAGE=no
 	$(BIN)/python tools/release.py $(if $(filter no,$(IMAGE)),--no-image)
 
@@ -79,10 +82,11 @@ lock: ## new versions into the lock files; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements/runtime.lock requirements/client.in -o requirements/client.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/uv.in -o requirements/uv.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/build.in -o requirements/build.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/docs.in -o requirements/docs.lock
 	for peer in bare faststream faust quix; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate bench/peers/requirements/$$peer.in -o bench/peers/requirements/$$peer.lock || exit 1; done
 
 clean:
-	rm -rf .venv .coverage build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-docs site .coverage build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/.installed: pyproject.toml requirements/all.lock requirements/uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 …" >&2; exit 2; }
@@ -91,4 +95,9 @@ clean:
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.lock
 	@$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/all.lock
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv-docs/.installed: requirements/docs.lock
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --require-hashes -r requirements/docs.lock
 	@touch $@
