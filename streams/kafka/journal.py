@@ -115,8 +115,6 @@ class AttemptJournal:
 
     async def _send(self, record: OutRecord) -> None:
         """Write until the broker has it; raises RefusedWriteError for what it never takes."""
-        with suppress(KafkaError, OSError, TimeoutError):  # what it is shows at the next try
-            return await self._send_once(record)
         tries = patiently(self._clock, passes=_may_pass, tell=partial(self._delayed, record.topic))
         try:
             await tries(self._send_once, record)

@@ -6,6 +6,7 @@ halve the batch) is no plain repetition: it has its own loop, and takes the paus
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.wait import wait_base, wait_exponential, wait_fixed
@@ -26,15 +27,32 @@ def patiently(
     given_up: Callable[[], bool] = lambda: False,
     longest_s: float = LONGEST_PAUSE_S,
     sleep: Callable[[float], Awaitable[None]] | None = None,
-) -> AsyncRetrying:
-    """Call a coroutine function until it succeeds; gives what it gives.
+) -> Callable[..., Awaitable[Any]]:
+    """Call a coroutine function, with arguments, until it succeeds; gives what it gives.
 
     `passes` says of an error whether it may pass by itself, any other is raised; `tell` hears of
     each that passes before the pause; after `given_up` says so the last error is raised. `sleep`
     takes the clock's place where a pause can be cut short.
     """
-    wait = wait_exponential(multiplier=FIRST_PAUSE_S, max=longest_s)
-    return _tries(sleep or clock.sleep, wait, passes, tell, given_up)
+
+    async def call(step: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:  # noqa: ANN401
+        """Try without tenacity, whose making costs more than many a write; it takes a failure."""
+        try:
+            return await step(*arguments)
+        except Exception as error:
+            if not passes(error):
+                raise
+            failed = [error]
+
+        async def again() -> Any:  # noqa: ANN401
+            if failed:
+                raise failed.pop()
+            return await step(*arguments)
+
+        wait = wait_exponential(multiplier=FIRST_PAUSE_S, max=longest_s)
+        return await _tries(sleep or clock.sleep, wait, passes, tell, given_up)(again)
+
+    return call
 
 
 async def kept_running(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import suppress
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -423,6 +424,48 @@ def test_the_journal_makes_its_producer_anew_after_a_gap(monkeypatch: pytest.Mon
         assert sorted(made[1].written) == [("t", bytes([n])) for n in range(5)]
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("error", "sent", "told"),
+    [(errors.MessageSizeTooLargeError(), 1, 0), (errors.KafkaTimeoutError(), 2, 1)],
+)
+def test_the_journal_tells_of_each_failure_that_passes_and_sends_nothing_twice_that_does_not(
+    monkeypatch: pytest.MonkeyPatch, error: errors.KafkaError, sent: int, told: int
+) -> None:
+    writes: list[str] = []
+    said: list[str] = []
+
+    class Producer:
+        """Fails at its first record, and no more."""
+
+        async def start(self) -> None:
+            """Connects."""
+
+        async def stop(self) -> None:
+            """Disconnects."""
+
+        async def send_and_wait(self, topic: str, _value: bytes, **_: Any) -> None:
+            writes.append(topic)
+            if len(writes) == 1:
+                raise error
+
+    monkeypatch.setattr(journal_module, "producer", lambda *_args, **_options: Producer())
+
+    async def run() -> None:
+        journal = journal_module.AttemptJournal(
+            SETTINGS,
+            clock=ManualClock(NOW),
+            log=lambda event, **_: said.append(event.value),
+            fail_points=FailPoints(None),
+        )
+        await journal.start()
+        with suppress(RefusedWriteError):
+            await journal.write_record(OutRecord("t", None, b"x"))
+        await journal.stop()
+
+    asyncio.run(run())
+    assert (len(writes), len(said)) == (sent, told)
 
 
 def test_an_admin_client_asks_a_broker_that_answers() -> None:
