@@ -81,15 +81,15 @@ def dlq_list(
 
     Example: `hybrid dlq list --reason rejected --since 24h`
     """
-    selection = Selection(
-        reason=reason.value if reason else None,
-        error_class=error_class.value if error_class else None,
+    selection = _selection(
+        reason,
+        error_class,
+        since,
+        until,
         type=type_,
         tenant=tenant,
         provider=provider,
         intent_id=intent_id,
-        since=parse_moment(since),
-        until=parse_moment(until, option="--until"),
         limit=limit,
     )
     view = View(wide, columns, RANK)
@@ -195,15 +195,15 @@ def dlq_replay(
     from streams.publishing.estimates import estimate  # noqa: PLC0415 - loads the prices
 
     settings = need_kafka(load_settings())
-    selection = Selection(
-        reason=reason.value if reason else None,
-        error_class=error_class.value if error_class else None,
+    selection = _selection(
+        reason,
+        error_class,
+        since,
+        until,
         type=type_,
         tenant=tenant,
         provider=provider,
         intent_id=intent_id,
-        since=parse_moment(since),
-        until=parse_moment(until, option="--until"),
         id=id_,
         limit=limit,
     )
@@ -228,6 +228,23 @@ def dlq_replay(
             )
         )
     typer.echo(f"replayed {count}")
+
+
+def _selection(
+    reason: DeadLetterReason | None,
+    error_class: ErrorClass | None,
+    since: str | None,
+    until: str | None,
+    **others: Any,  # noqa: ANN401 - fields of a selection, as they are
+) -> Selection:
+    """Read what was chosen on the command line."""
+    return Selection(
+        reason=reason.value if reason else None,
+        error_class=error_class.value if error_class else None,
+        since=parse_moment(since),
+        until=parse_moment(until, option="--until"),
+        **others,
+    )
 
 
 async def _collect(settings: Settings, selection: Selection) -> list[DeadLetter]:
