@@ -1,7 +1,6 @@
 """The cost questions: `hybrid costs report|top|latency|reliability|wasted`."""
 
-from datetime import datetime
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 import typer
 
@@ -24,6 +23,7 @@ from hybrid.lazy import Later, Register, group_of
 from hybrid.printing import Format, View, console
 from hybrid.text import visible
 from streams.bill import costs as questions
+from streams.bill.dimensions import Which
 
 __all__ = ["register"]
 
@@ -266,15 +266,7 @@ def wasted(
     show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
 
 
-class _Chosen(TypedDict):
-    """Which calls are asked about."""
-
-    since: datetime | None
-    until: datetime | None
-    only: dict[str, str]
-
-
-def _chosen(since: str | None, until: str | None, *values: str | None) -> _Chosen:
+def _chosen(since: str | None, until: str | None, *values: str | None) -> Which:
     """Read the filters; `values` are in the order of their names."""
     named = zip(("tenant", "type", "provider", "model"), values, strict=True)
     return {

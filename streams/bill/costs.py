@@ -1,11 +1,10 @@
 """The questions of `hybrid costs`, as SQL over tables and views."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any
+from datetime import date
+from typing import Any, Unpack
 
-from streams.bill.dimensions import DIMENSIONS, OF_OUTCOMES, TIMES, grouped, period
+from streams.bill.dimensions import DIMENSIONS, OF_OUTCOMES, TIMES, Which, grouped, period
 from streams.store.clickhouse import ClickHouse
 
 __all__ = [
@@ -67,12 +66,10 @@ def report(
     store: ClickHouse,
     *,
     by: tuple[str, ...],
-    since: datetime | None,
-    until: datetime | None = None,
-    only: Mapping[str, str] | None = None,
+    **which: Unpack[Which],
 ) -> Table:
     """Spend by the chosen dimensions; the sum of its rows is the sum of all attempts."""
-    condition, parameters = period(since, until, only)
+    condition, parameters = period(**which)
     names, keys = grouped(by)
     statement = f"""
         SELECT {names},
@@ -92,13 +89,10 @@ def report(
 
 def total(
     store: ClickHouse,
-    *,
-    since: datetime | None,
-    until: datetime | None = None,
-    only: Mapping[str, str] | None = None,
+    **which: Unpack[Which],
 ) -> Table:
     """The sum of everything: calls, dollars, unpriced calls, orphans and their upper bound."""
-    condition, parameters = period(since, until, only)
+    condition, parameters = period(**which)
     statement = f"""
         SELECT count() AS calls,
             toString(sum(a.cost_usd)) AS cost_usd,
@@ -112,13 +106,10 @@ def total(
 
 def unpriced(
     store: ClickHouse,
-    *,
-    since: datetime | None,
-    until: datetime | None = None,
-    only: Mapping[str, str] | None = None,
+    **which: Unpack[Which],
 ) -> Table:
     """Name the models whose calls are in no sum, because no price is known."""
-    condition, parameters = period(since, until, only)
+    condition, parameters = period(**which)
     statement = f"""
         SELECT {DIMENSIONS["model"]} AS model, provider, count() AS calls
         FROM provider_attempts AS a FINAL
@@ -131,13 +122,11 @@ def unpriced(
 def top(
     store: ClickHouse,
     *,
-    since: datetime | None,
     limit: int,
-    until: datetime | None = None,
-    only: Mapping[str, str] | None = None,
+    **which: Unpack[Which],
 ) -> Table:
     """The intents that cost most, dearest first."""
-    condition, parameters = period(since, until, only, known=OF_CALLS)
+    condition, parameters = period(**which, known=OF_CALLS)
     statement = f"""
         SELECT intent_id, any(a.tenant) AS tenant, any(a.type) AS type, count() AS calls,
             toString(sum(a.cost_usd)) AS cost_usd
@@ -165,16 +154,14 @@ def latency(
     store: ClickHouse,
     *,
     by: tuple[str, ...],
-    since: datetime | None,
-    until: datetime | None = None,
-    only: Mapping[str, str] | None = None,
+    **which: Unpack[Which],
 ) -> Table:
     """Where the time goes, in milliseconds: a row for each phase of the calls, and the whole.
 
     `total` is of completed intents, from the record's timestamp to the result; it is left out where
     a dimension is not one of an intent's.
     """
-    condition, parameters = period(since, until, only)
+    condition, parameters = period(**which)
     names, keys = grouped(by)
     phases = ",\n".join(
         f"countIf({which}), quantilesExactIf({QUANTILES})({column}, {which})"
@@ -187,7 +174,7 @@ def latency(
         """  # noqa: S608 - dimensions come from a fixed table
     calls = _run(store, statement, parameters)
     totals = (
-        _totals(store, by, period(since, until, only, known=OF_OUTCOMES))
+        _totals(store, by, period(**which, known=OF_OUTCOMES))
         if set(by) <= set(OF_OUTCOMES)
         else {}
     )
@@ -224,9 +211,7 @@ def reliability(
     store: ClickHouse,
     *,
     by: tuple[str, ...],
-    since: datetime | None,
-    until: datetime | None = None,
-    only: Mapping[str, str] | None = None,
+    **which: Unpack[Which],
 ) -> Table:
     """How calls end, as shares from 0 to 1.
 
@@ -234,7 +219,7 @@ def reliability(
     the answers that became results: those after a retry, and those of a provider that was not the
     first.
     """
-    condition, parameters = period(since, until, only)
+    condition, parameters = period(**which)
     names, keys = grouped(by)
     served = "greatest(countIf(used_result), 1)"
     statement = f"""
@@ -254,13 +239,10 @@ def reliability(
 
 def wasted(
     store: ClickHouse,
-    *,
-    since: datetime | None,
-    until: datetime | None = None,
-    only: Mapping[str, str] | None = None,
+    **which: Unpack[Which],
 ) -> Table:
     """Spend that served nobody, by its cause."""
-    condition, parameters = period(since, until, only, known=OF_WASTE)
+    condition, parameters = period(**which, known=OF_WASTE)
     statement = f"""
         SELECT cause, provider, count() AS calls, toString(sum(w.cost_usd)) AS cost_usd,
             toString(sum(w.cost_upper_usd)) AS upper_usd

@@ -2,9 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-__all__ = ["DIMENSIONS", "OF_OUTCOMES", "TIMES", "grouped", "period"]
+__all__ = ["DIMENSIONS", "OF_OUTCOMES", "TIMES", "Which", "grouped", "period"]
+
+
+class Which(TypedDict):
+    """Which calls are asked about, as `period` has it."""
+
+    since: datetime | None
+    until: NotRequired[datetime | None]
+    only: NotRequired[Mapping[str, str] | None]
+
 
 #: What `--by` may name, and the expression behind it.
 DIMENSIONS = {
