@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bench.peers.environments import environment_python, version_in
@@ -86,14 +87,14 @@ def _peer_topics(_pipeline: Pipeline, place: Place) -> None:
 
 def _peer(
     name: str,
+    *,
     title: str,
     environment: str,
     script: str,
     kept: str,
-    *,
-    client: str = "",
+    client: str,
     arguments: Sequence[str] = (),
-    shown: Sequence[str] = (),
+    shown: Sequence[str],
 ) -> Pipeline:
     python = environment_python(environment)
     return Pipeline(
@@ -163,73 +164,53 @@ def _product_topics(pipeline: Pipeline, place: Place) -> None:
         raise HybridError(message)
 
 
-def _floor(name: str) -> Pipeline:
-    return _peer(
-        name,
-        "floor: bare aiokafka + aiohttp",
-        "bare",
-        "run_bare.py",
-        "repeats what was done since its last commit",
+PEERS: dict[str, Callable[[str], Pipeline]] = {
+    "floor": partial(
+        _peer,
+        title="floor: bare aiokafka + aiohttp",
+        environment="bare",
+        script="run_bare.py",
+        kept="repeats what was done since its last commit",
         client="aiohttp",
         shown=("aiokafka", "aiohttp", "uvloop", "orjson"),
-    )
-
-
-def _openai(name: str) -> Pipeline:
-    return _peer(
-        name,
-        "bare aiokafka + openai SDK",
-        "bare",
-        "run_bare.py",
-        "repeats what was done since its last commit",
+    ),
+    "openai": partial(
+        _peer,
+        title="bare aiokafka + openai SDK",
+        environment="bare",
+        script="run_bare.py",
+        kept="repeats what was done since its last commit",
         client="openai",
         shown=("aiokafka", "openai", "uvloop"),
-    )
-
-
-def _faststream(name: str) -> Pipeline:
-    return _peer(
-        name,
-        "FastStream + LiteLLM",
-        "faststream",
-        "run_faststream.py",
-        "loses what was in flight",
+    ),
+    "faststream": partial(
+        _peer,
+        title="FastStream + LiteLLM",
+        environment="faststream",
+        script="run_faststream.py",
+        kept="loses what was in flight",
         client="litellm",
         shown=("faststream", "litellm", "aiokafka", "openai"),
-    )
-
-
-def _quix(name: str) -> Pipeline:
-    return _peer(
-        name,
-        "Quix Streams + openai SDK",
-        "quix",
-        "run_quix.py",
-        "repeats what was done since its last commit",
+    ),
+    "quix": partial(
+        _peer,
+        title="Quix Streams + openai SDK",
+        environment="quix",
+        script="run_quix.py",
+        kept="repeats what was done since its last commit",
         client="openai",
         shown=("quixstreams", "confluent-kafka", "openai"),
-    )
-
-
-def _faust(name: str) -> Pipeline:
-    return _peer(
-        name,
-        "Faust agent + openai SDK",
-        "faust",
-        "run_faust.py",
-        "loses what was in flight",
+    ),
+    "faust": partial(
+        _peer,
+        title="Faust agent + openai SDK",
+        environment="faust",
+        script="run_faust.py",
+        kept="loses what was in flight",
         client="openai",
         arguments=("worker", "-l", "warn", "--without-web"),
         shown=("faust-streaming", "aiokafka", "openai"),
-    )
-
-
-PEERS = {
-    "floor": _floor,
-    "openai": _openai,
-    "faststream": _faststream,
-    "quix": _quix,
-    "faust": _faust,
+    ),
 }
 #: In the order of a round; the second product only where another checkout is named.
 NAMES = ("floor", "product", "product2", "openai", "faststream", "quix", "faust")
