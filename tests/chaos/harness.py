@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from streams.recording.lag import recorder_lag
 from tests.chaos.injector import Fault, Injector
 from tests.chaos.oracle import (
     Calls,
@@ -116,9 +117,10 @@ async def _settled(running: RunningStack) -> tuple[Calls, Recorded]:
     for _ in range(60):
         calls = read_calls(running.stack.simulator_log)
         with suppress(Exception):
+            behind = await recorder_lag(running.settings)
             recorded = await asyncio.to_thread(read_recorded, running.settings)
             now = (len(calls.entries), len(recorded.finished))
-            if now == last and not set(calls.attempt_ids) - recorded.all:
+            if now == last and not behind and not set(calls.attempt_ids) - recorded.all:
                 return calls, recorded
             last = now
         await asyncio.sleep(1.5)
