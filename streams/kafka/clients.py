@@ -22,6 +22,7 @@ __all__ = [
     "consumer",
     "partitions_of",
     "producer",
+    "producer_options",
     "started",
 ]
 
@@ -36,17 +37,20 @@ def connection_options(settings: Settings) -> dict[str, Any]:
 
 def producer(settings: Settings, **options: Any) -> AIOKafkaProducer:  # noqa: ANN401
     """Build an idempotent producer that may write our largest record."""
-    return AIOKafkaProducer(
+    return AIOKafkaProducer(**producer_options(settings, **options))
+
+
+def producer_options(settings: Settings, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Give what a producer of ours is built with; raises SecurityError."""
+    return {
         **connection_options(settings),
-        **{
-            "enable_idempotence": True,
-            "acks": "all",
-            "max_request_size": settings.max_record_bytes,
-            "request_timeout_ms": 20_000,
-            "partitioner": partition_of,
-            **options,
-        },
-    )
+        "enable_idempotence": True,
+        "acks": "all",
+        "max_request_size": settings.max_record_bytes,
+        "request_timeout_ms": 20_000,
+        "partitioner": partition_of,
+        **options,
+    }
 
 
 def consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:  # noqa: ANN401

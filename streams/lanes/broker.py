@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -14,10 +14,12 @@ from agents.log import Log, silent
 from schemas.budgets import SpendRecord
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
-from streams.kafka.clients import consumer, producer, started
+from streams.kafka.clients import consumer, producer_options, started
 from streams.kafka.ends import Ends, Sender, write_ends
 from streams.lanes.ledger import Ledger, read_ledger, read_whole
+from streams.lanes.packing import BATCH_BYTES, PackingProducer, Written
 from streams.lanes.reach import horizon_ms, uncommitted_since
+from streams.messages.records import OutRecord
 
 __all__ = ["KafkaLaneBroker", "LaneBroker", "LaneProducer"]
 
@@ -34,6 +36,10 @@ class LaneProducer(Sender, Protocol):
 
     async def begin_transaction(self) -> None:
         """Begin a transaction; raises ProducerFenced, KafkaError."""
+        ...
+
+    async def write(self, records: Sequence[OutRecord]) -> Sequence[Written]:
+        """Queue records; raises RefusedWriteError for what the client will not even take."""
         ...
 
     async def commit_transaction(self) -> None:
@@ -85,11 +91,14 @@ class KafkaLaneBroker:
 
     async def open_producer(self, lane: int) -> LaneProducer:
         """Start a producer under the lane's own transactional id (not the worker's)."""
-        client = producer(
-            self._settings,
-            transactional_id=f"{self._settings.hybrid_topic_prefix}.lane.{lane}",
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            linger_ms=0,
+        client = PackingProducer(
+            **producer_options(
+                self._settings,
+                transactional_id=f"{self._settings.hybrid_topic_prefix}.lane.{lane}",
+                transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+                linger_ms=0,
+                max_batch_size=BATCH_BYTES,
+            )
         )
         try:
             async with asyncio.timeout(START_LIMIT_S):

@@ -7,23 +7,21 @@ is repeated.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import assert_never
 
-from aiokafka.errors import IllegalOperation, KafkaError
+from aiokafka.errors import KafkaError
 
 from schemas.vocabulary import LogEvent, WorkflowStatus
-from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, right_missing
+from streams.kafka.faults import FaultKind, kind_of, right_missing
 from streams.kafka.patience import pause_s
 from streams.lanes.broker import LaneProducer
 from streams.lanes.job import Job, LaneParts
 from streams.lanes.ledger import Ledger
-from streams.messages.records import OutRecord
+from streams.lanes.packing import all_written
 
 __all__ = ["Committer"]
-
-Written = tuple[str, Awaitable[object]]
 
 #: One step of a transaction may take this long; well below the transaction timeout.
 STEP_LIMIT_S = 20
@@ -193,9 +191,9 @@ class Committer:
         for job in batch:
             job.extra_sent = len(job.extra)
         async with asyncio.timeout(STEP_LIMIT_S):
-            sent = await _send_all(client, (record for job in batch for record in job.records))
+            sent = await client.write([record for job in batch for record in job.records])
             reach("after_send")
-            await _all_written(sent)
+            await all_written(sent)
         reach("before_commit")
         async with asyncio.timeout(STEP_LIMIT_S):
             await client.commit_transaction()
@@ -254,46 +252,3 @@ class Committer:
         if client is not None:
             with suppress(Exception):  # it is thrown away, failed or not
                 await asyncio.wait_for(client.stop(), 3)
-
-
-async def _send_all(client: LaneProducer, records: Iterable[OutRecord]) -> list[Written]:
-    """Queue records; raises RefusedWriteError for the one whose error says most."""
-    sent: list[Written] = []
-    for record in records:
-        try:
-            sent.append(await _send(client, record))
-        except RefusedWriteError as error:
-            if isinstance(error.cause, IllegalOperation):
-                await _all_written(sent)  # the transaction had failed before, and these say why
-            raise
-    return sent
-
-
-async def _send(client: LaneProducer, record: OutRecord) -> Written:
-    """Queue one record; raises RefusedWriteError when the client will not even take it."""
-    try:
-        sent = await client.send(
-            record.topic,
-            value=record.value,
-            key=record.key,
-            partition=record.partition,
-            headers=list(record.headers),
-        )
-    except Exception as error:
-        raise RefusedWriteError(record.topic, error) from error
-    return record.topic, sent
-
-
-async def _all_written(sent: Sequence[Written]) -> None:
-    """Wait for all; raises RefusedWriteError for the one whose error says most."""
-    results = await asyncio.gather(*(future for _, future in sent), return_exceptions=True)
-    refused = [
-        RefusedWriteError(topic, result)
-        for (topic, _), result in zip(sent, results, strict=True)
-        if isinstance(result, BaseException)
-    ]
-    if refused:
-        # The first error makes the others fail: tell the one that names the trouble.
-        telling = (one for one in refused if kind_of(one) is not FaultKind.INDEFINITE)
-        chosen = next(telling, refused[0])
-        raise chosen from chosen.cause

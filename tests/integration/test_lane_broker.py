@@ -4,9 +4,10 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from itertools import chain
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from agents.clock import ManualClock
@@ -14,12 +15,15 @@ from agents.deciding.budgets import Spending
 from schemas.events import LedgerRecord
 from schemas.settings import Settings
 from streams.kafka.clients import consumer, producer, started
+from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of
+from streams.kafka.partitioning import partition_of
 from streams.kafka.topics import ensure_topics
 from streams.lanes.broker import KafkaLaneBroker, LaneProducer
 from streams.lanes.ledger import CLOCKS_DIFFER_MS, Ledger
+from streams.lanes.packing import all_written
 from streams.lanes.reach import uncommitted_since
 from streams.messages.identity import identify
-from streams.messages.records import REPLAYED_HEADER, replay_record
+from streams.messages.records import REPLAYED_HEADER, OutRecord, replay_record
 from tests.builders import NOW, NOW_MS, an_incoming
 from tests.chaos.running import RunningStack
 from tests.integration.deposed import DeposedLeader
@@ -57,6 +61,16 @@ def an_entry(offset: int) -> bytes:
     ).to_json()
 
 
+async def read_all(settings: Settings, tp: TopicPartition, count: int) -> list[ConsumerRecord]:
+    read: list[ConsumerRecord] = []
+    async with started(consumer(settings)) as reader:
+        reader.assign([tp])
+        await reader.seek_to_beginning(tp)
+        while len(read) < count:
+            read += [*chain(*(await reader.getmany(timeout_ms=200)).values())]
+    return read
+
+
 async def commit(client: LaneProducer, settings: Settings, lane: int, key: bytes) -> None:
     await client.begin_transaction()
     sent = await client.send(
@@ -90,6 +104,57 @@ def test_lanes_of_one_worker_do_not_fence_each_other(settings: Settings) -> None
             await commit(one, settings, 1, b"b")
         await zero.stop()
         await one.stop()
+
+    run(body)
+
+
+def test_what_a_transaction_writes_is_whole_and_in_order_whatever_its_size(
+    settings: Settings,
+) -> None:
+    events, results = settings.topics.events, settings.topics.results
+    sizes = [1_000] * 150 + [200_000] + [1_000] * 150  # several batches, and one of its own
+    traced = (("traceparent", b"00-aa-bb-01"),)
+    keyed = [
+        OutRecord(results, f"k-{number}".encode(), b"%d" % number, traced) for number in range(40)
+    ]
+    placed = [
+        OutRecord(events, b"k", b"%06d" % number + b"x" * size, partition=1)
+        for number, size in enumerate(sizes)
+    ]
+
+    async def body() -> None:
+        lane_broker = KafkaLaneBroker(settings)
+        client = await lane_broker.open_producer(0)
+        try:
+            await client.begin_transaction()
+            await all_written(await client.write([*keyed, *placed]))
+            await client.commit_transaction()
+        finally:
+            await client.stop()
+        read = await read_all(settings, TopicPartition(events, 1), len(placed))
+        assert [int(one.value[:6]) for one in read] == list(range(len(placed)))
+        assert [len(one.value) - 6 for one in read] == sizes
+        for number in (0, 1):
+            own = [one for one in keyed if partition_of(one.key, [0, 1], [0, 1]) == number]
+            assert own, "keys of both partitions"
+            read = await read_all(settings, TopicPartition(results, number), len(own))
+            assert [(one.key, one.headers) for one in read] == [(one.key, traced) for one in own]
+
+    run(body)
+
+
+def test_a_record_that_cannot_be_encoded_is_refused_by_its_topic(settings: Settings) -> None:
+    async def body() -> None:
+        client = await KafkaLaneBroker(settings).open_producer(0)
+        try:
+            await client.begin_transaction()
+            odd = OutRecord(settings.topics.events, b"k", "no bytes", partition=0)  # type: ignore[arg-type]
+            with pytest.raises(RefusedWriteError) as refused:
+                await client.write([odd])
+            assert refused.value.topic == settings.topics.events
+            assert kind_of(refused.value) is FaultKind.RECORD
+        finally:
+            await client.stop()
 
     run(body)
 

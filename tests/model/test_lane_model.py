@@ -8,7 +8,7 @@ deliver again from the committed offset.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from streams.failpoints import FailPoints
 from streams.lanes.job import Delivery, LaneEvents, LaneParts
 from streams.lanes.lane import Lane, LaneState
 from streams.lanes.ledger import Ledger
+from streams.lanes.packing import Written
 from streams.lanes.reach import horizon_ms
 from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import OutRecord
@@ -107,6 +108,21 @@ class ModelProducer:
         done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
+
+    async def write(self, records: Sequence[OutRecord]) -> list[Written]:
+        return [
+            (
+                one.topic,
+                await self.send(
+                    one.topic,
+                    value=one.value,
+                    key=one.key,
+                    partition=one.partition,
+                    headers=one.headers,
+                ),
+            )
+            for one in records
+        ]
 
     async def commit_transaction(self) -> None:
         await asyncio.sleep(0)
