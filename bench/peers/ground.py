@@ -110,7 +110,7 @@ def intent(number: int, prefix: str = "") -> tuple[bytes, bytes]:
 
 
 async def send_intents(servers: str, topic: str, count: int) -> None:
-    """Publish the backlog, evenly over the partitions."""
+    """Publish the backlog as any producer does: by key, the id of the intent."""
     producer = AIOKafkaProducer(
         bootstrap_servers=servers, acks="all", linger_ms=20, max_batch_size=262_144
     )
@@ -118,7 +118,7 @@ async def send_intents(servers: str, topic: str, count: int) -> None:
     try:
         for number in range(count):
             key, value = intent(number)
-            await producer.send(topic, value, key=key, partition=number % PARTITIONS)
+            await producer.send(topic, value, key=key)
     finally:
         await producer.stop()
 
