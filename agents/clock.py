@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -122,4 +121,5 @@ def uuid7(now_ms: int, dice: Dice) -> str:
     value |= dice.bits(12) << 64
     value |= 0b10 << 62
     value |= dice.bits(62)
-    return str(uuid.UUID(int=value))
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -33,6 +33,8 @@ _MOST_USD = Decimal(10) ** 100
 
 def format_usd(amount: Decimal) -> str:
     """Write dollars as a plain decimal string without exponent or trailing zeros: `0.003`."""
+    if not amount:
+        return "0"
     bounded = max(-_MOST_USD, min(_MOST_USD, amount))
     text = format(bounded.quantize(USD_QUANTUM, context=_WIDE), "f")
     return text.rstrip("0").rstrip(".") or "0"
@@ -40,15 +42,18 @@ def format_usd(amount: Decimal) -> str:
 
 def format_time(moment: datetime) -> str:
     """Write a moment as RFC 3339 UTC with milliseconds: `2026-01-31T09:30:00.123Z`."""
-    try:
-        utc = moment.astimezone(UTC)
-    except OverflowError:  # a zone that leads out of the years 1 to 9999
-        utc = moment.replace(tzinfo=UTC)
-    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        try:
+            moment = moment.astimezone(UTC)
+        except OverflowError:  # a zone that leads out of the years 1 to 9999
+            moment = moment.replace(tzinfo=UTC)
+    return f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def whole_text(text: str) -> str:
     """Replace halves of surrogate pairs by U+FFFD, and join halves that belong together."""
+    if text.isascii():  # most are, and there is nothing to look for
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

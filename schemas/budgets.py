@@ -1,6 +1,7 @@
 """Budgets: the `[[budgets]]` tables of hybrid.toml, and the record of what was spent."""
 
 from decimal import Decimal
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
@@ -51,3 +52,8 @@ class SpendRecord(Message):
     unpriced: dict[Period, tuple[str, int]] = Field(
         default_factory=dict, description="the same for calls whose price nobody knows: how many"
     )
+
+    @cached_property
+    def written(self) -> bytes:
+        """The record as it is written, put together once: it is kept so, and sent so."""
+        return self.to_json()

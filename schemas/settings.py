@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
@@ -184,9 +185,14 @@ class Settings(ProviderSettings):
     @property
     def topics(self) -> Topics:
         """The topic names under the configured prefix."""
-        return Topics(
+        return _topics(
             self.hybrid_topic_prefix, self.hybrid_defer_delays, self.hybrid_deduplication_window
         )
+
+    @property
+    def logs_info(self) -> bool:
+        """Whether anything becomes of what is logged at `info`."""
+        return self.hybrid_log_level in {"debug", "info"} or bool(self.hybrid_emf_namespace)
 
     @property
     def worker_group(self) -> str:
@@ -207,3 +213,6 @@ class Settings(ProviderSettings):
     def max_topic_intent_bytes(self) -> int:
         """The largest record that the intents' topics let in; above the limit: a dead letter."""
         return self.hybrid_max_intent_bytes + 65_536
+
+
+_topics = lru_cache(8)(Topics)

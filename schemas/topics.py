@@ -1,6 +1,7 @@
 """All topics: names, keys, retention, compaction."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 __all__ = [
     "DAY_MS",
@@ -39,90 +40,90 @@ class TopicSpec:
     segment_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Topics:
-    """All topic names under one prefix."""
+    """All topic names under one prefix, each put together once: they are asked for all the time."""
 
     prefix: str
     defer_delays: tuple[float, ...]
     deduplication_window_s: int
 
-    @property
+    @cached_property
     def intents(self) -> str:
         """WorkflowIntent, written by upstream systems."""
         return f"{self.prefix}.intents"
 
-    @property
+    @cached_property
     def urgent(self) -> str:
         """The same for priority high and critical; never waits behind the other."""
         return f"{self.prefix}.intents.urgent"
 
-    @property
+    @cached_property
     def results(self) -> str:
         """WorkflowResult."""
         return f"{self.prefix}.results"
 
-    @property
+    @cached_property
     def dead_letters(self) -> str:
         """DeadLetter."""
         return f"{self.prefix}.dead-letters"
 
-    @property
+    @cached_property
     def deferred(self) -> tuple[str, ...]:
         """The delayed-retry topics, shortest delay first."""
         return tuple(f"{self.prefix}.deferred.{duration_name(s)}" for s in self.defer_delays)
 
-    @property
+    @cached_property
     def attempts(self) -> str:
         """ProviderAttempt."""
         return f"{self.prefix}.attempts"
 
-    @property
+    @cached_property
     def events(self) -> str:
         """WorkflowEvent."""
         return f"{self.prefix}.events"
 
-    @property
+    @cached_property
     def state(self) -> str:
         """HybridWorkflowState, compacted."""
         return f"{self.prefix}.state"
 
-    @property
+    @cached_property
     def ledger(self) -> str:
         """LedgerRecord, compacted."""
         return f"{self.prefix}.ledger"
 
-    @property
+    @cached_property
     def deliveries(self) -> str:
         """Delivery."""
         return f"{self.prefix}.deliveries"
 
-    @property
+    @cached_property
     def alerts(self) -> str:
         """Alert."""
         return f"{self.prefix}.alerts"
 
-    @property
+    @cached_property
     def cache(self) -> str:
         """CachedAnswer (internal), compacted."""
         return f"{self.prefix}.cache"
 
-    @property
+    @cached_property
     def spend(self) -> str:
         """SpendRecord (internal), compacted."""
         return f"{self.prefix}.spend"
 
-    @property
+    @cached_property
     def replays(self) -> str:
         """ReplayRecord (internal), compacted."""
         return f"{self.prefix}.replays"
 
-    @property
+    @cached_property
     def sources(self) -> tuple[str, ...]:
         """The topics that workers consume; a lane is one partition number of all of them."""
         return (self.intents, self.urgent, *self.deferred)
 
-    @property
+    @cached_property
     def written_by_lanes(self) -> tuple[str, ...]:
         """The topics that a lane's transactions write to."""
         return (
@@ -138,7 +139,7 @@ class Topics:
             self.replays,
         )
 
-    @property
+    @cached_property
     def recorded(self) -> tuple[str, ...]:
         """The topics that the recorder moves into ClickHouse."""
         return (self.attempts, self.results, self.dead_letters, self.events)

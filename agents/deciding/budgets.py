@@ -18,6 +18,9 @@ from schemas.budgets import PERIODS, BudgetSpec, Period, SpendRecord
 
 __all__ = ["Crossing", "OverBudget", "Room", "Spending"]
 
+#: So many sums that were added to last are kept as they were read; some 2 KiB each.
+MOST_READ = 2_000
+
 
 @dataclass(frozen=True, slots=True)
 class OverBudget:
@@ -137,16 +140,15 @@ class Spending:
 
     def room(self, tenant: str, now: datetime, *, execution: str) -> Room | None:
         """Give what an execution's calls may cost together; None = no budget holds them."""
+        levels = [one for one in self.levels(tenant, now) if one.budget.hold]
+        if not levels:
+            return None  # before all that is in flight is looked at
         held = sum(
             (usd for key, (who, usd) in self._held.items() if who == tenant and key != execution),
             Decimal(0),
         )
-        rooms = [
-            Room(one, one.budget.usd - one.spent_usd - held, held > 0)
-            for one in self.levels(tenant, now)
-            if one.budget.hold
-        ]
-        return min(rooms, key=lambda room: room.usd, default=None)
+        rooms = [Room(one, one.budget.usd - one.spent_usd - held, held > 0) for one in levels]
+        return min(rooms, key=lambda room: room.usd)
 
     def hold(self, execution: str, tenant: str, usd: Decimal) -> None:
         """Keep so much back for an execution's calls, those that ended included."""
@@ -183,12 +185,18 @@ class _Sums:
         self._watched = watched
         self._told: dict[str, dict[int, SpendRecord | bytes]] = {}
         self._own: dict[str, dict[int, SpendRecord | bytes]] = {}
+        #: Packed → what it says, of those that were packed last: they are added to again soon.
+        self._read: dict[bytes, SpendRecord] = {}
 
     def told(self, record: SpendRecord) -> None:
         self._told.setdefault(record.tenant, {})[record.lane] = self._packed(record)
 
     def own(self, record: SpendRecord) -> None:
-        self._own.setdefault(record.tenant, {})[record.lane] = self._packed(record)
+        packed = self._own.setdefault(record.tenant, {})[record.lane] = self._packed(record)
+        if isinstance(packed, bytes):
+            if len(self._read) >= MOST_READ:
+                self._read.clear()
+            self._read[packed] = record
 
     def forget(self, lane: int) -> None:
         for lanes in self._own.values():
@@ -205,6 +213,8 @@ class _Sums:
 
     def lane(self, lane: int, tenant: str) -> SpendRecord | None:
         found = self._own.get(tenant, {}).get(lane) or self._told.get(tenant, {}).get(lane)
+        if isinstance(found, bytes) and (read := self._read.pop(found, None)) is not None:
+            return read
         return None if found is None else _unpacked(found)
 
     def of(self, tenant: str) -> list[SpendRecord]:
@@ -212,7 +222,7 @@ class _Sums:
         return [_unpacked(one) for one in newest.values()]
 
     def _packed(self, record: SpendRecord) -> SpendRecord | bytes:
-        return record if self._watched(record.tenant) else record.to_json()
+        return record if self._watched(record.tenant) else record.written
 
 
 def _unpacked(packed: SpendRecord | bytes) -> SpendRecord:

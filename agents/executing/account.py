@@ -1,6 +1,6 @@
 """The running account of one execution: where it stands, what it spent, where its time went."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -19,6 +19,7 @@ __all__ = ["Execution"]
 
 #: A dead letter lists this many calls at most; ClickHouse holds them all.
 MAX_SUMMARIES = 20
+NO_USD = Decimal(0)
 
 
 @dataclass
@@ -44,17 +45,17 @@ class Execution:
     backoff_ms: int = field(default=0, init=False)
     provider_ms: int = field(default=0, init=False)
     fallbacks: list[FallbackStep] = field(default_factory=list, init=False)
-    summaries: list[AttemptSummary] = field(default_factory=list, init=False)
     _pending_backoff_ms: int = field(default=0, init=False)
     _pending_limiter_ms: int = field(default=0, init=False)
     _waited_here_s: float = field(default=0.0, init=False)
     _earlier: list[FailureKind] = field(default_factory=list, init=False)
+    #: The calls that have ended; only what does not succeed has to list them.
+    _ended: list[tuple[ProviderAttempt, Failure | None]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         """Take over what a deferral brought along."""
         before = self.task.deferral
         if before is not None:
-            self.summaries = list(before.attempts)
             self.fallbacks = list(before.fallback_history)
             self.limiter_ms = before.limiter_ms
             self.backoff_ms = before.backoff_ms
@@ -64,6 +65,12 @@ class Execution:
             else:
                 self.spent = before.spent_usd
             self.at_risk = max(Decimal(0), (before.exposure_usd or Decimal(0)) - self.spent)
+
+    @property
+    def summaries(self) -> list[AttemptSummary]:
+        """The calls so far, earlier executions' first, as a dead letter lists them."""
+        before = self.task.deferral.attempts if self.task.deferral else []
+        return [*before, *(_summary(*one) for one in self._ended)][-MAX_SUMMARIES:]
 
     @property
     def limits(self) -> Limits:
@@ -134,13 +141,13 @@ class Execution:
     def risk(self, bound: Decimal | None) -> None:
         """Book what a call may have cost of which no answer was read."""
         self.at_risk += bound or 0
-        self.paid = replace(self.paid, uncertain_usd=self.paid.uncertain_usd + (bound or 0))
+        self._pay(uncertain_usd=bound or Decimal(0))
 
     def take_over(self, bound: Decimal | None) -> None:
         """Book the calls of executions that had no end, each of which cost at most so much."""
         orphans = self.task.orphans
         if bound is None:
-            self.paid = replace(self.paid, unpriced=self.paid.unpriced + orphans)
+            self._pay(unpriced=orphans)
         else:
             self.risk(orphans * bound)
 
@@ -151,25 +158,27 @@ class Execution:
             self.key_changes += not attempt.hedge
         if attempt.cost_usd is None:
             self.unpriced = True
-            self.paid = replace(self.paid, unpriced=self.paid.unpriced + 1)
+            self._pay(unpriced=1)
         else:
             self.spent += attempt.cost_usd
-            self.paid = replace(self.paid, usd=self.paid.usd + attempt.cost_usd)
+            self._pay(usd=attempt.cost_usd)
         if not attempt.cost_usd:
             self.risk(attempt.cost_upper_usd)
         self._waited_here_s = 0.0
-        self.summaries.append(
-            AttemptSummary(
-                attempt_id=attempt.attempt_id,
-                provider=attempt.provider,
-                attempt=attempt.attempt,
-                error_class=failure.error_class if failure else None,
-                http_status=attempt.http_status,
-                duration_ms=attempt.call_ms,
-                cost_usd=attempt.cost_usd,
-            )
+        self._ended.append((attempt, failure))
+        del self._ended[:-MAX_SUMMARIES]
+
+    def _pay(
+        self,
+        *,
+        usd: Decimal = NO_USD,
+        uncertain_usd: Decimal = NO_USD,
+        unpriced: int = 0,
+    ) -> None:
+        paid = self.paid
+        self.paid = Paid(
+            paid.usd + usd, paid.uncertain_usd + uncertain_usd, paid.unpriced + unpriced
         )
-        del self.summaries[:-MAX_SUMMARIES]
 
     def add_backoff_ms(self, waited: int) -> None:
         """Book a wait between calls; it is shown on the attempt that follows."""
@@ -227,3 +236,15 @@ class Execution:
             provider_ms=self.provider_ms,
             total_ms=total,
         )
+
+
+def _summary(attempt: ProviderAttempt, failure: Failure | None) -> AttemptSummary:
+    return AttemptSummary(
+        attempt_id=attempt.attempt_id,
+        provider=attempt.provider,
+        attempt=attempt.attempt,
+        error_class=failure.error_class if failure else None,
+        http_status=attempt.http_status,
+        duration_ms=attempt.call_ms,
+        cost_usd=attempt.cost_usd,
+    )

@@ -125,10 +125,14 @@ class Attempts:
             at=started.started_at,
             charge=reply.charge,
         )
+        failure, structured = self._inspect(run, reply)
         attempt = started.model_copy(
             update={
                 "status": AttemptStatus.FINISHED,
-                "outcome": AttemptOutcome.SUCCESS,
+                "outcome": failure.outcome if failure else AttemptOutcome.SUCCESS,
+                "error_code": failure.code if failure else started.error_code,
+                "retry_after_ms": failure.retry_after_ms if failure else started.retry_after_ms,
+                "used_result": failure is None,
                 "http_status": reply.http_status,
                 "served_model": reply.served_model,
                 "finish_reason": reply.finish_reason,
@@ -150,17 +154,7 @@ class Attempts:
                 "finished_at": self._ground.clock.now(),
             }
         )
-        failure, structured = self._inspect(run, reply)
-        if failure is not None:
-            attempt = attempt.model_copy(
-                update={
-                    "outcome": failure.outcome,
-                    "error_code": failure.code,
-                    "retry_after_ms": failure.retry_after_ms,
-                }
-            )
-            return Answer(attempt, reply, usage, None, failure)
-        return Answer(attempt.model_copy(update={"used_result": True}), reply, usage, structured)
+        return Answer(attempt, reply, usage, structured, failure)
 
     @staticmethod
     def _inspect(run: Execution, reply: ChatReply) -> tuple[Failure | None, object]:

@@ -120,7 +120,8 @@ class Executor:
                 model=self._planner.asked_for(task.intent, routed),
                 messages=partial(self._planner.messages, task.intent),
             )
-        outcome = replace(outcome, paid=run.paid)
+        if outcome.paid is not run.paid:
+            outcome = replace(outcome, paid=run.paid)
         if isinstance(outcome, Failed):
             self._ground.say(
                 LogEvent.WORKFLOW_FAILED,

@@ -18,12 +18,15 @@ class Ground:
     dice: Dice
     worker: str
     log: Log
+    #: Whether what is said at `info` is read: else it is not put together.
+    says_info: bool = True
 
     def say(
         self, event: LogEvent, run: Execution, *, level: str = "info", **fields: object
     ) -> None:
         """Log an event of an execution."""
-        self.log(event, level=level, **run.log_fields(), **fields)
+        if level != "info" or self.says_info:
+            self.log(event, level=level, **run.log_fields(), **fields)
 
     def since_ms(self, moment: float) -> int:
         """Give the milliseconds since a moment of the monotonic clock."""

@@ -136,4 +136,4 @@ def complete(ground: Ground, run: Execution, answer: Answer) -> Completed:
         calls=run.calls,
         total_ms=result.timings.total_ms,
     )
-    return Completed(result, attempt, tuple(run.fallbacks))
+    return Completed(result, attempt, tuple(run.fallbacks), paid=run.paid)

@@ -1,5 +1,6 @@
 """What leaves an execution: results, and what a deferred intent carries to the next one."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -24,6 +25,20 @@ RESULT_CLASSES: dict[str, type[WorkflowResult]] = {
     "openai": OpenAIExecutionResult,
     "azure": AzureExecutionResult,
 }
+
+
+@dataclass(slots=True)
+class _Said:
+    """What a model said just now, under the names that an answer of the cache has."""
+
+    provider: str
+    served_model: str
+    content: str
+    finish_reason: str
+    refusal: str | None
+    annotations: list[dict[str, Any]] | None
+    logprobs: list[dict[str, Any]] | None
+    reasoning_summary: str | None
 
 
 def deferral(
@@ -87,16 +102,15 @@ def result(
         raise AssertionError(message)
     return _result(
         run,
-        CachedAnswer(
-            provider=attempt.provider,
-            served_model=reply.served_model or attempt.requested_model,
-            content=reply.content,
-            finish_reason=reply.finish_reason,
+        _Said(
+            attempt.provider,
+            reply.served_model or attempt.requested_model,
+            reply.content,
+            reply.finish_reason,
             refusal=reply.beside.refusal or None,
             annotations=list(reply.beside.annotations) or None,
             logprobs=list(reply.beside.logprobs) or None,
             reasoning_summary=reply.beside.reasoning_summary or None,
-            stored_at_ms=int(now.timestamp() * 1000),
         ),
         structured,
         cost_info=CostInfo(
@@ -123,7 +137,7 @@ def result(
 
 def _result(
     run: Execution,
-    answer: CachedAnswer,
+    answer: "CachedAnswer | _Said",
     structured: object,
     *,
     cost_info: CostInfo,

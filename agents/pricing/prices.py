@@ -8,7 +8,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
-from agents.pricing.limits import most_output
+from agents.pricing.lengths import Lengths
 from agents.pricing.public import Moment, PriceList, bundled_list, flat_rates
 from agents.pricing.rates import Prompt, Rates, dearest, free
 from agents.pricing.sellers import Seller, seller_of
@@ -92,10 +92,12 @@ class PriceBook:
         self._sellers = sellers
         self._flat = flat
         self.listed = listed or bundled_list()
+        self._lengths = Lengths(self.listed)
 
     def renew(self, sellers: Mapping[str, Seller], listed: PriceList) -> None:
         """Go by another public list from now on, and by who sells what as it says."""
         self._sellers, self.listed = sellers, listed
+        self._lengths = Lengths(listed)
 
     def seller(self, provider: tuple[str, str]) -> Seller:
         """Give who sells the calls of a provider, by its name and its kind."""
@@ -117,7 +119,8 @@ class PriceBook:
         rates = self.rates(provider, models, at=at, prompt_tokens=usage.input, charge=charge)
         if rates is None:
             return Price(None, "" if charge.tier == "standard" else f"unpriced:{charge.tier}")
-        return Price(rates.usd(usage), rates.price_id, rates.input_usd(usage))
+        usd, input_usd = rates.parts(usage)
+        return Price(usd, rates.price_id, input_usd)
 
     def rates(
         self,
@@ -179,15 +182,11 @@ class PriceBook:
 
     def window(self, provider: tuple[str, str], models: Sequence[str]) -> int | None:
         """Give how many tokens a model's context holds; None where nobody says."""
-        vendor = self.seller(provider).vendor
-        return None if vendor is None else self.listed.window(vendor, models)
+        return self._lengths.of(self.seller(provider), models)[0]
 
     def longest(self, provider: tuple[str, str], models: Sequence[str]) -> tuple[int, bool]:
         """Bound the output tokens of one answer; and say whether that is the model's own limit."""
-        stated = self.seller(provider).max_output_tokens
-        if stated is not None:
-            return stated, True
-        return most_output(models, window=self.window(provider, models))
+        return self._lengths.of(self.seller(provider), models)[1]
 
     def _standard(self, seller: Seller, models: Sequence[str], moment: Moment) -> Rates | None:
         own = self._own(seller, models, moment, "standard")

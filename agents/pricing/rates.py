@@ -42,16 +42,18 @@ class Rates:
 
     def usd(self, usage: Usage) -> Decimal:
         """Price a call."""
+        return self.parts(usage)[0]
+
+    def parts(self, usage: Usage) -> tuple[Decimal, Decimal]:
+        """Price a call, and say what of it its prompt, and the call itself, cost."""
         output = (
             (usage.visible_output - usage.audio_output) * self.output
             + usage.audio_output * self.audio_output
             + usage.reasoning * self.reasoning
         ) / MILLION
-        return (self._input(usage) + output).quantize(USD_QUANTUM)
-
-    def input_usd(self, usage: Usage) -> Decimal:
-        """Give the part of a call's price that its prompt, and the call itself, cost."""
-        return min(self._input(usage).quantize(USD_QUANTUM), self.usd(usage))
+        asked = self._input(usage)
+        whole = (asked + output).quantize(USD_QUANTUM)
+        return whole, min(asked.quantize(USD_QUANTUM), whole)
 
     def _input(self, usage: Usage) -> Decimal:
         usd = (

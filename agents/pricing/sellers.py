@@ -31,6 +31,8 @@ class Seller:
         What served it is what is charged; the name of a deployment is anybody's choice.
         """
         base = self.bases.get(requested, "")
+        if requested and not base and served in {"", requested}:
+            return (requested,)
         return tuple(dict.fromkeys(filter(None, (served, base, requested))))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Collection, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NotRequired, TypedDict
@@ -73,6 +74,14 @@ class Common(TypedDict):
     link: NotRequired[Link]
 
 
+#: No limit is not the making of one that never comes.
+UNLIMITED = nullcontext()
+
+
+def _within(seconds: float | None) -> AbstractAsyncContextManager[object]:
+    return UNLIMITED if seconds is None else asyncio.timeout(seconds)
+
+
 class SdkProvider:
     """A provider behind the openai SDK; the SDK's own retries are off (one retry owner)."""
 
@@ -109,7 +118,7 @@ class SdkProvider:
         Raises ExecutionError.
         """
         try:
-            async with asyncio.timeout(request.within_s):
+            async with _within(request.within_s):
                 grant = await self.credentials.take()
         except SecretError:
             failure = Failure(FailureKind.AUTH, "no_credential", "there is no key or token for it")
@@ -125,7 +134,8 @@ class SdkProvider:
         except BaseException:
             self.credentials.cancelled(grant)
             raise
-        return replace(reply, rest_s=self.credentials.answered(grant, rest_s=reply.rest_s))
+        rest_s = self.credentials.answered(grant, rest_s=reply.rest_s)
+        return reply if rest_s == reply.rest_s else replace(reply, rest_s=rest_s)
 
     async def _looked_up(self, grant: Grant, failure: Failure) -> Failure:
         """Say with a failure whether it was the key's, and when another one may be asked."""
@@ -157,12 +167,20 @@ class SdkProvider:
             body = self._api.body(request, manner)
             written = encoded(body)
             async with asyncio.timeout(limit):
-                reply = await self._reply(times, self._headers(request, auth), manner, written)
+                reply, came = await self._reply(
+                    times, self._headers(request, auth), manner, written
+                )
             asked, share = body.get("service_tier", ""), self._transport.low_tier_price
             charge = charge_of(served=reply.tier, asked=asked, share=share)
             # What was refused meanwhile, to a call beside this one, was not sent either way.
             dropped = self._api.left_out(request, manner)
-            return replace(reply, charge=charge, dropped=dropped)
+            return replace(
+                reply,
+                request_id=text_of(came.get("x-request-id", "")),
+                rest_s=rest_asked_for(came),
+                charge=charge,
+                dropped=dropped,
+            )
         except StalledError as error:
             failure = Failure(FailureKind.TIMEOUT, error.code, str(error))
         except TimeoutError:
@@ -249,8 +267,8 @@ class SdkProvider:
 
     async def _reply(
         self, times: TimeLimits, headers: Mapping[str, str], manner: Manner, body: bytes
-    ) -> ChatReply:
-        """Send, and read the answer whole or as it comes."""
+    ) -> tuple[ChatReply, Mapping[str, str]]:
+        """Send, and read the answer whole or as it comes; gives its headers too."""
         post = partial(self._wire.post, self._api.path, body, headers, model=manner.model)
         whole = self._api.assembly(self._clock.now())
         came: Mapping[str, str] = {}
@@ -265,5 +283,4 @@ class SdkProvider:
             reply = await read_stream(opened(), whole, first_s=times.first_s, idle_s=times.idle_s)
         else:
             reply = read_reply((await opened()).content, whole)
-        number = text_of(came.get("x-request-id", ""))
-        return replace(reply, request_id=number, rest_s=rest_asked_for(came))
+        return reply, came

@@ -95,7 +95,8 @@ def body_of(
 
 def left_out(request: ChatRequest, dialect: Dialect, learnt: frozenset[str]) -> tuple[str, ...]:
     """Name what the request asked for and the model does not take."""
-    return tuple(sorted(set(_wanted(request, dialect)) & (learnt | dialect.drop)))
+    gone = learnt | dialect.drop
+    return tuple(sorted(set(_wanted(request, dialect)) & gone)) if gone else ()
 
 
 def messages_of(

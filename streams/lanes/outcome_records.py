@@ -109,7 +109,9 @@ def outcome_records(
         decided_ms = ledger.decided_at_ms
         replayed = replay_record(topics, who, lane=lane, decided_at_ms=decided_ms)
         records += [replayed] if replayed is not None else []
-    return Decided(outcome_id, ledger, tuple(_traced(one, incoming) for one in records))
+    if incoming.headers:
+        records = [_traced(one, incoming) for one in records]
+    return Decided(outcome_id, ledger, tuple(records))
 
 
 def _completed(origin: _Origin, outcome: Completed) -> _Verdict:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from schemas.base import Headers
 from schemas.budgets import SpendRecord
@@ -225,7 +226,7 @@ def duplicate_records(
 def spend_record(topics: Topics, record: SpendRecord) -> OutRecord:
     """Build the record of what a lane has spent for a tenant."""
     key = f"{record.lane}/{record.tenant}".encode()
-    return OutRecord(topics.spend, key, record.to_json(), partition=record.lane)
+    return OutRecord(topics.spend, key, record.written, partition=record.lane)
 
 
 def replay_record(
@@ -245,8 +246,13 @@ def replay_record(
     return OutRecord(topics.replays, key, record.to_json(), partition=lane)
 
 
+@lru_cache(16)
+def _start_value(count: int) -> bytes:
+    return StartRecord(count=count).to_json()
+
+
 def start_record(topics: Topics, key: str, count: int | None, *, lane: int) -> OutRecord:
     """Build the record that counts a start, or with None the tombstone that ends the count."""
-    value = None if count is None else StartRecord(count=count).to_json()
+    value = None if count is None else _start_value(count)
     raw_key = (START_PREFIX + key).encode("utf-8", "surrogatepass")
     return OutRecord(topics.ledger, raw_key, value, partition=lane)

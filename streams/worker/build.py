@@ -82,7 +82,7 @@ def build_worker(
         settings,
         providers,
         prompts,
-        Ground(clock, dice, name, log),
+        Ground(clock, dice, name, log, says_info=settings.logs_info),
         FailPoints(settings.hybrid_fail_point),
         Supervisor(log=log),
     )
