@@ -17,6 +17,10 @@ from streams.kafka.patience import kept_running
 __all__ = ["follow"]
 
 RETRY_S = 2.0
+#: A broker that has nothing new keeps the question for so long: who waits must not wake for it.
+QUIET_MS = 5_000
+#: Until the end of the start is reached, whose last records may be markers that nobody is given.
+CATCHING_UP_MS = 500
 
 
 async def follow(
@@ -36,7 +40,7 @@ async def follow(
     """
 
     async def read() -> None:
-        async with started(consumer(settings)) as reader:
+        async with started(consumer(settings, fetch_max_wait_ms=QUIET_MS)) as reader:
             tps = await partitions_of(reader, topic)
             reader.assign(tps)
             ends = await reader.end_offsets(tps)
@@ -45,7 +49,8 @@ async def follow(
                 if ends and await _has_reached(reader, ends):
                     ends = {}
                     on_current()
-                for records in (await reader.getmany(timeout_ms=1000)).values():
+                wait_ms = CATCHING_UP_MS if ends else QUIET_MS
+                for records in (await reader.getmany(timeout_ms=wait_ms)).values():
                     for record in records:
                         _give(record, take, log)
                 await asyncio.sleep(0)  # noqa: TID251 - lets others run, waits for nothing

@@ -37,6 +37,9 @@ __all__ = ["Worker", "WorkerParts"]
 #: After the drain budget, whatever a stop still does may take this long.
 STOP_GRACE_S = 15
 
+#: How often Faust is asked whether it has crashed, in seconds; it tells nobody by itself.
+CRASH_LOOK_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
@@ -182,5 +185,5 @@ class Worker:
             if start.done() and not start.cancelled() and start.exception() is not None:
                 supervisor.fail(start.exception() or RuntimeError())
                 return
-            await self._clock.sleep(0.2)
+            await self._clock.sleep(CRASH_LOOK_S)
         supervisor.fail(app._crash_reason or RuntimeError("the consumer crashed"))  # noqa: SLF001
