@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.peers.document import write_document
+from bench.peers.ground import require_compiler
 from bench.peers.lineup import NAMES, Pipeline, lineup, own_python
 from bench.peers.series import MEASUREMENTS, Plan, Series, measure
 from bench.peers.tables import printed
@@ -45,6 +46,8 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _plan(options: argparse.Namespace) -> Plan:
     writes = options.write_to is not None
+    if writes:
+        require_compiler()
     measurements = [one for one in options.measure.split(",") if one]
     if unknown := [one for one in measurements if one not in MEASUREMENTS]:
         message = f"--measure {unknown[0]}: known are {', '.join(MEASUREMENTS)}"

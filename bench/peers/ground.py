@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -24,9 +25,11 @@ __all__ = [
     "bench_cache",
     "create_topics",
     "intent",
+    "require_compiler",
     "running_kafka",
     "running_stub",
     "send_intents",
+    "stub_command",
 ]
 
 PARTITIONS = 12
@@ -123,12 +126,24 @@ async def send_intents(servers: str, topic: str, count: int) -> None:
         await producer.stop()
 
 
-def built_stub() -> Path:
-    """Compile the stub, once for each version of its source; raises UsageError, HybridError."""
+def require_compiler() -> str:
+    """Find the compiler of the provider's stub; raises UsageError where there is none."""
     compiler = shutil.which("cc")
     if compiler is None:
-        message = "the bench's provider is written in C: install a compiler (`cc`)"
+        message = "what is published is measured with a provider in C: install a compiler (`cc`)"
         raise UsageError(message)
+    return compiler
+
+
+def stub_command() -> list[str]:
+    """Give the provider's command: in C where there is a compiler; raises HybridError."""
+    if shutil.which("cc") is None:
+        return [sys.executable, str(STUB_SOURCE.with_suffix(".py"))]
+    return [str(_built_stub(require_compiler()))]
+
+
+def _built_stub(compiler: str) -> Path:
+    """Compile the stub, once for each version of its source; raises HybridError."""
     digest = hashlib.sha256(STUB_SOURCE.read_bytes()).hexdigest()[:12]
     program = bench_cache() / f"stub-{digest}"
     if not program.exists():
@@ -148,10 +163,10 @@ def built_stub() -> Path:
 
 @contextmanager
 def running_stub(folder: Path, *, latency_ms: int) -> Iterator[tuple[Child, str]]:
-    """Run the provider; gives its process and its base URL; raises UsageError, HybridError."""
+    """Run the provider; gives its process and its base URL; raises HybridError."""
     port = free_port()
     child = Child(
-        "stub", [str(built_stub()), str(port), str(latency_ms)], log_file=folder / "stub.log"
+        "stub", [*stub_command(), str(port), str(latency_ms)], log_file=folder / "stub.log"
     )
     try:
         if not wait_until(lambda: answers(port, "/stats"), within_s=STUB_START_S):

@@ -150,8 +150,11 @@ def test_the_cpu_of_a_process_group_is_what_it_burns(tmp_path: Path) -> None:
     assert usage_of_group(child.pid).cpu_s == 0
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="the stub is C; a compiler is not required")
-def test_the_provider_answers_a_completion_after_its_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiler", [shutil.which("cc"), None])
+def test_the_provider_answers_a_completion_after_its_time(
+    compiler: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.peers.ground.shutil.which", lambda _name: compiler)
     with running_stub(tmp_path, latency_ms=200) as (_child, base_url):
         request = urllib.request.Request(f"{base_url}/chat/completions", data=b"{}")
         begun = time.monotonic()
@@ -161,6 +164,14 @@ def test_the_provider_answers_a_completion_after_its_time(tmp_path: Path) -> Non
     assert took >= 0.2
     assert reply["choices"][0]["finish_reason"] == "stop"
     assert reply["usage"]["total_tokens"] == 150
+
+
+def test_what_is_published_is_not_measured_without_a_compiler(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.peers.ground.shutil.which", lambda _name: None)
+    assert main(["--write", "--only", "product"]) == 2
+    assert "install a compiler" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
