@@ -149,7 +149,7 @@ def _built_stub(compiler: str) -> Path:
     if not program.exists():
         fresh = program.with_suffix(".new")
         done = subprocess.run(
-            [compiler, "-O2", "-o", str(fresh), str(STUB_SOURCE)],
+            [compiler, "-O2", "-o", str(fresh), str(STUB_SOURCE), "-lm"],
             capture_output=True,
             text=True,
             check=False,
@@ -162,11 +162,15 @@ def _built_stub(compiler: str) -> Path:
 
 
 @contextmanager
-def running_stub(folder: Path, *, latency_ms: int) -> Iterator[tuple[Child, str]]:
-    """Run the provider; gives its process and its base URL; raises HybridError."""
+def running_stub(
+    folder: Path, *, latency_ms: int, up_to_ms: int = 0
+) -> Iterator[tuple[Child, str]]:
+    """Run the provider, with `up_to_ms` one whose times are drawn (stub.c); gives its process and its base URL; raises HybridError."""
     port = free_port()
     child = Child(
-        "stub", [*stub_command(), str(port), str(latency_ms)], log_file=folder / "stub.log"
+        "stub",
+        [*stub_command(), str(port), f"{latency_ms}-{up_to_ms}" if up_to_ms else str(latency_ms)],
+        log_file=folder / "stub.log",
     )
     try:
         if not wait_until(lambda: answers(port, "/stats"), within_s=STUB_START_S):

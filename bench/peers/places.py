@@ -36,10 +36,10 @@ class Broker:
 
 @contextmanager
 def place_for(
-    pipeline: Pipeline, broker: Broker, folder: Path, *, latency_ms: int
+    pipeline: Pipeline, broker: Broker, folder: Path, *, latency_ms: int, up_to_ms: int = 0
 ) -> Iterator[tuple[Place, Child]]:
     """Give a place with its topics, and the provider's process; raises UsageError, HybridError."""
-    with running_stub(folder, latency_ms=latency_ms) as (stub, base_url):
+    with running_stub(folder, latency_ms=latency_ms, up_to_ms=up_to_ms) as (stub, base_url):
         prefix = f"bench-{pipeline.name}-{time.time_ns() // 1_000_000}"
         place = Place(broker.servers, base_url, prefix, folder, free_port())
         pipeline.prepare(pipeline, place)

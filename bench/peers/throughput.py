@@ -98,12 +98,18 @@ def run_backlog(
     intents: int,
     latency_ms: int,
     seconds: float,
+    up_to_ms: int = 0,
 ) -> Run:
     """Run until every intent has its result, or `seconds` after the first one.
 
+    With `up_to_ms` the provider takes log-normal times from `latency_ms` up to that.
+
     Raises HybridError when the pipeline ends, or comes to too few results for a figure.
     """
-    with place_for(pipeline, broker, folder, latency_ms=latency_ms) as (place, stub):
+    with place_for(pipeline, broker, folder, latency_ms=latency_ms, up_to_ms=up_to_ms) as (
+        place,
+        stub,
+    ):
         asyncio.run(send_intents(broker.servers, place.intents, intents))
         speed = speed_ms()
         begun = time.time()
