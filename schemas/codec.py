@@ -39,6 +39,7 @@ KNOWN_FIELDS = frozenset(
         *map(to_camel, WorkflowIntent.model_fields),
         "sendToOnlyfans",
         "sendToOnlyFans",
+        "deliver",
     }
 )
 #: Unknown names of one intent that are reported.

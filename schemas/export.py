@@ -13,6 +13,7 @@ from schemas.events import (
     Delivery,
     HybridWorkflowState,
     LedgerRecord,
+    ReplayRecord,
     WorkflowEvent,
 )
 from schemas.intent import WorkflowIntent
@@ -35,6 +36,7 @@ MESSAGES: dict[str, type[Message]] = {
         Alert,
         CachedAnswer,
         SpendRecord,
+        ReplayRecord,
     )
 }
 

@@ -36,28 +36,68 @@ class TraceContext(Message):
 class WorkflowIntent(Message):
     """One piece of work: `type` says which prompt, `data` is the task's input."""
 
-    type: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
-    user_id: Identifier
+    type: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")] = Field(
+        description="What is to be done: it chooses the prompt and the route."
+    )
+    user_id: Identifier = Field(description="For which of the sender's users.")
     data: dict[str, Any] = Field(
         description="The task's input; with a `messages` list those are sent as they are."
     )
-    intent_id: Identifier | None = None
-    deduplication_id: Identifier | None = None
-    tenant: Identifier = "default"
-    platforms: list[str] = Field(default_factory=list)
-    content_type: str | None = None
+    intent_id: Identifier | None = Field(
+        default=None,
+        description="The sender's name of this work; without it, one that follows from the "
+        "record's place.",
+    )
+    deduplication_id: Identifier | None = Field(
+        default=None, description="Two intents of a tenant with the same one are the same work."
+    )
+    tenant: Identifier = Field(
+        default="default", description="For whom the work is done, and who is charged."
+    )
+    platforms: list[str] = Field(
+        default_factory=list, description="Told to the model, and to deliveries."
+    )
+    content_type: str | None = Field(default=None, description="Told to the model.")
     send_to_onlyfans: bool = Field(
         default=False,
-        validation_alias=AliasChoices("send_to_onlyfans", "sendToOnlyfans", "sendToOnlyFans"),
+        validation_alias=AliasChoices(
+            "send_to_onlyfans", "sendToOnlyfans", "sendToOnlyFans", "deliver"
+        ),
+        description="Paced delivery: the content also goes to `workflow.deliveries`, one message "
+        "for a user at a time. The name is the original's; `deliver` is read as the same.",
     )
-    recipient_id: str | None = None
-    requires_multi_platform: bool = False
-    force_provider: ProviderName | None = None
-    priority: Priority = Priority.MEDIUM
-    model: Identifier | None = None
-    max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    response_schema: dict[str, Any] | None = None
+    recipient_id: str | None = Field(
+        default=None,
+        description="Whom the delivery is for, beside `user_id`, by which it is paced.",
+    )
+    requires_multi_platform: bool = Field(
+        default=False,
+        description="Of `campaign_execution`: azure is asked first, without routes of your own.",
+    )
+    force_provider: ProviderName | None = Field(
+        default=None, description="This provider and no other: no fallback."
+    )
+    priority: Priority = Field(
+        default=Priority.MEDIUM,
+        description="`low` may be served in a cheap tier; `high`, `critical` have a topic apart.",
+    )
+    model: Identifier | None = Field(
+        default=None,
+        description="A model, or a group of `[[models]]`, in place of the provider's own.",
+    )
+    max_output_tokens: int | None = Field(
+        default=None, ge=1, le=MAX_OUTPUT_TOKENS, description="The longest answer, in tokens."
+    )
+    temperature: float | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        description="As the provider takes it; left out where the model does not.",
+    )
+    response_schema: dict[str, Any] | None = Field(
+        default=None,
+        description="JSON Schema that the answer must follow; it is then in `structured`.",
+    )
     parameters: dict[str, Any] = Field(
         default_factory=dict,
         description="What the provider's request takes beside the fields here: reasoning_effort, "
@@ -69,10 +109,21 @@ class WorkflowIntent(Message):
         le=MAX_DEADLINE_MS,
         description="Milliseconds after the record's timestamp.",
     )
-    max_cost_usd: Usd | None = None
-    cache: bool | dict[str, Any] | None = None
-    trace_context: TraceContext | None = None
-    metadata: dict[str, Any] | None = None
+    max_cost_usd: Usd | None = Field(
+        default=None,
+        description="All calls together never cost more; else the intent ends (`budget`).",
+    )
+    cache: bool | dict[str, Any] | None = Field(
+        default=None,
+        description='true, or `{"ttl_seconds": …}`: an answer that was paid for before will do.',
+    )
+    trace_context: TraceContext | None = Field(
+        default=None,
+        description="The sender's trace, passed on; the header `traceparent` is the standard way.",
+    )
+    metadata: dict[str, Any] | None = Field(
+        default=None, description="Comes back in the result as `request_metadata`."
+    )
 
     @field_validator("parameters")
     @classmethod

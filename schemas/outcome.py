@@ -26,24 +26,33 @@ __all__ = [
 class CostInfo(Message):
     """Tokens, money and time of the successful attempt."""
 
-    tokens: int = 0
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost_usd: Usd | None = None
-    estimated: bool = False
-    duration_ms: int = 0
+    tokens: int = Field(default=0, description="of prompt and answer together")
+    input_tokens: int = Field(default=0, description="of the prompt, cached ones included")
+    cached_input_tokens: int = Field(
+        default=0, description="of the prompt, those that the provider had cached"
+    )
+    output_tokens: int = Field(default=0, description="of the answer, reasoning included")
+    reasoning_tokens: int = Field(
+        default=0, description="of the answer, those that were only thought"
+    )
+    cost_usd: Usd | None = Field(default=None, description="null where the price is not known")
+    estimated: bool = Field(
+        default=False,
+        description="whether the tokens were counted here, for want of the provider's count",
+    )
+    duration_ms: int = Field(default=0, description="of the call, waiting not included")
 
 
 class ResultMetadata(Message):
     """How the result came about."""
 
     attempt: int = Field(ge=0, description="1-based, on the provider that served")
-    total_retries: int = Field(ge=0)
+    total_retries: int = Field(ge=0, description="attempt - 1")
     success: Literal[True] = True
-    cached: bool = False
-    fallback: bool = False
+    cached: bool = Field(default=False, description="whether the answer had been paid for before")
+    fallback: bool = Field(
+        default=False, description="whether another provider than the first served"
+    )
 
 
 class FallbackStep(Message):
@@ -64,26 +73,34 @@ class FallbackStep(Message):
 class Timings(Message):
     """Where the time went, in milliseconds; the parts do not overlap."""
 
-    queued_ms: int = 0
-    limiter_ms: int = 0
-    backoff_ms: int = 0
-    provider_ms: int = 0
-    total_ms: int = 0
+    queued_ms: int = Field(
+        default=0, description="from the record's timestamp to the start of its execution"
+    )
+    limiter_ms: int = Field(default=0, description="waiting until the provider might be called")
+    backoff_ms: int = Field(default=0, description="waiting before retries")
+    provider_ms: int = Field(default=0, description="in calls")
+    total_ms: int = Field(default=0, description="from the record's timestamp to the result")
 
 
 class WorkflowResult(Message):
     """The one result of an intent that succeeded."""
 
-    result_id: str
-    intent_id: str
-    deduplication_id: str | None = None
-    type: str
-    tenant: str = "default"
-    user_id: str
-    provider: str
-    model: str
-    content: str
-    structured: Any = None
+    result_id: str = Field(description="of this record")
+    intent_id: str = Field(
+        description="whose result it is; the record's key, and its header `intent-id`"
+    )
+    deduplication_id: str | None = Field(default=None, description="the intent's")
+    type: str = Field(description="the intent's")
+    tenant: str = Field(default="default", description="the intent's")
+    user_id: str = Field(description="the intent's")
+    provider: str = Field(
+        description="who served: it tells OpenAIExecutionResult from AzureExecutionResult"
+    )
+    model: str = Field(description="the model that served, as the reply names it")
+    content: str = Field(description="the answer's text")
+    structured: Any = Field(
+        default=None, description="the answer as JSON, where there was a `response_schema`"
+    )
     tool_calls: list[dict[str, Any]] | None = Field(
         default=None, description="what the model wants done, in OpenAI's form"
     )
@@ -100,15 +117,23 @@ class WorkflowResult(Message):
     reasoning_summary: str | None = Field(
         default=None, description="what the model says of its reasoning, where it was asked to"
     )
-    finish_reason: str | None = None
-    cost_info: CostInfo
-    total_cost_usd: Usd | None = None
+    finish_reason: str | None = Field(
+        default=None, description="as the provider gave it: `stop`, `length`, `tool_calls`, …"
+    )
+    cost_info: CostInfo = Field(description="of the call that was answered")
+    total_cost_usd: Usd | None = Field(
+        default=None, description="of all calls for the intent; null where one of them has no price"
+    )
     metadata: ResultMetadata
-    fallback_history: list[FallbackStep] = Field(default_factory=list)
+    fallback_history: list[FallbackStep] = Field(
+        default_factory=list, description="each move to another provider"
+    )
     timings: Timings
-    trace_context: TraceContext | None = None
-    request_metadata: dict[str, Any] | None = None
-    completed_at: Timestamp
+    trace_context: TraceContext | None = Field(default=None, description="the intent's")
+    request_metadata: dict[str, Any] | None = Field(
+        default=None, description="the intent's `metadata`"
+    )
+    completed_at: Timestamp = Field(description="when it was answered")
 
 
 class OpenAIExecutionResult(WorkflowResult):
@@ -126,13 +151,13 @@ class AzureExecutionResult(WorkflowResult):
 class AttemptSummary(Message):
     """One provider call in short, as a dead letter carries it."""
 
-    attempt_id: str
+    attempt_id: str = Field(description="of its record on `workflow.attempts`")
     provider: str
-    attempt: int
-    error_class: ErrorClass | None = None
-    http_status: int | None = None
+    attempt: int = Field(description="1-based, on this provider")
+    error_class: ErrorClass | None = Field(default=None, description="null where it was answered")
+    http_status: int | None = Field(default=None, description="null without an answer")
     duration_ms: int = 0
-    cost_usd: Usd | None = None
+    cost_usd: Usd | None = Field(default=None, description="null where it is not known")
 
 
 class RecordSource(Message):
@@ -157,22 +182,28 @@ class OriginalRecord(Message):
 class DeadLetter(Message):
     """The one end of an intent that has no result."""
 
-    dead_letter_id: str
-    intent_id: str
-    reason: DeadLetterReason
-    error_class: ErrorClass
-    error_code: str
-    error_message: str
-    retriable: bool
-    suggested_action: str
+    dead_letter_id: str = Field(description="of this record")
+    intent_id: str = Field(
+        description="whose end it is; derived from the record's place where it had none"
+    )
+    reason: DeadLetterReason = Field(description="why it ended, for programs to branch on")
+    error_class: ErrorClass = Field(description="what went wrong with the last call")
+    error_code: str = Field(description="stable, for programs")
+    error_message: str = Field(description="for people; no content, no secrets")
+    retriable: bool = Field(description="whether a replay can succeed")
+    suggested_action: str = Field(description="what an operator should do")
     refusal: str | None = Field(default=None, description="the model's words where it refused")
-    attempts: list[AttemptSummary] = Field(default_factory=list)
-    fallback_history: list[FallbackStep] = Field(default_factory=list)
-    spent_usd: Usd | None = None
-    replay_count: int = 0
-    source: RecordSource
-    original: OriginalRecord
-    tenant: str = "default"
-    type: str | None = None
-    trace_context: TraceContext | None = None
-    failed_at: Timestamp
+    attempts: list[AttemptSummary] = Field(default_factory=list, description="every call, in order")
+    fallback_history: list[FallbackStep] = Field(
+        default_factory=list, description="each move to another provider"
+    )
+    spent_usd: Usd | None = Field(
+        default=None, description="of all calls; null where one of them has no price"
+    )
+    replay_count: int = Field(default=0, description="how often the intent had been replayed")
+    source: RecordSource = Field(description="where the record was read")
+    original: OriginalRecord = Field(description="the record as it came, byte for byte")
+    tenant: str = Field(default="default", description="the intent's")
+    type: str | None = Field(default=None, description="null where it could not be read")
+    trace_context: TraceContext | None = Field(default=None, description="the intent's")
+    failed_at: Timestamp = Field(description="when it ended")

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from agents.deciding.routes import Router
 from agents.executing.prompts import load_prompts, render
 from agents.task import Completed
-from schemas.codec import InvalidIntentError, PoisonError, decode_intent, derive_intent_id
+from schemas.codec import (
+    InvalidIntentError,
+    PoisonError,
+    decode_intent,
+    derive_intent_id,
+    read_intent,
+)
 from schemas.intent import WorkflowIntent
 from schemas.parameters import chat_problem
 from schemas.settings import Settings
@@ -41,6 +47,14 @@ def test_camel_case_and_snake_case_are_the_same_and_unknown_fields_are_no_error(
     )
     assert camel == snake
     assert b"send_to_onlyfans" in snake.to_json()
+
+
+def test_paced_delivery_has_a_neutral_name_too_and_is_written_under_the_contracts() -> None:
+    neutral, unknown = read_intent(as_bytes(deliver=True), max_bytes=10_000, refuse_unknown=True)
+    assert (neutral, unknown) == (WorkflowIntent(**VALID, send_to_onlyfans=True), ())
+    assert WorkflowIntent(**VALID, deliver=True) == neutral  # as the Python client takes it
+    assert b"deliver" not in neutral.to_json()
+    assert b'"send_to_onlyfans":true' in neutral.to_json()
 
 
 @pytest.mark.parametrize(
