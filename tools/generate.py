@@ -51,8 +51,11 @@ from schemas.vocabulary import (
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from chart import CHART, chart_files
+from commands import commands
 from example import EXAMPLE
 from grafana import alert_rules, dashboards
+from messages import messages
+from metrics import metrics
 from prometheus import rules
 from prose import wrapped
 from rooms import rooms
@@ -432,6 +435,9 @@ def documents() -> dict[Path, str]:
         DOCS / "configuration.md": NOTE + configuration(),
         DOCS / "names.md": NOTE + vocabulary(),
         DOCS / "rooms.md": NOTE + rooms(),
+        DOCS / "cli.md": NOTE + commands(),
+        DOCS / "metrics.md": NOTE + metrics(),
+        DOCS / "messages.md": NOTE + messages(),
         ROOT / ".env.example": env_example(),
         ROOT / "examples" / "hybrid.toml": EXAMPLE_NOTE + EXAMPLE.lstrip(),
         DOCS / "schemas" / "asyncapi.json": _json(asyncapi(Settings().topics)),

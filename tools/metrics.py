@@ -1,0 +1,56 @@
+"""docs/metrics.md: what workers and recorders serve at `/metrics`, asked of them themselves."""
+
+from collections.abc import Iterator
+from unittest.mock import MagicMock
+
+from prometheus_client.core import Metric
+from prose import wrapped
+
+from hybrid.metrics import RecorderMetrics, WorkerMetrics
+
+__all__ = ["metrics", "served"]
+
+HEAD = """
+Prometheus' text format, at `/metrics` on `HYBRID_METRICS_PORT` (9464; 0 = off) of each worker and
+each recorder. At the same port `/healthz` says that the process is alive, and `/readyz` (200 or
+503) whether it takes work. What to do when one of them moves:
+[operations.md](operations.md#what-to-watch); rules for Prometheus made of them:
+[deploy/prometheus/rules.yaml](../deploy/prometheus/rules.yaml). Money is not among them: the bill
+is in ClickHouse ([costs.md](costs.md)), to the call, and an alert says what needs somebody
+([operations.md](operations.md#alerts)). Words such as *lane* and *breaker* are in the
+[glossary](glossary.md).
+"""
+#: A counter is served under its name with this behind it.
+COUNTED = "_total"
+
+
+def metrics() -> str:
+    """Give the page."""
+    lines = ["# Metrics", "", *wrapped(" ".join(HEAD.split()))]
+    for title, families in _families().items():
+        lines += ["", f"## Of a {title}", ""]
+        for one in families:
+            labels = ", ".join(f"`{name}`" for name in one._labelnames)  # noqa: SLF001
+            by = f", by {labels}" if labels else ""
+            text = f"`{_name(one)}` ({one.type}{by}): {one.documentation}"
+            lines += wrapped(text, first="- ", rest="  ")
+    return "\n".join(lines) + "\n"
+
+
+def served() -> set[str]:
+    """Give the names as they are scraped."""
+    return {_name(one) for families in _families().values() for one in families}
+
+
+def _name(family: Metric) -> str:
+    return family.name + (COUNTED if family.type == "counter" else "")
+
+
+def _families() -> dict[str, list[Metric]]:
+    """Ask each collector, of a process that has nothing: names, kinds and meanings are the same."""
+    collectors = {"worker": WorkerMetrics(MagicMock()), "recorder": RecorderMetrics(MagicMock())}
+    return {name: list(_collected(one)) for name, one in collectors.items()}
+
+
+def _collected(collector: WorkerMetrics | RecorderMetrics) -> Iterator[Metric]:
+    yield from collector.collect()
