@@ -54,6 +54,7 @@ from chart import CHART, chart_files
 from commands import commands
 from example import EXAMPLE
 from grafana import alert_rules, dashboards
+from life import life
 from messages import messages
 from metrics import metrics
 from prometheus import rules
@@ -438,6 +439,7 @@ def documents() -> dict[Path, str]:
         DOCS / "cli.md": NOTE + commands(),
         DOCS / "metrics.md": NOTE + metrics(),
         DOCS / "messages.md": NOTE + messages(),
+        DOCS / "message-life.svg": life(),
         ROOT / ".env.example": env_example(),
         ROOT / "examples" / "hybrid.toml": EXAMPLE_NOTE + EXAMPLE.lstrip(),
         DOCS / "schemas" / "asyncapi.json": _json(asyncapi(Settings().topics)),

@@ -15,12 +15,12 @@ Every record is JSON in UTF-8. Names are written in snake_case and read in snake
 unknown fields are no error (an intent's are reported: the event `fields_unknown`). Times are RFC
 3339 in UTC with milliseconds, durations whole milliseconds (`*_ms`), money a string of US dollars
 (`*_usd`) or null where the price is not known. Ignore fields that you do not know: new ones may
-come.
+come ([what stays as it is](api.md#what-stays-as-it-is)).
 """
 FILES = """
 For programs: [the AsyncAPI 3 document](schemas/asyncapi.json) of all topics, and beside it a JSON
 Schema (draft 2020-12) for each message, linked below. `hybrid schemas export DIR` writes them with
-your own prefix. Who consumes reads with `isolation.level=read_committed`. Words such as *ledger* are in the [glossary](glossary.md).
+your own prefix. How to write and read records well: [api.md](api.md). Words such as *ledger* are in the [glossary](glossary.md).
 """
 #: Topic, by the end of its name → key, where it is not the id of the intent.
 KEYS = {

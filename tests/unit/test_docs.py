@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from schemas.vocabulary import DeadLetterReason
+
 ROOT = Path(__file__).resolve().parents[2]
 HOPS = re.findall(
     r"\[`([\w.]+)`\]\(\.\./([\w/]+\.py)\)", (ROOT / "docs/message-life.md").read_text()
@@ -120,3 +122,64 @@ def test_every_metric_that_a_document_names_is_served() -> None:
     }
     assert len(named) >= 5
     assert [(page, metric) for page, metric in sorted(named) if metric not in served()] == []
+
+
+def test_every_code_that_the_page_of_errors_names_is_written_somewhere() -> None:
+    table = (ROOT / "docs/errors.md").read_text().partition("## Codes")[2]
+    codes = {
+        code
+        for cell in re.findall(r"(?m)^\| (`.+?`) \|", table)
+        for code in re.findall(r"`([a-z_0-9]+)`", cell)
+    }
+    written = {
+        node.value
+        for package in ("schemas", "agents", "streams")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert len(codes) >= 20
+    assert codes - written == set()
+
+
+def test_every_reason_of_a_dead_letter_says_what_a_program_does() -> None:
+    table = (ROOT / "docs/errors.md").read_text().partition("## What a program does")[2]
+    named = re.findall(r"(?m)^\| `([a-z_]+)` \|", table.partition("\n## ")[0])
+    assert named[1:] == [one.value for one in DeadLetterReason]  # below the table's head
+
+
+def test_the_picture_of_a_messages_life_has_the_steps_of_its_page() -> None:
+    page, picture = ((ROOT / f"docs/message-life.{end}").read_text() for end in ("md", "svg"))
+    told = re.findall(r"(?m)^(\d+)\. \*\*(.+?)\.?\*\*", page)
+    drawn = re.findall(r">(\d+)  ([^<]+)<", picture)
+    assert sorted(drawn, key=lambda step: int(step[0])) == [
+        (number, name[0].lower() + name[1:]) for number, name in told
+    ]
+    assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_each_figure_of_the_comparison_is_one_of_the_benchmarks() -> None:
+    def rows(page: str, heading: str) -> dict[str, list[str]]:
+        part = (ROOT / page).read_text().partition(f"## {heading}")[2].partition("\n## ")[0]
+        cells = [row.strip("|").split(" | ") for row in re.findall(r"(?m)^\| .+\|$", part)]
+        return {
+            one[0].strip(): [re.sub(r"\(.*", "", cell).strip() for cell in one[1:]] for one in cells
+        }
+
+    measured = rows("docs/benchmarks.md", "A backlog, the provider at 0 ms")
+    claimed = rows("docs/comparison.md", "What was measured")
+    assert list(claimed["pipeline"]) == ["intents/s", "CPU s per 1,000", "peak MB", "doubled"]
+    places = [measured["pipeline"].index(name) for name in claimed["pipeline"]]
+    for pipeline, figures in list(claimed.items())[2:]:
+        assert figures == [measured[pipeline][place] for place in places], pipeline
+    text = (ROOT / "docs/comparison.md").read_text()
+    latency, start = (
+        rows("docs/benchmarks.md", "Added latency"),
+        rows("docs/benchmarks.md", "Start"),
+    )
+    ours, loop = "Hybrid Orchestrator", "bare aiokafka + openai SDK"
+    assert f"adds {latency[ours][2]} ms (p50), the loop {latency[loop][2]} ms" in text
+    assert (
+        f"{start[ours][1]} s until the first result, where the loop takes {start[loop][1]} s"
+        in text
+    )
