@@ -21,6 +21,8 @@ __all__ = ["document_of", "picture_of", "write_document"]
 PAGE, PICTURE = "benchmarks.md", "benchmarks.svg"
 COLUMNS = 100
 REPEAT = """\
+<!-- not run: the benchmark itself writes this page -->
+
     make bench          # all of this, and this page; needs `cc`
     make bench-smoke    # product and floor only, short: fails on a clear regression"""
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -58,6 +59,11 @@ class Forked:
             pytest.fail(f"it did not end within {within_s} s: {self.said()}")
         assert "Traceback" not in self.stderr, self.stderr
         return self._process.exitcode
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        assert self._process.pid
+        os.kill(self._process.pid, signal.SIGINT)
 
     def stop(self, within_s: float = 30) -> int:
         self._process.terminate()

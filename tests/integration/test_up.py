@@ -41,7 +41,16 @@ def test_up_takes_the_callers_settings_and_plays_all_providers_when_asked(tmp_pa
     }
     child = Child(
         "up",
-        hybrid_command("up", "--simulate", "--ready-file", str(ready)),
+        hybrid_command(
+            "up",
+            "--simulate",
+            "--ready-file",
+            str(ready),
+            "--workers",
+            "1",
+            "--data-dir",
+            str(tmp_path / "data"),
+        ),
         log_file=tmp_path / "up.log",
         environment=own,
     )
