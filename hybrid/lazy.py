@@ -1,6 +1,7 @@
-"""A group of commands that loads a command's module when the command is run, not for `--help`."""
+"""Groups of commands that load a command's module when it is run, not to list their names."""
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -84,9 +85,18 @@ def group_of(*parts: Later) -> type[TyperGroup]:
             return self._later.named(cmd_name) if self._listing else self._later[cmd_name]
 
         def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+            with self._only_listing():
+                super().format_help(ctx, formatter)
+
+        def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401
+            with self._only_listing():
+                return super().shell_complete(ctx, incomplete)
+
+        @contextmanager
+        def _only_listing(self) -> Iterator[None]:
             self._listing = True
             try:
-                super().format_help(ctx, formatter)
+                yield
             finally:
                 self._listing = False
 

@@ -1,5 +1,6 @@
 """What a command loads before it does anything: not what it does not need."""
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -26,17 +27,32 @@ print("\\n", *sorted(name for name in {heavy!r} if name in sys.modules))
 """
 
 
-def loaded(*arguments: str) -> set[str]:
+def loaded(*arguments: str, **variables: str) -> set[str]:
     """Which of the heavy packages a command has loaded by its end."""
     script = LOADED.format(arguments=arguments, heavy=HEAVY)
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
-    )
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60,
+        env={**os.environ, **variables},
+    )  # fmt: skip
     return set(done.stdout.splitlines()[-1].split())
 
 
 def test_help_loads_nothing_that_is_heavy() -> None:
     assert loaded("--help") == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "allowed"),
+    [
+        ("hybrid st", {"pydantic"}),  # with which typer reads words
+        ("hybrid costs rec", {"aiokafka", "clickhouse_connect", "pydantic"}),
+    ],
+)
+def test_a_name_is_completed_without_the_commands_of_that_name(
+    line: str, allowed: set[str]
+) -> None:
+    asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    assert loaded(_HYBRID_COMPLETE="complete_bash", **asked) - allowed == set()
 
 
 @pytest.mark.parametrize(
