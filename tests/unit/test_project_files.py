@@ -68,3 +68,13 @@ def test_each_example_is_an_intent_that_is_taken() -> None:
 
 def test_the_examples_configuration_is_accepted() -> None:
     load_settings(environment={"AZURE_EU_KEY": "key"}, file=ROOT / "examples/hybrid.toml")
+
+
+def test_code_owners_are_named_for_paths_that_are_there() -> None:
+    lines = (ROOT / ".github/CODEOWNERS").read_text().splitlines()
+    owned = [line.split() for line in lines if line and not line.startswith("#")]
+    assert owned[0][0] == "*"  # the last that fits counts, so what is for all comes first
+    for path, *owners in owned:
+        assert path == "*" or (ROOT / path.strip("/")).exists(), path
+        assert owners
+        assert all(re.fullmatch(r"@[\w-]+/[\w-]+", one) for one in owners), path
