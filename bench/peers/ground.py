@@ -21,6 +21,7 @@ from hybrid.stack.process import Child, free_port, wait_until
 __all__ = [
     "LOG",
     "PARTITIONS",
+    "TENANTS",
     "admin",
     "bench_cache",
     "create_topics",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 PARTITIONS = 12
+TENANTS = 50
 #: Between what happened and the end of a log, which names paths and is no part of a page.
 LOG = "; the end of its log: "
 STUB_SOURCE = Path(__file__).with_name("stub.c")
@@ -78,14 +80,14 @@ async def create_topics(servers: str, names: Sequence[str]) -> None:
         await client.create_topics([NewTopic(name, PARTITIONS, 1) for name in names])
 
 
-def intent(number: int, prefix: str = "") -> tuple[bytes, bytes]:
+def intent(number: int, prefix: str = "", *, tenants: int = TENANTS) -> tuple[bytes, bytes]:
     """Give key and value of one intent: some 590 bytes of JSON, the same for every pipeline."""
     identifier = prefix + str(number).zfill(36 - len(prefix))
     document = {
         "intent_id": identifier,
         "type": "message_generation",
         "user_id": f"user-{number % 1000:04d}",
-        "tenant": f"tenant-{number % 50:03d}",
+        "tenant": f"tenant-{number % tenants:03d}",
         "model": "gpt-4o-mini",
         "max_output_tokens": 128,
         "temperature": 0,
@@ -112,7 +114,7 @@ def intent(number: int, prefix: str = "") -> tuple[bytes, bytes]:
     return identifier.encode(), json.dumps(document, separators=(",", ":")).encode()
 
 
-async def send_intents(servers: str, topic: str, count: int) -> None:
+async def send_intents(servers: str, topic: str, count: int, *, tenants: int = TENANTS) -> None:
     """Publish the backlog as any producer does: by key, the id of the intent."""
     producer = AIOKafkaProducer(
         bootstrap_servers=servers, acks="all", linger_ms=20, max_batch_size=262_144
@@ -120,7 +122,7 @@ async def send_intents(servers: str, topic: str, count: int) -> None:
     await producer.start()
     try:
         for number in range(count):
-            key, value = intent(number)
+            key, value = intent(number, tenants=tenants)
             await producer.send(topic, value, key=key)
     finally:
         await producer.stop()

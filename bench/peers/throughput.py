@@ -13,7 +13,7 @@ from pathlib import Path
 from aiokafka.errors import KafkaError
 
 from bench.peers.counting import counted_results
-from bench.peers.ground import admin, send_intents
+from bench.peers.ground import TENANTS, admin, send_intents
 from bench.peers.lineup import Pipeline, Place
 from bench.peers.machine import cpu_of, machine_now, speed_ms, usage_of_group
 from bench.peers.places import (
@@ -99,6 +99,7 @@ def run_backlog(
     latency_ms: int,
     seconds: float,
     up_to_ms: int = 0,
+    tenants: int = TENANTS,
 ) -> Run:
     """Run until every intent has its result, or `seconds` after the first one.
 
@@ -110,7 +111,7 @@ def run_backlog(
         place,
         stub,
     ):
-        asyncio.run(send_intents(broker.servers, place.intents, intents))
+        asyncio.run(send_intents(broker.servers, place.intents, intents, tenants=tenants))
         speed = speed_ms()
         begun = time.time()
         with running_worker(pipeline, place) as worker:
