@@ -6,7 +6,14 @@ from typing import Any
 from agents.task import Task
 from schemas.attempt import ProviderAttempt
 from schemas.intent import WorkflowIntent
-from schemas.outcome import CostInfo, RecordSource, ResultMetadata, Timings, WorkflowResult
+from schemas.outcome import (
+    CostInfo,
+    DeadLetter,
+    RecordSource,
+    ResultMetadata,
+    Timings,
+    WorkflowResult,
+)
 from streams.messages.records import Incoming
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
@@ -71,3 +78,28 @@ def an_attempt(task: Task) -> ProviderAttempt:
             "started_at": NOW,
         }
     )
+
+
+def a_letter(**changes: Any) -> DeadLetter:
+    call = {"attempt_id": "a", "provider": "openai", "attempt": 1, "error_class": "timeout"}
+    return DeadLetter.model_validate(
+        {
+            "dead_letter_id": "01900000-0000-7000-8000-000000000001",
+            "intent_id": "i-1",
+            "reason": "exhausted",
+            "error_class": "timeout",
+            "error_code": "timeout",
+            "error_message": "no answer within 30 s",
+            "retriable": True,
+            "suggested_action": "replay when the provider answers in time again",
+            "attempts": [call],
+            "spent_usd": "0.001",
+            "source": {
+                "topic": "workflow.intents", "partition": 3, "offset": 7, "timestamp": NOW,
+            },
+            "original": {},
+            "type": "message_generation",
+            "failed_at": NOW,
+            **changes,
+        }
+    )  # fmt: skip

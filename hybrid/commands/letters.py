@@ -1,23 +1,19 @@
-"""The dead letters: `hybrid dlq list|show|replay`."""
+"""The dead letters: `hybrid dlq list|causes|show|replay`."""
 
 import asyncio
 from typing import Annotated, Any
 
 import typer
 
+from hybrid.commands.causes import dlq_causes
 from hybrid.commands.common import (
     ColumnsOption,
     FormatOption,
-    ProviderOption,
-    SinceOption,
-    TenantOption,
-    TypeOption,
-    UntilOption,
     WideOption,
     confirm,
-    parse_moment,
     progress_on_stderr,
 )
+from hybrid.commands.selecting import none_like, selecting
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import HybridError, UsageError
 from hybrid.printing import Format, View, console, print_table
@@ -26,7 +22,6 @@ from schemas.base import format_time, format_usd
 from schemas.codec import IntentError, decode_intent
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
-from schemas.vocabulary import DeadLetterReason, ErrorClass
 from streams.publishing.dead_letters import (
     Selection,
     dead_letters,
@@ -37,11 +32,6 @@ from streams.publishing.dead_letters import (
 from streams.publishing.dead_letters import replay as replay_letters
 
 __all__ = ["register"]
-
-Reason = Annotated[DeadLetterReason | None, typer.Option(help="why they ended")]
-Class = Annotated[ErrorClass | None, typer.Option(help="what went wrong with the last call")]
-IntentId = Annotated[str | None, typer.Option(help="of this intent only")]
-Limit = Annotated[int | None, typer.Option(min=1, help="at most so many")]
 
 COLUMNS = (
     "failed_at", "dead_letter_id", "intent_id", "tenant", "type", "reason", "error_code",
@@ -58,21 +48,15 @@ def register(app: typer.Typer) -> None:
     """Add the commands for dead letters."""
     dlq = typer.Typer(help="The dead letters.", no_args_is_help=True)
     dlq.command("list")(dlq_list)
+    dlq.command("causes")(dlq_causes)
     dlq.command("show")(dlq_show)
     dlq.command("replay")(dlq_replay)
     app.add_typer(dlq, name="dlq")
 
 
+@selecting
 def dlq_list(
-    reason: Reason = None,
-    error_class: Class = None,
-    type_: TypeOption = None,
-    tenant: TenantOption = None,
-    provider: ProviderOption = None,
-    intent_id: IntentId = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    limit: Limit = None,
+    selection: Selection,
     wide: WideOption = False,
     columns: ColumnsOption = None,
     form: FormatOption = Format.TABLE,
@@ -81,17 +65,6 @@ def dlq_list(
 
     Example: `hybrid dlq list --reason rejected --since 24h`
     """
-    selection = _selection(
-        reason,
-        error_class,
-        since,
-        until,
-        type=type_,
-        tenant=tenant,
-        provider=provider,
-        intent_id=intent_id,
-        limit=limit,
-    )
     view = View(wide, columns, RANK)
     view.chosen(COLUMNS)  # a wrong one is said before anything is read
     settings = need_kafka(load_settings())
@@ -102,16 +75,9 @@ def dlq_list(
 
     found = sorted(asyncio.run(rows()), key=lambda row: (str(row[0]), str(row[1])))
     if not found and form is Format.TABLE:
-        console.print(_none(selection), highlight=False, markup=False)
+        console.print(none_like(selection), highlight=False, markup=False)
         return
     print_table(COLUMNS, found, form, view=view)
-
-
-def _none(selection: Selection) -> str:
-    """Say that there are none, and what to try."""
-    if selection == Selection(limit=selection.limit):
-        return "no dead letter: none of what Kafka still has ended without a result"
-    return "no dead letter like that: leave out a filter, or look further back with --since"
 
 
 def _line(letter: DeadLetter) -> tuple[object, ...]:
@@ -173,17 +139,9 @@ def _document(settings: Settings, letter: DeadLetter, *, content: bool) -> dict[
     return document
 
 
+@selecting
 def dlq_replay(
-    reason: Reason = None,
-    error_class: Class = None,
-    type_: TypeOption = None,
-    tenant: TenantOption = None,
-    provider: ProviderOption = None,
-    intent_id: IntentId = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    id_: Annotated[str | None, typer.Option("--id", help="dead letter or intent")] = None,
-    limit: Limit = None,
+    selection: Selection,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="count and estimate only")] = False,
     rate: Annotated[float | None, typer.Option(min=0.01, help="records a second")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
@@ -195,18 +153,6 @@ def dlq_replay(
     from streams.publishing.estimates import estimate  # noqa: PLC0415 - loads the prices
 
     settings = need_kafka(load_settings())
-    selection = _selection(
-        reason,
-        error_class,
-        since,
-        until,
-        type=type_,
-        tenant=tenant,
-        provider=provider,
-        intent_id=intent_id,
-        id=id_,
-        limit=limit,
-    )
     places = asyncio.run(to_replay(settings, selection))
     try:
         cost = asyncio.run(estimate(settings, letters_at(settings, selection, places)))
@@ -228,23 +174,6 @@ def dlq_replay(
             )
         )
     typer.echo(f"replayed {count}")
-
-
-def _selection(
-    reason: DeadLetterReason | None,
-    error_class: ErrorClass | None,
-    since: str | None,
-    until: str | None,
-    **others: Any,  # noqa: ANN401 - fields of a selection, as they are
-) -> Selection:
-    """Read what was chosen on the command line."""
-    return Selection(
-        reason=reason.value if reason else None,
-        error_class=error_class.value if error_class else None,
-        since=parse_moment(since),
-        until=parse_moment(until, option="--until"),
-        **others,
-    )
 
 
 async def _collect(settings: Settings, selection: Selection) -> list[DeadLetter]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import islice
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from schemas.events import ReplayRecord
 from schemas.outcome import DeadLetter
@@ -25,9 +26,12 @@ __all__ = [
     "letters_at",
     "original_value",
     "replay",
+    "stated_model",
     "to_replay",
 ]
 
+#: A name of a model that is longer is none.
+MOST_MODEL = 100
 #: Partition and offset of a dead letter.
 Place = tuple[int, int]
 
@@ -174,3 +178,12 @@ async def replay(
 def original_value(letter: DeadLetter) -> bytes | None:
     """Give the exact bytes of the intent."""
     return None if letter.original.value is None else base64.b64decode(letter.original.value)
+
+
+def stated_model(letter: DeadLetter) -> str:
+    """Name the model that the intent asked for; empty where it leaves that to the provider."""
+    try:
+        model = from_json(original_value(letter) or b"{}").get("model")
+    except (ValueError, AttributeError):  # no JSON, or no object: a poison pill
+        return ""
+    return model[:MOST_MODEL] if isinstance(model, str) else ""
