@@ -76,6 +76,10 @@ class ReplayRecord(Message):
     #: What was replayed: the intent's name in the ledger, or the id of what cannot be read.
     subject: str = ""
     decided_at_ms: int
+    #: How it ended; None = the record is of before that was written.
+    status: WorkflowStatus | None = None
+    #: What the replay has cost, all its calls together; None = not known.
+    cost_usd: Usd | None = None
 
 
 class CachedAnswer(Message):

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from schemas.attempt import ProviderAttempt
-from schemas.base import Message
 from schemas.budgets import SpendRecord
 from schemas.events import (
     Alert,
@@ -17,12 +18,13 @@ from schemas.events import (
     WorkflowEvent,
 )
 from schemas.intent import WorkflowIntent
+from schemas.operations import OperationRecord
 from schemas.outcome import DeadLetter, WorkflowResult
 from schemas.topics import Topics
 
 __all__ = ["MESSAGES", "asyncapi", "json_schema", "write_all"]
 
-MESSAGES: dict[str, type[Message]] = {
+MESSAGES: dict[str, type[BaseModel]] = {
     model.__name__: model
     for model in (
         WorkflowIntent,
@@ -37,6 +39,7 @@ MESSAGES: dict[str, type[Message]] = {
         CachedAnswer,
         SpendRecord,
         ReplayRecord,
+        OperationRecord,
     )
 }
 

@@ -118,6 +118,11 @@ class Topics:
         """ReplayRecord (internal), compacted."""
         return f"{self.prefix}.replays"
 
+    @property
+    def operations(self) -> str:
+        """OperationRecord (internal), compacted: all of them in partition 0, in their order."""
+        return f"{self.prefix}.operations"
+
     @cached_property
     def sources(self) -> tuple[str, ...]:
         """The topics that workers consume; a lane is one partition number of all of them."""
@@ -170,4 +175,5 @@ class Topics:
             TopicSpec(self.cache, "CachedAnswer", DAY_MS, compact=True),
             TopicSpec(self.spend, "SpendRecord", 40 * DAY_MS, compact=True),
             TopicSpec(self.replays, "ReplayRecord", REPLAYS_KEPT_MS, compact=True),
+            TopicSpec(self.operations, "OperationRecord", REPLAYS_KEPT_MS, compact=True),
         )

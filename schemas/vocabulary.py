@@ -13,8 +13,10 @@ __all__ = [
     "ErrorClass",
     "EventName",
     "FailureKind",
+    "LetterState",
     "LogEvent",
     "Priority",
+    "RunState",
     "UsageSource",
     "WorkflowStatus",
 ]
@@ -99,6 +101,26 @@ class DeadLetterReason(StrEnum):
     DEADLINE = "deadline"  # the intent's own deadline passed
     BUDGET = "budget"  # the intent's own money limit was reached
     INTERNAL = "internal"  # a defect of the orchestrator, with the intent kept
+
+
+class LetterState(StrEnum):
+    """Where a dead letter stands."""
+
+    OPEN = "open"  # nothing has been done about it
+    WAITING = "waiting"  # a run is going to replay it
+    REPLAYED = "replayed"  # its replay was published, and has no outcome yet
+    RESOLVED = "resolved"  # its replay has a result
+    CAME_BACK = "came_back"  # its replay ended as a dead letter again
+    DISMISSED = "dismissed"  # somebody said that it will not be replayed
+
+
+class RunState(StrEnum):
+    """Where a run of a plan stands."""
+
+    RUNNING = "running"  # somebody sends, or it was interrupted
+    PAUSED = "paused"  # it goes on when it is resumed
+    STOPPED = "stopped"  # it sends nothing more
+    DONE = "done"  # all that could be sent was sent
 
 
 class WorkflowStatus(StrEnum):

@@ -45,7 +45,9 @@ from schemas.vocabulary import (
     DeadLetterReason,
     EventName,
     FailureKind,
+    LetterState,
     LogEvent,
+    RunState,
 )
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -413,6 +415,8 @@ def vocabulary() -> str:
         ("Events on `workflow.events`", EventName),
         ("Alerts on `workflow.alerts`", AlertName),
         ("How a call ends: `outcome` of an attempt", AttemptOutcome),
+        ("Where a dead letter stands: `state` in `hybrid dlq`", LetterState),
+        ("Where a run of a plan stands", RunState),
         ("Log events: `event` of a log line", LogEvent),
     ):
         lines += ["", f"## {title}", "", *_meanings(words)]

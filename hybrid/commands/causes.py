@@ -12,8 +12,10 @@ from hybrid.printing import Format, View, console, print_table
 from hybrid.text import json_text
 from schemas.base import format_time, format_usd
 from schemas.settings import Settings
-from streams.publishing.dead_letters import Selection, dead_letters, stated_model
+from streams.publishing.dead_letters import Selection, stated_model
+from streams.triage.book import read_book
 from streams.triage.causes import Cause, Causes
+from streams.triage.stands import standing_letters
 
 __all__ = ["dlq_causes"]
 
@@ -59,7 +61,8 @@ def dlq_causes(
 async def _gather(settings: Settings, selection: Selection) -> Causes:
     """Take in each letter, and keep none."""
     causes = Causes()
-    async for letter in dead_letters(settings, selection):
+    book = await read_book(settings)
+    async for _, letter, _ in standing_letters(settings, selection, book):
         causes.add(letter, stated_model(letter))
     return causes
 

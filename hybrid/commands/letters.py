@@ -1,45 +1,36 @@
-"""The dead letters: `hybrid dlq list|causes|show|replay`."""
+"""The dead letters: `hybrid dlq list|show`, and the others of `dlq`."""
 
 import asyncio
 from typing import Annotated, Any
 
 import typer
 
+from hybrid.commands import dismissing, plans, runs
 from hybrid.commands.causes import dlq_causes
-from hybrid.commands.common import (
-    ColumnsOption,
-    FormatOption,
-    WideOption,
-    confirm,
-    progress_on_stderr,
-)
+from hybrid.commands.common import ColumnsOption, FormatOption, WideOption
 from hybrid.commands.selecting import none_like, selecting
 from hybrid.config import load_settings, need_kafka
-from hybrid.errors import HybridError, UsageError
+from hybrid.errors import HybridError
 from hybrid.printing import Format, View, console, print_table
 from hybrid.text import json_text, visible
 from schemas.base import format_time, format_usd
 from schemas.codec import IntentError, decode_intent
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
-from streams.publishing.dead_letters import (
-    Selection,
-    dead_letters,
-    letters_at,
-    original_value,
-    to_replay,
-)
-from streams.publishing.dead_letters import replay as replay_letters
+from schemas.vocabulary import LetterState
+from streams.publishing.dead_letters import Selection, original_value
+from streams.triage.book import read_book
+from streams.triage.stands import standing_letters
 
 __all__ = ["register"]
 
 COLUMNS = (
-    "failed_at", "dead_letter_id", "intent_id", "tenant", "type", "reason", "error_code",
+    "failed_at", "state", "dead_letter_id", "intent_id", "tenant", "type", "reason", "error_code",
     "provider", "calls", "spent_usd",
 )  # fmt: skip
 #: What is shown first where there is little room: what it is, whose, and why.
 RANK = (
-    "dead_letter_id", "reason", "tenant", "type", "error_code", "failed_at", "provider",
+    "dead_letter_id", "state", "reason", "tenant", "type", "error_code", "failed_at", "provider",
     "spent_usd", "calls", "intent_id",
 )  # fmt: skip
 
@@ -50,7 +41,9 @@ def register(app: typer.Typer) -> None:
     dlq.command("list")(dlq_list)
     dlq.command("causes")(dlq_causes)
     dlq.command("show")(dlq_show)
-    dlq.command("replay")(dlq_replay)
+    plans.register(dlq)
+    runs.register(dlq)
+    dismissing.register(dlq)
     app.add_typer(dlq, name="dlq")
 
 
@@ -71,7 +64,11 @@ def dlq_list(
 
     async def rows() -> list[tuple[object, ...]]:
         """Keep a line of each letter, and not the letter."""
-        return [_line(letter) async for letter in dead_letters(settings, selection)]
+        book = await read_book(settings)
+        return [
+            _line(letter, state)
+            async for _, letter, state in standing_letters(settings, selection, book)
+        ]
 
     found = sorted(asyncio.run(rows()), key=lambda row: (str(row[0]), str(row[1])))
     if not found and form is Format.TABLE:
@@ -80,9 +77,10 @@ def dlq_list(
     print_table(COLUMNS, found, form, view=view)
 
 
-def _line(letter: DeadLetter) -> tuple[object, ...]:
+def _line(letter: DeadLetter, state: LetterState) -> tuple[object, ...]:
     return (
         format_time(letter.failed_at),
+        state.value,
         letter.dead_letter_id,
         letter.intent_id,
         letter.tenant,
@@ -113,8 +111,8 @@ def dlq_show(
             f"{visible(identifier)}` says what is on record of it"
         )
         raise HybridError(message)
-    for letter in letters:
-        document = _document(settings, letter, content=content)
+    for letter, state in letters:
+        document = {"state": state.value} | _document(settings, letter, content=content)
         typer.echo(json_text(document, indent=2))
 
 
@@ -139,42 +137,9 @@ def _document(settings: Settings, letter: DeadLetter, *, content: bool) -> dict[
     return document
 
 
-@selecting
-def dlq_replay(
-    selection: Selection,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="count and estimate only")] = False,
-    rate: Annotated[float | None, typer.Option(min=0.01, help="records a second")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
-) -> None:
-    """Publish dead letters again as the intents they were; each replay runs once.
-
-    Example: `hybrid dlq replay --reason exhausted --since 2h --dry-run`
-    """
-    from streams.publishing.estimates import estimate  # noqa: PLC0415 - loads the prices
-
-    settings = need_kafka(load_settings())
-    places = asyncio.run(to_replay(settings, selection))
-    try:
-        cost = asyncio.run(estimate(settings, letters_at(settings, selection, places)))
-    except ValueError as error:  # a list of prices that cannot be read
-        raise UsageError(str(error)) from None
-    usd = "an unknown price" if cost.usd is None else f"at most {format_usd(cost.usd)} USD"
-    typer.echo(f"{cost.count} dead letters, about {cost.tokens} input tokens, {usd}")
-    if dry_run or not places:
-        return
-    confirm("Replay them?", yes=yes, otherwise="nothing was replayed")
-    with progress_on_stderr() as progress:
-        task = progress.add_task("replaying", total=len(places))
-        count = asyncio.run(
-            replay_letters(
-                settings,
-                letters_at(settings, selection, places),
-                rate=rate,
-                on_replayed=lambda _letter: progress.advance(task),
-            )
-        )
-    typer.echo(f"replayed {count}")
-
-
-async def _collect(settings: Settings, selection: Selection) -> list[DeadLetter]:
-    return [letter async for letter in dead_letters(settings, selection)]
+async def _collect(
+    settings: Settings, selection: Selection
+) -> list[tuple[DeadLetter, LetterState]]:
+    book = await read_book(settings)
+    found = standing_letters(settings, selection, book)
+    return [(letter, state) async for _, letter, state in found]

@@ -14,7 +14,7 @@ from hybrid.commands.common import (
     UntilOption,
     parse_moment,
 )
-from schemas.vocabulary import DeadLetterReason, ErrorClass
+from schemas.vocabulary import DeadLetterReason, ErrorClass, LetterState
 from streams.publishing.dead_letters import Selection
 
 __all__ = ["none_like", "selecting"]
@@ -32,6 +32,9 @@ def _words(
     id_: Annotated[str | None, typer.Option("--id", help="dead letter or intent")] = None,
     since: SinceOption = None,
     until: UntilOption = None,
+    state: Annotated[
+        LetterState | None, typer.Option(help="where they stand; all, where it is not said")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="at most so many")] = None,
 ) -> Selection:
     """Read what was chosen on the command line."""
@@ -45,6 +48,7 @@ def _words(
         id=id_,
         since=parse_moment(since),
         until=parse_moment(until, option="--until"),
+        state=state,
         limit=limit,
     )
 

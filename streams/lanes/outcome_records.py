@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import assert_never
 
 from agents.task import Completed, Deferred, Failed, Outcome
@@ -106,12 +107,23 @@ def outcome_records(
     if who.intent is not None:
         records.append(start_record(topics, who.key, None, lane=lane))
     if not isinstance(outcome, Deferred):
-        decided_ms = ledger.decided_at_ms
-        replayed = replay_record(topics, who, lane=lane, decided_at_ms=decided_ms)
+        replayed = replay_record(
+            topics,
+            who,
+            lane=lane,
+            decided_at_ms=ledger.decided_at_ms,
+            status=verdict.status,
+            cost_usd=_cost(outcome),
+        )
         records += [replayed] if replayed is not None else []
     if incoming.headers:
         records = [_traced(one, incoming) for one in records]
     return Decided(outcome_id, ledger, tuple(records))
+
+
+def _cost(outcome: Completed | Failed) -> Decimal | None:
+    """Give what all calls of an execution have cost."""
+    return outcome.result.total_cost_usd if isinstance(outcome, Completed) else outcome.spent_usd
 
 
 def _completed(origin: _Origin, outcome: Completed) -> _Verdict:

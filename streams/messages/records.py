@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
 
 from schemas.base import Headers
@@ -18,7 +19,7 @@ from schemas.intent import WorkflowIntent
 from schemas.outcome import RecordSource
 from schemas.topics import Topics
 from schemas.tracing import traceparent_of
-from schemas.vocabulary import EventName
+from schemas.vocabulary import EventName, WorkflowStatus
 
 __all__ = [
     "DEFERRAL_HEADER",
@@ -230,7 +231,13 @@ def spend_record(topics: Topics, record: SpendRecord) -> OutRecord:
 
 
 def replay_record(
-    topics: Topics, who: Identity, *, lane: int, decided_at_ms: int
+    topics: Topics,
+    who: Identity,
+    *,
+    lane: int,
+    decided_at_ms: int,
+    status: WorkflowStatus | None = None,
+    cost_usd: Decimal | None = None,
 ) -> OutRecord | None:
     """Build the record that a replay has been decided; None where it is none."""
     letter = who.dead_letter_id
@@ -241,6 +248,8 @@ def replay_record(
         tenant=who.tenant,
         subject=who.subject,
         decided_at_ms=decided_at_ms,
+        status=status,
+        cost_usd=cost_usd,
     )
     key = f"{letter}/{who.subject}".encode()
     return OutRecord(topics.replays, key, record.to_json(), partition=lane)

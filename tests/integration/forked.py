@@ -69,6 +69,11 @@ class Forked:
         self._process.terminate()
         return self.wait(within_s)
 
+    def kill(self) -> None:
+        """Kill -9."""
+        self._process.kill()
+        self._process.join(10)
+
     @property
     def running(self) -> bool:
         return self._process.exitcode is None

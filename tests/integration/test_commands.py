@@ -17,12 +17,16 @@ from typer.testing import CliRunner
 from hybrid.cli import app
 from hybrid.stack.process import free_port
 from schemas.events import ReplayRecord
+from schemas.vocabulary import LetterState
 from streams.kafka.clients import producer
 from streams.kafka.topics import check_topics, ensure_topics
 from streams.lanes.letters import dead_letter
 from streams.lanes.verdicts import internal
 from streams.messages.identity import identify
-from streams.publishing.dead_letters import Selection, letters_at, to_replay
+from streams.publishing.dead_letters import Selection, placed
+from streams.publishing.intents import routes
+from streams.triage.book import read_book
+from streams.triage.choosing import Choice, choose
 from tests.builders import NOW, NOW_MS, an_incoming
 from tests.chaos.running import RunningStack
 from tests.integration.databases import address_of, with_database
@@ -119,7 +123,7 @@ def test_a_dead_letter_is_listed_shown_and_replayed_once(
     shown = hybrid("dlq", "show", identifier, environment=local)
     assert json.loads(shown.stdout)["intent_id"] == letter["intent_id"]
     dry = hybrid("dlq", "replay", "--id", identifier, "--dry-run", environment=local)
-    assert dry.stdout.startswith("1 dead letters, about ")
+    assert dry.stdout.startswith("1 dead letters will be replayed, of 1 that match")
     refused = hybrid("dlq", "replay", "--id", identifier, environment=local, given="")
     assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
     replayed = hybrid("dlq", "replay", "--id", identifier, "--yes", environment=local)
@@ -127,7 +131,7 @@ def test_a_dead_letter_is_listed_shown_and_replayed_once(
     found = case.wait(2)
     # Before the limit counts, what has been replayed is left out.
     again = hybrid("dlq", "replay", "--id", identifier, "--limit", "1", "--yes", environment=local)
-    assert (again.returncode, again.stdout.startswith("0 dead letters")) == (0, True)
+    assert (again.returncode, again.stdout.startswith("0 dead letters will be")) == (0, True)
     assert [len(results) for results in found.results.values()] == [1]
     assert len(case.calls()) == 2
 
@@ -137,10 +141,11 @@ def test_what_is_replayed_is_chosen_without_keeping_the_letters(stack: RunningSt
     name = f"m{uuid.uuid4().hex[:8]}"
     own = stack.settings.model_copy(update={"hybrid_topic_prefix": name, "hybrid_partitions": 1})
     count, size = 1_500, 10_000
+    value = json.dumps({"type": "x", "user_id": "u", "data": {"long": "x" * size}}).encode()
 
     def letter(number: int, tenant: str, replays: int) -> bytes:
-        incoming = an_incoming(b"x" * size)
-        who = identify(incoming, max_bytes=size).who
+        incoming = an_incoming(value)
+        who = identify(incoming, max_bytes=2 * size).who
         made = dead_letter(incoming, who, internal("x"), dead_letter_id="d", now=NOW)
         changed = {
             "dead_letter_id": f"{tenant}-{number}-{replays}",
@@ -150,7 +155,7 @@ def test_what_is_replayed_is_chosen_without_keeping_the_letters(stack: RunningSt
         }
         return made.model_copy(update=changed).to_json()
 
-    async def story() -> tuple[int, int, list[str]]:
+    async def story() -> tuple[int, int, list[str], Choice]:
         await ensure_topics(own)
         async with producer(own) as client:
             sent = [
@@ -161,17 +166,20 @@ def test_what_is_replayed_is_chosen_without_keeping_the_letters(stack: RunningSt
             await asyncio.gather(*sent)
             done = ReplayRecord(dead_letter_id="b-0-0", tenant="b", decided_at_ms=NOW_MS)
             await client.send_and_wait(own.topics.replays, done.to_json(), b"b-0-0")
+        router, book = routes(own), await read_book(own)
         tracemalloc.start()
-        places = await to_replay(own, Selection())
+        all_of_them = await choose(own, Selection(), book, router=router)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        few = await to_replay(own, Selection(tenant="b", limit=2))
-        letters = letters_at(own, Selection(), few)
-        return peak, len(places), [one.dead_letter_id async for one in letters]
+        few = await choose(own, Selection(tenant="b", limit=2), book, router=router)
+        letters = placed(own, Selection())
+        names = [one.dead_letter_id async for place, one in letters if place in few.places]
+        return peak, len(all_of_them.places), names, few
 
-    peak, chosen, few = asyncio.run(story())
+    peak, chosen, names, few = asyncio.run(story())
     assert chosen == 2 * count - 1  # of `a` the newest, of `b` all but the replayed one
-    assert few == ["b-1-0", "b-2-0"]
+    assert names == ["b-1-0", "b-2-0"]
+    assert (few.beyond_limit, dict(few.by_state)) == (count - 3, {LetterState.REPLAYED: 1})
     assert peak < 3 * count * size / 2, "the letters alone are twice as much"
 
 

@@ -165,7 +165,12 @@ def worked(cluster: Cluster) -> Cluster:
 
 
 #: What a command is called with, where its name alone does not do.
-CALLS = {"publish": "publish -", "dlq show": "dlq show late", "dlq replay": "dlq replay --yes"}
+CALLS = {
+    "publish": "publish -",
+    "dlq show": "dlq show late",
+    "dlq replay": "dlq replay --again --yes",
+    "dlq dismiss": "dlq dismiss --reason deadline --why over --yes",
+}
 
 
 def refused(done: Forked, right: Right) -> None:
@@ -177,7 +182,18 @@ def refused(done: Forked, right: Right) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["publish", "results", "dlq list", "dlq show", "dlq replay", "costs rebuild", "doctor"],
+    [
+        "publish",
+        "results",
+        "dlq list",
+        "dlq show",
+        "dlq plan",
+        "dlq replay",
+        "dlq runs",
+        "dlq dismiss",
+        "costs rebuild",
+        "doctor",
+    ],
 )
 def test_a_command_needs_what_the_page_says(worked: Cluster, command: str) -> None:
     call, needed = CALLS.get(command, command), TABLE[command]

@@ -1,0 +1,87 @@
+"""A plan of replays in sentences; pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from schemas.base import format_time
+from schemas.operations import PlanRecord
+
+__all__ = ["lines_of"]
+
+LEFT_OUT = {
+    "waiting": "wait for a run that is to replay them",
+    "replayed": "were replayed before and have no outcome yet: --again sends them once more",
+    "resolved": "were replayed before and have a result",
+    "came_back": "were replayed before and came back: their newer dead letters count",
+    "dismissed": "are dismissed: `hybrid dlq reopen` takes that back",
+}
+#: So many causes and refusals are listed.
+MOST = 8
+
+
+def lines_of(plan: PlanRecord) -> Iterator[str]:
+    """Say what a plan holds and what it comes to."""
+    said = plan.summary
+    yield f"{plan.count} dead letters will be replayed, of {said['matching']} that match"
+    for cause in said["causes"][:MOST]:
+        helped = "" if cause["can_succeed"] else "; a replay cannot succeed without a change"
+        where = f" at {cause['provider']}" if cause["provider"] else ""
+        yield (
+            f"  {cause['count']}  {cause['reason']}: {cause['failure']}{where}: "
+            f"{cause['message']}{helped}"
+        )
+    if len(said["causes"]) > MOST:
+        yield f"  and {len(said['causes']) - MOST} causes more: `hybrid dlq causes`"
+    yield from _left_out(said)
+    if plan.count:
+        yield from _money(plan, said)
+        yield from _now(said)
+        yield f"plan {plan.plan_id}, sha256 {plan.sha256[:12]}, valid until " + format_time(
+            plan.expires_at
+        )
+
+
+def _left_out(said: dict[str, Any]) -> Iterator[str]:
+    for state, count in said["left_out"].items():
+        yield f"{count} {LEFT_OUT[state]}"
+    for why, count in list(said["refused_again"].items())[:MOST]:
+        yield f"{count} would be refused again by validation: {why}"
+    if said["over_limit"]:
+        yield f"{said['over_limit']} came back 3 times or more: --force replays them"
+    if said["older_of_the_same_intent"]:
+        yield f"{said['older_of_the_same_intent']} are older ones of intents that have a newer one"
+    if said["beyond_limit"]:
+        yield f"{said['beyond_limit']} are beyond --limit"
+
+
+def _money(plan: PlanRecord, said: dict[str, Any]) -> Iterator[str]:
+    expected, most = f"{said['expected_usd']} USD", f"{said['most_usd']} USD"
+    if said["without_expected"]:
+        count = said["without_expected"]
+        expected = "not known" if count == plan.count else f"{expected} and {count} not known"
+    if said["without_most"]:
+        count = said["without_most"]
+        most = "not known" if count == plan.count else f"{most} and {count} not known"
+    yield f"about {said['input_tokens']} input tokens; expected cost {expected}"
+    yield f"at most {most}, with one answered call each"
+    for budget in said["budgets"]:
+        reached = {
+            "no": "",
+            "at most": f": may be reached (then: {budget['then']})",
+            "expected": f": will be reached (then: {budget['then']})",
+        }[budget["reached"]]
+        yield (
+            f"budget of {budget['tenant']} per {budget['per']}: {budget['spent_usd']} of "
+            f"{budget['limit_usd']} USD now, {budget['after_expected_usd']} expected, "
+            f"{budget['after_most_usd']} at most{reached}"
+        )
+
+
+def _now(said: dict[str, Any]) -> Iterator[str]:
+    for provider, seen in said["providers_out"].items():
+        yield f"{provider}'s breaker: {seen['breaker']}, since {seen['since']}"
+    if said["providers_out"]:
+        yield (
+            f"{said['would_wait']} would wait, none burn; {said['would_go_to_the_next']} would go "
+            "to their next provider"
+        )

@@ -1,0 +1,114 @@
+"""What operators do about dead letters (internal): plans, runs of plans, dismissals.
+
+All of them stand in partition 0 of `workflow.operations`, in the order in which they were done, and
+are kept as long as the replays: longer than the dead letters. A dead letter is named by where it
+stands, partition and offset.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, RootModel
+
+from schemas.base import Message, Timestamp, Usd
+from schemas.vocabulary import RunState
+
+__all__ = [
+    "ControlRecord",
+    "DismissalRecord",
+    "OperationRecord",
+    "PlanPart",
+    "PlanRecord",
+    "ProgressRecord",
+    "RunRecord",
+]
+
+
+class PlanRecord(Message):
+    """A list of dead letters to be replayed, frozen, with its price; its parts come before it."""
+
+    kind: Literal["plan"] = "plan"
+    plan_id: str
+    made_at: Timestamp
+    expires_at: Timestamp = Field(description="later it is not begun any more")
+    #: Of the places of all its letters, in their order.
+    sha256: str
+    count: int
+    parts: int
+    #: Letters that were replayed and have no outcome may be replayed again.
+    again: bool = False
+    expected_usd: Usd | None = None
+    most_usd: Usd | None = None
+    summary: dict[str, Any] = Field(default_factory=dict, description="what it said of itself")
+
+
+class PlanPart(Message):
+    """Some of a plan's letters, all of one partition."""
+
+    kind: Literal["part"] = "part"
+    plan_id: str
+    number: int
+    partition: int
+    offsets: list[int] = Field(description="the first, then how much further each next one is")
+
+
+class RunRecord(Message):
+    """That a plan is run, and how; a plan has one run, which has its id."""
+
+    kind: Literal["run"] = "run"
+    plan_id: str
+    started_at: Timestamp
+    why: str = ""
+    by: str = ""
+    rate: float | None = None
+    max_usd: Usd | None = None
+    canary: bool = False
+
+
+class ProgressRecord(Message):
+    """How far a run is; written with what it has sent, in one transaction."""
+
+    kind: Literal["progress"] = "progress"
+    plan_id: str
+    state: RunState
+    #: Letters that were published again, and those that were passed over (see `skipped_because`).
+    sent: int = 0
+    skipped: dict[str, int] = Field(default_factory=dict, description="why → how many")
+    #: Partition of the dead letters → the last offset that was dealt with.
+    positions: dict[int, int] = Field(default_factory=dict)
+    #: The first letters, which are waited for; empty once they have ended well.
+    canary: list[str] = Field(default_factory=list)
+    said: str = ""
+    updated_at: Timestamp
+
+
+class ControlRecord(Message):
+    """What somebody wants a run to do."""
+
+    kind: Literal["control"] = "control"
+    plan_id: str
+    wanted: RunState
+    by: str = ""
+    at: Timestamp
+
+
+class DismissalRecord(Message):
+    """That dead letters will not be replayed, or, with `dismissed` false, may be again."""
+
+    kind: Literal["dismissal"] = "dismissal"
+    dismissed: bool
+    why: str = ""
+    by: str = ""
+    at: Timestamp
+    partition: int
+    offsets: list[int] = Field(description="the first, then how much further each next one is")
+
+
+class OperationRecord(
+    RootModel[
+        Annotated[
+            PlanRecord | PlanPart | RunRecord | ProgressRecord | ControlRecord | DismissalRecord,
+            Field(discriminator="kind"),
+        ]
+    ]
+):
+    """Any of them (internal); `kind` says which."""

@@ -1,0 +1,137 @@
+"""What has been done about dead letters: plans, runs, dismissals, and how replays ended."""
+
+import hashlib
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from schemas.events import ReplayRecord
+from schemas.operations import (
+    ControlRecord,
+    DismissalRecord,
+    OperationRecord,
+    PlanPart,
+    PlanRecord,
+    ProgressRecord,
+    RunRecord,
+)
+from schemas.outcome import DeadLetter
+from schemas.settings import Settings
+from schemas.vocabulary import LetterState, RunState
+from streams.kafka.reading import read_topic
+from streams.triage.decided import Ended
+from streams.triage.places import Place, Places, unpacked
+
+__all__ = ["Book", "Planned", "hash_of", "read_book"]
+
+#: A run in one of these sends no more.
+OVER = frozenset({RunState.DONE, RunState.STOPPED})
+
+
+def hash_of(places: Iterable[Place]) -> str:
+    """Give the SHA-256 of places in their order."""
+    found = hashlib.sha256()
+    for partition, offset in places:
+        found.update(f"{partition}:{offset}\n".encode())
+    return found.hexdigest()
+
+
+@dataclass(slots=True)
+class Planned:
+    """A plan, its letters, and its run where it has one."""
+
+    plan: PlanRecord
+    places: Places
+    parts: int
+    run: RunRecord | None = None
+    progress: ProgressRecord | None = None
+    #: What was asked of the run since somebody began it, or went on with it.
+    control: ControlRecord | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of its list is there, and it is the list that was planned."""
+        return self.parts == self.plan.parts and hash_of(self.places) == self.plan.sha256
+
+    @property
+    def state(self) -> RunState | None:
+        """Where its run stands; None = it was never begun."""
+        if self.run is None:
+            return None
+        state = self.progress.state if self.progress else RunState.RUNNING
+        return state if state in OVER or self.control is None else self.control.wanted
+
+    def is_dealt_with(self, place: Place) -> bool:
+        """Whether its run has come by a place."""
+        done = self.progress.positions if self.progress else {}
+        return place in self.places and place[1] <= done.get(place[0], -1)
+
+    def will_send(self, place: Place) -> bool:
+        """Whether its run is going to send what stands there."""
+        going = self.run is not None and self.state not in OVER
+        return going and place in self.places and not self.is_dealt_with(place)
+
+
+@dataclass(slots=True)
+class Book:
+    """All of it, in the order in which it was done."""
+
+    plans: dict[str, Planned] = field(default_factory=dict)
+    dismissed: Places = field(default_factory=Places)
+    ended: Ended = field(default_factory=Ended)
+    _parts: dict[str, tuple[int, Places]] = field(default_factory=dict)
+
+    def add(self, raw: bytes) -> None:
+        """Take in a record; raises ValidationError for what is none of ours."""
+        match OperationRecord.model_validate_json(raw).root:
+            case PlanPart() as part:
+                count, places = self._parts.get(part.plan_id, (0, Places()))
+                for offset in unpacked(part.offsets):
+                    places.add((part.partition, offset))
+                self._parts[part.plan_id] = count + 1, places
+            case PlanRecord() as plan:
+                count, places = self._parts.pop(plan.plan_id, (0, Places()))
+                self.plans[plan.plan_id] = Planned(plan, places, count)
+            case DismissalRecord() as dismissal:
+                change = self.dismissed.add if dismissal.dismissed else self.dismissed.discard
+                for offset in unpacked(dismissal.offsets):
+                    change((dismissal.partition, offset))
+            case RunRecord() as run:
+                if planned := self.plans.get(run.plan_id):
+                    planned.run, planned.control = run, None
+            case ProgressRecord() as progress:
+                if planned := self.plans.get(progress.plan_id):
+                    planned.progress = progress
+            case ControlRecord() as control:
+                if planned := self.plans.get(control.plan_id):
+                    planned.control = control
+
+    def state(self, place: Place, letter: DeadLetter, *, but: str = "") -> LetterState:
+        """Say where a dead letter stands; `but` is a plan that is not asked."""
+        ended = self.ended.of(letter)
+        if ended is not None:
+            return ended
+        others = [one for name, one in self.plans.items() if name != but and one.run is not None]
+        if any(one.is_dealt_with(place) for one in others):
+            return LetterState.REPLAYED
+        if place in self.dismissed:
+            return LetterState.DISMISSED
+        if any(one.will_send(place) for one in others):
+            return LetterState.WAITING
+        return LetterState.OPEN
+
+
+async def read_book(settings: Settings) -> Book:
+    """Read what has been done; raises BrokerUnavailableError, RightsError, TopicsError."""
+    book = Book()
+    async for record in read_topic(settings, settings.topics.operations, needed=True):
+        with suppress(ValidationError):  # somebody else's
+            if record.value:
+                book.add(record.value)
+    async for record in read_topic(settings, settings.topics.replays, needed=True):
+        with suppress(ValidationError):
+            if record.value:
+                book.ended.add(ReplayRecord.model_validate_json(record.value))
+    return book

@@ -1,0 +1,121 @@
+"""Writing what was done about dead letters: in one transaction each, in partition 0."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    KafkaError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+
+from schemas.base import Message
+from schemas.operations import (
+    ControlRecord,
+    DismissalRecord,
+    PlanPart,
+    PlanRecord,
+    ProgressRecord,
+    RunRecord,
+)
+from schemas.settings import Settings
+from streams.kafka.clients import producer
+from streams.kafka.diagnosis import unavailable
+from streams.kafka.presence import require_there
+from streams.kafka.rights import lacking, refused_write
+from streams.messages.records import OutRecord
+
+__all__ = ["operation_record", "send_together", "transactional", "write_operations"]
+
+#: A transaction is open for milliseconds; what a killed command leaves open holds workers up for
+#: this long at most, and ten seconds more until the broker looks.
+TRANSACTION_TIMEOUT_MS = 10_000
+#: So long a broker has for one transaction.
+SEND_LIMIT_S = 30
+
+
+def operation_record(settings: Settings, message: Message) -> OutRecord:
+    """Build a record of something that was done; the newest with a key is the one that is kept."""
+    match message:
+        case PlanRecord() | RunRecord() | ProgressRecord() | ControlRecord():
+            key = f"{message.kind}/{message.plan_id}"
+        case PlanPart():
+            key = f"part/{message.plan_id}/{message.number}"
+        case DismissalRecord():
+            at = message.at.isoformat()
+            key = f"dismissal/{at}/{message.partition}/{message.offsets[0]}"
+        case _:
+            raise TypeError(type(message).__name__)
+    return OutRecord(settings.topics.operations, key.encode(), message.to_json(), partition=0)
+
+
+async def write_operations(settings: Settings, messages: Iterable[Message]) -> None:
+    """Write records in their order, the last of them being the one that makes them count.
+
+    Raises BrokerUnavailableError, RightsError, TopicsError, KafkaError.
+    """
+    topic = settings.topics.operations
+    await require_there(settings, [topic])
+    client = producer(settings, linger_ms=5)
+    try:
+        await asyncio.wait_for(client.start(), SEND_LIMIT_S)
+    except (KafkaError, TimeoutError, OSError) as error:
+        await client.stop()
+        raise await unavailable(settings, error) from error
+    try:
+        for message in messages:
+            record = operation_record(settings, message)
+            await client.send_and_wait(
+                record.topic, value=record.value, key=record.key, partition=record.partition
+            )
+    except TopicAuthorizationFailedError as error:
+        raise refused_write(settings, error, [topic]) from error
+    finally:
+        await client.stop()
+
+
+@asynccontextmanager
+async def transactional(settings: Settings, plan_id: str) -> AsyncIterator[AIOKafkaProducer]:
+    """Open the producer of a plan's run: it fences another one, and ends what that left open.
+
+    Raises BrokerUnavailableError, RightsError, TopicsError.
+    """
+    topics = settings.topics
+    await require_there(settings, [*topics.sources[:2], topics.operations])
+    name = f"{settings.hybrid_topic_prefix}.replay.{plan_id}"
+    client = producer(
+        settings, transactional_id=name, transaction_timeout_ms=TRANSACTION_TIMEOUT_MS, linger_ms=5
+    )
+    try:
+        await asyncio.wait_for(client.start(), SEND_LIMIT_S)
+    except TransactionalIdAuthorizationFailed as error:
+        await client.stop()
+        right = f"{settings.hybrid_topic_prefix}.replay.*"
+        raise lacking(settings, [("WRITE on transactional id", right)]) from error
+    except (KafkaError, TimeoutError, OSError) as error:
+        await client.stop()
+        raise await unavailable(settings, error) from error
+    try:
+        yield client
+    except TopicAuthorizationFailedError as error:
+        raise refused_write(settings, error, [*topics.sources[:2], topics.operations]) from error
+    finally:
+        await client.stop()
+
+
+async def send_together(client: AIOKafkaProducer, records: Iterable[OutRecord]) -> None:
+    """Write records in one transaction; raises ProducerFenced, KafkaError, TimeoutError."""
+    async with asyncio.timeout(SEND_LIMIT_S), client.transaction():
+        sent = [
+            await client.send(
+                record.topic,
+                value=record.value,
+                key=record.key,
+                partition=record.partition,
+                headers=list(record.headers),
+            )
+            for record in records
+        ]
+        await asyncio.gather(*sent)

@@ -1,0 +1,160 @@
+"""A plan: which dead letters are replayed, and what that comes to; frozen, with its hash."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from agents.clock import Clock, Dice, uuid7
+from schemas.base import Message, format_usd
+from schemas.operations import PlanPart, PlanRecord
+from schemas.settings import Settings
+from streams.publishing.dead_letters import Selection, placed, stated_model
+from streams.triage.book import hash_of, read_book
+from streams.triage.causes import Cause, Causes
+from streams.triage.choosing import Choice, choose
+from streams.triage.journal import write_operations
+from streams.triage.places import packed
+from streams.triage.pricing import Estimator, Priced
+from streams.triage.surroundings import Needs, budget_effects, providers_out
+from streams.triage.typical import read_typical
+
+__all__ = ["VALID_FOR", "make_plan"]
+
+#: Prices, breakers and budgets move on: a plan is begun within this, or made anew.
+VALID_FOR = timedelta(minutes=30)
+#: Offsets in one record of a plan.
+PART = 5_000
+#: So many causes are named in a plan's record.
+MOST_NAMED = 50
+
+
+@dataclass(slots=True)
+class _Price:
+    """What a plan's letters cost together; pure sums."""
+
+    count: int = 0
+    tokens: int = 0
+    expected_usd: Decimal = Decimal(0)
+    most_usd: Decimal = Decimal(0)
+    #: Letters of which it is not known.
+    without_expected: int = 0
+    without_most: int = 0
+    unhelped: int = 0
+    would_wait: int = 0
+    goes_on: int = 0
+    by_provider: Counter[str] = field(default_factory=Counter)
+    by_tenant: dict[str, Needs] = field(default_factory=lambda: defaultdict(Needs))
+
+    def add(self, priced: Priced, tenant: str, *, retriable: bool, out: set[str]) -> None:
+        self.count += 1
+        self.tokens += priced.input_tokens
+        self.unhelped += not retriable
+        self.by_provider[priced.route[0]] += 1
+        if out.issuperset(priced.route):
+            self.would_wait += 1
+        elif priced.route[0] in out:
+            self.goes_on += 1
+        self.without_expected += priced.expected_usd is None
+        self.without_most += priced.most_usd is None
+        need = self.by_tenant[tenant]
+        for name, usd in (("expected_usd", priced.expected_usd), ("most_usd", priced.most_usd)):
+            setattr(self, name, getattr(self, name) + (usd or 0))
+            setattr(need, name, getattr(need, name) + (usd or 0))
+
+
+async def make_plan(
+    settings: Settings,
+    selection: Selection,
+    *,
+    clock: Clock,
+    dice: Dice,
+    again: bool = False,
+    force: bool = False,
+) -> PlanRecord:
+    """Choose, price and write a plan; one without letters is written nowhere.
+
+    Raises ValueError, OSError for prices or prompts that cannot be read, and what Kafka raises.
+    """
+    now = clock.now()
+    estimator = Estimator(settings, await read_typical(settings), at=now)
+    book = await read_book(settings)
+    choice = await choose(
+        settings, selection, book, router=estimator.router, again=again, force=force
+    )
+    out = await providers_out(settings, now=now)
+    price, causes = _Price(), Causes(most=MOST_NAMED)
+    async for place, letter in placed(settings, selection):
+        priced = estimator.price(letter) if place in choice.places else None
+        if isinstance(priced, Priced):
+            causes.add(letter, stated_model(letter))
+            price.add(priced, letter.tenant, retriable=letter.retriable, out=set(out))
+    digest = hash_of(choice.places)
+    plan_id = f"p-{uuid7(clock.now_ms(), dice)[-12:]}"
+    parts = list(_parts(plan_id, choice))
+    summary = {
+        **_numbers(choice, price),
+        "causes": [_cause(one, now) for one in causes.sorted()],
+        "first_provider": dict(price.by_provider.most_common()),
+        "providers_out": out,
+        "would_wait": price.would_wait,
+        "would_go_to_the_next": price.goes_on,
+        "budgets": await budget_effects(settings, price.by_tenant, now=now),
+    }
+    plan = PlanRecord(
+        plan_id=plan_id,
+        made_at=now,
+        expires_at=now + VALID_FOR,
+        sha256=digest,
+        count=len(choice.places),
+        parts=len(parts),
+        again=again,
+        expected_usd=None if price.without_expected else price.expected_usd,
+        most_usd=None if price.without_most else price.most_usd,
+        summary=summary,
+    )
+    if plan.count:
+        await write_operations(settings, [*parts, plan])
+    return plan
+
+
+def _parts(plan_id: str, choice: Choice) -> Iterator[Message]:
+    number = 0
+    for partition in choice.places.partitions():
+        offsets = choice.places.offsets(partition)
+        while some := list(islice(offsets, PART)):
+            yield PlanPart(
+                plan_id=plan_id, number=number, partition=partition, offsets=packed(some)
+            )
+            number += 1
+
+
+def _numbers(choice: Choice, price: _Price) -> dict[str, Any]:
+    return {
+        "matching": choice.matching,
+        "will_be_replayed": len(choice.places),
+        "cannot_succeed_unchanged": price.unhelped,
+        "refused_again": dict(choice.refused.most_common()),
+        "left_out": {state.value: count for state, count in sorted(choice.by_state.items())},
+        "over_limit": choice.over_limit,
+        "older_of_the_same_intent": choice.older,
+        "beyond_limit": choice.beyond_limit,
+        "input_tokens": price.tokens,
+        "expected_usd": format_usd(price.expected_usd),
+        "without_expected": price.without_expected,
+        "most_usd": format_usd(price.most_usd),
+        "without_most": price.without_most,
+    }
+
+
+def _cause(cause: Cause, now: datetime) -> dict[str, Any]:
+    """Give of a cause what a plan is decided by."""
+    wanted = (
+        "count", "reason", "failure", "provider", "model", "type", "message", "trend",
+        "spent_usd", "can_succeed", "advice",
+    )  # fmt: skip
+    document = cause.document(now)
+    return {name: document[name] for name in wanted}
