@@ -5,13 +5,13 @@ It asks by calls that cost nothing, with the key and on the way that a worker wo
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
 
 from agents.clock import SystemClock
 from agents.credentials.sources import SecretError
 from agents.providers.inquiry import Finding, Knowledge
+from hybrid.checking import Check
 from hybrid.config import address_of, can_be_called
 from hybrid.errors import HybridError
 from hybrid.providing import build_providers
@@ -28,15 +28,6 @@ LIMIT_S = 8.0
 NOTICE_DAYS = 90
 #: Where the name of a model is set, by the provider's name, where no table does.
 VARIABLES = {"openai": "HYBRID_OPENAI_MODEL", "azure": "HYBRID_AZURE_DEPLOYMENT"}
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line: `ok`, `warning` or `broken`."""
-
-    name: str
-    state: str
-    detail: str
 
 
 async def examine_provider(settings: Settings, spec: ProviderSpec) -> Check:

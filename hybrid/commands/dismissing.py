@@ -17,6 +17,7 @@ from hybrid.errors import UsageError
 from schemas.operations import DismissalRecord
 from schemas.settings import Settings
 from schemas.vocabulary import LetterState
+from streams.kafka.rights import dismissal_rights, require_rights
 from streams.publishing.dead_letters import Selection
 from streams.triage.book import read_book
 from streams.triage.journal import write_operations
@@ -85,6 +86,7 @@ def _change(selection: Selection, wanted: LetterState, *, why: str, yes: bool) -
 async def _chosen(settings: Settings, selection: Selection, wanted: LetterState) -> Places:
     if selection.state not in {None, wanted}:
         return Places()
+    await require_rights(settings, dismissal_rights(settings))
     book, places = await read_book(settings), Places()
     chosen = replace(selection, state=wanted)
     async for place, _, _ in standing_letters(settings, chosen, book):

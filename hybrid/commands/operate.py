@@ -109,16 +109,20 @@ def export(
 def doctor(form: FormatOption = Format.TABLE) -> None:
     """Check configuration, connections, topics, tables, providers and clock.
 
+    Each check is ok (1 point), a warning (half of one), broken, or unknown for want of another; the
+    score is what they come to, 100 % where all is well. Ends with 1 when something is broken.
+
     Example: `hybrid doctor`
     """
     from hybrid import doctor as diagnosis  # noqa: PLC0415 - loads an HTTP client
 
     checks = asyncio.run(diagnosis.examine(load_settings()))
     print_table(
-        ["check", "state", "detail"], [(one.name, one.state, one.detail) for one in checks], form
+        ["check", "state", "detail", "advice"],
+        [(one.name, one.state, one.detail, one.advice) for one in checks],
+        form,
     )
-    good = sum(one.state == "ok" for one in checks)
-    if form is Format.TABLE:
-        console.print(f"score: {good} of {len(checks)}", highlight=False)
+    # Beside the data for programs, not in it.
+    typer.echo(f"score: {diagnosis.score_of(checks)} %", err=form is not Format.TABLE)
     if any(one.state == "broken" for one in checks):
         raise typer.Exit(1)

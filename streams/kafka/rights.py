@@ -22,9 +22,14 @@ from streams.kafka.metadata import TopicSeen, see_topics
 __all__ = [
     "Rights",
     "RightsError",
+    "dismissal_rights",
     "lacking",
+    "missing_rights",
+    "plan_rights",
+    "read_rights",
     "recorder_rights",
     "refused_write",
+    "replay_rights",
     "require_rights",
     "why_unseen",
     "worker_rights",
@@ -64,6 +69,34 @@ def worker_rights(settings: Settings) -> Rights:
     )
 
 
+def read_rights(*topics: str) -> Rights:
+    """Give what reading topics needs."""
+    return Rights(_by_topic(set(topics), set()))
+
+
+def plan_rights(settings: Settings) -> Rights:
+    """Give what a plan of replays needs."""
+    topics = settings.topics
+    read = {topics.dead_letters, topics.operations, topics.replays}
+    read |= {topics.results, topics.alerts, topics.spend}
+    return Rights(_by_topic(read, {topics.operations}))
+
+
+def dismissal_rights(settings: Settings) -> Rights:
+    """Give what it takes to say that dead letters will not be replayed."""
+    topics = settings.topics
+    read = {topics.dead_letters, topics.operations, topics.replays}
+    return Rights(_by_topic(read, {topics.operations}))
+
+
+def replay_rights(settings: Settings, transactional_id: str) -> Rights:
+    """Give what the run of a plan needs."""
+    topics = settings.topics
+    read = {topics.dead_letters, topics.operations, topics.replays}
+    write = {topics.operations, *topics.sources[:2]}
+    return Rights(_by_topic(read, write), transactional_ids=(transactional_id,))
+
+
 def recorder_rights(settings: Settings) -> Rights:
     """Give what a recorder needs; it also raises alerts, and a webhook reads them."""
     topics = settings.topics
@@ -86,6 +119,16 @@ async def require_rights(settings: Settings, wanted: Rights) -> None:
 
     What a broker does not say is not held against anybody.
     """
+    missing = await missing_rights(settings, wanted)
+    if missing:
+        raise lacking(settings, missing)
+
+
+async def missing_rights(settings: Settings, wanted: Rights) -> list[tuple[str, str]]:
+    """Give what is not granted, such as ("READ on topic", "workflow.results").
+
+    Raises BrokerUnavailableError.
+    """
     async with admin_client(settings) as admin:
         seen = await see_topics(admin, list(wanted.topics))
         missing = [
@@ -104,8 +147,7 @@ async def require_rights(settings: Settings, wanted: Rights) -> None:
             for identifier in wanted.transactional_ids
             if await _is_refused(admin, identifier, TRANSACTIONAL_ID)
         ]
-    if missing:
-        raise lacking(settings, missing)
+    return missing
 
 
 def _is_granted(topic: TopicSeen, operation: str) -> bool:

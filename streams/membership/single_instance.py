@@ -26,7 +26,13 @@ from streams.kafka.clients import admin_client
 from streams.kafka.diagnosis import unavailable
 from streams.membership.lane_assignor import MemberData
 
-__all__ = ["InstanceTakenError", "Process", "require_free_instance", "this_process"]
+__all__ = [
+    "InstanceTakenError",
+    "Process",
+    "holder_of",
+    "require_free_instance",
+    "this_process",
+]
 
 PROCESS = re.compile(r"^(?P<host>[^/]*)/(?P<pid>\d+)/(?P<started>\d+)$")
 #: Beyond the session timeout, for the broker to notice.
@@ -108,6 +114,20 @@ async def require_free_instance(settings: Settings, *, clock: Clock, log: Log) -
                     raise InstanceTakenError(instance, other)
                 log(LogEvent.INSTANCE_AWAITED, instance=instance, host=other.host)
             await clock.sleep(LOOK_EVERY_S)
+
+
+async def holder_of(settings: Settings) -> Process | None:
+    """Give the process that has our instance id, None where none has, or the group does not say.
+
+    Raises BrokerUnavailableError, KafkaError, TimeoutError.
+    """
+    if settings.hybrid_instance_id is None:
+        return None
+    async with admin_client(settings) as admin:
+        try:
+            return await _holder(admin, settings.worker_group, settings.hybrid_instance_id)
+        except RebalanceInProgressError:
+            return None
 
 
 async def _holder(admin: Any, group: str, instance: str) -> Process | None:  # noqa: ANN401

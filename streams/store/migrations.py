@@ -158,11 +158,8 @@ def pending(clickhouse: ClickHouse) -> list[Migration]:
 
     Raises MigrationError for a database that another version of the product made.
     """
-    _, tables = clickhouse.rows(
-        "SELECT name FROM system.tables WHERE database = currentDatabase() "
-        "AND name = 'schema_migrations'"
-    )
-    return _missing(clickhouse) if tables else load_migrations()
+    is_made = "schema_migrations" in _present(clickhouse)
+    return _missing(clickhouse) if is_made else load_migrations()
 
 
 def _missing(clickhouse: ClickHouse) -> list[Migration]:
@@ -181,7 +178,19 @@ def _missing(clickhouse: ClickHouse) -> list[Migration]:
             "in CLICKHOUSE_URL and fill it from Kafka by `hybrid costs rebuild`"
         )
         raise MigrationError(message)
-    return [step for step in steps if applied.get(step.version) != step.checksum]
+    present = _present(clickhouse)
+    gone = any(name not in present for name in VIEWS)
+    return [
+        step
+        for step in steps
+        if applied.get(step.version) != step.checksum or (step.repeatable and gone)
+    ]
+
+
+def _present(clickhouse: ClickHouse) -> set[str]:
+    """Name the tables and views that are there: somebody may have dropped one."""
+    statement = "SELECT name FROM system.tables WHERE database = currentDatabase()"
+    return {str(row[0]) for row in clickhouse.rows(statement)[1]}
 
 
 def _apply(clickhouse: ClickHouse, statement: str, cluster: str | None) -> None:

@@ -21,6 +21,7 @@ from schemas.outcome import DeadLetter
 from schemas.settings import Settings
 from schemas.vocabulary import LetterState, RunState
 from streams.kafka.reading import read_topic
+from streams.kafka.rights import read_rights, require_rights
 from streams.triage.decided import Ended
 from streams.triage.places import Place, Places, unpacked
 
@@ -125,12 +126,13 @@ class Book:
 
 async def read_book(settings: Settings) -> Book:
     """Read what has been done; raises BrokerUnavailableError, RightsError, TopicsError."""
-    book = Book()
-    async for record in read_topic(settings, settings.topics.operations, needed=True):
+    book, topics = Book(), settings.topics
+    await require_rights(settings, read_rights(topics.operations, topics.replays))
+    async for record in read_topic(settings, topics.operations, needed=True):
         with suppress(ValidationError):  # somebody else's
             if record.value:
                 book.add(record.value)
-    async for record in read_topic(settings, settings.topics.replays, needed=True):
+    async for record in read_topic(settings, topics.replays, needed=True):
         with suppress(ValidationError):
             if record.value:
                 book.ended.add(ReplayRecord.model_validate_json(record.value))

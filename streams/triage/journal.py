@@ -5,11 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    KafkaError,
-    TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
-)
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from schemas.base import Message
 from schemas.operations import (
@@ -24,7 +20,7 @@ from schemas.settings import Settings
 from streams.kafka.clients import producer
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.presence import require_there
-from streams.kafka.rights import lacking, refused_write
+from streams.kafka.rights import refused_write, replay_rights, require_rights
 from streams.messages.records import OutRecord
 
 __all__ = ["operation_record", "send_together", "transactional", "write_operations"]
@@ -83,17 +79,14 @@ async def transactional(settings: Settings, plan_id: str) -> AsyncIterator[AIOKa
     Raises BrokerUnavailableError, RightsError, TopicsError.
     """
     topics = settings.topics
-    await require_there(settings, [*topics.sources[:2], topics.operations])
     name = f"{settings.hybrid_topic_prefix}.replay.{plan_id}"
+    await require_there(settings, [*topics.sources[:2], topics.operations])
+    await require_rights(settings, replay_rights(settings, name))
     client = producer(
         settings, transactional_id=name, transaction_timeout_ms=TRANSACTION_TIMEOUT_MS, linger_ms=5
     )
     try:
         await asyncio.wait_for(client.start(), SEND_LIMIT_S)
-    except TransactionalIdAuthorizationFailed as error:
-        await client.stop()
-        right = f"{settings.hybrid_topic_prefix}.replay.*"
-        raise lacking(settings, [("WRITE on transactional id", right)]) from error
     except (KafkaError, TimeoutError, OSError) as error:
         await client.stop()
         raise await unavailable(settings, error) from error

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from schemas.events import ReplayRecord
 from schemas.settings import Settings
 from streams.kafka.clients import consumer, partitions_of, started
-from streams.kafka.rights import lacking
 from streams.triage.book import Book
 
 __all__ = ["LiveBook", "live_book"]
@@ -35,8 +34,6 @@ class LiveBook:
         """Read to the end; raises RightsError, KafkaError, TimeoutError."""
         operations = TopicPartition(self._settings.topics.operations, 0)
         replays = await partitions_of(self._client, self._settings.topics.replays)
-        if not replays:
-            raise lacking(self._settings, [("READ on topic", self._settings.topics.replays)])
         partitions = [operations, *replays]
         self._client.assign(partitions)
         await self._client.seek_to_beginning(*partitions)

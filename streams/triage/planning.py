@@ -12,6 +12,7 @@ from agents.clock import Clock, Dice, uuid7
 from schemas.base import Message, format_usd
 from schemas.operations import PlanPart, PlanRecord
 from schemas.settings import Settings
+from streams.kafka.rights import plan_rights, require_rights
 from streams.publishing.dead_letters import Selection, placed, stated_model
 from streams.triage.book import hash_of, read_book
 from streams.triage.causes import Cause, Causes
@@ -79,6 +80,7 @@ async def make_plan(
 
     Raises ValueError, OSError for prices or prompts that cannot be read, and what Kafka raises.
     """
+    await require_rights(settings, plan_rights(settings))
     now = clock.now()
     estimator = Estimator(settings, await read_typical(settings), at=now)
     book = await read_book(settings)

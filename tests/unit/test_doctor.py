@@ -1,23 +1,39 @@
 """What the doctor makes of what it meets."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.errors import GroupCoordinatorNotAvailableError
+from pydantic import SecretStr
 
-from hybrid import doctor
+from hybrid import broker_checks, doctor
+from hybrid.broker_checks import judge_instance, judge_replication, judge_rights
+from hybrid.checking import Check, Probe, guarded, run_probes, score_of
+from hybrid.host_checks import check_secrets
+from hybrid.store_checks import judge_dead_letters, judge_orphans, judge_store
 from schemas.settings import Settings
+from streams.kafka.topics import TopicReport
+from streams.membership.single_instance import Process
+from tests.builders import NOW
+
+HERE = Process("here", 1, 1)
+
+
+def a_report(least: str) -> TopicReport:
+    return TopicReport("t", 1, "ok", config={"min.insync.replicas": least})
 
 
 def test_no_error_of_a_broker_ends_the_doctor() -> None:
-    async def fails(_settings: Settings) -> doctor.Check:
+    async def fails(_settings: Settings) -> Check:
         raise GroupCoordinatorNotAvailableError
 
-    found = asyncio.run(doctor._guarded("recorder", fails, Settings()))
+    found = asyncio.run(guarded(Probe("recorder", fails), Settings()))
     assert (found.name, found.state) == ("recorder", "broken")
     assert "GroupCoordinatorNotAvailableError" in found.detail
 
@@ -33,8 +49,8 @@ def test_brokers_are_counted_in_words(
 
         yield SimpleNamespace(describe_cluster=describe)
 
-    monkeypatch.setattr(doctor, "admin_client", cluster)
-    assert asyncio.run(doctor._kafka(Settings())).detail == said
+    monkeypatch.setattr(broker_checks, "admin_client", cluster)
+    assert asyncio.run(broker_checks.check_broker(Settings())).detail == said
 
 
 def test_workers_of_the_local_stack_need_no_key_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,3 +68,85 @@ def test_workers_of_the_local_stack_need_no_key_here(monkeypatch: pytest.MonkeyP
     assert asyncio.run(said(elsewhere)) == refused
     monkeypatch.setattr("hybrid.config.running_stack", lambda: None)
     assert asyncio.run(said(Settings())) == refused
+
+
+def states(checks: list[Check]) -> dict[str, str]:
+    return {one.name: one.state for one in checks}
+
+
+def test_what_hangs_on_a_broken_check_is_unknown_and_nothing_else() -> None:
+    def says(state: str) -> Callable[[Settings], Awaitable[Check]]:
+        async def ask(_settings: Settings) -> Check:
+            return Check("x", state, "")
+
+        return ask
+
+    probes = [
+        Probe("a", says("broken")), Probe("b", says("ok"), ("a",)), Probe("c", says("ok"), ("b",)),
+        Probe("d", says("warning")), Probe("e", says("ok"), ("d",)),
+    ]  # fmt: skip
+    found = asyncio.run(run_probes(Settings(), probes))
+    assert states([replace(one, name=p.name) for one, p in zip(found, probes, strict=True)]) == {
+        "a": "broken", "b": "unknown", "c": "unknown", "d": "warning", "e": "ok",
+    }  # fmt: skip
+    assert score_of(found) == 30
+
+
+@pytest.mark.parametrize(
+    ("check", "state", "words"),
+    [
+        (judge_store("26.9", NOW, [("default", 5, 100)], now=NOW), "warning", "5% free"),
+        (judge_store("26.9", NOW, [("default", 50, 100), ("s3", 0, 0)], now=NOW), "ok", "26.9"),
+        (
+            judge_store("26.9", NOW - timedelta(seconds=61), [], now=NOW),
+            "warning",
+            "differ by 61 s",
+        ),
+        (judge_orphans(0, "0"), "ok", "no worker died"),
+        (judge_orphans(3, "0.5"), "warning", "may have cost 0.5 USD"),
+        (judge_dead_letters(1, 20, Settings()), "ok", "1 of the last"),
+        (judge_dead_letters(2, 20, Settings()), "warning", "2 of the last"),
+        (judge_dead_letters(9, 10, Settings()), "ok", "9 of the last"),  # too few to say anything
+        (judge_instance("w", None, HERE), "ok", "no worker runs"),
+        (judge_instance("w", Process("here", 9, 1), HERE), "ok", "runs here"),
+        (judge_instance("w", Process("there", 9, 1), HERE), "warning", "runs with it on there"),
+        (judge_rights(Settings(), []), "ok", "may do all"),
+        (
+            judge_rights(Settings(), [("WRITE on topic", "workflow.results")]),
+            "warning",
+            "lacks WRITE on topic workflow.results",
+        ),
+        (
+            judge_rights(
+                Settings(),
+                [("WRITE on topic", "workflow.results"), ("READ on topic", "workflow.intents")],
+            ),
+            "ok",
+            "no worker's",
+        ),
+        (judge_replication(1, {"t": 1}, []), "ok", "one broker"),
+        (judge_replication(3, {"t": 1}, []), "warning", "have one copy"),
+        (judge_replication(3, {"t": 3}, [a_report("3")]), "warning", "takes no record"),
+        (judge_replication(3, {"t": 3}, [a_report("1")]), "warning", "taken for safe"),
+        (judge_replication(3, {"t": 3}, [a_report("2")]), "ok", "may be lost"),
+    ],
+)
+def test_what_was_found_is_judged(check: Check, state: str, words: str) -> None:
+    assert check.state == state, check
+    assert words in check.detail
+    assert bool(check.advice) == (state == "warning")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hybrid_instance_id": "worker-s3cr3t-value"},
+        {"openai_base_url": "https://x.example/s3cr3t-value"},
+    ],
+)
+def test_a_secret_that_stands_elsewhere_too_is_found(changes: dict[str, str]) -> None:
+    settings = Settings(openai_api_key=SecretStr("s3cr3t-value"))
+    assert asyncio.run(check_secrets(settings)).state == "ok"
+    found = asyncio.run(check_secrets(settings.model_copy(update=changes)))
+    assert found.state == "broken"
+    assert "s3cr3t" not in found.detail + found.advice
