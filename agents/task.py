@@ -6,7 +6,7 @@ from decimal import Decimal
 from schemas.attempt import ProviderAttempt
 from schemas.base import Headers
 from schemas.events import CachedAnswer, DeferralState
-from schemas.intent import WorkflowIntent
+from schemas.intent import TraceContext, WorkflowIntent, context_of
 from schemas.outcome import AttemptSummary, FallbackStep, RecordSource, WorkflowResult
 from schemas.tracing import traceparent_of, tracestate_of
 from schemas.vocabulary import DeadLetterReason, ErrorClass
@@ -32,6 +32,11 @@ class Task:
     def traceparent(self) -> str | None:
         """The caller's W3C header; None where it is not valid."""
         return traceparent_of(self.headers)
+
+    @property
+    def trace_context(self) -> TraceContext | None:
+        """The trace as messages say it: what the intent states, where it does."""
+        return self.intent.trace_context or context_of(self.traceparent)
 
     @property
     def tracestate(self) -> str | None:

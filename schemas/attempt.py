@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from schemas.base import Message, Timestamp, Usd
+from schemas.intent import TraceContext
 from schemas.vocabulary import AttemptOutcome, AttemptStatus, UsageSource
 
 __all__ = ["ProviderAttempt"]
@@ -27,6 +28,7 @@ class ProviderAttempt(Message):
     provider_sequence: int = Field(default=0, description="0 = first choice, 1.. = fallback")
     hedge: bool = False
     replay_count: int = 0
+    trace_context: TraceContext | None = None
     outcome: AttemptOutcome = AttemptOutcome.UNKNOWN
     http_status: int | None = None
     error_code: str = ""

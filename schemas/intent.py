@@ -9,7 +9,7 @@ from schemas.base import Message, Usd
 from schemas.parameters import checked_parameters
 from schemas.vocabulary import Priority
 
-__all__ = ["ProviderName", "TraceContext", "WorkflowIntent"]
+__all__ = ["ProviderName", "TraceContext", "WorkflowIntent", "context_of"]
 
 #: The name of a configured provider; who is configured is known where it is published and run.
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
@@ -31,6 +31,14 @@ class TraceContext(Message):
     trace_id: str | None = Field(default=None, max_length=128)
     span_id: str | None = Field(default=None, max_length=128)
     parent_span_id: str | None = Field(default=None, max_length=128)
+
+
+def context_of(traceparent: str | None) -> TraceContext | None:
+    """Give the ids of a valid `traceparent`; None where there is none."""
+    if traceparent is None:
+        return None
+    _, trace, span, _ = traceparent.split("-")
+    return TraceContext(trace_id=trace, span_id=span)
 
 
 class WorkflowIntent(Message):

@@ -6,8 +6,17 @@ stop a call nor write into its request.
 
 import re
 from collections.abc import Iterable
+from hashlib import blake2b
 
-__all__ = ["MAX_TRACE_BYTES", "TRACEPARENT", "TRACESTATE", "traceparent_of", "tracestate_of"]
+__all__ = [
+    "MAX_TRACE_BYTES",
+    "TRACEPARENT",
+    "TRACESTATE",
+    "made_traceparent",
+    "trace_id_in",
+    "traceparent_of",
+    "tracestate_of",
+]
 
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
@@ -30,6 +39,31 @@ def traceparent_of(headers: Iterable[tuple[str, bytes]]) -> str | None:
     if version == "ff" or (version == "00" and more) or not trace.strip("0") or not span.strip("0"):
         return None
     return f"00-{trace}-{span}-{flags}"
+
+
+def made_traceparent(trace_id: str | None, span_id: str | None, *, origin: str) -> str:
+    """Make a `traceparent` where no header brings one: of the ids that an intent states, or new.
+
+    What is new is made of `origin`, where the intent came in, so that it is the same for every
+    delivery. Ids that are no W3C ids are not taken. Nothing is said to be sampled.
+    """
+    made = blake2b(origin.encode(), digest_size=24).hexdigest()
+    trace = trace_id.lower() if trace_id and _is_id(trace_id, 32) else made[:32]
+    span = span_id.lower() if span_id and _is_id(span_id, 16) else made[32:]
+    return f"00-{trace}-{span}-00"
+
+
+def trace_id_in(text: str) -> str | None:
+    """Read a trace's id, written alone or in a `traceparent`; None where it is neither."""
+    shape = _SHAPE.fullmatch(text.encode())
+    if shape is not None:
+        return shape[2].decode()
+    return text.lower() if _is_id(text, 32) else None
+
+
+def _is_id(text: str, length: int) -> bool:
+    found = re.fullmatch(r"[0-9a-fA-F]+", text, re.ASCII)
+    return found is not None and len(text) == length and bool(text.strip("0"))
 
 
 def tracestate_of(headers: Iterable[tuple[str, bytes]]) -> str | None:

@@ -85,6 +85,7 @@ class Attempts:
             provider_sequence=run.position if hedge_at is None else hedge_at,
             hedge=hedge,
             replay_count=run.task.replay_count,
+            trace_context=run.task.trace_context,
             cost_upper_usd=bound_usd,
             queue_ms=run.queue_ms if not run.calls else 0,
             limiter_ms=run.take_limiter_ms(),

@@ -178,7 +178,7 @@ class Caller:
             response_schema=intent.response_schema,
             parameters=intent.parameters,
             trace_headers=run.task.trace_headers,
-            trace=intent.trace_context,
+            trace=run.task.trace_context,
             within_s=run.left_s(self._ground.clock.now_ms()),
             low_priority=intent.priority is Priority.LOW,
         )

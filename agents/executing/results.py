@@ -171,7 +171,7 @@ def _result(
         metadata=metadata,
         fallback_history=run.fallbacks,
         timings=run.timings(now),
-        trace_context=intent.trace_context,
+        trace_context=run.task.trace_context,
         request_metadata=intent.metadata,
         completed_at=now,
     )

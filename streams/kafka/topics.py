@@ -262,8 +262,10 @@ def require_usable(settings: Settings, reports: list[TopicReport]) -> int:
     counts break the lanes; a ledger or a deferred topic that forgets too soon breaks the promise:
     all of them are refused at start.
     """
-    refuse_missing([report.name for report in reports if report.state == "missing"])
-    require_seen(settings, reports)
+    # What operators do is none of a worker's business: it neither reads nor writes that topic.
+    used = [report for report in reports if report.name != settings.topics.operations]
+    refuse_missing([report.name for report in used if report.state == "missing"])
+    require_seen(settings, used)
     lanes = lane_topics(settings)
     counts = {report.name: report.partitions for report in reports if report.name in lanes}
     problem = uneven(settings, counts)

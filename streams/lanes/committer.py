@@ -245,7 +245,7 @@ class Committer:
             attempt = job.outcome.last_attempt if job.outcome else None
             if attempt is not None:
                 unused = attempt.model_copy(update={"used_result": False})
-                self._parts.journal.post(unused, job.incoming.traceparent)
+                self._parts.journal.post(unused, job.who.traceparent)
 
     async def _stop_producer(self) -> None:
         client, self._producer = self._producer, None

@@ -50,7 +50,7 @@ def dead_letter(
         ),
         tenant=intent.tenant if intent else "default",
         type=intent.type if intent else None,
-        trace_context=intent.trace_context if intent else None,
+        trace_context=who.trace_context,
         failed_at=now,
     )
 

@@ -26,6 +26,7 @@ from streams.messages.records import (
     header,
     replay_record,
     start_record,
+    with_trace,
     writable_headers,
 )
 
@@ -116,9 +117,8 @@ def outcome_records(
             cost_usd=_cost(outcome),
         )
         records += [replayed] if replayed is not None else []
-    if incoming.headers:
-        records = [_traced(one, incoming) for one in records]
-    return Decided(outcome_id, ledger, tuple(records))
+    traced = tuple(_traced(one, incoming, who, topics) for one in records)
+    return Decided(outcome_id, ledger, traced)
 
 
 def _cost(outcome: Completed | Failed) -> Decimal | None:
@@ -192,7 +192,6 @@ def _events(origin: _Origin, outcome: Outcome, verdict: _Verdict) -> list[OutRec
             for step in outcome.fallbacks
         ]
     happened.append((verdict.event, verdict.details))
-    intent = origin.who.intent
     events = (
         WorkflowEvent(
             event_id=f"{origin.outcome_id}/{number}",
@@ -202,7 +201,7 @@ def _events(origin: _Origin, outcome: Outcome, verdict: _Verdict) -> list[OutRec
             type=origin.kind,
             worker=origin.worker,
             details=details,
-            trace_context=intent.trace_context if intent else None,
+            trace_context=origin.who.trace_context,
             occurred_at=origin.now,
         )
         for number, (name, details) in enumerate(happened)
@@ -254,10 +253,11 @@ def _attempt_records(
     return [] if attempt is None else [OutRecord(topics.attempts, key, attempt.to_json())]
 
 
-def _traced(record: OutRecord, incoming: Incoming) -> OutRecord:
-    """Pass the caller's trace on as it came, where the record does not carry it already.
+def _traced(record: OutRecord, incoming: Incoming, who: Identity, topics: Topics) -> OutRecord:
+    """Pass the trace on: the caller's as it came, else the one that was made for the intent.
 
-    What is too long for a trace would be copied to each record of the transaction.
+    What is too long for a trace would be copied to each record of the transaction. A deferred
+    intent stays as it was sent: its trace is made again, the same.
     """
     more = tuple(
         (name, raw)
@@ -266,7 +266,10 @@ def _traced(record: OutRecord, incoming: Incoming) -> OutRecord:
         and len(raw) <= MAX_TRACE_BYTES
         and header(record.headers, name) is None
     )
-    return replace(record, headers=(*record.headers, *more)) if more else record
+    headers = (*record.headers, *more)
+    if record.topic not in topics.deferred and header(headers, TRACEPARENT) is None:
+        headers = with_trace(headers, who.traceparent)
+    return replace(record, headers=headers) if headers != record.headers else record
 
 
 def _keyed(topic: str, key: str, message: Message, lane: int) -> OutRecord:

@@ -10,7 +10,7 @@ from agents.task import Outcome, Task
 from schemas.vocabulary import LogEvent
 from streams.lanes.job import Job, LaneParts
 from streams.lanes.verdicts import Verdicts, internal
-from streams.messages.records import start_record
+from streams.messages.records import start_record, with_trace
 
 __all__ = ["JobRunner"]
 
@@ -60,7 +60,7 @@ class JobRunner:
             intent_id=who.intent_id,
             execution_id=uuid7(parts.clock.now_ms(), parts.dice),
             source=who.source,
-            headers=job.incoming.headers,
+            headers=with_trace(job.incoming.headers, who.traceparent),
             replay_count=who.replay_count,
             deferral=who.deferral,
             orphans=max(0, job.start - 1),

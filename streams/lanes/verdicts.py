@@ -100,7 +100,7 @@ class Verdicts:
         spent: tuple[OutRecord, ...] = ()
         if isinstance(outcome, Failed) and outcome.code == REFUSED:
             if outcome.last_attempt is not None:
-                parts.journal.post(outcome.last_attempt, job.incoming.traceparent)
+                parts.journal.post(outcome.last_attempt, job.who.traceparent)
             failed = replace(outcome, last_attempt=None)
             job.bare = True
         else:

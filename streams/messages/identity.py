@@ -13,6 +13,9 @@ from agents.task import Failed
 from schemas.base import to_camel
 from schemas.codec import MAX_DEPTH, MAX_ID, IntentError, derive_intent_id, read_intent
 from schemas.events import DeferralState
+from schemas.intent import TraceContext
+from schemas.outcome import RecordSource
+from schemas.tracing import made_traceparent
 from schemas.vocabulary import ErrorClass, Priority
 from streams.messages.records import (
     DEFERRAL_HEADER,
@@ -77,12 +80,38 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
         )
         # Decided under the record's own id: the same intent, corrected, must be able to run.
         return Identified(
-            Identity(derived, intent_id, replays, None, deferral, source, letter), failed
+            Identity(
+                derived,
+                intent_id,
+                replays,
+                None,
+                deferral,
+                source,
+                letter,
+                traceparent=_trace(incoming, None, source, intent_id),
+            ),
+            failed,
         )
     intent_id = intent.intent_id or known or _derived_id(incoming)
     key = deduplication_key(intent.tenant, intent.deduplication_id or intent_id)
-    who = Identity(key, intent_id, replays, intent, deferral, source, letter, unknown)
+    trace = _trace(incoming, intent.trace_context, source, intent_id)
+    who = Identity(key, intent_id, replays, intent, deferral, source, letter, unknown, trace)
     return Identified(who)
+
+
+def _trace(
+    incoming: Incoming, stated: TraceContext | None, source: RecordSource, intent_id: str
+) -> str:
+    """Give the trace of a record: of its header, of the ids that the intent states, or made.
+
+    One that is made hangs on where the intent came in, so a deferral does not begin another.
+    """
+    given = incoming.traceparent
+    if given is not None:
+        return given
+    origin = f"{source.topic}/{source.partition}/{source.offset}/{intent_id}"
+    trace, span = (stated.trace_id, stated.span_id) if stated else (None, None)
+    return made_traceparent(trace, span, origin=origin)
 
 
 def deduplication_key(tenant: str, stated: str) -> str:

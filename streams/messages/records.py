@@ -15,10 +15,10 @@ from schemas.events import (
     StartRecord,
     WorkflowEvent,
 )
-from schemas.intent import WorkflowIntent
+from schemas.intent import TraceContext, WorkflowIntent, context_of
 from schemas.outcome import RecordSource
 from schemas.topics import Topics
-from schemas.tracing import traceparent_of
+from schemas.tracing import TRACEPARENT, traceparent_of
 from schemas.vocabulary import EventName, WorkflowStatus
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "spend_record",
     "start_record",
     "usable_timestamp_ms",
+    "with_trace",
     "writable_headers",
 ]
 
@@ -108,6 +109,14 @@ class Identity:
     dead_letter_id: str | None = None
     #: Fields of the record that mean nothing here.
     unknown: tuple[str, ...] = ()
+    #: Its trace: of its header, of the ids that it states, or made.
+    traceparent: str | None = None
+
+    @property
+    def trace_context(self) -> TraceContext | None:
+        """The trace as messages say it: what the intent states, where it does."""
+        stated = self.intent.trace_context if self.intent else None
+        return stated or context_of(self.traceparent)
 
     @property
     def tenant(self) -> str:
@@ -202,6 +211,13 @@ def header(headers: Iterable[tuple[str, bytes]], name: str) -> bytes | None:
     return found
 
 
+def with_trace(headers: Headers, traceparent: str | None) -> Headers:
+    """Add a trace to headers that bring no valid one."""
+    if traceparent is None or traceparent_of(headers) is not None:
+        return headers
+    return (*headers, (TRACEPARENT, traceparent.encode()))
+
+
 def duplicate_records(
     topics: Topics, incoming: Incoming, who: Identity, *, event_id: str, worker: str, now: datetime
 ) -> OutRecord:
@@ -219,6 +235,7 @@ def duplicate_records(
             "partition": incoming.partition,
             "offset": incoming.offset,
         },
+        trace_context=who.trace_context,
         occurred_at=now,
     )
     return OutRecord(topics.events, who.intent_id.encode(), event.to_json())

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from schemas.settings import Settings
+from schemas.tracing import trace_id_in
 from streams.kafka.diagnosis import BrokerUnavailableError
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.stories.building import story_of
@@ -89,6 +90,8 @@ async def find_record(
     Raises UnknownIdError, AmbiguousIdError; BrokerUnavailableError, ClickHouseUnavailableError
     where neither answers.
     """
+    if "-" in identifier:  # a whole traceparent
+        identifier = trace_id_in(identifier) or identifier
     if source is Source.CLICKHOUSE:
         kept = await asyncio.to_thread(_ask_clickhouse, settings, identifier)
         if kept.problem:
@@ -144,6 +147,8 @@ async def _with_kafka(
 
 async def _search(kafka: KafkaRecords, identifier: str, begins: Begins) -> str:
     """Look for an id of another kind through all of Kafka that ClickHouse has not answered for."""
+    if trace_id_in(identifier) is not None:
+        begins = {}  # ClickHouse's rows have no traces
     named, whole = await kafka.intents_named(identifier, begins=begins)
     if not named:
         raise _unknown(identifier, ["ClickHouse and Kafka" if begins else "Kafka"], whole=whole)
@@ -180,6 +185,6 @@ def _unknown(identifier: str, where: list[str], *, whole: bool = True) -> Unknow
     far = "" if whole else ", which was not read to its end"
     return UnknownIdError(
         f"nothing is on record of {identifier} in {' and '.join(where)}{far}: ask by the id of an "
-        "intent, a call, a provider's request, a result or a dead letter, or by "
+        "intent, a call, a provider's request, a result, a dead letter or a trace, or by "
         "topic:partition:offset"
     )

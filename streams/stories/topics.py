@@ -34,6 +34,8 @@ __all__ = ["KafkaRecords", "kafka_records"]
 #: A broker answers one request of a client after the other: one that waits for records to come
 #: would hold up the next question for so long.
 FETCH_WAIT_MS = 20
+#: Lengths of ids that are made of where an intent came in, its own and its trace's.
+DERIVED = (36, 32)
 #: Partition → where reading begins.
 Begins = Mapping[TopicPartition, int]
 
@@ -99,7 +101,7 @@ class KafkaRecords:
 
         def take(record: ConsumerRecord) -> None:
             texts = (record.value or b"", record.key or b"", *(raw for _, raw in record.headers))
-            derived = len(identifier) == 36  # noqa: PLR2004 - an id made of the place
+            derived = len(identifier) in DERIVED
             if not derived and not any(needle in raw for raw in texts):
                 return
             who, place = self._waiting(record)
@@ -156,7 +158,8 @@ class KafkaRecords:
             reason="" if deferral is None else deferral.reason,
         )
         stated = intent.deduplication_id if intent else None
-        return (who.intent_id, stated) if stated else (who.intent_id,), place
+        trace = (who.trace_context and who.trace_context.trace_id) or None
+        return tuple(one for one in (who.intent_id, stated, trace) if one), place
 
     async def _places(self, begins: Begins) -> dict[TopicPartition, tuple[int, int]]:
         mine = [tp for tp in self._all() if tp.topic in self._topics.recorded]
@@ -238,7 +241,11 @@ NAMES = (
 
 
 def _ids(document: dict[str, object], *, names: tuple[str, ...] = NAMES) -> set[str]:
-    return {str(document[name]) for name in names if document.get(name)}
+    found = {str(document[name]) for name in names if document.get(name)}
+    trace = document.get("trace_context")
+    if names is NAMES and isinstance(trace, dict) and trace.get("trace_id"):
+        found.add(str(trace["trace_id"]))
+    return found
 
 
 def _document(value: bytes | None) -> dict[str, object]:

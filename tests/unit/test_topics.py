@@ -38,6 +38,13 @@ def test_topics_as_they_are_created_are_usable() -> None:
     assert require_usable(SETTINGS, reports()) == 12
 
 
+def test_a_worker_does_without_what_only_operators_need() -> None:
+    absent = TopicReport(TOPICS.operations, 0, "missing")
+    unseen = TopicReport(TOPICS.operations, 0, "hidden", lacks="DESCRIBE")
+    for one in (absent, unseen):
+        assert require_usable(SETTINGS, reports(workflow_operations=one)) == 12
+
+
 def keeping(name: str, **config: str) -> TopicReport:
     report = next(one for one in reports() if one.name == name)
     names = {key.replace("_", "."): value for key, value in config.items()}
