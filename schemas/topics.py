@@ -118,7 +118,7 @@ class Topics:
         """ReplayRecord (internal), compacted."""
         return f"{self.prefix}.replays"
 
-    @property
+    @cached_property
     def operations(self) -> str:
         """OperationRecord (internal), compacted: all of them in partition 0, in their order."""
         return f"{self.prefix}.operations"

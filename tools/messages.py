@@ -32,7 +32,7 @@ KEYS = {
 }
 #: Fields that hold a moment.
 TIMES = ("_at", "timestamp", "_until")
-INTERNAL = ("ledger", "cache", "spend", "replays")
+INTERNAL = ("ledger", "cache", "spend", "replays", "operations")
 
 
 def messages() -> str:
@@ -62,7 +62,8 @@ def _message(name: str) -> list[str]:
     about = " ".join((MESSAGES[name].__doc__ or "").split())
     whose = "Written by you." if name in WRITTEN_BY_OTHERS else "Written by the product."
     lines = [f"## {name}", "", *wrapped(f"{about} {whose} [Schema](schemas/{name}.schema.json).")]
-    lines += ["", *_fields(schema, schema)]
+    if "properties" in schema:  # else it is one of several, told apart by a field
+        lines += ["", *_fields(schema, schema)]
     for title, part in schema.get("$defs", {}).items():
         if "properties" in part:
             lines += ["", *wrapped(f"**{title}**: {part.get('description', '')}")]
