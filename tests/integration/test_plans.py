@@ -1,6 +1,6 @@
 """From dead letters of five causes to their results: the plan's count and price, and the bill.
 
-One broker, one worker and the simulated providers. `HYBRID_TEST_LETTERS` is how many dead letters
+One broker, one worker and the simulated providers. `REPLAY_LETTERS` is how many dead letters
 are replayed: 200, or more.
 """
 
@@ -31,7 +31,7 @@ from tests.integration.test_runs import Place
 
 pytestmark = pytest.mark.integration
 
-COUNT = int(os.environ.get("HYBRID_TEST_LETTERS", "200"))
+COUNT = int(os.environ.get("REPLAY_LETTERS", "200"))
 #: Each: what both providers answer, the intent's type, and what else it says.
 CAUSES: list[tuple[str, str, dict[str, Any]]] = [
     ("400", "message_generation", {}),
@@ -98,6 +98,50 @@ def publish(place: Place, intents: list[dict[str, Any]]) -> None:
     assert sent.wait() == 0, sent.said()
 
 
+def the_bill_is_right(place: Place, simulator: str, case: str, plan: dict[str, Any]) -> None:
+    """What the simulator billed for the replays, what is on record, and what was said before."""
+    topics = place.settings.topics
+    failed = set(outcomes(place, topics.dead_letters))
+    paid = [one for one in calls(simulator, case) if one["status"] == 200]
+    paid = [one for one in paid if one["intent"] in failed]
+    billed = sum((Decimal(one["billed_usd"]) for one in paid), Decimal(0))
+    assert len(paid) == COUNT
+    read = [ProviderAttempt.model_validate_json(one) for one in values(place, topics.attempts)]
+    replays = [one for one in read if one.replay_count and one.status is AttemptStatus.FINISHED]
+    assert sum((one.cost_usd or Decimal(0) for one in replays), Decimal(0)) == billed
+    ends = [ReplayRecord.model_validate_json(one) for one in values(place, topics.replays)]
+    assert sum((one.cost_usd or Decimal(0) for one in ends), Decimal(0)) == billed
+    expected, most = Decimal(plan["expected_usd"]), Decimal(plan["most_usd"])
+    error = (expected - billed) / billed
+    said = f"expected {expected} USD, billed {billed} ({error:+.1%}), at most {most}"
+    sys.stdout.write(f"\n{COUNT} dead letters replayed: {said}\n")
+    assert abs(error) < Decimal("0.5")
+    assert billed <= most
+
+
+def each_has_a_trace(place: Place, failed: set[str]) -> None:
+    """No intent brought a trace: each has one, the same in all that was written for it."""
+    topics = place.settings.topics
+    traced: dict[str, set[str]] = {}
+    for topic in (topics.attempts, topics.events, topics.results, topics.dead_letters):
+        for value in values(place, topic):
+            document = json.loads(value)
+            if document["intent_id"]:
+                traced.setdefault(document["intent_id"], set()).add(
+                    document["trace_context"]["trace_id"]
+                )
+    # A replay is a record of its own, and has a trace of its own.
+    assert {len(found) for name, found in traced.items() if name in failed} == {2}
+    assert {len(found) for name, found in traced.items() if name not in failed} == {1}
+    name, (trace, *_) = next(iter(traced.items()))
+    told = Forked(
+        "trace", trace, "--source", "kafka", "--format", "json",
+        environment=place.variables, folder=place.folder,
+    )  # fmt: skip
+    assert told.wait() == 0, told.said()
+    assert json.loads(told.stdout)["intent_id"] == name
+
+
 @pytest.mark.timeout(900)
 def test_a_plan_is_run_once_whatever_kills_it_and_costs_what_it_said(
     place: Place, simulator: str
@@ -153,22 +197,7 @@ def test_a_plan_is_run_once_whatever_kills_it_and_costs_what_it_said(
     states = Counter(row["state"] for row in json.loads(place.hybrid("list", "--format", "json")))
     assert states == {"resolved": COUNT}
 
-    # The bill of the replays: the simulator's, ours, and what was said before.
-    failed = set(outcomes(place, topics.dead_letters))
-    paid = [one for one in calls(simulator, case) if one["status"] == 200]
-    paid = [one for one in paid if one["intent"] in failed]
-    billed = sum((Decimal(one["billed_usd"]) for one in paid), Decimal(0))
-    assert len(paid) == COUNT
-    read = [ProviderAttempt.model_validate_json(one) for one in values(place, topics.attempts)]
-    replays = [one for one in read if one.replay_count and one.status is AttemptStatus.FINISHED]
-    assert sum((one.cost_usd or Decimal(0) for one in replays), Decimal(0)) == billed
-    ends = [ReplayRecord.model_validate_json(one) for one in values(place, topics.replays)]
-    assert sum((one.cost_usd or Decimal(0) for one in ends), Decimal(0)) == billed
-    expected, most = Decimal(plan["expected_usd"]), Decimal(plan["most_usd"])
-    error = (expected - billed) / billed
-    said = f"expected {expected} USD, billed {billed} ({error:+.1%}), at most {most}"
-    sys.stdout.write(f"\n{COUNT} dead letters replayed: {said}\n")
-    assert abs(error) < Decimal("0.5")
-    assert billed <= most
+    the_bill_is_right(place, simulator, case, plan)
     again = place.plan()
     assert (again["count"], again["summary"]["left_out"]) == (0, {"resolved": COUNT})
+    each_has_a_trace(place, set(outcomes(place, topics.dead_letters)))
