@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from agents.providers.inquiry import Finding
+from agents.providers.keeping import Keeper, Keeping
 from agents.providers.replies import ChatReply
 from schemas.intent import TraceContext
 from schemas.providers import TimeLimitSpec
@@ -32,6 +33,8 @@ class ChatRequest:
     #: Seconds that are left for it; None = the provider's own time limit.
     within_s: float | None = None
     low_priority: bool = False
+    #: Who is told where its answer is, where the provider keeps answers.
+    keeper: Keeper | None = None
 
 
 class Provider(Protocol):
@@ -62,7 +65,12 @@ class Provider(Protocol):
         ...
 
     async def complete(self, request: ChatRequest) -> ChatReply:
-        """Make one call; raises ExecutionError."""
+        """Make one call; raises ExecutionError, and NotKeptError where a keeper does."""
+        ...
+
+    @property
+    def keeping(self) -> Keeping | None:
+        """Where its answers are kept until somebody fetches them; None = they are not."""
         ...
 
     @property
