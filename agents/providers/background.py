@@ -24,7 +24,7 @@ from agents.providers.adapters import Asked, Common, SdkProvider
 from agents.providers.arguments import Manner
 from agents.providers.assembly import Assembly
 from agents.providers.bodies import answer_of, document_of, fields_of, text
-from agents.providers.keeping import NotKeptError, Place
+from agents.providers.keeping import GONE, NotKeptError, Place
 from agents.providers.rate_headers import rest_asked_for
 from agents.providers.replies import ChatReply, UnreadableReplyError
 from agents.providers.requests import ChatRequest
@@ -188,7 +188,7 @@ class BackgroundProvider(SdkProvider):
                 return self._as_reply(place, document)
             if absent >= GONE_AFTER:
                 message = "the provider does not keep the response any more"
-                failure = Failure(FailureKind.CONNECTION, "response_gone", message, NOT_FOUND)
+                failure = Failure(FailureKind.CONNECTION, GONE, message, NOT_FOUND)
                 raise UnreadableReplyError(replace(failure, request_id=place.response_id))
             waited = self._clock.monotonic() - begun
             if waited >= limit_s:

@@ -7,7 +7,11 @@ if TYPE_CHECKING:
     from agents.providers.replies import ChatReply
     from agents.providers.requests import ChatRequest
 
-__all__ = ["Keeper", "Keeping", "NotKeptError", "Place"]
+__all__ = ["GONE", "Keeper", "Keeping", "NotKeptError", "Place"]
+
+
+#: Code of an answer that its provider keeps no more.
+GONE = "response_gone"
 
 
 @dataclass(frozen=True, slots=True)

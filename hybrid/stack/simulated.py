@@ -35,6 +35,8 @@ class Keeping:
     looks: list[str] = field(default_factory=list)
     #: The part of those that are made, of whose making the answer is lost.
     rate_lost: float = 0.0
+    #: Milliseconds from the making of one to the answer that says so.
+    answer_ms: float = 0.0
     #: Seconds for which one is kept after its end.
     retention_s: float = 600.0
     #: Whether one is found again by the header `Idempotency-Key`.

@@ -94,6 +94,7 @@ class Simulator:
         if kept and act in {"200", "hang", "lost"}:
             takes_s = None if act == "hang" else latency
             answer = self._keep(request, call, body, text, wants, takes_s)
+            await asyncio.sleep(faults.keeping.answer_ms / 1000)
             return _abort(request) if act == "lost" else answer
         if act == "hang":
             self._record(call)

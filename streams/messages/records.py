@@ -9,6 +9,7 @@ from schemas.base import Headers
 from schemas.budgets import SpendRecord
 from schemas.events import (
     DeferralState,
+    KeptCall,
     LedgerRecord,
     ReplayRecord,
     StartRecord,
@@ -246,13 +247,13 @@ def replay_record(
     return OutRecord(topics.replays, key, record.to_json(), partition=lane)
 
 
-@lru_cache(16)
-def _start_value(count: int) -> bytes:
-    return StartRecord(count=count).to_json()
+def start_record(
+    topics: Topics, key: str, count: int | None, *, lane: int, kept: Iterable[KeptCall] = ()
+) -> OutRecord:
+    """Build the record that counts a start, or with None the tombstone that ends the count.
 
-
-def start_record(topics: Topics, key: str, count: int | None, *, lane: int) -> OutRecord:
-    """Build the record that counts a start, or with None the tombstone that ends the count."""
-    value = None if count is None else _start_value(count)
+    `kept`: the calls whose answers their providers keep, for who has the lane next.
+    """
+    value = None if count is None else StartRecord(count=count, kept=list(kept)).to_json()
     raw_key = (START_PREFIX + key).encode("utf-8", "surrogatepass")
     return OutRecord(topics.ledger, raw_key, value, partition=lane)
