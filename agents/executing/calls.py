@@ -157,11 +157,11 @@ class Caller:
             attempt_id=started.attempt_id,
             attempt=started.attempt,
         )
-        holder = None
+        since, ask, holder = self._ground.clock.monotonic(), call.provider.complete, None
         if call.provider.keeping is not None:
             holder = Holder(permit, self._journal, started, run.task.traceparent)
-        sent = Sent(run, call, started, self._ground.clock.monotonic(), holder)
-        return await self._answer(sent, call.provider.complete)
+            ask = partial(ask, keeper=holder)
+        return await self._answer(Sent(run, call, started, since, holder), ask)
 
     def _request(self, sent: Sent) -> ChatRequest:
         run, call, intent = sent.run, sent.call, sent.run.task.intent
@@ -178,7 +178,6 @@ class Caller:
             trace=intent.trace_context,
             within_s=run.left_s(self._ground.clock.now_ms()),
             low_priority=intent.priority is Priority.LOW,
-            keeper=sent.holder,
         )
 
     async def _answer(
@@ -240,7 +239,7 @@ class Caller:
         run.begin_call(hedge=started.hedge)
         self._ground.say(LogEvent.ANSWER_FETCHED, run, attempt_id=started.attempt_id)
         holder = Holder(permit, self._journal, started, run.task.traceparent)
-        ask = provider.complete
+        ask = partial(provider.complete, keeper=holder)
         if place.response_id:
             holder.place, holder.on_record = place, True
             ask = partial(keeping.fetch, place=place)

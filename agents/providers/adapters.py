@@ -18,10 +18,11 @@ from agents.deciding.failures import Failure, KeyNote, classify_http, text_of
 from agents.pricing.prices import charge_of
 from agents.providers.apis import APIS, Api
 from agents.providers.arguments import Dialect, Lessons, Manner
+from agents.providers.asked import Asked
 from agents.providers.bodies import answer_of, fields_of
 from agents.providers.errors import ExecutionError, execution_error
 from agents.providers.inquiry import Finding, inquire
-from agents.providers.keeping import Keeping, NotKeptError
+from agents.providers.keeping import Keeper, Keeping, NotKeptError
 from agents.providers.rate_headers import rest_asked_for
 from agents.providers.replies import (
     ChatReply,
@@ -37,7 +38,6 @@ from agents.providers.wire import UnwritableRequestError, Wire, encoded
 from schemas.vocabulary import FailureKind
 
 __all__ = [
-    "Asked",
     "ChatRequest",
     "Common",
     "Link",
@@ -80,18 +80,6 @@ class Common(TypedDict):
     link: NotRequired[Link]
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One call as it is sent: by which key, in which manner, within how many seconds."""
-
-    request: ChatRequest
-    grant: Grant
-    manner: Manner
-    body: bytes
-    times: TimeLimits
-    limit_s: float
-
-
 class SdkProvider:
     """A provider behind the openai SDK; the SDK's own retries are off (one retry owner)."""
 
@@ -125,10 +113,10 @@ class SdkProvider:
         self._dialect = common.get("dialect", Dialect())
         self._lessons = Lessons()
 
-    async def complete(self, request: ChatRequest) -> ChatReply:
+    async def complete(self, request: ChatRequest, keeper: Keeper | None = None) -> ChatReply:
         """Make one call with one of the keys, and note what its end says of it.
 
-        Raises ExecutionError.
+        Raises ExecutionError, and NotKeptError where `keeper` raises anything.
         """
         try:
             async with _within(request.within_s):
@@ -140,7 +128,7 @@ class SdkProvider:
             failure = Failure(FailureKind.TIMEOUT, "timeout", "no key or token came in time")
             raise self._error(failure, request) from None
         try:
-            reply = await self._call(request, grant)
+            reply = await self._call(request, grant, keeper)
         except ExecutionError as error:
             failure = await self._looked_up(grant, error.failure)
             raise self._error(failure, request) from error.__cause__
@@ -168,7 +156,7 @@ class SdkProvider:
     def _error(self, failure: Failure, request: ChatRequest) -> ExecutionError:
         return execution_error(self.kind, failure, attempt=request.attempt, trace=request.trace)
 
-    async def _call(self, request: ChatRequest, grant: Grant) -> ChatReply:
+    async def _call(self, request: ChatRequest, grant: Grant, keeper: Keeper | None) -> ChatReply:
         """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
         times = self._limits(request)
         limit = times.whole_s
@@ -178,7 +166,9 @@ class SdkProvider:
         body: dict[str, Any] = {}
         try:
             body = self._api.body(request, manner)
-            reply = await self._reply(Asked(request, grant, manner, encoded(body), times, limit))
+            written = encoded(body)
+            asked = Asked(request, grant, manner, written, times, limit, keeper)
+            reply = await self._reply(asked)
             return self._told(reply, request, manner, body)
         except StalledError as error:
             failure = Failure(FailureKind.TIMEOUT, error.code, str(error))

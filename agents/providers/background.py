@@ -20,8 +20,9 @@ from typing import Any, Literal
 import openai
 
 from agents.deciding.failures import Failure, classify_http, text_of
-from agents.providers.adapters import Asked, Common, SdkProvider
+from agents.providers.adapters import Common, SdkProvider
 from agents.providers.arguments import Manner
+from agents.providers.asked import Asked
 from agents.providers.assembly import Assembly
 from agents.providers.bodies import answer_of, document_of, fields_of, text
 from agents.providers.keeping import GONE, NotKeptError, Place
@@ -128,9 +129,9 @@ class BackgroundProvider(SdkProvider):
             failure = Failure(FailureKind.SERVER_ERROR, "unreadable_reply", message, 200)
             raise UnreadableReplyError(failure)
         place = Place(identifier, self.credentials.labels[asked.grant.number])
-        if asked.request.keeper is not None:
+        if asked.keeper is not None:
             try:
-                await asked.request.keeper.kept(place)
+                await asked.keeper.kept(place)
             except Exception as error:
                 raise NotKeptError from error
         left_s = asked.limit_s - (self._clock.monotonic() - begun)

@@ -33,8 +33,6 @@ class ChatRequest:
     #: Seconds that are left for it; None = the provider's own time limit.
     within_s: float | None = None
     low_priority: bool = False
-    #: Who is told where its answer is, where the provider keeps answers.
-    keeper: Keeper | None = None
 
 
 class Provider(Protocol):
@@ -64,8 +62,12 @@ class Provider(Protocol):
         """Give the time limit of one call to a model (None: the provider's own), in seconds."""
         ...
 
-    async def complete(self, request: ChatRequest) -> ChatReply:
-        """Make one call; raises ExecutionError, and NotKeptError where a keeper does."""
+    async def complete(self, request: ChatRequest, keeper: Keeper | None = None) -> ChatReply:
+        """Make one call; raises ExecutionError.
+
+        `keeper` is told where the answer is, where the provider keeps answers; what it raises comes
+        as NotKeptError.
+        """
         ...
 
     @property

@@ -69,7 +69,7 @@ class Job:
     #: How often it was started without an end, this time included; 0 = it is not executed.
     start: int = 0
     #: Attempt id → its call, of those whose answers their providers keep, this execution's or not.
-    kept: dict[str, KeptCall] = field(default_factory=dict)
+    kept: dict[str, KeptCall] = field(default_factory=dict, init=False)
     task: asyncio.Task[None] | None = None
     #: What it writes is as little as it can be.
     bare: bool = False

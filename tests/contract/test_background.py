@@ -66,10 +66,10 @@ class Desk:
 
     def request(self, text: str = "hello", **changes: Any) -> ChatRequest:
         messages = [{"role": "user", "content": text}]
-        return ChatRequest(messages, "a-1", **{"keeper": self.notes, **changes})
+        return ChatRequest(messages, "a-1", **changes)
 
     async def ask(self, text: str = "hello", **changes: Any) -> ChatReply:
-        return await self.provider.complete(self.request(text, **changes))
+        return await self.provider.complete(self.request(text, **changes), self.notes)
 
     async def error(self, text: str = "hello", **changes: Any) -> ExecutionError:
         with pytest.raises(ExecutionError) as caught:
