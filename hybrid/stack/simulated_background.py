@@ -100,6 +100,10 @@ class Cabinet:
             asyncio.get_running_loop().call_later(kept.takes_s, self._end, kept)
         return web.json_response(kept.shown())
 
+    def all(self) -> list[dict[str, Any]]:
+        """Show all that are kept now."""
+        return [kept.shown() for kept in self._kept.values()]
+
     async def look(self, request: web.Request) -> web.Response:
         """Show a response as it is."""
         kept = self._kept.get(request.match_info["id"])

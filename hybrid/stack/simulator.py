@@ -196,7 +196,8 @@ class Simulator:
         if status == web.HTTPTooManyRequests.status_code and retry_after:
             headers["retry-after"] = retry_after
         code = wants.get("code") or ERROR_CODES.get(status, "server_error")
-        error = {"message": f"simulated {status}", "type": code, "param": None, "code": code}
+        param = wants.get("param")
+        error = {"message": f"simulated {status}", "type": code, "param": param, "code": code}
         return web.json_response({"error": error}, status=status, headers=headers)
 
     def _refusal(self, provider: str) -> web.Response | None:

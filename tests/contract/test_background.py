@@ -10,6 +10,7 @@ import pytest
 
 from agents.clock import SystemClock
 from agents.providers.adapters import ChatRequest, SdkProvider
+from agents.providers.arguments import Dialect
 from agents.providers.background import BackgroundProvider, pause_s
 from agents.providers.building import azure_provider, openai_provider
 from agents.providers.errors import ExecutionError
@@ -244,6 +245,28 @@ def test_a_request_that_is_refused_is_classified_as_any_other(
         assert not desk.notes.places
 
     at_a_desk(steps)
+
+
+def test_a_model_that_takes_no_background_is_the_configurations_fault(at_a_desk: AtADesk) -> None:
+    async def steps(desk: Desk) -> None:
+        refused = "[[sim:status=400,code=unsupported_parameter,param=background]]"
+        error = await desk.error(refused)
+        assert (error.error_code, error.failure.kind) == (
+            "background_refused", FailureKind.DEPLOYMENT_NOT_FOUND,
+        )  # fmt: skip
+        assert (await desk.error(refused)).error_code == "background_refused", "and stays it"
+
+    at_a_desk(steps)
+
+
+def test_what_is_sent_says_whose_it_is_and_where_it_may_not_be_stored(at_a_desk: AtADesk) -> None:
+    async def steps(desk: Desk) -> None:
+        await desk.ask(parameters={"metadata": {"team": "a"}})
+        (kept,) = desk.simulator.cabinet.all()
+        assert kept["metadata"] == {"team": "a", "hybrid_attempt_id": "a-1"}
+        assert kept["store"] is False, "extra_body says so"
+
+    at_a_desk(steps, dialect=Dialect(extra_body={"store": False}))
 
 
 def test_a_lost_answer_to_the_request_is_a_lost_connection(at_a_desk: AtADesk) -> None:
