@@ -227,7 +227,7 @@ class Lane:
             self._committer.submit(job)
             return
         job.start = starts + 1
-        job.kept = {call.attempt.attempt_id: call for call in self.ledger.kept(job.who.key)}
+        self._starts.take_over(job, self.ledger.kept(job.who.key))
         job.task = asyncio.get_running_loop().create_task(self._runner.run(job))
 
     async def _may_call(self) -> None:

@@ -32,6 +32,19 @@ class Starts:
         self._is_ours = is_ours
         self._counts = counts
 
+    @staticmethod
+    def take_over(job: Job, kept: Iterable[KeptCall]) -> None:
+        """Give a job what providers keep for it, and not for what had its identity before.
+
+        A worker that had lost the lane may have written after the decision: a replay is new work.
+        """
+        own = (job.who.intent_id, job.who.replay_count)
+        job.kept = {
+            call.attempt.attempt_id: call
+            for call in kept
+            if (call.attempt.intent_id, call.attempt.replay_count) == own
+        }
+
     async def count(self, job: Job) -> None:
         """Write that a job is started."""
         await self._parts.journal.write_record(self._record(job, job.start))

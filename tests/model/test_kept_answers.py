@@ -118,6 +118,25 @@ def test_what_is_made_during_a_rebalance_is_known_and_its_start_stays_taken_back
     asyncio.run(run())
 
 
+def test_what_was_kept_for_another_intent_of_the_same_name_is_not_fetched() -> None:
+    world = World()
+
+    async def run() -> None:
+        worker, executor = await a_worker(world)
+        offer(worker, ["a"])
+        await settle()
+        other = an_attempt(executor.tasks[-1]).model_copy(
+            update={"attempt_id": "b", "provider_request_id": "resp_2", "replay_count": 1}
+        )
+        await executor.permits[-1].keep(KeptCall(attempt=other))
+        worker, executor = await a_worker(world)
+        offer(worker, ["a"])
+        await settle()
+        assert executor.places == ["resp_1"]
+
+    asyncio.run(run())
+
+
 def test_a_call_that_has_ended_is_not_fetched() -> None:
     world = World()
 
