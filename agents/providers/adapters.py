@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 from collections.abc import Collection, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NotRequired, TypedDict
@@ -18,7 +17,7 @@ from agents.deciding.failures import Failure, KeyNote, classify_http, text_of
 from agents.pricing.prices import charge_of
 from agents.providers.apis import APIS, Api
 from agents.providers.arguments import Dialect, Lessons, Manner
-from agents.providers.asked import Asked
+from agents.providers.asked import Asked, within
 from agents.providers.bodies import answer_of, fields_of
 from agents.providers.errors import ExecutionError, execution_error
 from agents.providers.inquiry import Finding, inquire
@@ -119,7 +118,7 @@ class SdkProvider:
         Raises ExecutionError, and NotKeptError where `keeper` raises anything.
         """
         try:
-            async with _within(request.within_s):
+            async with within(request.within_s):
                 grant = await self.credentials.take()
         except SecretError:
             failure = Failure(FailureKind.AUTH, "no_credential", "there is no key or token for it")
@@ -168,8 +167,7 @@ class SdkProvider:
             body = self._api.body(request, manner)
             written = encoded(body)
             asked = Asked(request, grant, manner, written, times, limit, keeper)
-            reply = await self._reply(asked)
-            return self._told(reply, request, manner, body)
+            return self._told(*await self._reply(asked), request, manner, body)
         except StalledError as error:
             failure = Failure(FailureKind.TIMEOUT, error.code, str(error))
         except TimeoutError:
@@ -183,14 +181,20 @@ class SdkProvider:
         raise self._error(failure, request)
 
     def _told(
-        self, reply: ChatReply, request: ChatRequest, manner: Manner, body: Mapping[str, Any]
+        self,
+        reply: ChatReply,
+        number: str,
+        rest_s: float,
+        request: ChatRequest,
+        manner: Manner,
+        body: Mapping[str, Any],
     ) -> ChatReply:
-        """Say with a reply in which tier it is charged, and what was left out of its request."""
+        """Say with a reply its id, in which tier it is charged, and what its request left out."""
         asked, share = body.get("service_tier", ""), self._transport.low_tier_price
         charge = charge_of(served=reply.tier, asked=asked, share=share)
         # What was refused meanwhile, to a call beside this one, was not sent either way.
         dropped = self._api.left_out(request, manner)
-        return replace(reply, charge=charge, dropped=dropped)
+        return replace(reply, request_id=number, rest_s=rest_s, charge=charge, dropped=dropped)
 
     def limit_s(self, model: str | None) -> float:
         """Give the time limit of one call to a model, in seconds."""
@@ -266,8 +270,11 @@ class SdkProvider:
     def _headers(request: ChatRequest, auth: Mapping[str, str]) -> dict[str, str]:
         return {"X-Client-Request-Id": request.attempt_id, **request.trace_headers, **auth}
 
-    async def _reply(self, asked: Asked) -> ChatReply:
-        """Send, and read the answer whole or as it comes; raises TimeoutError at the limit."""
+    async def _reply(self, asked: Asked) -> tuple[ChatReply, str, float]:
+        """Send, and read the answer whole or as it comes; raises TimeoutError at the limit.
+
+        Gives the provider's id of it too, and for how many seconds it wants no further call.
+        """
         manner, times = asked.manner, asked.times
         headers = self._headers(asked.request, asked.grant.headers)
         post = partial(self._wire.post, self._api.path, asked.body, headers, model=manner.model)
@@ -286,5 +293,4 @@ class SdkProvider:
                 reply = await read_stream(opened(), whole, first_s=first_s, idle_s=idle_s)
             else:
                 reply = read_reply((await opened()).content, whole)
-        number = text_of(came.get("x-request-id", ""))
-        return replace(reply, request_id=number, rest_s=rest_asked_for(came))
+        return reply, text_of(came.get("x-request-id", "")), rest_asked_for(came)

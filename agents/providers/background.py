@@ -99,7 +99,8 @@ class BackgroundProvider(SdkProvider):
         except UnreadableReplyError as error:
             raise self._error(error.failure, request) from None
         tier = manner.tier
-        return self._told(reply, request, manner, {"service_tier": tier} if tier else {})
+        body = {"service_tier": tier} if tier else {}
+        return self._told(reply, reply.request_id, reply.rest_s, request, manner, body)
 
     async def cancel(self, place: Place) -> ChatReply | None:
         """End an answer that nobody waits for; gives what it was, with its usage, where it says.
@@ -115,14 +116,13 @@ class BackgroundProvider(SdkProvider):
                 return whole.reply() if whole.billed else None
         return None
 
-    async def _reply(self, asked: Asked) -> ChatReply:
+    async def _reply(self, asked: Asked) -> tuple[ChatReply, str, float]:
         """Make a response, have it put on record, and wait for it."""
         begun = self._clock.monotonic()
         document, headers = await self._made(asked)
         if text(document.get("status")) not in PENDING:
-            reply = self._read(document).reply()
             number = text_of(document.get("id") or headers.get("x-request-id", ""))
-            return replace(reply, request_id=number, rest_s=rest_asked_for(headers))
+            return self._read(document).reply(), number, rest_asked_for(headers)
         identifier = document.get("id")
         if not (isinstance(identifier, str) and ID.fullmatch(identifier)):
             message = "a response is made, and has no id by which it could be fetched"
@@ -135,7 +135,8 @@ class BackgroundProvider(SdkProvider):
             except Exception as error:
                 raise NotKeptError from error
         left_s = asked.limit_s - (self._clock.monotonic() - begun)
-        return await self._whole(place, left_s, waited_s=asked.limit_s)
+        reply = await self._whole(place, left_s, waited_s=asked.limit_s)
+        return reply, reply.request_id, 0.0
 
     # ── making ──────────────────────────────────────────────────────────────────────────────
 

@@ -247,6 +247,11 @@ def replay_record(
     return OutRecord(topics.replays, key, record.to_json(), partition=lane)
 
 
+@lru_cache(16)
+def _start_value(count: int) -> bytes:
+    return StartRecord(count=count).to_json()
+
+
 def start_record(
     topics: Topics, key: str, count: int | None, *, lane: int, kept: Iterable[KeptCall] = ()
 ) -> OutRecord:
@@ -254,6 +259,8 @@ def start_record(
 
     `kept`: the calls whose answers their providers keep, for who has the lane next.
     """
-    value = None if count is None else StartRecord(count=count, kept=list(kept)).to_json()
+    value = None if count is None else _start_value(count)
+    if count is not None and (calls := list(kept)):
+        value = StartRecord(count=count, kept=calls).to_json()
     raw_key = (START_PREFIX + key).encode("utf-8", "surrogatepass")
     return OutRecord(topics.ledger, raw_key, value, partition=lane)
