@@ -26,8 +26,8 @@ format: .venv/.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-chaos: .venv/.installed ## faults on real processes; FAULT=name for one, SEED=n, INTENTS=n, BROKERS=3
-	$(BIN)/python -m tests.chaos $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED)) $(if $(INTENTS),--intents $(INTENTS)) $(if $(BROKERS),--brokers $(BROKERS))
+chaos: .venv/.installed ## faults on real processes; FAULT=name for one, TIMES=n, SEED=n, INTENTS=n, BROKERS=3, BACKGROUND=found|lost
+	$(BIN)/python -m tests.chaos $(if $(FAULT),--fault $(FAULT)) $(if $(SEED),--seed $(SEED)) $(if $(INTENTS),--intents $(INTENTS)) $(if $(BROKERS),--brokers $(BROKERS)) $(if $(TIMES),--times $(TIMES)) $(if $(BACKGROUND),--background $(BACKGROUND))
 
 outage: .venv/.installed ## a scripted outage of the providers, ten minutes in the time of one; HOURS=60: days, by a moved clock
 	$(BIN)/python -m tests.chaos.$(if $(HOURS),long --hours $(HOURS),outage)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from schemas.attempt import ProviderAttempt
 from schemas.base import Headers
-from schemas.events import CachedAnswer, DeferralState
+from schemas.events import CachedAnswer, DeferralState, KeptCall
 from schemas.intent import TraceContext, WorkflowIntent, context_of
 from schemas.outcome import AttemptSummary, FallbackStep, RecordSource, WorkflowResult
 from schemas.tracing import traceparent_of, tracestate_of
@@ -27,6 +27,8 @@ class Task:
     deferral: DeferralState | None = None
     #: Executions before this one that had no end: workers died with them, maybe during a call.
     orphans: int = 0
+    #: Calls of those executions whose answers their providers keep.
+    kept: tuple[KeptCall, ...] = ()
 
     @property
     def traceparent(self) -> str | None:

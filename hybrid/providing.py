@@ -179,6 +179,8 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock, log: Log) ->
         ),
         dialect=dialect_of(spec),
         api=spec.api,
+        background=spec.background,
+        idempotency_header=spec.idempotency_header,
         link=_link(settings, spec, tls),
     )
     if spec.kind == "azure":

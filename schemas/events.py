@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from schemas.attempt import ProviderAttempt
 from schemas.base import Message, Timestamp, Usd
 from schemas.intent import TraceContext
 from schemas.outcome import AttemptSummary, FallbackStep, RecordSource
@@ -15,6 +16,7 @@ __all__ = [
     "DeferralState",
     "Delivery",
     "HybridWorkflowState",
+    "KeptCall",
     "LedgerRecord",
     "ReplayRecord",
     "StartRecord",
@@ -62,10 +64,20 @@ class LedgerRecord(Message):
     decided_at_ms: int
 
 
+class KeptCall(Message):
+    """A call whose answer its provider keeps (internal)."""
+
+    attempt: ProviderAttempt = Field(
+        description="provider_request_id is the answer's; empty = nothing was heard of its making"
+    )
+    key: str = Field(default="", description="what the log calls the key it is seen by")
+
+
 class StartRecord(Message):
     """How often an intent was started without an end (internal); a tombstone when it ended."""
 
     count: int
+    kept: list[KeptCall] = Field(default_factory=list, description="calls that have no end yet")
 
 
 class ReplayRecord(Message):

@@ -16,6 +16,7 @@ from schemas.vocabulary import Priority
 
 __all__ = ["ProviderSpec", "RouteSpec", "TimeLimitSpec"]
 
+HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_|~-]+"
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+")]
 
 
@@ -25,6 +26,14 @@ class ProviderSpec(KeyedTable):
     api: Literal["chat", "responses"] = "chat"
     """Which of its APIs is asked: chat completions, or Responses (where nothing is stored unless an
     intent's `parameters` say `store`; an answer is at least 16 tokens long there)."""
+    background: bool = False
+    """Whether answers are made in the background and kept by the provider until they are fetched
+    (api responses): the next owner of a dead worker's call fetches its answer and pays once. They
+    are stored there, unless `extra_body` says `store = false`: then for some ten minutes."""
+    idempotency_header: str = ""
+    """Header by which the provider knows a background request that it has had, such as
+    `Idempotency-Key`: a request of which nothing was heard is made again under the same key and
+    finds its answer. OpenAI has none."""
     base_url: Url | None = None
     """Base URL (kind openai: without it the SDK's own; openai-compatible: needed)."""
     endpoint: Url | None = None
@@ -83,14 +92,21 @@ class ProviderSpec(KeyedTable):
     in_flight: int | None = Field(default=None, ge=1)
     """Calls at the same time, over all workers."""
 
+    @field_validator("idempotency_header")
+    @classmethod
+    def _a_header(cls, value: str) -> str:
+        """Refuse what is no header's name."""
+        if value and not re.fullmatch(HEADER_NAME, value):
+            message = f"{value} is no header that can be sent: names are plain ASCII"
+            raise ValueError(message)
+        return value
+
     @field_validator("headers")
     @classmethod
     def _writable(cls, value: dict[str, str]) -> dict[str, str]:
         """Refuse what breaks HTTP."""
         for name, text in value.items():
-            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_|~-]+", name) or not re.fullmatch(
-                r"[\x20-\x7e]*", text
-            ):
+            if not re.fullmatch(HEADER_NAME, name) or not re.fullmatch(r"[\x20-\x7e]*", text):
                 message = f"{name} is no header that can be sent: names and values are plain ASCII"
                 raise ValueError(message)
         return value
@@ -120,7 +136,20 @@ class ProviderSpec(KeyedTable):
         if missing:
             message = f"provider {self.name} of kind {self.kind} needs {', '.join(missing)}"
             raise ValueError(message)
+        self._check_background()
         return self
+
+    def _check_background(self) -> None:
+        """Refuse what goes with background responses only, or not with them."""
+        if self.background and self.api != "responses":
+            message = f'provider {self.name}: background needs api = "responses"'
+            raise ValueError(message)
+        if self.background and self.stream:
+            message = f"provider {self.name}: background responses are not streamed; drop one"
+            raise ValueError(message)
+        if self.idempotency_header and not self.background:
+            message = f"provider {self.name}: idempotency_header goes with background = true"
+            raise ValueError(message)
 
 
 class TimeLimitSpec(Table):

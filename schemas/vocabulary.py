@@ -198,6 +198,8 @@ class LogEvent(StrEnum):
     RETRY_SCHEDULED = "retry_scheduled"  # the same provider is called again after a wait
     FALLBACK_STARTED = "fallback_started"  # the intent goes on to the next provider
     HEDGE_STARTED = "hedge_started"  # a slow call gets a rival at another provider
+    ANSWER_FETCHED = "answer_fetched"  # a call of another worker is waited for, and not repeated
+    ANSWER_LOST = "answer_lost"  # nobody knows where such a call's answer is; it may be charged
     PROVIDER_HEALTH_CHANGED = "provider_health_changed"  # a provider's breaker has moved
     KEY_REFUSED = "key_refused"  # a provider refuses a key; it rests, others are used
     KEY_RENEWED = "key_renewed"  # another key or token has taken the place of one

@@ -7,11 +7,14 @@ import os
 import signal
 from collections import Counter
 
-__all__ = ["FAIL_POINTS", "FailPoints"]
+__all__ = ["FAIL_POINTS", "KEPT_POINTS", "FailPoints"]
 
+#: Of calls whose answers their providers keep: one is made, and where it is, is durable.
+KEPT_POINTS = ("after_made", "after_kept")
 #: Every step of the protocol, in the order in which an intent passes them.
 FAIL_POINTS = (
     "after_started_journalled",
+    *KEPT_POINTS,
     "after_call",
     "after_begin",
     "after_send",

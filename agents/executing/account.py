@@ -143,9 +143,8 @@ class Execution:
         self.at_risk += bound or 0
         self._pay(uncertain_usd=bound or Decimal(0))
 
-    def take_over(self, bound: Decimal | None) -> None:
+    def take_over(self, bound: Decimal | None, orphans: int) -> None:
         """Book the calls of executions that had no end, each of which cost at most so much."""
-        orphans = self.task.orphans
         if bound is None:
             self._pay(unpriced=orphans)
         else:
@@ -210,6 +209,10 @@ class Execution:
         self.fallbacks.append(step)
         if kind is not None:
             self._earlier.append(kind)
+
+    def stand_at(self, position: int, *, calls: int) -> None:
+        """Go on where an earlier execution stood: at a provider, after so many calls there."""
+        self.position, self.calls_here = position, calls
 
     def known_spend(self) -> Decimal | None:
         """Give the sum of all calls' costs; None when one of them has no known price."""

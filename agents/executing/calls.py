@@ -4,48 +4,33 @@ Before a call a `started` attempt is journalled; whatever happens then, the call
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from typing import Any
+from functools import partial
 
 from agents.capacity.turns import Capacity, Turn
-from agents.deciding.failures import Failure
 from agents.deciding.hedging import Hedger
 from agents.executing.account import Execution
+from agents.executing.asking import Call, Sent
 from agents.executing.attempts import Answer, Attempts
+from agents.executing.blame import blame, evidence, is_gone, of_provider
 from agents.executing.ground import Ground
-from agents.executing.ports import Journal, LaneLostError, Permit
+from agents.executing.kept import Dropped, Holder
+from agents.executing.ports import NO_TAKER, Journal, LaneLostError, Permit
 from agents.providers.adapters import ChatRequest, Provider
 from agents.providers.errors import ExecutionError
+from agents.providers.keeping import NotKeptError, Place
+from agents.providers.replies import ChatReply
 from schemas.attempt import ProviderAttempt
-from schemas.vocabulary import FailureKind, LogEvent, Priority
+from schemas.events import KeptCall
+from schemas.vocabulary import LogEvent, Priority
 
-__all__ = ["Call", "Caller"]
+__all__ = ["Caller"]
 
 #: Output tokens counted against a provider's limit before the answer is there.
 ASSUMED_OUTPUT_TOKENS = 256
 #: Error code of a call that was cancelled because its rival answered first.
 HEDGE_LOST = "hedge_lost"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call before it is made: to whom, with what, and what it may cost at most."""
-
-    provider: Provider
-    #: The provider's own name for it.
-    model: str
-    messages: list[dict[str, Any]]
-    prompt_tokens: int
-    max_output: int | None
-    #: Dollars that it cannot exceed; None = no price is known.
-    bound_usd: Decimal | None = None
-    #: Whether its answer is cut short for want of money.
-    cut: bool = False
-    #: Place in the route, for a call beside the first one.
-    hedge_at: int | None = None
-    #: Whether the intent chose that name; else the configuration did.
-    own_model: bool = False
 
 
 class Caller:
@@ -66,6 +51,7 @@ class Caller:
         self._attempts = attempts
         self._journal = journal
         self._ground = ground
+        self._dropped = Dropped(attempts=attempts, journal=journal)
 
     async def call(
         self, run: Execution, call: Call, permit: Permit, *, rival: Call | None = None
@@ -90,8 +76,8 @@ class Caller:
         finally:
             waiting.cancel()
             left = [one for one in calls if not one.done()]
-            for one in left:
-                one.cancel(HEDGE_LOST)
+            for one in left:  # without an answer nobody has lost: all of it is given up
+                one.cancel(None if chosen is None else HEDGE_LOST)
             await asyncio.gather(*left, return_exceptions=True)
             for one in calls:  # also those that ended while we were cancelled
                 if not one.cancelled() and one.exception() is None and one.result() is not chosen:
@@ -128,11 +114,11 @@ class Caller:
         turn = self._capacity.take(call.provider.name, expected)
         try:
             started = await self._on_record(run, call, permit)
-            answer = await self._send(run, call, started)
+            answer = await self._send(run, call, started, permit)
         except BaseException:
             self._capacity.cancel(turn)
             raise
-        self._end(turn, answer, call, evidence=_evidence(run, call))
+        self._end(turn, answer, call, whose=evidence(run, call))
         run.end_call(answer.attempt, answer.failure)
         self._log_end(run, call.provider, answer)
         return answer
@@ -149,6 +135,8 @@ class Caller:
         )
         try:
             await self._journal.write(started, run.task.traceparent)
+            if call.provider.keeping is not None:  # it may be made, and nothing heard of it
+                await permit.keep(KeptCall(attempt=started))
             await permit.confirm()
         except (LaneLostError, asyncio.CancelledError):
             # Lost while the journal was written: on record as never sent, at no cost.
@@ -159,8 +147,9 @@ class Caller:
             raise
         return started
 
-    async def _send(self, run: Execution, call: Call, started: ProviderAttempt) -> Answer:
-        intent = run.task.intent
+    async def _send(
+        self, run: Execution, call: Call, started: ProviderAttempt, permit: Permit
+    ) -> Answer:
         run.begin_call(hedge=call.hedge_at is not None)
         self._ground.say(
             LogEvent(f"{call.provider.kind}_execution_started"),
@@ -168,10 +157,18 @@ class Caller:
             attempt_id=started.attempt_id,
             attempt=started.attempt,
         )
-        request = ChatRequest(
+        since, ask, holder = self._ground.clock.monotonic(), call.provider.complete, None
+        if call.provider.keeping is not None:
+            holder = Holder(permit, self._journal, started, run.task.traceparent)
+            ask = partial(ask, keeper=holder)
+        return await self._answer(Sent(run, call, started, since, holder), ask)
+
+    def _request(self, sent: Sent) -> ChatRequest:
+        run, call, intent = sent.run, sent.call, sent.run.task.intent
+        return ChatRequest(
             messages=call.messages,
-            attempt_id=started.attempt_id,
-            attempt=started.attempt,
+            attempt_id=sent.started.attempt_id,
+            attempt=sent.started.attempt,
             model=call.model,
             max_output_tokens=call.max_output,
             temperature=intent.temperature,
@@ -182,36 +179,102 @@ class Caller:
             within_s=run.left_s(self._ground.clock.now_ms()),
             low_priority=intent.priority is Priority.LOW,
         )
-        since = self._ground.clock.monotonic()
+
+    async def _answer(
+        self, sent: Sent, ask: Callable[[ChatRequest], Awaitable[ChatReply]]
+    ) -> Answer:
+        """Wait for what a provider answers."""
+        run, call, started, holder = sent.run, sent.call, sent.started, sent.holder
         try:
-            reply = await call.provider.complete(request)
+            reply = await ask(self._request(sent))
         except ExecutionError as error:
-            failure = _blame(error.failure, call, run)
-            return self._attempts.failed(started, failure, self._ground.since_ms(since))
+            if holder is not None:
+                holder.end()
+            failure = blame(error.failure, call, run)
+            return self._attempts.failed(started, failure, self._ground.since_ms(sent.since))
+        except NotKeptError as error:
+            self._give_up(sent)
+            raise (error.__cause__ or error) from None
         except asyncio.CancelledError as error:
             lost = HEDGE_LOST if error.args == (HEDGE_LOST,) else ""
             if lost:
                 # It took at least so long. Left out, the p95 would miss just the slow calls.
-                self._hedger.note(call.provider.name, self._ground.clock.monotonic() - since)
-            cancelled = self._attempts.cancelled(started, self._ground.since_ms(since), code=lost)
-            run.risk(cancelled.cost_upper_usd)
-            self._journal.post(cancelled, run.task.traceparent)
+                self._hedger.note(call.provider.name, self._ground.clock.monotonic() - sent.since)
+            elif holder is not None and holder.on_record and error.args != (NO_TAKER,):
+                raise  # who has the lane next fetches it, and ends it
+            self._give_up(sent, code=lost)
             raise
-        call_ms = self._ground.since_ms(since)
+        call_ms = self._ground.since_ms(sent.since)
         try:
             await self._attempts.prepare(started, reply)
         except asyncio.CancelledError:
             given_up = self._attempts.answered(run, started, reply, call.messages, call_ms)
             self.post_unused(run, given_up.attempt)
             raise
-        return self._attempts.answered(run, started, reply, call.messages, call_ms)
+        answer = self._attempts.answered(run, started, reply, call.messages, call_ms)
+        if holder is not None and answer.failure is not None:
+            holder.end()
+        return answer
 
-    def _end(self, turn: Turn, answer: Answer, call: Call, *, evidence: str) -> None:
+    def _give_up(self, sent: Sent, *, code: str = "") -> None:
+        """Put a call on record as cancelled, and cancel the answer that its provider keeps."""
+        run, call, holder = sent.run, sent.call, sent.holder
+        call_ms = self._ground.since_ms(sent.since)
+        cancelled = self._attempts.cancelled(sent.started, call_ms, code=code)
+        run.risk(cancelled.cost_upper_usd)
+        self._journal.post(cancelled, run.task.traceparent)
+        if holder is not None and holder.place is not None:
+            holder.end()
+            self._dropped.drop(run, call.provider, cancelled, holder.place, call.messages)
+
+    async def resume(self, run: Execution, call: Call, kept: KeptCall, permit: Permit) -> Answer:
+        """Fetch the answer of a call that an earlier execution made, or find it; pays nothing."""
+        started, provider = kept.attempt, call.provider
+        keeping, place = provider.keeping, Place(started.provider_request_id, kept.key)
+        if keeping is None:
+            message = "only a provider that keeps answers is asked for one"
+            raise AssertionError(message)
+        await permit.confirm()
+        turn = self._capacity.take(provider.name, 0)
+        run.begin_call(hedge=started.hedge)
+        self._ground.say(LogEvent.ANSWER_FETCHED, run, attempt_id=started.attempt_id)
+        holder = Holder(permit, self._journal, started, run.task.traceparent)
+        ask = partial(provider.complete, keeper=holder)
+        if place.response_id:
+            holder.place, holder.on_record = place, True
+            ask = partial(keeping.fetch, place=place)
+        ago_s = (self._ground.clock.now() - started.started_at).total_seconds()
+        since = self._ground.clock.monotonic() - max(0.0, ago_s)
+        try:
+            answer = await self._answer(Sent(run, call, started, since, holder), ask)
+        except BaseException:
+            self._capacity.cancel(turn)
+            raise
+        if is_gone(answer):  # what it forgot says nothing of how it is
+            self._capacity.cancel(turn)
+        else:
+            self._end(turn, answer, call, whose=evidence(run, call), measured=False)
+        run.end_call(answer.attempt, answer.failure)
+        self._log_end(run, provider, answer)
+        return answer
+
+    def drop(self, run: Execution, call: Call, kept: KeptCall) -> None:
+        """Let go of an answer that an earlier execution asked for, and nobody takes any more."""
+        place = Place(kept.attempt.provider_request_id, kept.key)
+        cancelled = self._attempts.cancelled(kept.attempt, 0)
+        run.risk(cancelled.cost_upper_usd)
+        self._journal.post(cancelled, run.task.traceparent)
+        if place.response_id:
+            self._dropped.drop(run, call.provider, cancelled, place, call.messages)
+
+    def _end(
+        self, turn: Turn, answer: Answer, call: Call, *, whose: str, measured: bool = True
+    ) -> None:
         used = answer.usage.total if answer.reply is not None else turn.tokens
         rest_s = answer.reply.rest_s if answer.reply is not None else 0.0
-        failure = _of_provider(answer.failure, call)
-        self._capacity.end(turn, failure, tokens=used, rest_s=rest_s, evidence=evidence)
-        if answer.failure is None:
+        failure = of_provider(answer.failure, call)
+        self._capacity.end(turn, failure, tokens=used, rest_s=rest_s, evidence=whose)
+        if answer.failure is None and measured:
             self._hedger.note(turn.provider, answer.attempt.call_ms / 1000)
 
     def _log_end(self, run: Execution, provider: Provider, answer: Answer) -> None:
@@ -229,31 +292,3 @@ class Caller:
             fields["error_code"] = answer.failure.code
             fields["key"] = answer.failure.key.label if answer.failure.key else None
         self._ground.say(LogEvent(f"{provider.kind}_execution_{name}"), run, level=level, **fields)
-
-
-def _evidence(run: Execution, call: Call) -> str:
-    """Say whose choice a call was: many intents that name one model are one choice."""
-    if call.model != call.provider.model:
-        return f"model {call.model}"
-    return f"intent {run.task.intent.tenant} {run.task.intent_id}"
-
-
-def _blame(failure: Failure, call: Call, run: Execution) -> Failure:
-    """Blame the intent, not the configuration, where the intent itself named a missing model.
-
-    And the provider, not one key, where the intent has asked with as many as there are.
-    """
-    if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND and call.own_model:
-        return replace(failure, kind=FailureKind.MODEL_NOT_FOUND)
-    if failure.key is not None and run.key_changes >= failure.key.keys:
-        return replace(failure, key=replace(failure.key, another_ms=None))
-    return failure
-
-
-def _of_provider(failure: Failure | None, call: Call) -> Failure | None:
-    """Give the failure as the provider's: one that lacks a group's model is well for all others."""
-    if failure is None or call.model == call.provider.model:
-        return failure
-    if failure.kind is FailureKind.DEPLOYMENT_NOT_FOUND:
-        return replace(failure, kind=FailureKind.MODEL_NOT_FOUND)
-    return failure

@@ -21,10 +21,11 @@ from agents.executing.ground import Ground
 from agents.executing.planning import Planner
 from agents.executing.ports import Journal, Permit
 from agents.executing.pursuit import Pursuit
+from agents.executing.resumed import Resumption
 from agents.executing.reuse import Reuse
 from agents.pricing.prices import PriceBook
 from agents.providers.adapters import Provider
-from agents.task import Failed, Outcome, Task
+from agents.task import Deferred, Failed, Outcome, Task
 from schemas.vocabulary import DeadLetterReason, LogEvent
 
 __all__ = ["Executor", "Rules"]
@@ -84,11 +85,19 @@ class Executor:
             journal=journal,
             ground=ground,
         )
+        self._resumption = Resumption(
+            providers=providers,
+            planner=self._planner,
+            caller=caller,
+            journal=journal,
+            ground=ground,
+        )
         self._pursuit = Pursuit(
             policy=rules.policy,
             capacity=capacity,
             planner=self._planner,
             caller=caller,
+            resumption=self._resumption,
             journal=journal,
             ground=ground,
         )
@@ -111,8 +120,17 @@ class Executor:
         outcome: Outcome | None = self._admission.refusal(run, providers, routed=routed)
         invalid = isinstance(outcome, Failed) and outcome.reason is DeadLetterReason.INVALID_INTENT
         if task.orphans and providers and not invalid:  # an invalid one was never called for
-            run.take_over(self._planner.most(task.intent, providers))
-        if outcome is None:
+            # Those whose answers are kept are booked when these are fetched, or let go.
+            known = {one.attempt.execution_id for one in task.kept}
+            bound = self._planner.most(task.intent, providers)
+            run.take_over(bound, max(0, task.orphans - len(known)))
+        if task.kept and isinstance(outcome, Deferred):
+            outcome = None  # what is to be fetched is paid for: no budget stands against it
+        elif task.kept and outcome is not None:
+            self._resumption.drop(run)
+        if outcome is None and task.kept:
+            outcome = await self._pursuit.pursue(run, providers, permit)
+        elif outcome is None:
             self._ground.say(LogEvent.WORKFLOW_STARTED, run, type=task.intent.type)
             outcome = await self._reuse.answer(
                 run,

@@ -18,8 +18,8 @@ from agents.executing.allowance import (
     within_budget,
     within_limit,
 )
+from agents.executing.asking import Call
 from agents.executing.attempts import Answer, characters
-from agents.executing.calls import Call
 from agents.executing.prompts import render
 from agents.pricing.limits import prompt_of
 from agents.pricing.prices import PriceBook

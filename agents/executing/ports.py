@@ -1,10 +1,15 @@
-"""What executing needs from whoever runs it: a journal, and permission to call."""
+"""What executing needs from whoever runs it: a journal, permission to call, and a memory."""
 
 from typing import Protocol
 
 from schemas.attempt import ProviderAttempt
+from schemas.events import KeptCall
 
-__all__ = ["Journal", "LaneLostError", "Permit"]
+__all__ = ["NO_TAKER", "Journal", "LaneLostError", "Permit"]
+
+
+#: Said to an execution that is cancelled because its intent has been decided elsewhere.
+NO_TAKER = "no_taker"
 
 
 class LaneLostError(Exception):
@@ -32,4 +37,15 @@ class Permit(Protocol):
 
     async def confirm(self) -> None:
         """Ask once more, at the last moment before a call."""
+        ...
+
+    async def keep(self, call: KeptCall) -> None:
+        """Have whoever executes the intent next know of an answer that a provider keeps.
+
+        Returns once it is durable; raises LaneLostError.
+        """
+        ...
+
+    def let_go(self, attempt_id: str) -> None:
+        """Have them know that such a call has ended."""
         ...

@@ -36,6 +36,7 @@ from agents.executing.moves import (
 )
 from agents.executing.planning import Planner, with_complaint
 from agents.executing.ports import Journal, Permit
+from agents.executing.resumed import Resumption
 from agents.task import Completed, Deferred, Failed
 from schemas.vocabulary import DeadLetterReason, Priority
 
@@ -55,6 +56,7 @@ class Pursuit:
         capacity: Capacity,
         planner: Planner,
         caller: Caller,
+        resumption: Resumption,
         journal: Journal,
         ground: Ground,
     ) -> None:
@@ -63,6 +65,7 @@ class Pursuit:
         self._capacity = capacity
         self._planner = planner
         self._caller = caller
+        self._resumption = resumption
         self._journal = journal
         self._ground = ground
 
@@ -70,6 +73,10 @@ class Pursuit:
         self, run: Execution, providers: tuple[str, ...], permit: Permit
     ) -> Completed | Failed | Deferred:
         """Call until there is an outcome; raises LaneLostError."""
+        if run.task.kept:
+            ended = await self._take_up(run, providers, permit)
+            if ended is not None:
+                return ended
         messages = self._planner.messages(run.task.intent)
         while True:
             before = run.position
@@ -97,6 +104,28 @@ class Pursuit:
                     messages = self._planner.messages(run.task.intent)
                 case _:
                     return step
+
+    async def _take_up(
+        self, run: Execution, providers: tuple[str, ...], permit: Permit
+    ) -> Completed | Failed | Deferred | None:
+        """End with an answer that was asked for before; None where a call is needed."""
+        answer = await self._resumption.answer(run, providers, permit)
+        if answer is None:
+            return None
+        try:
+            step = await self._after(run, providers, answer)
+        except BaseException:  # as below
+            self._caller.post_unused(run, answer.attempt)
+            raise
+        match step:
+            case Retry():
+                here = answer.attempt.provider
+                await wait_for_retry(self._ground, run, step, provider=here, failed=answer.attempt)
+                return None
+            case Fallback():
+                return None
+            case _:
+                return step
 
     async def _after(
         self, run: Execution, providers: tuple[str, ...], answer: Answer

@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 from collections.abc import Collection, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NotRequired, TypedDict
@@ -18,9 +17,11 @@ from agents.deciding.failures import Failure, KeyNote, classify_http, text_of
 from agents.pricing.prices import charge_of
 from agents.providers.apis import APIS, Api
 from agents.providers.arguments import Dialect, Lessons, Manner
+from agents.providers.asked import Asked, within
 from agents.providers.bodies import answer_of, fields_of
 from agents.providers.errors import ExecutionError, execution_error
 from agents.providers.inquiry import Finding, inquire
+from agents.providers.keeping import Keeper, Keeping, NotKeptError
 from agents.providers.rate_headers import rest_asked_for
 from agents.providers.replies import (
     ChatReply,
@@ -71,19 +72,18 @@ class Common(TypedDict):
     dialect: NotRequired[Dialect]
     #: How it is asked: a name in `APIS`, `chat` without it.
     api: NotRequired[str]
+    #: Whether its answers are made in the background, and kept there.
+    background: NotRequired[bool]
+    #: Header by which it knows a request again; none where it knows none.
+    idempotency_header: NotRequired[str]
     link: NotRequired[Link]
-
-
-#: No limit is not the making of one that never comes.
-UNLIMITED = nullcontext()
-
-
-def _within(seconds: float | None) -> AbstractAsyncContextManager[object]:
-    return UNLIMITED if seconds is None else asyncio.timeout(seconds)
 
 
 class SdkProvider:
     """A provider behind the openai SDK; the SDK's own retries are off (one retry owner)."""
+
+    #: Where its answers are kept, for those who would rather fetch one than pay again.
+    keeping: Keeping | None = None
 
     def __init__(
         self,
@@ -112,13 +112,13 @@ class SdkProvider:
         self._dialect = common.get("dialect", Dialect())
         self._lessons = Lessons()
 
-    async def complete(self, request: ChatRequest) -> ChatReply:
+    async def complete(self, request: ChatRequest, keeper: Keeper | None = None) -> ChatReply:
         """Make one call with one of the keys, and note what its end says of it.
 
-        Raises ExecutionError.
+        Raises ExecutionError, and NotKeptError where `keeper` raises anything.
         """
         try:
-            async with _within(request.within_s):
+            async with within(request.within_s):
                 grant = await self.credentials.take()
         except SecretError:
             failure = Failure(FailureKind.AUTH, "no_credential", "there is no key or token for it")
@@ -127,7 +127,7 @@ class SdkProvider:
             failure = Failure(FailureKind.TIMEOUT, "timeout", "no key or token came in time")
             raise self._error(failure, request) from None
         try:
-            reply = await self._call(request, grant.headers)
+            reply = await self._call(request, grant, keeper)
         except ExecutionError as error:
             failure = await self._looked_up(grant, error.failure)
             raise self._error(failure, request) from error.__cause__
@@ -155,7 +155,7 @@ class SdkProvider:
     def _error(self, failure: Failure, request: ChatRequest) -> ExecutionError:
         return execution_error(self.kind, failure, attempt=request.attempt, trace=request.trace)
 
-    async def _call(self, request: ChatRequest, auth: Mapping[str, str]) -> ChatReply:
+    async def _call(self, request: ChatRequest, grant: Grant, keeper: Keeper | None) -> ChatReply:
         """Make one call under the time limit, which cancels it for real; raises ExecutionError."""
         times = self._limits(request)
         limit = times.whole_s
@@ -166,30 +166,35 @@ class SdkProvider:
         try:
             body = self._api.body(request, manner)
             written = encoded(body)
-            async with asyncio.timeout(limit):
-                reply, came = await self._reply(
-                    times, self._headers(request, auth), manner, written
-                )
-            asked, share = body.get("service_tier", ""), self._transport.low_tier_price
-            charge = charge_of(served=reply.tier, asked=asked, share=share)
-            # What was refused meanwhile, to a call beside this one, was not sent either way.
-            dropped = self._api.left_out(request, manner)
-            return replace(
-                reply,
-                request_id=text_of(came.get("x-request-id", "")),
-                rest_s=rest_asked_for(came),
-                charge=charge,
-                dropped=dropped,
-            )
+            asked = Asked(request, grant, manner, written, times, limit, keeper)
+            return self._told(*await self._reply(asked), request, manner, body)
         except StalledError as error:
             failure = Failure(FailureKind.TIMEOUT, error.code, str(error))
         except TimeoutError:
             failure = Failure(FailureKind.TIMEOUT, "timeout", f"no answer within {limit:g} s")
         except UnreadableReplyError as error:
             failure = error.failure
+        except NotKeptError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever libraries raise, the call was made
             failure = self._failure_of(error, manner.model, sent=self._api.parameters(body))
         raise self._error(failure, request)
+
+    def _told(
+        self,
+        reply: ChatReply,
+        number: str,
+        rest_s: float,
+        request: ChatRequest,
+        manner: Manner,
+        body: Mapping[str, Any],
+    ) -> ChatReply:
+        """Say with a reply its id, in which tier it is charged, and what its request left out."""
+        asked, share = body.get("service_tier", ""), self._transport.low_tier_price
+        charge = charge_of(served=reply.tier, asked=asked, share=share)
+        # What was refused meanwhile, to a call beside this one, was not sent either way.
+        dropped = self._api.left_out(request, manner)
+        return replace(reply, request_id=number, rest_s=rest_s, charge=charge, dropped=dropped)
 
     def limit_s(self, model: str | None) -> float:
         """Give the time limit of one call to a model, in seconds."""
@@ -265,11 +270,14 @@ class SdkProvider:
     def _headers(request: ChatRequest, auth: Mapping[str, str]) -> dict[str, str]:
         return {"X-Client-Request-Id": request.attempt_id, **request.trace_headers, **auth}
 
-    async def _reply(
-        self, times: TimeLimits, headers: Mapping[str, str], manner: Manner, body: bytes
-    ) -> tuple[ChatReply, Mapping[str, str]]:
-        """Send, and read the answer whole or as it comes; gives its headers too."""
-        post = partial(self._wire.post, self._api.path, body, headers, model=manner.model)
+    async def _reply(self, asked: Asked) -> tuple[ChatReply, str, float]:
+        """Send, and read the answer whole or as it comes; raises TimeoutError at the limit.
+
+        Gives the provider's id of it too, and for how many seconds it wants no further call.
+        """
+        manner, times = asked.manner, asked.times
+        headers = self._headers(asked.request, asked.grant.headers)
+        post = partial(self._wire.post, self._api.path, asked.body, headers, model=manner.model)
         whole = self._api.assembly(self._clock.now())
         came: Mapping[str, str] = {}
 
@@ -279,8 +287,10 @@ class SdkProvider:
             came = answer.headers
             return answer
 
-        if manner.stream:
-            reply = await read_stream(opened(), whole, first_s=times.first_s, idle_s=times.idle_s)
-        else:
-            reply = read_reply((await opened()).content, whole)
-        return reply, came
+        async with asyncio.timeout(asked.limit_s):
+            if manner.stream:
+                first_s, idle_s = times.first_s, times.idle_s
+                reply = await read_stream(opened(), whole, first_s=first_s, idle_s=idle_s)
+            else:
+                reply = read_reply((await opened()).content, whole)
+        return reply, text_of(came.get("x-request-id", "")), rest_asked_for(came)

@@ -14,8 +14,8 @@ __all__ = ["CAPS", "Dialect", "Lessons", "Manner", "body_of", "left_out", "messa
 CAPS = ("max_completion_tokens", "max_tokens")
 #: Without these the answer would be to another question: they are never left out.
 NEEDED = frozenset({"model", "messages", "input", "tools", "tool_choice", "modalities", "audio"})
-#: And these say what it may cost, and that it is not kept: only the configuration leaves them out.
-PROMISED = frozenset({"max_output_tokens", "store"})
+#: And these say what it may cost, and whether it is kept: only the configuration leaves them out.
+PROMISED = frozenset({"max_output_tokens", "store", "background"})
 #: Models whose lessons are remembered by one provider of a worker.
 MOST_MODELS = 1_000
 TOLD = "Answer with JSON that follows this JSON Schema, and with nothing else:"

@@ -9,6 +9,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 
 from agents.credentials.credentials import Credentials
 from agents.providers.adapters import Common, Link, SdkProvider
+from agents.providers.background import BackgroundProvider
 from agents.providers.wire import Wire
 
 __all__ = ["azure_provider", "openai_provider", "resource_of"]
@@ -28,7 +29,7 @@ def openai_provider(
     _introduce(client, common)
     credentials = _credentials(name, common, header="Authorization")
     wire = Wire(client)
-    return SdkProvider(
+    return _class_of(common)(
         name, wire, kind="openai", model=model, credentials=credentials, common=common
     )
 
@@ -58,7 +59,7 @@ def azure_provider(
         client = _AzureV1(base_url=f"{resource}/openai/v1", **options)
     _introduce(client, common)
     wire = Wire(client, deployments=dated)
-    return SdkProvider(
+    return _class_of(common)(
         name,
         wire,
         kind="azure",
@@ -67,6 +68,11 @@ def azure_provider(
         credentials=credentials,
         common=common,
     )
+
+
+def _class_of(common: Common) -> type[SdkProvider]:
+    """Choose by whether answers are kept at the provider."""
+    return BackgroundProvider if common.get("background") else SdkProvider
 
 
 def resource_of(endpoint: str) -> str:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from agents.providers.inquiry import Finding
+from agents.providers.keeping import Keeper, Keeping
 from agents.providers.replies import ChatReply
 from schemas.intent import TraceContext
 from schemas.providers import TimeLimitSpec
@@ -61,8 +62,17 @@ class Provider(Protocol):
         """Give the time limit of one call to a model (None: the provider's own), in seconds."""
         ...
 
-    async def complete(self, request: ChatRequest) -> ChatReply:
-        """Make one call; raises ExecutionError."""
+    async def complete(self, request: ChatRequest, keeper: Keeper | None = None) -> ChatReply:
+        """Make one call; raises ExecutionError.
+
+        `keeper` is told where the answer is, where the provider keeps answers; what it raises comes
+        as NotKeptError.
+        """
+        ...
+
+    @property
+    def keeping(self) -> Keeping | None:
+        """Where its answers are kept until somebody fetches them; None = they are not."""
         ...
 
     @property

@@ -6,6 +6,7 @@ Names are the intent's where it said them, and those of the body, with a dot for
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from agents.providers.arguments import CAPS, Manner, messages_of
@@ -39,6 +40,8 @@ class ResponsesApi:
     """The Responses API; nothing is kept there unless the intent asks for it."""
 
     path = "/responses"
+    #: What is said unless the request says otherwise.
+    manners: Mapping[str, Any] = MappingProxyType({"store": False})
 
     def body(self, request: ChatRequest, manner: Manner) -> dict[str, Any]:
         """Give the whole body of a request."""
@@ -48,7 +51,7 @@ class ResponsesApi:
         body = {
             "model": manner.model,
             **({"stream": True} if manner.stream else {}),
-            "store": False,
+            **self.manners,
             **({"service_tier": manner.tier} if manner.tier else {}),
             "input": items_of(messages),
             **_wanted(request, manner),

@@ -7,11 +7,12 @@ building of what is the same in all of them (`straight`).
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx2  # the SDK's HTTP library: the type under which it gives an answer as it came
 from openai import AsyncOpenAI, AsyncStream
+from openai._types import RequestOptions
 
 from agents.providers.straight import Answer, Straight, straight
 
@@ -71,6 +72,15 @@ class Wire:
                 self._known.clear()
             self._known[kind] = straight(self.client, first, headers)
         return first
+
+    async def ask(
+        self, method: Literal["GET", "POST"], path: str, headers: Mapping[str, str]
+    ) -> httpx2.Response:
+        """Ask about something that is there, without a body; raises what the SDK raises."""
+        options: RequestOptions = {"headers": headers}
+        if method == "GET":
+            return await self.client.get(path, cast_to=httpx2.Response, options=options)
+        return await self.client.post(path, cast_to=httpx2.Response, options=options)
 
     async def _by_sdk(
         self, path: str, body: bytes, headers: Mapping[str, str], *, stream: bool

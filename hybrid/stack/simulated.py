@@ -1,14 +1,46 @@
 """What a simulated provider is told to do, and what it has seen, as values."""
 
+import hashlib
+import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-__all__ = ["Call", "Faults", "charge"]
+__all__ = ["Call", "Faults", "act_of", "charge", "invent"]
+
+WORDS = (
+    "plan",
+    "launch",
+    "audience",
+    "story",
+    "offer",
+    "theme",
+    "review",
+    "channel",
+    "week",
+    "note",
+)
 
 #: What it bills, dollars per 1,000 tokens; its own table, so that ours is checked and not repeated.
 BILLED_PER_1000 = {"openai": Decimal("0.002"), "azure": Decimal("0.01")}
 #: The same by model where that counts: dollars per million tokens of prompts, and of answers.
 BILLED_PER_MILLION = {"gpt-6-luna": (Decimal("0.10"), Decimal("0.50"))}
+
+
+@dataclass
+class Keeping:
+    """How a provider keeps background responses."""
+
+    #: The next answers to looks and cancellations, in order: statuses, "reset", "ok".
+    looks: list[str] = field(default_factory=list)
+    #: The part of those that are made, of whose making the answer is lost.
+    rate_lost: float = 0.0
+    #: Milliseconds from the making of one to the answer that says so.
+    answer_ms: float = 0.0
+    #: Seconds for which one is kept after its end.
+    retention_s: float = 600.0
+    #: Whether one is found again by the header `Idempotency-Key`.
+    idempotent: bool = False
 
 
 @dataclass
@@ -25,8 +57,14 @@ class Faults:
     retry_after: str | None = "1"
     #: Every call gets this status, or "hang" or "reset", until it is cleared.
     always: str | None = None
-    #: The next answers, in order: statuses, "hang", "reset", "ok".
+    #: The next answers, in order: statuses, "hang", "reset", "lost", "ok".
     plan: list[str] = field(default_factory=list)
+    keeping: Keeping = field(default_factory=Keeping)
+
+    def __post_init__(self) -> None:
+        """Take what came as JSON; raises TypeError for names that are none."""
+        if isinstance(self.keeping, dict):
+            self.keeping = Keeping(**self.keeping)
 
 
 @dataclass
@@ -43,6 +81,37 @@ class Call:
     outcome: str
     tokens: int
     billed_usd: str
+
+
+def act_of(faults: Faults, wants: Mapping[str, str], dice: random.Random) -> str:
+    """Choose what becomes of a call: a status, `hang`, `reset`, `lost`."""
+    if "hang" in wants:
+        return "hang"
+    if wants.get("status"):
+        return wants["status"]
+    if faults.plan:
+        step = faults.plan.pop(0)
+        return "200" if step == "ok" else step
+    if faults.always:
+        return faults.always
+    draw = dice.random()
+    for rate, act in (
+        (faults.rate_429, "429"),
+        (faults.rate_5xx, "503"),
+        (faults.rate_hang, "hang"),
+        (faults.rate_reset, "reset"),
+        (faults.keeping.rate_lost, "lost"),
+    ):
+        if draw < rate:
+            return act
+        draw -= rate
+    return "200"
+
+
+def invent(text: str) -> str:
+    """Make up an answer that depends on the prompt only."""
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
+    return " ".join(WORDS[byte % len(WORDS)] for byte in digest[: 8 + digest[0] % 24])
 
 
 def charge(call: Call, prompt_tokens: int, completion_tokens: int) -> Decimal:

@@ -6,7 +6,6 @@ from three places: rates set for a provider (`POST /_sim/faults`), a fixed plan 
 """
 
 import asyncio
-import hashlib
 import json
 import random
 import re
@@ -19,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hybrid.stack.simulated import Call, Faults, charge
+from hybrid.stack.simulated import Call, Faults, act_of, charge, invent
 from hybrid.stack.simulated_apis import (
     Written,
     chat_chunks,
@@ -29,6 +28,7 @@ from hybrid.stack.simulated_apis import (
     response_events,
     text_of,
 )
+from hybrid.stack.simulated_background import Cabinet, Kept, is_background
 from hybrid.stack.simulated_models import Shelf
 
 __all__ = ["Simulator", "serve"]
@@ -47,18 +47,6 @@ ERROR_CODES = {
     422: "invalid_value",
     429: "rate_limit_exceeded",
 }
-WORDS = (
-    "plan",
-    "launch",
-    "audience",
-    "story",
-    "offer",
-    "theme",
-    "review",
-    "channel",
-    "week",
-    "note",
-)
 
 
 class Simulator:
@@ -72,6 +60,11 @@ class Simulator:
         self._log = log_file.open("a", encoding="utf-8", buffering=1) if log_file else None
         self._sequence = 0
         self.shelf = Shelf(self._refusal)
+        self.cabinet = Cabinet(
+            lambda provider: self.faults[provider],
+            lambda status, provider: self._refuse(status, self.faults[provider], {}),
+            self._record,
+        )
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """Answer a request of either provider and either API."""
@@ -79,6 +72,9 @@ class Simulator:
         faults = self.faults[provider]
         attempt_id = request.headers.get("X-Client-Request-Id", "")
         body: dict[str, Any] = await request.json()
+        kept = is_background(request, body)
+        if kept and (known := self.cabinet.known(request, provider)) is not None:
+            return known
         text = text_of(body)
         wants = dict(
             item.partition("=")[::2]
@@ -87,24 +83,28 @@ class Simulator:
         )
         dice = random.Random(f"{self._seed}/{attempt_id}")  # noqa: S311 - scripted chance
         model = str(request.match_info.get("deployment") or body.get("model") or "")
-        act = self._act(faults, wants, dice)
+        act = act_of(faults, wants, dice)
         call = Call(
             self._next(), time.time(), provider, model, attempt_id, _intent_of(text), 0, act, 0, "0"
         )
+        latency = float(wants.get("latency_ms") or faults.latency_ms) / 1000
+        if dice.random() < faults.rate_slow:
+            latency *= faults.slow_factor
+        latency *= 0.75 + dice.random() / 2
+        if kept and act in {"200", "hang", "lost"}:
+            takes_s = None if act == "hang" else latency
+            answer = self._keep(request, call, body, text, wants, takes_s)
+            await asyncio.sleep(faults.keeping.answer_ms / 1000)
+            return _abort(request) if act == "lost" else answer
         if act == "hang":
             self._record(call)
             await _until_gone(request)
             return web.Response(status=504)
-        latency = float(wants.get("latency_ms") or faults.latency_ms) / 1000
-        if dice.random() < faults.rate_slow:
-            latency *= faults.slow_factor
         if latency:
-            await asyncio.sleep(latency * (0.75 + dice.random() / 2))
+            await asyncio.sleep(latency)
         if act == "reset":
             self._record(call)
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response(status=500)
+            return _abort(request)
         if act.isdigit() and act != "200":
             call.status = int(act)
             self._record(call)
@@ -112,30 +112,9 @@ class Simulator:
         if body.get("stream"):
             return await self._serve_stream(request, call, body, text, wants)
         written = self._answer(call, body, text, wants)
+        self._record(call)
         document = response_document(written) if _is_response(request) else chat_document(written)
         return web.json_response(document, headers={"x-request-id": f"req-{call.sequence}"})
-
-    def _act(self, faults: Faults, wants: dict[str, str], dice: random.Random) -> str:
-        if "hang" in wants:
-            return "hang"
-        if wants.get("status"):
-            return wants["status"]
-        if faults.plan:
-            step = faults.plan.pop(0)
-            return "200" if step == "ok" else step
-        if faults.always:
-            return faults.always
-        draw = dice.random()
-        for rate, act in (
-            (faults.rate_429, "429"),
-            (faults.rate_5xx, "503"),
-            (faults.rate_hang, "hang"),
-            (faults.rate_reset, "reset"),
-        ):
-            if draw < rate:
-                return act
-            draw -= rate
-        return "200"
 
     async def _serve_stream(
         self,
@@ -150,6 +129,7 @@ class Simulator:
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         written = self._answer(call, body, text, wants)
+        self._record(call)
         events = response_events(written) if _is_response(request) else chat_chunks(written)
         for event in events:
             data = event if isinstance(event, str) else json.dumps(event)
@@ -162,8 +142,8 @@ class Simulator:
     def _answer(
         self, call: Call, body: dict[str, Any], text: str, wants: dict[str, str]
     ) -> Written:
-        """Make up an answer, bill it, and put the call on record."""
-        content = wants.get("text") or _invent(text)
+        """Make up an answer, and bill it."""
+        content = wants.get("text") or invent(text)
         if "chars" in wants:
             content = "x" * int(wants["chars"])
         prompt_tokens = max(1, len(text) // 4)
@@ -181,7 +161,6 @@ class Simulator:
         tier = wants.get("tier") or body.get("service_tier") or "default"
         billed = charge(call, prompt_tokens, completion_tokens) * TIER_SHARES.get(tier, 1)
         call.billed_usd = format(billed, "f")
-        self._record(call)
         return Written(
             call.sequence,
             int(call.at),
@@ -193,6 +172,23 @@ class Simulator:
             tool="" if is_answered(body) else wants.get("tool", ""),
         )
 
+    def _keep(
+        self,
+        request: web.Request,
+        call: Call,
+        body: dict[str, Any],
+        text: str,
+        wants: dict[str, str],
+        takes_s: float | None,
+    ) -> web.Response:
+        """Begin a background response; `ends=failed` in a message has it fail."""
+        document = response_document(self._answer(call, body, text, wants))
+        if wants.get("ends") == "failed":
+            error = {"code": wants.get("code") or "server_error", "message": "simulated failure"}
+            document |= {"status": "failed", "error": error, "output": [], "usage": None}
+        prompt_tokens = max(1, len(text) // 4)
+        return self.cabinet.put(request, Kept(call, document, prompt_tokens, takes_s), body)
+
     @staticmethod
     def _refuse(status: int, faults: Faults, wants: dict[str, str]) -> web.Response:
         headers = {"x-request-id": f"req-refused-{status}"}
@@ -200,7 +196,8 @@ class Simulator:
         if status == web.HTTPTooManyRequests.status_code and retry_after:
             headers["retry-after"] = retry_after
         code = wants.get("code") or ERROR_CODES.get(status, "server_error")
-        error = {"message": f"simulated {status}", "type": code, "param": None, "code": code}
+        param = wants.get("param")
+        error = {"message": f"simulated {status}", "type": code, "param": param, "code": code}
         return web.json_response({"error": error}, status=status, headers=headers)
 
     def _refusal(self, provider: str) -> web.Response | None:
@@ -229,9 +226,13 @@ class Simulator:
     async def set_faults(self, request: web.Request) -> web.Response:
         """Change a provider's faults: `{"openai": {"rate_429": 0.05}}`; `{}` clears it."""
         for provider, changes in (await request.json()).items():
-            if provider not in self.faults or not set(changes) <= set(Faults.__dataclass_fields__):
+            try:
+                known = provider in self.faults and Faults(**changes)
+            except TypeError:
+                known = False
+            if not known:
                 return web.json_response({"error": f"unknown: {provider} {changes}"}, status=400)
-            self.faults[provider] = Faults(**changes)
+            self.faults[provider] = known
         return web.json_response({name: asdict(value) for name, value in self.faults.items()})
 
     async def reset(self, _request: web.Request) -> web.Response:
@@ -250,16 +251,17 @@ def _is_piece(event: dict[str, Any] | str) -> bool:
     return isinstance(event, dict) and ("delta" in event or bool(event.get("choices")))
 
 
+def _abort(request: web.Request) -> web.Response:
+    """Break the connection off."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)
+
+
 async def _until_gone(request: web.Request) -> None:
     """Hang until the client gives up; aiohttp tells it by the transport only."""
     while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
         await asyncio.sleep(0.1)
-
-
-def _invent(text: str) -> str:
-    """Make up an answer that depends on the prompt only."""
-    digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
-    return " ".join(WORDS[byte % len(WORDS)] for byte in digest[: 8 + digest[0] % 24])
 
 
 def _intent_of(text: str) -> str:
@@ -277,6 +279,7 @@ async def serve(simulator: Simulator, *, port: int, host: str = "127.0.0.1") -> 
     app.router.add_post("/openai/deployments/{deployment}/chat/completions", simulator.complete)
     app.router.add_post("/openai/responses", simulator.complete)
     simulator.shelf.routes(app)
+    simulator.cabinet.routes(app)
     app.router.add_get("/_sim/calls", simulator.show_calls)
     app.router.add_post("/_sim/faults", simulator.set_faults)
     app.router.add_post("/_sim/reset", simulator.reset)

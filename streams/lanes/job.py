@@ -9,6 +9,7 @@ from agents.deciding.budgets import Crossing, Spending
 from agents.executing.executor import Executor
 from agents.log import Log
 from agents.task import Outcome
+from schemas.events import KeptCall
 from schemas.settings import Settings
 from streams.failpoints import FailPoints
 from streams.kafka.journal import AttemptJournal
@@ -67,6 +68,8 @@ class Job:
     slot: str = ""
     #: How often it was started without an end, this time included; 0 = it is not executed.
     start: int = 0
+    #: Attempt id → its call, of those whose answers their providers keep, this execution's or not.
+    kept: dict[str, KeptCall] = field(default_factory=dict, init=False)
     task: asyncio.Task[None] | None = None
     #: What it writes is as little as it can be.
     bare: bool = False

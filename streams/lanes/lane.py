@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any, assert_never
 
 from agents.clock import uuid7
-from agents.executing.ports import LaneLostError
+from agents.executing.ports import NO_TAKER, LaneLostError
 from schemas.vocabulary import LogEvent
 from streams.lanes.admission import Admission, admit
 from streams.lanes.committer import Committer
@@ -24,9 +24,10 @@ from streams.lanes.job import Delivery, Job, LaneParts
 from streams.lanes.ledger import Ledger
 from streams.lanes.opening import Opening
 from streams.lanes.runner import JobRunner
+from streams.lanes.starts import Starts
 from streams.lanes.verdicts import Verdicts, kills_workers
 from streams.messages.identity import Identified, identify
-from streams.messages.records import Identity, duplicate_records, start_record
+from streams.messages.records import Identity, duplicate_records
 
 __all__ = ["Lane", "LaneState"]
 
@@ -66,9 +67,15 @@ class Lane:
             on_refused=self._verdicts.shrink,
             on_read_on=self._read_on,
         )
-        self._runner = JobRunner(
+        self._starts = Starts(
             number,
             parts,
+            is_ours=lambda: self.state is not LaneState.CLOSED,
+            counts=lambda: self.state is LaneState.OPEN,
+        )
+        self._runner = JobRunner(
+            parts,
+            starts=self._starts,
             verdicts=self._verdicts,
             may_call=self._may_call,
             decided=self._committer.submit,
@@ -113,14 +120,14 @@ class Lane:
         if self.state is LaneState.OPEN:
             self.state = LaneState.SUSPENDED
             self._may_run.clear()
-            self._note_starts(given_up=True)
+            self._starts.note(self._jobs.running(), given_up=True)
 
     def resume(self) -> None:
         """Go on after a rebalance that left the lane here."""
         if self.state is LaneState.SUSPENDED:
             self.state = LaneState.OPEN
             self._may_run.set()
-            self._note_starts(given_up=False)
+            self._starts.note(self._jobs.running(), given_up=False)
 
     async def close(self) -> None:
         """Give the lane up: stop its jobs, keep what they cost on record, end the producer."""
@@ -129,7 +136,7 @@ class Lane:
         if self._opening is not None and self._opening is not asyncio.current_task():
             self._opening.cancel()  # a closed lane fences nobody
         if was_open:  # where it was suspended they are taken back already
-            self._note_starts(given_up=True)
+            self._starts.note(self._jobs.running(), given_up=True)
         tasks = [job.task for job in self._jobs if job.task]
         for task in tasks:
             task.cancel()
@@ -138,14 +145,6 @@ class Lane:
         self._jobs.release()
         await self._committer.close()
         self._parts.log(LogEvent.LANE_CLOSED, lane=self.number)
-
-    def _note_starts(self, *, given_up: bool) -> None:
-        """Take back the starts of running jobs (they killed no worker), or count them again."""
-        topics = self._parts.settings.topics
-        for job in self._jobs.running():
-            count = (job.start - 1 or None) if given_up else job.start
-            record = start_record(topics, job.who.key, count, lane=self.number)
-            self._parts.journal.post_record(record)
 
     async def drained(self) -> None:
         """Wait until no job is in flight or waiting for its commit."""
@@ -228,6 +227,7 @@ class Lane:
             self._committer.submit(job)
             return
         job.start = starts + 1
+        self._starts.take_over(job, self.ledger.kept(job.who.key))
         job.task = asyncio.get_running_loop().create_task(self._runner.run(job))
 
     async def _may_call(self) -> None:
@@ -269,7 +269,7 @@ class Lane:
             if job.is_note or (admission := self._admission(job)) is Admission.RUN:
                 continue
             if job.task is not None:
-                job.task.cancel()  # what it costs goes on record as cancelled
+                job.task.cancel(NO_TAKER)  # what it costs goes on record as cancelled
             if admission is Admission.DUPLICATE:
                 self._note_duplicate(job, job.deliveries[0], job.who)
             job.extra_sent = 0  # they were in the transaction that was not committed

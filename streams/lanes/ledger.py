@@ -13,12 +13,12 @@ again: what is older than the ledger's horizon is forgotten, and nothing else (d
 """
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from schemas.events import LedgerRecord, StartRecord
+from schemas.events import KeptCall, LedgerRecord, StartRecord
 from schemas.settings import Settings
 from schemas.vocabulary import WorkflowStatus
 from streams.kafka.clients import consumer, started
@@ -31,6 +31,8 @@ __all__ = ["CLOCKS_DIFFER_MS", "Entry", "Ledger", "read_ledger", "read_whole"]
 
 #: Workers' clocks may differ by so much; so may a producer's be ahead of them.
 CLOCKS_DIFFER_MS = 3_600_000
+
+NO_START: tuple[int, int, tuple[KeptCall, ...]] = (0, 0, ())
 
 _STATUSES = tuple(WorkflowStatus)
 #: status, replays, deferrals, topic, offset, decided at, digest of the outcome's id
@@ -58,8 +60,8 @@ class Ledger:
         #: In the order in which they were decided, so that the oldest are found without a search.
         self._entries: dict[bytes, bytes] = {}
         self._deferred: dict[bytes, bytes] = {}  # these have no end of their own
-        #: count and moment, in the order in which they were noted
-        self._starts: dict[bytes, tuple[int, int]] = {}
+        #: count, moment, and what providers keep, in the order in which they were noted
+        self._starts: dict[bytes, tuple[int, int, tuple[KeptCall, ...]]] = {}
         self._sources = sources
         self.window_ms = window_ms
         self.replays = Replays()
@@ -125,10 +127,15 @@ class Ledger:
         self._deferred.pop(name, None)
         return name
 
-    def note_start(self, key: str, count: int, *, at_ms: int) -> None:
-        """Keep that an intent was started for the `count`-th time without an end, and when."""
+    def note_start(
+        self, key: str, count: int, *, at_ms: int, kept: Sequence[KeptCall] = ()
+    ) -> None:
+        """Keep that an intent was started for the `count`-th time without an end, and when.
+
+        `kept`: its calls whose answers their providers keep.
+        """
         self.forget_starts(key)
-        self._starts[digest(key)] = (count, at_ms)
+        self._starts[digest(key)] = (count, at_ms, tuple(kept))
 
     def forget_starts(self, key: str) -> None:
         """Forget the starts of an intent that has been decided."""
@@ -136,7 +143,11 @@ class Ledger:
 
     def starts(self, key: str) -> int:
         """Give how often an intent was started without an end."""
-        return self._starts.get(digest(key), (0, 0))[0]
+        return self._starts.get(digest(key), NO_START)[0]
+
+    def kept(self, key: str) -> tuple[KeptCall, ...]:
+        """Give the calls of those starts whose answers their providers keep."""
+        return self._starts.get(digest(key), NO_START)[2]
 
     def load(self, raw_key: bytes | None, value: bytes | None, *, at_ms: int = 0) -> None:
         """Take in a record of the ledger topic, of `at_ms`; raises ValueError for one not ours."""
@@ -149,8 +160,8 @@ class Ledger:
             if value is None:
                 self.forget_starts(intent_key)
             else:
-                count = StartRecord.model_validate_json(value).count
-                self.note_start(intent_key, count, at_ms=at_ms)
+                start = StartRecord.model_validate_json(value)
+                self.note_start(intent_key, start.count, at_ms=at_ms, kept=start.kept)
         elif value is not None:
             self._load_decision(key, LedgerRecord.model_validate_json(value))
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from agents.clock import uuid7
 from agents.executing.ports import LaneLostError
 from agents.task import Outcome, Task
+from schemas.events import KeptCall
 from schemas.vocabulary import LogEvent
 from streams.lanes.job import Job, LaneParts
+from streams.lanes.starts import Starts
 from streams.lanes.verdicts import Verdicts, internal
-from streams.messages.records import start_record, with_trace
+from streams.messages.records import with_trace
 
 __all__ = ["JobRunner"]
 
@@ -20,18 +22,18 @@ class JobRunner:
 
     def __init__(
         self,
-        lane: int,
         parts: LaneParts,
         *,
+        starts: Starts,
         verdicts: Verdicts,
         may_call: Callable[[], Awaitable[None]],
         decided: Callable[[Job], None],
     ) -> None:
         """Keep `may_call`, which waits for permission or raises LaneLostError."""
-        self._lane = lane
+        self._starts = starts
         self._parts = parts
         self._verdicts = verdicts
-        self._may_call = may_call
+        self.may_call = may_call
         self._decided = decided
 
     async def run(self, job: Job) -> None:
@@ -44,7 +46,7 @@ class JobRunner:
             return
         async with self._parts.suspects:
             try:
-                await self._may_call()  # its start counts, so not while a rebalance is on
+                await self.may_call()  # its start counts, so not while a rebalance is on
             except LaneLostError:
                 return
             await self._run(job)
@@ -64,12 +66,13 @@ class JobRunner:
             replay_count=who.replay_count,
             deferral=who.deferral,
             orphans=max(0, job.start - 1),
+            kept=tuple(job.kept.values()),
         )
         outcome: Outcome | None = None
         # On its way together with the first attempt's record; awaited before the call itself.
-        counted = asyncio.get_running_loop().create_task(self._count_start(who.key, job.start))
+        counted = asyncio.get_running_loop().create_task(self._starts.count(job))
         try:
-            outcome = await parts.executor.execute(task, _Permit(self._may_call, counted))
+            outcome = await parts.executor.execute(task, _Permit(self, job, counted))
             self._verdicts.decide(job, outcome)
         except LaneLostError:
             return
@@ -92,26 +95,40 @@ class JobRunner:
         parts.fail_points.reach("after_call")
         self._decided(job)
 
-    async def _count_start(self, key: str, start: int) -> None:
-        record = start_record(self._parts.settings.topics, key, start, lane=self._lane)
-        await self._parts.journal.write_record(record)
+    async def keep(self, job: Job, call: KeptCall) -> None:
+        """Put on record what a provider keeps for a job; raises LaneLostError."""
+        await self._starts.keep(job, call)
+
+    def let_go(self, job: Job, attempt_id: str) -> None:
+        """Put on record that a call has ended."""
+        self._starts.let_go(job, attempt_id)
 
 
 @dataclass(frozen=True, slots=True)
 class _Permit:
     """What lets a job of a lane call: the lane open, the lease held, the start counted."""
 
-    may_call: Callable[[], Awaitable[None]]
+    runner: JobRunner
+    job: Job
     counted: asyncio.Task[None]
 
     async def wait(self) -> None:
         """Wait until a new paid call may start; raises LaneLostError."""
-        await self.may_call()
+        await self.runner.may_call()
 
     async def confirm(self) -> None:
         """Ask once more, at the last moment before a call; raises LaneLostError."""
         await self.counted
-        await self.may_call()
+        await self.runner.may_call()
+
+    async def keep(self, call: KeptCall) -> None:
+        """Put on record what a provider keeps for it; raises LaneLostError."""
+        await self.counted  # the record that says less must not come after it
+        await self.runner.keep(self.job, call)
+
+    def let_go(self, attempt_id: str) -> None:
+        """Put on record that such a call has ended."""
+        self.runner.let_go(self.job, attempt_id)
 
 
 def _where(error: BaseException) -> str:

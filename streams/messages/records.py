@@ -10,6 +10,7 @@ from schemas.base import Headers
 from schemas.budgets import SpendRecord
 from schemas.events import (
     DeferralState,
+    KeptCall,
     LedgerRecord,
     ReplayRecord,
     StartRecord,
@@ -277,8 +278,15 @@ def _start_value(count: int) -> bytes:
     return StartRecord(count=count).to_json()
 
 
-def start_record(topics: Topics, key: str, count: int | None, *, lane: int) -> OutRecord:
-    """Build the record that counts a start, or with None the tombstone that ends the count."""
+def start_record(
+    topics: Topics, key: str, count: int | None, *, lane: int, kept: Iterable[KeptCall] = ()
+) -> OutRecord:
+    """Build the record that counts a start, or with None the tombstone that ends the count.
+
+    `kept`: the calls whose answers their providers keep, for who has the lane next.
+    """
     value = None if count is None else _start_value(count)
+    if count is not None and (calls := list(kept)):
+        value = StartRecord(count=count, kept=calls).to_json()
     raw_key = (START_PREFIX + key).encode("utf-8", "surrogatepass")
     return OutRecord(topics.ledger, raw_key, value, partition=lane)

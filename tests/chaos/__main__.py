@@ -9,7 +9,8 @@ from dataclasses import replace
 from rich.console import Console
 from rich.table import Table
 
-from streams.failpoints import FAIL_POINTS
+from streams.failpoints import FAIL_POINTS, KEPT_POINTS
+from tests.chaos.background import KEEPING
 from tests.chaos.cluster import CLUSTER_FAULTS
 from tests.chaos.harness import Plan, run
 from tests.chaos.injector import FAULTS
@@ -48,6 +49,13 @@ def main() -> None:
     parser.add_argument("--fault", help="one kind of fault alone", default=None, choices=choices)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--intents", type=int, default=None)
+    parser.add_argument("--times", type=int, default=3, help="of the fault alone")
+    parser.add_argument(
+        "--background",
+        default="",
+        choices=("", *KEEPING),
+        help="providers keep their answers; what is lost of their making is found, or lost",
+    )
     parser.add_argument("--brokers", type=int, default=1, choices=(1, 3))
     options = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -59,12 +67,15 @@ def main() -> None:
         plan = Plan(seed=options.seed, traffic=TRAFFIC[options.fault])
     elif options.fault:
         plan = Plan(
-            seed=options.seed, traffic=TrafficPlan(intents=3_000), faults=(options.fault,) * 3
+            seed=options.seed,
+            traffic=TrafficPlan(intents=3_000),
+            faults=(options.fault,) * options.times,
         )
     else:
         plan = Plan(
             seed=options.seed, traffic=MIXED, faults=FULL if options.brokers == 1 else OF_THREE
         )
+    plan = replace(plan, keeping=options.background)
     if options.intents:
         plan = replace(plan, traffic=replace(plan.traffic, intents=options.intents))
     if options.brokers > 1:
@@ -92,6 +103,7 @@ def every_fail_point(console: Console, *, seed: int) -> int:
             traffic=TrafficPlan(intents=400, rate=40),
             workers=2,
             environment={"HYBRID_FAIL_POINT": f"{name}:{at}"},
+            keeping="found" if name in KEPT_POINTS else "",
         )
         report = run(plan)
         report.repeat_bound = report.restarts * int(ENVIRONMENT["HYBRID_CONCURRENCY"])

@@ -6,8 +6,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from hybrid.stack.process import free_port
 from streams.recording.lag import recorder_lag
+from tests.chaos.background import KEEPING, background_file
 from tests.chaos.injector import Fault, Injector
 from tests.chaos.oracle import (
     Calls,
@@ -41,23 +45,33 @@ class Plan:
     provider_faults: dict[str, float] = field(default_factory=dict)
     latency_ms: float = 150.0
     environment: dict[str, str] = field(default_factory=dict)
+    #: Providers keep their answers, and this is how (`KEEPING`); empty = chat completions.
+    keeping: str = ""
 
 
 def run(plan: Plan, *, say: Callable[[str], None] = lambda _text: None) -> Report:
     """Run a plan to its end."""
-    with running_stack(
-        workers=plan.workers,
-        brokers=plan.brokers,
-        environment=plan.environment,
-        seed=plan.seed,
-        small_disk="disk" in plan.faults,
-    ) as running:
-        return asyncio.run(_run(plan, running, say))
+    with TemporaryDirectory(prefix="hybrid-chaos-config-") as folder:
+        environment, port = dict(plan.environment), None
+        if plan.keeping:
+            port = free_port()
+            file = background_file(Path(folder), port=port, keeping=plan.keeping)
+            environment["HYBRID_CONFIG"] = str(file)
+        with running_stack(
+            workers=plan.workers,
+            brokers=plan.brokers,
+            environment=environment,
+            seed=plan.seed,
+            small_disk="disk" in plan.faults,
+            simulator_port=port,
+        ) as running:
+            return asyncio.run(_run(plan, running, say))
 
 
 async def _run(plan: Plan, running: RunningStack, say: Callable[[str], None]) -> Report:
     injector = Injector(running, random.Random(plan.seed))
-    provider = {"latency_ms": plan.latency_ms, "retry_after": "0.1", **plan.provider_faults}
+    provider: dict[str, object] = {"latency_ms": plan.latency_ms, "retry_after": "0.1"}
+    provider |= plan.provider_faults | {"keeping": KEEPING.get(plan.keeping, {})}
     running.set_faults({"openai": provider, "azure": provider})
     began = time.monotonic()
     published, watch, faults = Published(), OutcomeWatch(running.settings), list[Fault]()
@@ -98,6 +112,7 @@ async def _run(plan: Plan, running: RunningStack, say: Callable[[str], None]) ->
         ],
         trouble=injector.trouble,
         repeat_bound=injector.in_flight_at_kills,
+        keeping=plan.keeping,
         lag=await settled_lag(running.settings),
         bill=await asyncio.to_thread(reconciled, running.settings, calls),
         resent=await resend(running.settings, seed=plan.seed),

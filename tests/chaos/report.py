@@ -13,6 +13,8 @@ from tests.chaos.traffic import Published
 
 __all__ = ["Recovery", "Report"]
 
+ANSWERED = 200
+
 
 @dataclass(frozen=True)
 class Recovery:
@@ -40,6 +42,8 @@ class Report:
     resent: Resent
     restarts: int
     seconds: float
+    #: How providers keep their answers; empty = they do not.
+    keeping: str = ""
 
     # ── the invariants ──────────────────────────────────────────────────────────────────────
 
@@ -70,7 +74,17 @@ class Report:
         return found
 
     def _calls(self) -> list[str]:
-        """I2: repeated calls only for calls in flight at the deaths of workers."""
+        """I2: repeated calls only for calls in flight at the deaths of workers.
+
+        Where answers are kept and found, none; where some cannot be found, only those told of.
+        """
+        if self.keeping:
+            told = 0 if self.keeping == "found" else self.told_lost()
+            repeated, orphans = self.calls.repeated(), self.orphan_bill()
+            found = [] if repeated <= told else [f"I2: {repeated} repeated calls, {told} told of"]
+            if self.keeping == "found" and orphans:
+                found.append(f"I2: {orphans} USD billed for calls that have no price on record")
+            return found
         if self.calls.repeated() <= self.repeat_bound:
             return []
         repeated = self.calls.repeated()
@@ -121,6 +135,14 @@ class Report:
         """Attempts on record as started, of which the provider saw nothing."""
         return set(self.recorded.started_only) - set(self.calls.attempt_ids)
 
+    def told_lost(self) -> int:
+        """Answered calls of which the record says that nothing was heard."""
+        without_end = {**self.recorded.started_only, **self.recorded.unanswered}
+        return sum(
+            one["status"] == ANSWERED and one["attempt_id"] in without_end
+            for one in self.calls.entries
+        )
+
     def orphan_bill(self) -> Decimal:
         """What the provider billed for calls without an end on record."""
         return self.calls.billed_for({**self.recorded.started_only, **self.recorded.unanswered})
@@ -149,7 +171,7 @@ class Report:
             ("lost", str(len(self.outcomes.lost(self.published.intents)))),
             ("doubled", str(len(self.outcomes.doubled()))),
             ("calls seen by the simulator", str(seen)),
-            ("repeated calls", f"{self.calls.repeated()} (at most {self.repeat_bound})"),
+            ("repeated calls", f"{self.calls.repeated()} ({self._allowed()})"),
             ("attempts on record", f"{recorded} = {seen} seen + {len(self.never_sent())} never sent"),
             ("  of them without an end", str(len(self.recorded.started_only))),
             ("billed by the simulator", f"{self.calls.billed_usd} USD"),
@@ -167,6 +189,13 @@ class Report:
             ("duration", f"{self.seconds:.0f} s"),
             ("verdict", "; ".join(self.problems()) or "all invariants hold"),
         ]  # fmt: skip
+
+    def _allowed(self) -> str:
+        if self.keeping == "found":
+            return "none allowed: answers are kept, and found"
+        if self.keeping:
+            return f"at most those told as lost: {self.told_lost()}"
+        return f"at most {self.repeat_bound}"
 
     def recovery_rows(self) -> list[tuple[str, str, str, str]]:
         """By fault: how often, and p50 and max of both measures."""

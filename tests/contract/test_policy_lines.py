@@ -29,7 +29,7 @@ from hybrid.stack import simulator
 from hybrid.stack.process import free_port
 from schemas.attempt import ProviderAttempt
 from schemas.budgets import BudgetSpec
-from schemas.events import DeferralState
+from schemas.events import DeferralState, KeptCall
 from schemas.vocabulary import AttemptStatus, DeadLetterReason, FailureKind
 from tests.builders import NOW, a_task, an_intent
 
@@ -47,6 +47,12 @@ class Free:
         pass
 
     async def confirm(self) -> None:
+        pass
+
+    async def keep(self, _call: KeptCall) -> None:
+        pass
+
+    def let_go(self, _attempt_id: str) -> None:
         pass
 
 

@@ -1,0 +1,45 @@
+"""One call as it is planned, and as it is under way; values."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from agents.executing.account import Execution
+from agents.executing.kept import Holder
+from agents.providers.adapters import Provider
+from schemas.attempt import ProviderAttempt
+
+__all__ = ["Call", "Sent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call before it is made: to whom, with what, and what it may cost at most."""
+
+    provider: Provider
+    #: The provider's own name for it.
+    model: str
+    messages: list[dict[str, Any]]
+    prompt_tokens: int
+    max_output: int | None
+    #: Dollars that it cannot exceed; None = no price is known.
+    bound_usd: Decimal | None = None
+    #: Whether its answer is cut short for want of money.
+    cut: bool = False
+    #: Place in the route, for a call beside the first one.
+    hedge_at: int | None = None
+    #: Whether the intent chose that name; else the configuration did.
+    own_model: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One call that is made: for which execution, since when, on record as what."""
+
+    run: Execution
+    call: Call
+    started: ProviderAttempt
+    #: Its begin, on the monotonic clock.
+    since: float
+    #: Who puts on record where its answer is; None where the provider keeps none.
+    holder: Holder | None = None
