@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test unit check format chaos outage storm answers litellm recipes mutants image kustomize deploy-test docs release bench bench-smoke bench-all lock generate clean
+.PHONY: demo test unit check format chaos outage upgrade storm answers litellm recipes mutants image kustomize deploy-test docs release bench bench-smoke bench-all lock generate clean
 
 demo: .venv/.installed ## the whole job once, on real parts
 	@$(BIN)/hybrid demo
@@ -15,12 +15,13 @@ test: .venv/.installed ## the whole default test suite; the decision core must b
 unit: .venv/.installed ## the tests without I/O
 	$(BIN)/pytest tests/unit
 
-check: .venv/.installed ## format, lint, types, imports, generated files
+check: .venv/.installed ## format, lint, types, imports, generated files, the last release's contract
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/generate.py --check
+	$(BIN)/python tools/contract.py
 
 format: .venv/.installed
 	$(BIN)/ruff format .
@@ -31,6 +32,9 @@ chaos: .venv/.installed ## faults on real processes; FAULT=name for one, TIMES=n
 
 outage: .venv/.installed ## a scripted outage of the providers, ten minutes in the time of one; HOURS=60: days, by a moved clock
 	$(BIN)/python -m tests.chaos.$(if $(HOURS),long --hours $(HOURS),outage)
+
+upgrade: .venv/.installed ## the last release and this version beside each other, up and down; BASE=commit or tag, SEED=n, INTENTS=n
+	$(BIN)/python -m tests.upgrade $(if $(BASE),--base $(BASE)) $(if $(SEED),--seed $(SEED)) $(if $(INTENTS),--intents $(INTENTS))
 
 storm: .venv/.installed ## foreign records of all kinds on all source topics; RECORDS=n, SEED=n
 	STORM_RECORDS=$(or $(RECORDS),100000) STORM_SEED=$(or $(SEED),1) $(BIN)/pytest tests/faults/test_storm.py

@@ -18,6 +18,7 @@ from hybrid.logs import build_log
 from hybrid.metrics import RecorderMetrics, WorkerMetrics, serve_metrics
 from hybrid.providing import build_providers, require_keys
 from schemas.settings import Settings
+from schemas.versions import NewerRecordError
 from streams.alerts.watch import watch
 from streams.alerts.webhook import Webhook
 from streams.kafka.clients import BrokerUnavailableError
@@ -131,7 +132,7 @@ async def _recorder(settings: Settings) -> None:
             await _together(recorder, beside)
     except (BrokerUnavailableError, RightsError, TopicsError) as error:
         raise UsageError(str(error)) from error
-    except ClickHouseRefusedError as error:
+    except (ClickHouseRefusedError, NewerRecordError) as error:
         raise HybridError(str(error)) from error
     finally:
         if metrics is not None:

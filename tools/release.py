@@ -1,7 +1,8 @@
 """`make release`: everything that a release consists of, made of what is committed, into dist/.
 
-Wheel, sdist, the chart's package, the changelog's section and the sums of all; the image too where
-a container engine answers. What is not committed is refused, since nobody could make it again.
+Wheel, sdist, the chart's package, the changelog's section, the contract and the sums of all; the
+image too where a container engine answers. What is not committed is refused, since nobody could
+make it again.
 """
 
 import argparse
@@ -100,6 +101,12 @@ def package_chart(source: Path, out: Path, version: str, moment: int) -> None:
     file.write_bytes(gzip.compress(packed.getvalue(), mtime=moment))
 
 
+def contract_of(version: str) -> str:
+    """Give the messages as this release promises them: the next ones are compared with it."""
+    command = [sys.executable, str(ROOT / "tools/contract.py"), "--keep", version]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 def build_image(source: Path, version: str) -> str:
     """Build the image where an engine answers; gives what to say of it."""
     engine = shutil.which("docker")
@@ -136,6 +143,7 @@ def release(out: Path, *, image: bool) -> list[str]:
         out.mkdir(parents=True)
         (out / f"CHANGELOG-{version}.md").write_text(section)
         package_chart(source, out, version, moment)
+        (out / f"contract-{version}.json").write_text(contract_of(version))
         subprocess.run(
             [sys.executable, "-c", BUILD, str(out)],
             cwd=source,

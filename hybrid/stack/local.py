@@ -42,11 +42,12 @@ from streams.store.migrations import Layout, migrate
 
 __all__ = ["LocalStack", "StackOptions"]
 
-READY_LIMIT_S = 60
-
 
 class LocalStack:
     """One running stack; `start`, then `supervise` now and then, then `stop`."""
+
+    #: Seconds that a part may take until it is ready.
+    ready_limit_s = 60.0
 
     def __init__(self, options: StackOptions, *, report: Report) -> None:
         """Choose folder and ports; raises UsageError when they cannot be used."""
@@ -155,17 +156,29 @@ class LocalStack:
         self._supervise("simulator", self._start_simulator)
         self._start_kafka()
         self._report("creating topics")
-        asyncio.run(ensure_topics(self.settings()))
+        self.make_topics()
         self._wait_http("clickhouse", self.ports["clickhouse"], "/ping")
         self._wait_http("simulator", self.ports["simulator"], "/_sim/calls")
 
-    def _start_recording(self) -> None:
+    def make_topics(self) -> None:
+        """Create the topics that are not there."""
+        asyncio.run(ensure_topics(self.settings()))
+
+    def make_tables(self) -> None:
+        """Apply the migrations."""
         settings = self.settings()
         store = ClickHouse(settings)
         try:
             migrate(store, Layout.of(settings))
         finally:
             store.close()
+
+    def command_of(self, _part: str, *arguments: str) -> list[str]:
+        """Give the command line of a part; a test gives a part another version of ours."""
+        return hybrid_command(*arguments)
+
+    def _start_recording(self) -> None:
+        self.make_tables()
         self._supervise("recorder", self._start_recorder)
 
     def _start_workers(self) -> None:
@@ -220,7 +233,7 @@ class LocalStack:
         logs.mkdir(parents=True, exist_ok=True)
         return Child(
             name,
-            hybrid_command(*arguments),
+            self.command_of(name, *arguments),
             log_file=logs / f"{name}.log",
             environment={**callers_environment(), **self.environment(), **environment},
         )
@@ -232,7 +245,7 @@ class LocalStack:
         child = self._parts[name].child
         ready = wait_until(
             lambda: child.exit_status() is not None or answers(port, path),
-            within_s=READY_LIMIT_S,
+            within_s=self.ready_limit_s,
         )
         if not ready or child.exit_status() is not None:
             message = f"{name} did not start; the end of {child.log_file}: {child.tail(3)}"

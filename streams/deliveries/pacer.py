@@ -29,7 +29,7 @@ from streams.kafka.clients import consumer, partitions_of, producer, started
 from streams.kafka.patience import kept_running
 from streams.kafka.reading import record_at
 from streams.messages.offset_tracker import OffsetTracker
-from streams.messages.records import DELIVERY_HEADER, header
+from streams.messages.records import DELIVERY_HEADER, VERSION, header
 
 __all__ = ["DeliveryPacer"]
 
@@ -214,7 +214,11 @@ class DeliveryPacer:
                 user = due.user_id.encode()
                 now = datetime.fromtimestamp(now_ms / 1000, UTC)
                 delivery = due.model_copy(update={"due_at": now})
-                sent = [await client.send(topics.deliveries, delivery.to_json(), user)]
+                sent = [
+                    await client.send(
+                        topics.deliveries, delivery.to_json(), user, headers=[VERSION]
+                    )
+                ]
                 event = WorkflowEvent(
                     event_id=uuid7(now_ms, self._dice),
                     name=EventName.ONLYFANS_MESSAGE_SCHEDULED,
@@ -224,7 +228,9 @@ class DeliveryPacer:
                     occurred_at=now,
                 )
                 key = delivery.intent_id.encode()
-                sent.append(await client.send(topics.events, event.to_json(), key))
+                sent.append(
+                    await client.send(topics.events, event.to_json(), key, headers=[VERSION])
+                )
                 # aiokafka commits a transaction of which a record was refused all the same.
                 await asyncio.gather(*sent)
             if offsets:

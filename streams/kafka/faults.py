@@ -1,5 +1,6 @@
-"""What an error of a broker asks for: three kinds, decided here for all that write; pure.
+"""What an error of a broker asks for: four kinds, decided here for all that write; pure.
 
+- *newer*: a later version of ours wrote what we have to know: nothing here will ever read it.
 - *fenced*: what we write is somebody else's now; it is never tried again.
 - *deterministic*: it never passes by itself. Either one record is at fault, or a right is missing.
 - *indefinite*: everything else, also what is not known yet; it is tried again, paced.
@@ -9,7 +10,9 @@ from enum import Enum
 
 from aiokafka import errors
 
-__all__ = ["FaultKind", "RefusedWriteError", "is_awaited", "kind_of", "right_missing"]
+from schemas.versions import NewerRecordError
+
+__all__ = ["FaultKind", "RefusedWriteError", "is_awaited", "kind_of", "right_missing", "why_never"]
 
 
 class FaultKind(Enum):
@@ -18,6 +21,7 @@ class FaultKind(Enum):
     FENCED = "fenced"  # give up what was ours
     RECORD = "record"  # deterministic: one record is refused, whatever happens
     RIGHT = "right"  # deterministic: a right is missing, nothing of this kind will pass
+    NEWER = "newer"  # deterministic: a later version wrote what we have to know
     INDEFINITE = "indefinite"  # try again
 
 
@@ -64,6 +68,8 @@ def kind_of(error: BaseException) -> FaultKind:
     if isinstance(error, RefusedWriteError):
         unwritable = isinstance(error.cause, UNWRITABLE)
         return FaultKind.RECORD if unwritable else kind_of(error.cause)
+    if isinstance(error, NewerRecordError):
+        return FaultKind.NEWER
     if isinstance(error, FENCED):
         return FaultKind.FENCED
     if isinstance(error, tuple(RIGHTS)):
@@ -85,3 +91,10 @@ def right_missing(error: BaseException) -> str:
         right = f"{'WRITE' if writes else 'READ'} {right}"
         names = [error.topic] if isinstance(error, RefusedWriteError) else names
     return " ".join([right, ", ".join(names)]).strip()
+
+
+def why_never(error: BaseException) -> str:
+    """Say of an error that never passes what to do about it."""
+    if isinstance(error, NewerRecordError):
+        return str(error)
+    return f"the broker refuses it {right_missing(error)}; grant the right"

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from agents.clock import Clock
 from agents.log import Log
 from schemas.settings import Settings
+from schemas.versions import require_known
 from schemas.vocabulary import LogEvent
 from streams.kafka.clients import consumer, partitions_of, started
 from streams.kafka.ends import END_KEY
@@ -69,6 +70,7 @@ def _give(record: ConsumerRecord, take: Callable[[ConsumerRecord], None], log: L
     if record.key == END_KEY:
         return
     try:
+        require_known(record.topic, record.partition, record.offset, record.headers)
         take(record)
     except Exception as error:  # noqa: BLE001 - nothing in a topic may end those who follow it
         log(

@@ -132,7 +132,7 @@ class AttemptJournal:
                     record.value,
                     key=record.key,
                     partition=record.partition,
-                    headers=list(record.headers),
+                    headers=record.written_headers,
                 )
         except (KafkaError, OSError, TimeoutError) as error:
             if _may_pass(error):

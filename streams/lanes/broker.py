@@ -13,6 +13,7 @@ from agents.deciding.budgets import Spending
 from agents.log import Log, silent
 from schemas.budgets import SpendRecord
 from schemas.settings import Settings
+from schemas.versions import NewerRecordError
 from schemas.vocabulary import LogEvent
 from streams.kafka.clients import consumer, producer_options, started
 from streams.kafka.ends import Ends, Sender, write_ends
@@ -123,7 +124,10 @@ class KafkaLaneBroker:
         return ends
 
     async def read_ledger(self, lane: int, ledger: Ledger, ends: Ends) -> int:
-        """Read the ledger topic, and what the lane has spent; raises KafkaError, TimeoutError."""
+        """Read the ledger topic, and what the lane has spent.
+
+        Raises KafkaError, TimeoutError, NewerRecordError.
+        """
         progress = partial(self._say_progress, lane)
         if not ledger.next_offset:  # later the worker asks from time to time
             ledger.advance((await self.horizons([lane]))[lane])
@@ -152,7 +156,12 @@ class KafkaLaneBroker:
             self._spending.learn(SpendRecord.model_validate_json(value))
 
     def _pass_over(self, record: ConsumerRecord, error: Exception) -> None:
-        """Say that somebody else writes into a topic of ours; nothing of it is believed."""
+        """Say that somebody else writes into a topic of ours; nothing of it is believed.
+
+        What a later version of ours wrote is not foreign: without it, work would be done twice.
+        """
+        if isinstance(error, NewerRecordError):
+            raise error
         self._log(
             LogEvent.RECORD_PASSED_OVER,
             level="warning",

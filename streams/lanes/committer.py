@@ -13,8 +13,9 @@ from typing import assert_never
 
 from aiokafka.errors import KafkaError
 
+from schemas.versions import NewerRecordError
 from schemas.vocabulary import LogEvent, WorkflowStatus
-from streams.kafka.faults import FaultKind, kind_of, right_missing
+from streams.kafka.faults import FaultKind, kind_of, why_never
 from streams.kafka.patience import pause_s
 from streams.lanes.broker import LaneProducer
 from streams.lanes.job import Job, LaneParts
@@ -154,8 +155,8 @@ class Committer:
                 self.abandon()
                 self._on_fenced()
                 return []
-            case FaultKind.RIGHT:
-                self._broken(f"the broker refuses it {right_missing(error)}; grant the right")
+            case FaultKind.RIGHT | FaultKind.NEWER:
+                self._broken(why_never(error))
                 return batch
             case FaultKind.RECORD | FaultKind.INDEFINITE:
                 batch = await self._reopen(batch, error)
@@ -223,9 +224,9 @@ class Committer:
                 try:
                     await self.open()
                     break
-                except (KafkaError, TimeoutError, OSError) as again:
+                except (KafkaError, TimeoutError, OSError, NewerRecordError) as again:
                     error = again
-                    if kind_of(again) in {FaultKind.FENCED, FaultKind.RIGHT}:
+                    if kind_of(again) in {FaultKind.FENCED, FaultKind.RIGHT, FaultKind.NEWER}:
                         return await self._after(batch, again)
         done = [job for job in batch if self._is_committed(job)]
         self._committed(done)

@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from schemas.events import KeptCall, LedgerRecord, StartRecord
 from schemas.settings import Settings
+from schemas.versions import require_known
 from schemas.vocabulary import WorkflowStatus
 from streams.kafka.clients import consumer, started
 from streams.kafka.ends import Ends, OnForeign, read_to_ends
@@ -209,7 +210,7 @@ async def read_ledger(
         count = await read_to_ends(
             reader,
             {tp: end},
-            lambda record: ledger.load(record.key, record.value, at_ms=record.timestamp),
+            lambda record: _load(ledger, record),
             what=f"the ledger of partition {partition} cannot be read to its end",
             on_progress=on_progress,
             on_foreign=on_foreign,
@@ -246,11 +247,17 @@ async def read_whole(
         await read_to_ends(
             reader,
             {tp: ends[tp] for tp in tps},
-            lambda record: takes[_place_of(record)](record.value or b""),
+            lambda record: _give(takes, record),
             what=f"what a lane has to know cannot be read to its end: {tps}",
             on_foreign=on_foreign,
         )
 
 
-def _place_of(record: ConsumerRecord) -> TopicPartition:
-    return TopicPartition(record.topic, record.partition)
+def _load(ledger: Ledger, record: ConsumerRecord) -> None:
+    require_known(record.topic, record.partition, record.offset, record.headers)
+    ledger.load(record.key, record.value, at_ms=record.timestamp)
+
+
+def _give(takes: Mapping[TopicPartition, Callable[[bytes], None]], record: ConsumerRecord) -> None:
+    require_known(record.topic, record.partition, record.offset, record.headers)
+    takes[TopicPartition(record.topic, record.partition)](record.value or b"")

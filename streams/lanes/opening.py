@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from aiokafka.errors import KafkaError
 
+from schemas.versions import NewerRecordError
 from schemas.vocabulary import LogEvent
-from streams.kafka.faults import FaultKind, is_awaited, kind_of, right_missing
+from streams.kafka.faults import FaultKind, is_awaited, kind_of, why_never
 from streams.kafka.patience import patiently
 from streams.lanes.committer import Committer
 from streams.lanes.job import LaneParts
@@ -45,7 +46,7 @@ class Opening:
         )
         try:
             count: int | None = await tries(self._open_once)
-        except (KafkaError, TimeoutError, OSError) as error:
+        except (KafkaError, TimeoutError, OSError, NewerRecordError) as error:
             self._give_up(error)
             return None
         return count
@@ -68,11 +69,9 @@ class Opening:
         if kind is FaultKind.FENCED:
             self._parts.log(LogEvent.LANE_FENCED, level="warning", lane=self._number)
             self._on_fenced()
-        elif kind is FaultKind.RIGHT:
-            self._parts.events.on_broken(
-                f"lane {self._number} cannot be opened: the broker refuses it "
-                f"{right_missing(error)}; grant the right"
-            )
+        elif kind in {FaultKind.RIGHT, FaultKind.NEWER}:
+            why = why_never(error)
+            self._parts.events.on_broken(f"lane {self._number} cannot be opened: {why}")
 
 
 def _may_pass(error: BaseException) -> bool:

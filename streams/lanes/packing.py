@@ -92,6 +92,6 @@ async def all_written(sent: Sequence[Written]) -> None:
 
 def _added(batch: Any, record: OutRecord) -> bool:  # noqa: ANN401 - the library has no types
     added = batch.append(
-        timestamp=None, key=record.key, value=record.value, headers=list(record.headers)
+        timestamp=None, key=record.key, value=record.value, headers=record.written_headers
     )
     return added is not None

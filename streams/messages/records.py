@@ -20,12 +20,14 @@ from schemas.intent import TraceContext, WorkflowIntent, context_of
 from schemas.outcome import RecordSource
 from schemas.topics import Topics
 from schemas.tracing import TRACEPARENT, traceparent_of
+from schemas.versions import RECORD_VERSION, VERSION_HEADER
 from schemas.vocabulary import EventName, WorkflowStatus
 
 __all__ = [
     "DEFERRAL_HEADER",
     "DELIVERY_HEADER",
     "START_PREFIX",
+    "VERSION",
     "Decided",
     "Identity",
     "Incoming",
@@ -62,7 +64,9 @@ MOST_AHEAD_MS = 86_400_000
 LATEST_MS = 7_258_118_400_000
 
 #: Headers of ours that are rewritten, not passed through, when an intent is written again.
-OWN_HEADERS = frozenset({DEFERRAL_HEADER, DELIVERY_HEADER})
+OWN_HEADERS = frozenset({DEFERRAL_HEADER, DELIVERY_HEADER, VERSION_HEADER})
+#: On every record of ours.
+VERSION = (VERSION_HEADER, str(RECORD_VERSION).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +150,14 @@ class OutRecord:
     partition: int | None = None
 
     @property
+    def written_headers(self) -> list[tuple[str, bytes]]:
+        """Its headers as they are written: with the version of the record."""
+        return [*self.headers, VERSION]
+
+    @property
     def size(self) -> int:
         """Bytes of key, value and headers."""
-        named = sum(len(name) + len(value) for name, value in self.headers)
+        named = sum(len(name) + len(value) for name, value in self.written_headers)
         return len(self.key or b"") + len(self.value or b"") + named
 
 

@@ -17,6 +17,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from agents.clock import Clock
 from agents.log import Log
 from schemas.settings import Settings
+from schemas.versions import require_known
 from schemas.vocabulary import LogEvent
 from streams.failpoints import FailPoints
 from streams.kafka.clients import consumer
@@ -156,6 +157,7 @@ class Recorder:
             return
         tables: dict[str, list[dict[str, Any]]] = {}
         for record in batch:
+            require_known(record.topic, record.partition, record.offset, record.headers)
             try:
                 table, row = row_of(self._settings, record)
             except Exception as error:  # noqa: BLE001 - no record of a topic may end the recorder

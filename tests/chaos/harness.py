@@ -4,27 +4,22 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hybrid.stack.process import free_port
-from streams.recording.lag import recorder_lag
 from tests.chaos.background import KEEPING, background_file
 from tests.chaos.injector import Fault, Injector
 from tests.chaos.oracle import (
-    Calls,
-    Recorded,
-    read_calls,
     read_outcomes,
-    read_recorded,
     reconciled,
     settled_lag,
 )
 from tests.chaos.report import Recovery, Report
 from tests.chaos.resend import resend
 from tests.chaos.running import RunningStack, running_stack
+from tests.chaos.settling import settled
 from tests.chaos.traffic import Published, TrafficPlan, publish
 from tests.chaos.watch import OutcomeWatch
 
@@ -95,7 +90,7 @@ async def _run(plan: Plan, running: RunningStack, say: Callable[[str], None]) ->
     say(f"{time.monotonic() - began:6.1f} s  {watch.count} of {published.count} outcomes")
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
-    calls, recorded = await _settled(running)
+    calls, recorded = await settled(running)
     return Report(
         seed=plan.seed,
         published=published,
@@ -124,19 +119,3 @@ async def _run(plan: Plan, running: RunningStack, say: Callable[[str], None]) ->
 def _felt(fault: Fault, watch: OutcomeWatch) -> bool:
     """Whether a fault's lanes go on, or have had a minute to."""
     return watch.first_after(fault.at, fault.lanes) < 60 or time.time() - fault.at > 60
-
-
-async def _settled(running: RunningStack) -> tuple[Calls, Recorded]:
-    """Wait until the recorder has caught up and nothing changes any more."""
-    last: tuple[int, int] = (-1, -1)
-    for _ in range(60):
-        calls = read_calls(running.stack.simulator_log)
-        with suppress(Exception):
-            behind = await recorder_lag(running.settings)
-            recorded = await asyncio.to_thread(read_recorded, running.settings)
-            now = (len(calls.entries), len(recorded.finished))
-            if now == last and not behind and not set(calls.attempt_ids) - recorded.all:
-                return calls, recorded
-            last = now
-        await asyncio.sleep(1.5)
-    return calls, recorded

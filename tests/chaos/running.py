@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +115,7 @@ def running_stack(
     small_disk: bool = False,
     partitions: int | None = None,
     simulator_port: int | None = None,
+    make: Callable[..., LocalStack] = LocalStack,
 ) -> Iterator[RunningStack]:
     """Start a stack on an empty folder, watch it, and stop it whatever happens.
 
@@ -138,7 +139,7 @@ def running_stack(
         },
         seed=seed,
     )
-    stack = LocalStack(options, report=events.append)
+    stack = make(options, report=events.append)
     stopped = threading.Event()
 
     def watch() -> None:

@@ -25,12 +25,17 @@ class OutcomeWatch:
         self._settings = settings
         self._partitioner = DefaultPartitioner()
         self._seen: set[str] = set()
+        self._results: set[str] = set()
         #: lane → wall times of its outcomes
         self._times: dict[int, list[float]] = defaultdict(list)
 
     @property
     def count(self) -> int:
         return len(self._seen)
+
+    def missing(self, names: set[str], *, results: bool = False) -> set[str]:
+        """Give those intents that have no outcome yet, or no result."""
+        return names - (self._results if results else self._seen)
 
     def first_after(self, moment: float, lanes: Iterable[int]) -> float:
         """Seconds until the first new outcome of any of the lanes; NaN when none came."""
@@ -57,6 +62,8 @@ class OutcomeWatch:
                     key = document["intent_id"]
                     if document.get("reason") in {"poison", "invalid_intent"}:
                         key = document["dead_letter_id"]
+                    if topic == self._settings.topics.results:
+                        self._results.add(key)
                     if key not in self._seen:
                         self._seen.add(key)
                         self._times[self._lane(key)].append(record.timestamp / 1000)

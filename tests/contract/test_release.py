@@ -56,7 +56,7 @@ def made(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_release_has_all_its_parts_and_their_sums(made: Path) -> None:
-    kinds = (".whl", ".tar.gz", ".tgz", ".md")
+    kinds = (".whl", ".tar.gz", ".tgz", ".md", ".json")
     for kind in kinds:
         assert len([path for path in made.iterdir() if path.name.endswith(kind)]) == 1
     sums = dict(re.findall(r"(?m)^(\w{64})  (.+)$", (made / "SHA256SUMS").read_text()))
