@@ -67,6 +67,7 @@ LATEST_MS = 7_258_118_400_000
 OWN_HEADERS = frozenset({DEFERRAL_HEADER, DELIVERY_HEADER, VERSION_HEADER})
 #: On every record of ours.
 VERSION = (VERSION_HEADER, str(RECORD_VERSION).encode())
+VERSION_BYTES = len(VERSION_HEADER) + len(str(RECORD_VERSION))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ class OutRecord:
     @property
     def size(self) -> int:
         """Bytes of key, value and headers."""
-        named = sum(len(name) + len(value) for name, value in self.written_headers)
+        named = sum(len(name) + len(value) for name, value in self.headers) + VERSION_BYTES
         return len(self.key or b"") + len(self.value or b"") + named
 
 

@@ -21,7 +21,7 @@ from streams.kafka.clients import producer
 from streams.kafka.diagnosis import unavailable
 from streams.kafka.presence import require_there
 from streams.kafka.rights import refused_write, replay_rights, require_rights
-from streams.messages.records import OutRecord
+from streams.messages.records import VERSION, OutRecord
 
 __all__ = ["operation_record", "send_together", "transactional", "write_operations"]
 
@@ -44,7 +44,8 @@ def operation_record(settings: Settings, message: Message) -> OutRecord:
             key = f"dismissal/{at}/{message.partition}/{message.offsets[0]}"
         case _:
             raise TypeError(type(message).__name__)
-    return OutRecord(settings.topics.operations, key.encode(), message.to_json(), partition=0)
+    topic = settings.topics.operations
+    return OutRecord(topic, key.encode(), message.to_json(), (VERSION,), partition=0)
 
 
 async def write_operations(settings: Settings, messages: Iterable[Message]) -> None:
@@ -64,7 +65,11 @@ async def write_operations(settings: Settings, messages: Iterable[Message]) -> N
         for message in messages:
             record = operation_record(settings, message)
             await client.send_and_wait(
-                record.topic, value=record.value, key=record.key, partition=record.partition
+                record.topic,
+                value=record.value,
+                key=record.key,
+                partition=record.partition,
+                headers=list(record.headers),
             )
     except TopicAuthorizationFailedError as error:
         raise refused_write(settings, error, [topic]) from error

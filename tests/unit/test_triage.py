@@ -20,9 +20,12 @@ from schemas.operations import (
     ProgressRecord,
     RunRecord,
 )
+from schemas.settings import Settings
 from schemas.vocabulary import LetterState, RunState, WorkflowStatus
+from streams.messages.records import VERSION
 from streams.triage.beginning import Options, PlanError, run_record, usable
 from streams.triage.book import Book, hash_of
+from streams.triage.journal import operation_record
 from streams.triage.places import Places, packed, unpacked
 from streams.triage.tally import Tally
 from tests.builders import NOW, NOW_MS, a_letter
@@ -238,3 +241,11 @@ def test_a_plan_is_said_in_sentences(summary: dict[str, Any], said: str) -> None
 
 def test_a_plan_without_letters_has_no_price() -> None:
     assert lines(0, matching=0) == "0 dead letters will be replayed, of 0 that match"
+
+
+def test_what_is_done_is_written_under_the_version_of_our_records() -> None:
+    settings = Settings()
+    control = ControlRecord(plan_id="p", wanted=RunState.PAUSED, at=NOW)
+    record = operation_record(settings, control)
+    assert (record.topic, record.partition) == (settings.topics.operations, 0)
+    assert record.headers == (VERSION,)
