@@ -41,6 +41,8 @@ class Plan:
     provider_faults: dict[str, float] = field(default_factory=dict)
     latency_ms: float = 150.0
     environment: dict[str, str] = field(default_factory=dict)
+    #: Whether its processes start as quickly as they can; their clock cannot be set then.
+    forked: bool = False
 
 
 def run(plan: Plan, *, say: Callable[[str], None] = lambda _text: None) -> Report:
@@ -51,6 +53,7 @@ def run(plan: Plan, *, say: Callable[[str], None] = lambda _text: None) -> Repor
         environment=plan.environment,
         seed=plan.seed,
         small_disk="disk" in plan.faults,
+        forked=plan.forked,
     ) as running:
         return asyncio.run(_run(plan, running, say))
 

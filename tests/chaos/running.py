@@ -18,9 +18,11 @@ from typing import Any
 from pydantic import SecretStr
 
 from hybrid.config import load_settings
-from hybrid.stack.environment import StackOptions
+from hybrid.stack.environment import StackOptions, callers_environment
 from hybrid.stack.local import LocalStack
+from hybrid.stack.process import Child
 from schemas.settings import Settings
+from tests.chaos.forking import ForkedChild
 
 __all__ = ["ENVIRONMENT", "RunningStack", "running_stack"]
 
@@ -105,6 +107,20 @@ class RunningStack:
             file.write(struct.pack("d", seconds))
 
 
+class ForkedStack(LocalStack):
+    """A stack whose own processes start without loading what each of them loads."""
+
+    def _child(self, name: str, *arguments: str, **environment: str) -> Child:
+        logs = self.folder / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        return ForkedChild(
+            name,
+            *arguments,
+            log_file=logs / f"{name}.log",
+            environment={**callers_environment(), **self.environment(), **environment},
+        )
+
+
 @contextmanager
 def running_stack(
     *,
@@ -115,10 +131,13 @@ def running_stack(
     small_disk: bool = False,
     partitions: int | None = None,
     simulator_port: int | None = None,
+    forked: bool = False,
 ) -> Iterator[RunningStack]:
     """Start a stack on an empty folder, watch it, and stop it whatever happens.
 
-    With CHAOS_KEEP set in the environment the folder, with all logs, stays.
+    Where its processes are `forked`, they start in no time, and `set_clock` has no say: a clock of
+    the stack's own is what an interpreter loads at its start. With CHAOS_KEEP set in the
+    environment the folder, with all logs, stays.
     """
     events: list[str] = []
     folder = Path(tempfile.mkdtemp(prefix="hybrid-chaos-"))
@@ -131,14 +150,13 @@ def running_stack(
         real_providers=False,
         environment={
             **ENVIRONMENT,
-            "PYTHONPATH": str(Path(__file__).parent / "clock"),
-            "HYBRID_CHAOS_CLOCK": str(folder / "clock"),
+            **({} if forked else _clock_of(folder)),
             **({"HYBRID_PARTITIONS": str(partitions)} if partitions else {}),
             **environment,
         },
         seed=seed,
     )
-    stack = LocalStack(options, report=events.append)
+    stack = (ForkedStack if forked else LocalStack)(options, report=events.append)
     stopped = threading.Event()
 
     def watch() -> None:
@@ -163,6 +181,13 @@ def running_stack(
             subprocess.run(["umount", str(mounted)], check=False)
         if not os.environ.get("CHAOS_KEEP"):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clock_of(folder: Path) -> dict[str, str]:
+    return {
+        "PYTHONPATH": str(Path(__file__).parent / "clock"),
+        "HYBRID_CHAOS_CLOCK": str(folder / "clock"),
+    }
 
 
 def _mount(folder: Path) -> Path:

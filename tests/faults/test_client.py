@@ -22,7 +22,7 @@ CALLS = 1_000
 @pytest.fixture(scope="module")
 def three() -> Iterator[RunningStack]:
     """A stack of three workers."""
-    with running_stack(workers=3, environment={}) as running:
+    with running_stack(workers=3, environment={}, forked=True) as running:
         yield running
 
 

@@ -87,6 +87,7 @@ def test_kills_stops_restarts_and_a_broker_crash_lose_nothing_and_double_nothing
             intents=2_500, rate=80, repeated=0.05, in_transactions=0.05, poison=0.01
         ),
         faults=("kill", "broker", "sigstop", "kill", "recorder", "rolling", "clickhouse"),
+        forked=True,
     )
     report = run(plan)
     print(*(f"{name}: {value}" for name, value in report.rows()), sep="\n")  # noqa: T201 - shown when it fails
@@ -95,7 +96,12 @@ def test_kills_stops_restarts_and_a_broker_crash_lose_nothing_and_double_nothing
 
 @pytest.mark.timeout(240)
 def test_rolling_restarts_and_broker_crashes_repeat_no_call() -> None:
-    plan = Plan(seed=3, traffic=TrafficPlan(intents=1_500, rate=60), faults=("rolling", "broker"))
+    plan = Plan(
+        seed=3,
+        traffic=TrafficPlan(intents=1_500, rate=60),
+        faults=("rolling", "broker"),
+        forked=True,
+    )
     report = run(plan)
     assert report.problems() == []
     assert report.calls.repeated() == 0
@@ -106,7 +112,7 @@ def test_rolling_restarts_and_broker_crashes_repeat_no_call() -> None:
 def test_an_intent_that_kills_its_workers_is_taken_out_of_circulation() -> None:
     """Every worker dies at its first call: after four deaths the intent ends without a fifth."""
     environment = {"HYBRID_FAIL_POINT": "after_started_journalled:1"}
-    with running_stack(workers=1, environment=environment) as running:
+    with running_stack(workers=1, environment=environment, forked=True) as running:
         case = Case(running)
         case.publish(case.intent())
         letter = case.dead_letter(within_s=120)
@@ -119,7 +125,7 @@ def test_an_intent_that_kills_its_workers_is_taken_out_of_circulation() -> None:
 def test_a_worker_that_only_produces_dead_letters_stops_before_the_topic_is_empty() -> None:
     """Everything fails, and no breaker sees it: the worker says so, and leaves the rest alone."""
     environment = {"HYBRID_RETRY_DELAYS": "0", "HYBRID_DEFER_DELAYS": "0.2"}
-    with running_stack(workers=1, environment=environment) as running:
+    with running_stack(workers=1, environment=environment, forked=True) as running:
         broken = {"always": "503", "latency_ms": 1}
         running.set_faults({"openai": broken, "azure": broken})
         case = Case(running)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 @pytest.mark.timeout(240)
 def test_intents_of_a_topic_made_anew_are_told_from_those_that_stood_there_before() -> None:
     """None of them has an id: those that they are given are made of the places they stand at."""
-    with running_stack(workers=1, environment={}) as running:
+    with running_stack(workers=1, environment={}, forked=True) as running:
         publish(running, 30)
         eventually(lambda: count(running), lambda found: found == 30)
         asyncio.run(made_anew(running, running.settings.topics.intents))

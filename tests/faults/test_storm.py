@@ -48,7 +48,9 @@ class Seen:
 @pytest.mark.timeout(LIMIT_S * 2 + 120)
 def test_each_valid_intent_has_one_outcome_and_each_other_record_one_dead_letter() -> None:
     environment = {"HYBRID_CONCURRENCY": "64"}
-    with running_stack(workers=1, environment=environment, partitions=PARTITIONS) as stack:
+    with running_stack(
+        workers=1, environment=environment, partitions=PARTITIONS, forked=True
+    ) as stack:
         stack.set_faults({name: {"latency_ms": 1} for name in ("openai", "azure")})
         pids = stack.pids()
         asyncio.run(_storm(stack))

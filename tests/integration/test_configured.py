@@ -74,7 +74,9 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStac
         "HYBRID_BREAKER_CALLS": "4",
         "HYBRID_BREAKER_OPEN": "1",
     }
-    with running_stack(workers=2, environment=environment, simulator_port=port) as running:
+    with running_stack(
+        workers=2, environment=environment, simulator_port=port, forked=True
+    ) as running:
         running.set_faults({"openai": {"latency_ms": 5}, "azure": {"latency_ms": 5}})
         yield running
 

@@ -47,7 +47,9 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningSta
         "HYBRID_BREAKER_OPEN": "1",
         "HYBRID_LOG_LEVEL": "debug",
     }
-    with running_stack(workers=1, environment=environment, simulator_port=port) as running:
+    with running_stack(
+        workers=1, environment=environment, simulator_port=port, forked=True
+    ) as running:
         running.set_faults({"openai": {"latency_ms": 1}})
         yield running, folder
 
