@@ -24,6 +24,9 @@ for _name in list(os.environ):
     # A developer's own configuration has no say in the tests.
     if _name.startswith(("KAFKA_", "CLICKHOUSE_", "OPENAI_", "AZURE_", "HYBRID_")):
         del os.environ[_name]
+# A broker of the tests lives for a minute or two, most of it interpreted: it compiles sooner what
+# it runs often, which takes a quarter of its CPU away.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:CompileThresholdScaling=0.3")
 
 
 @pytest.fixture(scope="session")

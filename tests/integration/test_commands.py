@@ -136,7 +136,7 @@ def test_what_is_replayed_is_chosen_without_keeping_the_letters(stack: RunningSt
     """The newest of each intent, by tenant; a million letters would not fit into memory."""
     name = f"m{uuid.uuid4().hex[:8]}"
     own = stack.settings.model_copy(update={"hybrid_topic_prefix": name, "hybrid_partitions": 1})
-    count, size = 1_500, 10_000
+    count, size = 300, 50_000
 
     def letter(number: int, tenant: str, replays: int) -> bytes:
         incoming = an_incoming(b"x" * size)

@@ -41,7 +41,9 @@ def test_a_push_is_checked_and_tested_and_a_tag_is_released_after_that() -> None
         for job in _jobs(ROOT / ".github/workflows/checks.yaml").values()
         for step in job["steps"]
     }
-    assert {"make check", "make test"} <= runs
+    gate = {"make check", "make test", "make test-slow"}
+    assert gate <= runs
+    assert gate <= set((ROOT / ".ci/run").read_text().splitlines())
     release = _jobs(ROOT / ".github/workflows/release.yaml")
     assert all(job["needs"] == "checks" for name, job in release.items() if name != "checks")
     assert release["checks"]["uses"].endswith("checks.yaml")
