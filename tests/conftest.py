@@ -34,7 +34,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A running local stack with two workers, short waits and the simulated providers."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
     environment = {"HYBRID_LOG_LEVEL": "debug"}
-    with running_stack(workers=2, environment=environment, forked=True) as running:
+    with running_stack(workers=2, environment=environment, partitions=6, forked=True) as running:
         yield running
 
 

@@ -41,19 +41,22 @@ class Plan:
     provider_faults: dict[str, float] = field(default_factory=dict)
     latency_ms: float = 150.0
     environment: dict[str, str] = field(default_factory=dict)
-    #: Whether its processes start as quickly as they can; their clock cannot be set then.
-    forked: bool = False
 
 
-def run(plan: Plan, *, say: Callable[[str], None] = lambda _text: None) -> Report:
-    """Run a plan to its end."""
+def run(
+    plan: Plan,
+    *,
+    host: RunningStack | None = None,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Report:
+    """Run a plan to its end, on servers of its own or on a host's."""
     with running_stack(
         workers=plan.workers,
         brokers=plan.brokers,
         environment=plan.environment,
         seed=plan.seed,
         small_disk="disk" in plan.faults,
-        forked=plan.forked,
+        host=host,
     ) as running:
         return asyncio.run(_run(plan, running, say))
 

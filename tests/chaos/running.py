@@ -156,6 +156,7 @@ class GuestStack(ForkedStack):
         self._name = f"g{uuid.uuid4().hex[:8]}"
         environment = {**options.environment, "HYBRID_TOPIC_PREFIX": self._name}
         super().__init__(replace(options, environment=environment), report=report)
+        self.ports |= {name: host.ports[name] for name in ("kafka", "clickhouse")}
 
     @property
     def kafka(self) -> str:
@@ -164,6 +165,11 @@ class GuestStack(ForkedStack):
     @property
     def clickhouse(self) -> str:
         return f"{self._host.clickhouse.rpartition('/')[0]}/{self._name}"
+
+    def addresses(self) -> dict[str, Any]:
+        """Its own and its host's processes: the host starts its own again."""
+        found, host = super().addresses(), self._host.addresses()
+        return {**found, "pids": {**host["pids"], **found["pids"]}}
 
     def _start_servers(self) -> None:
         self._supervise("simulator", self._start_simulator)

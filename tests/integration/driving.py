@@ -75,13 +75,16 @@ class Case:
         self, records: Iterable[tuple[bytes | None, str]], headers: dict[str, bytes]
     ) -> None:
         async with open_producer(self.stack.settings) as client:
-            for value, key in records:
-                await client.send_and_wait(
+            sent = [
+                await client.send(
                     self.stack.settings.topics.intents,
                     value=value,
                     key=key.encode(),
                     headers=list(headers.items()),
                 )
+                for value, key in records
+            ]
+            await asyncio.gather(*sent)
 
     def outcomes(self) -> Outcomes:
         """Results and dead letters of this case only."""

@@ -55,7 +55,7 @@ def test_up_takes_the_callers_settings_and_plays_all_providers_when_asked(tmp_pa
         environment=own,
     )
     try:
-        eventually(lambda: ready.exists() or child.exit_status() is not None, bool)
+        eventually(lambda: ready.exists() or child.exit_status() is not None, bool, within_s=120)
         assert child.exit_status() is None, child.tail(5)
         addresses: dict[str, Any] = json.loads(ready.read_text())
         # It says so to people a moment after it has said it to programs.
