@@ -6,6 +6,7 @@ connections, threads, files and death.
 
 import ctypes
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import subprocess
@@ -103,6 +104,11 @@ def _run(
     arguments: tuple[str, ...], environment: dict[str, str], streams: tuple[str, ...], folder: str
 ) -> None:
     os.setpgid(0, 0)
+    # The server ends when nobody holds this: one that was forked must not keep it, and so itself,
+    # alive when the tests are killed.
+    held = multiprocessing.forkserver._forkserver
+    os.close(held._forkserver_alive_fd)  # type: ignore[attr-defined]
+    held._forkserver_alive_fd = None  # type: ignore[attr-defined]
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -377,7 +377,7 @@ def test_streams_that_are_full_or_closed(line: str, status: int, said: str) -> N
     environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m hybrid {line}"],
-        env=environment, capture_output=True, text=True, timeout=60, check=False,
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (status, "")
     assert done.stderr.startswith(said)
