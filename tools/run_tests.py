@@ -40,7 +40,7 @@ JOBS = {
     "parts": ("",),
 }  # fmt: skip
 #: Those that take longest; what is pure fills what they leave of the cores.
-FIRST = ("parts", "faults", "records", "secured", "decisions", "core")
+FIRST = ("parts", "faults", "records", "decisions", "secured", "core")
 COVERED = "decisions"
 COVERAGE = Path(sys.executable).with_name("coverage")
 #: Jobs at once, for each core: memory for as many stacks is there where two cores are.
