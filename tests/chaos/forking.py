@@ -104,15 +104,15 @@ def _run(
     arguments: tuple[str, ...], environment: dict[str, str], streams: tuple[str, ...], folder: str
 ) -> None:
     os.setpgid(0, 0)
-    # The server ends when nobody holds this: one that was forked must not keep it, and so itself,
-    # alive when the tests are killed.
-    held = multiprocessing.forkserver._forkserver
-    os.close(held._forkserver_alive_fd)  # type: ignore[attr-defined]
-    held._forkserver_alive_fd = None  # type: ignore[attr-defined]
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         libc.prctl(PR_SET_NAME, arguments[0].encode())  # which it is, for who looks at processes
+    # The server ends when nobody holds this: one that was forked must not keep it, and so itself,
+    # alive when the tests are killed. (Until here it does: then the server's end is told to it.)
+    held = multiprocessing.forkserver._forkserver
+    os.close(held._forkserver_alive_fd)  # type: ignore[attr-defined]
+    held._forkserver_alive_fd = None  # type: ignore[attr-defined]
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
