@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -88,4 +89,5 @@ class Following:
     async def _stop(self) -> None:
         if self._client is not None:
             client, self._client = self._client, None
-            await client.stop()
+            with suppress(KafkaError, TimeoutError):  # its broker may be gone
+                await client.stop()

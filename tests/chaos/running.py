@@ -80,8 +80,9 @@ class RunningStack:
 
     def close(self) -> None:
         """End what looks into the stack; the stack runs on."""
-        if "following" in self.__dict__:
-            self.following.close()
+        following = self.__dict__.pop("following", None)
+        if following is not None:
+            following.close()
 
     def pids(self) -> list[int]:
         return list(self.stack.addresses()["pids"]["workers"])

@@ -104,6 +104,7 @@ def test_three_brokers_keep_everything_thrice_lose_one_and_come_back(
     assert not found.dead_letters
     assert not found.doubled()
 
+    three.close()
     three.stack.stop()
     clean = {(folder / name / "data" / ".kafka_cleanshutdown").exists() for name in NAMES}
     dead = folder / NAMES[leader - 1] / "data" / ".kafka_cleanshutdown"
