@@ -24,13 +24,17 @@ for _name in list(os.environ):
     # A developer's own configuration has no say in the tests.
     if _name.startswith(("KAFKA_", "CLICKHOUSE_", "OPENAI_", "AZURE_", "HYBRID_")):
         del os.environ[_name]
+# A broker of the tests lives for a minute or two, most of it interpreted: it compiles sooner what
+# it runs often, which takes a quarter of its CPU away.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:CompileThresholdScaling=0.3")
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A running local stack with two workers, short waits and the simulated providers."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
-    with running_stack(workers=2, environment={"HYBRID_LOG_LEVEL": "debug"}) as running:
+    environment = {"HYBRID_LOG_LEVEL": "debug"}
+    with running_stack(workers=2, environment=environment, partitions=6, forked=True) as running:
         yield running
 
 

@@ -1,53 +1,102 @@
-"""`make test`: the suite in two halves at once, one for each core.
+"""`make test`: the suite in jobs, a few of them at once; each starts the services it needs, once.
 
-Most tests of real parts wait for a broker, a disk or a time limit. Each half starts its own
-services, once. Lines of both come as they are finished, with the half's name before them.
+Half of the time a test of real parts waits: for a broker, a process that starts, a time limit. So
+more jobs run at once than there are cores. Lines come as they are finished, with the job's name
+before them. A file that no job names is of the last one: none is left out.
 """
 
+import os
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COVERAGE = Path(sys.executable).with_name("coverage")
-#: The decisions are covered by the first half alone.
-HALVES = {
-    "core": [str(COVERAGE), "run", "-m", "pytest", "tests/unit", "tests/contract", "tests/model",
-             "tests/faults", "--durations=30"],
-    "parts": [sys.executable, "-m", "pytest", "tests/integration", "--durations=60"],
+TESTED = ("contract", "faults", "integration", "model", "unit")
+#: What a file is of: the first job that names the beginning of its path.
+JOBS = {
+    # What a broker or a worker of its own dies in.
+    "faults": ("faults/test_faults", "faults/test_client", "faults/test_recreated"),
+    # The decisions, which these cover whole: tracing takes as long again as the tests do.
+    "decisions": (
+        "unit/", "model/test_replays", "model/test_suspects", "contract/test_answers",
+        "contract/test_model_groups", "contract/test_parameters", "contract/test_provider_options",
+    ),
+    # What is on record, and workers of other settings.
+    "records": (
+        "integration/test_configured", "integration/test_secrets_unseen", "faults/test_storm",
+        "integration/test_up", "integration/test_alerts", "integration/test_clickhouse",
+        "integration/test_focus", "integration/test_questions", "integration/test_recorder",
+        "integration/test_reports", "integration/test_repricing",
+    ),
+    # A broker that asks who one is.
+    "secured": (
+        "integration/test_rights", "integration/test_security", "integration/test_readme",
+        "integration/test_partitions", "integration/test_orphans",
+    ),
+    "core": ("contract/", "model/"),
+    "parts": ("",),
 }  # fmt: skip
+#: Those that take longest; what is pure fills what they leave of the cores.
+FIRST = ("parts", "faults", "records", "decisions", "secured", "core")
+COVERED = "decisions"
+COVERAGE = Path(sys.executable).with_name("coverage")
+#: Jobs at once, for each core: memory for as many stacks is there where two cores are.
+AT_ONCE = 2
+
+
+def files_of_jobs() -> dict[str, list[str]]:
+    """Give each file of the suite to the first job that names it, in the order of its names."""
+    found: dict[str, list[tuple[int, str]]] = {name: [] for name in JOBS}
+    for folder in TESTED:
+        for path in (ROOT / "tests" / folder).glob("test_*.py"):
+            file = path.relative_to(ROOT / "tests").as_posix()
+            job, place = next(
+                (name, place)
+                for name, starts in JOBS.items()
+                for place, start in enumerate(starts)
+                if file.startswith(start)
+            )
+            found[job].append((place, f"tests/{file}"))
+    return {name: [file for _, file in sorted(files)] for name, files in found.items()}
 
 
 def main() -> int:
-    """Run both; gives 1 when a test fails, or a decision is not covered."""
+    """Run all; gives 1 when a test fails, or a decision is not covered."""
     began = time.monotonic()
-    running = {
-        name: subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for name, command in HALVES.items()
-    }
-    told = [threading.Thread(target=_tell, args=pair) for pair in running.items()]
-    for thread in told:
-        thread.start()
+    jobs = files_of_jobs()
+    order = sorted(jobs, key=FIRST.index)
+    pool = ThreadPoolExecutor(AT_ONCE * max(2, os.cpu_count() or 2))
+    running = {name: pool.submit(_run, name, jobs[name]) for name in order}
     try:
-        statuses = {name: process.wait() for name, process in running.items()}
+        statuses = {name: one.result() for name, one in running.items()}
     except KeyboardInterrupt:
-        statuses = {name: process.wait() for name, process in running.items()}
-    for thread in told:
-        thread.join()
+        pool.shutdown(cancel_futures=True)  # those that run were interrupted too
+        return 130
     failed = [name for name, status in statuses.items() if status]
     covered = subprocess.run([str(COVERAGE), "report"], cwd=ROOT, check=False)
-    print(f"{'failed: ' + ', '.join(failed) if failed else 'passed'}, "
-          f"in {time.monotonic() - began:.0f} s", flush=True)  # fmt: skip
+    used = os.times()
+    print(f"{'failed: ' + ', '.join(failed) if failed else 'passed'}, in "
+          f"{time.monotonic() - began:.0f} s, with {used.children_user + used.children_system:.0f} s "
+          "of CPU", flush=True)  # fmt: skip
     return 1 if failed or covered.returncode else 0
 
 
-def _tell(name: str, process: "subprocess.Popen[str]") -> None:
+def _run(name: str, files: Sequence[str]) -> int:
+    began = time.monotonic()
+    tool = [str(COVERAGE), "run"] if name == COVERED else [sys.executable]
+    command = [*tool, "-m", "pytest", "--durations=10", *files]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     for line in process.stdout or ():
-        print(f"{name:<6}| {line}", end="", flush=True)
+        print(f"{name:<10}| {line}", end="", flush=True)
+    status = process.wait()
+    print(f"{name:<10}| {'failed' if status else 'passed'}, in {time.monotonic() - began:.0f} s",
+          flush=True)  # fmt: skip
+    return status
 
 
 if __name__ == "__main__":

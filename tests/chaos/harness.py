@@ -44,8 +44,13 @@ class Plan:
     keeping: str = ""
 
 
-def run(plan: Plan, *, say: Callable[[str], None] = lambda _text: None) -> Report:
-    """Run a plan to its end."""
+def run(
+    plan: Plan,
+    *,
+    host: RunningStack | None = None,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Report:
+    """Run a plan to its end, on servers of its own or on a host's."""
     with TemporaryDirectory(prefix="hybrid-chaos-config-") as folder:
         environment, port = dict(plan.environment), None
         if plan.keeping:
@@ -59,6 +64,7 @@ def run(plan: Plan, *, say: Callable[[str], None] = lambda _text: None) -> Repor
             seed=plan.seed,
             small_disk="disk" in plan.faults,
             simulator_port=port,
+            host=host,
         ) as running:
             return asyncio.run(_run(plan, running, say))
 

@@ -1,5 +1,6 @@
 """A running local stack under test: watched by a thread as `hybrid up` does, asked over HTTP."""
 
+import asyncio
 import json
 import os
 import re
@@ -9,20 +10,27 @@ import subprocess
 import tempfile
 import threading
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
 from hybrid.config import load_settings
-from hybrid.stack.environment import StackOptions
+from hybrid.stack.environment import StackOptions, callers_environment
 from hybrid.stack.local import LocalStack
+from hybrid.stack.parts import Report
+from hybrid.stack.process import Child
 from schemas.settings import Settings
+from streams.kafka.topics import ensure_topics
+from tests.chaos.following import Following
+from tests.chaos.forking import ForkedChild
 
-__all__ = ["ENVIRONMENT", "RunningStack", "running_stack"]
+__all__ = ["ENVIRONMENT", "ForkedStack", "RunningStack", "running_stack"]
 
 #: Short waits, so that a run takes minutes; the session timeout is the broker's own matter.
 ENVIRONMENT = {
@@ -53,6 +61,28 @@ class RunningStack:
     stack: LocalStack
     settings: Settings
     events: list[str]
+    _calls: list[dict[str, Any]] = field(default_factory=list)
+    _calls_read: int = 0
+
+    def calls(self) -> list[dict[str, Any]]:
+        """The simulator's log so far; what was read before is not read again."""
+        with self.stack.simulator_log.open("rb") as log:
+            log.seek(self._calls_read)
+            whole, end, _ = log.read().rpartition(b"\n")  # the last line may just be being written
+        self._calls_read += len(whole) + len(end)
+        self._calls += [json.loads(line) for line in whole.splitlines()]
+        return self._calls
+
+    @cached_property
+    def following(self) -> Following:
+        """The reader of all outcomes, from the first look on."""
+        return Following(self.settings)
+
+    def close(self) -> None:
+        """End what looks into the stack; the stack runs on."""
+        following = self.__dict__.pop("following", None)
+        if following is not None:
+            following.close()
 
     def pids(self) -> list[int]:
         return list(self.stack.addresses()["pids"]["workers"])
@@ -105,6 +135,49 @@ class RunningStack:
             file.write(struct.pack("d", seconds))
 
 
+class ForkedStack(LocalStack):
+    """A stack whose own processes start without loading what each of them loads."""
+
+    def _child(self, name: str, *arguments: str, **environment: str) -> Child:
+        logs = self.folder / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        return ForkedChild(
+            name,
+            *arguments,
+            log_file=logs / f"{name}.log",
+            environment={**callers_environment(), **self.environment(), **environment},
+        )
+
+
+class GuestStack(ForkedStack):
+    """Workers, recorder, providers, topics and tables of its own, at another stack's servers."""
+
+    def __init__(self, host: LocalStack, options: StackOptions, *, report: Report) -> None:
+        self._host = host
+        self._name = f"g{uuid.uuid4().hex[:8]}"
+        environment = {**options.environment, "HYBRID_TOPIC_PREFIX": self._name}
+        super().__init__(replace(options, environment=environment), report=report)
+        self.ports |= {name: host.ports[name] for name in ("kafka", "clickhouse")}
+
+    @property
+    def kafka(self) -> str:
+        return self._host.kafka
+
+    @property
+    def clickhouse(self) -> str:
+        return f"{self._host.clickhouse.rpartition('/')[0]}/{self._name}"
+
+    def addresses(self) -> dict[str, Any]:
+        """Its own and its host's processes: the host starts its own again."""
+        found, host = super().addresses(), self._host.addresses()
+        return {**found, "pids": {**host["pids"], **found["pids"]}}
+
+    def _start_servers(self) -> None:
+        self._supervise("simulator", self._start_simulator)
+        asyncio.run(ensure_topics(self.settings()))
+        self._wait_http("simulator", self.ports["simulator"], "/_sim/calls")
+
+
 @contextmanager
 def running_stack(
     *,
@@ -115,11 +188,16 @@ def running_stack(
     small_disk: bool = False,
     partitions: int | None = None,
     simulator_port: int | None = None,
-    make: Callable[..., LocalStack] = LocalStack,
+    make: Callable[..., LocalStack] | None = None,
+    forked: bool = False,
+    host: RunningStack | None = None,
 ) -> Iterator[RunningStack]:
     """Start a stack on an empty folder, watch it, and stop it whatever happens.
 
-    With CHAOS_KEEP set in the environment the folder, with all logs, stays.
+    Where its processes are `forked`, they start in no time, and `set_clock` has no say: a clock of
+    the stack's own is what an interpreter loads at its start. At a `host` they are forked too, and
+    its brokers and its engine are the host's. With CHAOS_KEEP set in the
+    environment the folder, with all logs, stays.
     """
     events: list[str] = []
     folder = Path(tempfile.mkdtemp(prefix="hybrid-chaos-"))
@@ -132,14 +210,17 @@ def running_stack(
         real_providers=False,
         environment={
             **ENVIRONMENT,
-            "PYTHONPATH": str(Path(__file__).parent / "clock"),
-            "HYBRID_CHAOS_CLOCK": str(folder / "clock"),
+            **({} if forked or host else _clock_of(folder)),
             **({"HYBRID_PARTITIONS": str(partitions)} if partitions else {}),
             **environment,
         },
         seed=seed,
     )
-    stack = make(options, report=events.append)
+    stack = (
+        GuestStack(host.stack, options, report=events.append)
+        if host
+        else (make or (ForkedStack if forked else LocalStack))(options, report=events.append)
+    )
     stopped = threading.Event()
 
     def watch() -> None:
@@ -154,7 +235,11 @@ def running_stack(
         settings = load_settings(environment={**stack.environment()}).model_copy(
             update={"clickhouse_url": SecretStr(stack.clickhouse)}
         )
-        yield RunningStack(stack, settings, events)
+        running = RunningStack(stack, settings, events)
+        try:
+            yield running
+        finally:
+            running.close()
     finally:
         stopped.set()
         if watcher.is_alive():
@@ -164,6 +249,13 @@ def running_stack(
             subprocess.run(["umount", str(mounted)], check=False)
         if not os.environ.get("CHAOS_KEEP"):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clock_of(folder: Path) -> dict[str, str]:
+    return {
+        "PYTHONPATH": str(Path(__file__).parent / "clock"),
+        "HYBRID_CHAOS_CLOCK": str(folder / "clock"),
+    }
 
 
 def _mount(folder: Path) -> Path:

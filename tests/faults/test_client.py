@@ -4,14 +4,14 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
 
 from hybrid.client import ExecutionError, HybridClient, OutcomeRecord, WorkflowResult
 from tests.chaos.oracle import read_outcomes
-from tests.chaos.running import RunningStack, running_stack
+from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, soon
 
 pytestmark = pytest.mark.integration
@@ -19,22 +19,15 @@ pytestmark = pytest.mark.integration
 CALLS = 1_000
 
 
-@pytest.fixture(scope="module")
-def three() -> Iterator[RunningStack]:
-    """A stack of three workers."""
-    with running_stack(workers=3, environment={}) as running:
-        yield running
-
-
 def client_of(running: RunningStack) -> HybridClient:
     return HybridClient(kafka_bootstrap_servers=running.settings.kafka_bootstrap_servers)
 
 
 @pytest.mark.timeout(240)
-def test_a_broker_that_is_killed_while_calls_wait_delays_them_only(three: RunningStack) -> None:
+def test_a_broker_that_is_killed_while_calls_wait_delays_them_only(stack: RunningStack) -> None:
     quick = {"latency_ms": 1_000}
-    three.set_faults({"openai": quick, "azure": quick})
-    case, followed = Case(three), set[str]()
+    stack.set_faults({"openai": quick, "azure": quick})
+    case, followed = Case(stack), set[str]()
 
     async def follow(stream: AsyncGenerator[OutcomeRecord, None]) -> None:
         async with aclosing(stream) as outcomes:
@@ -42,7 +35,7 @@ def test_a_broker_that_is_killed_while_calls_wait_delays_them_only(three: Runnin
                 followed.add(one.intent_id)
 
     async def run() -> None:
-        async with client_of(three) as client:
+        async with client_of(stack) as client:
             stream = client.outcomes(group=f"{case.name}.followers")
             following = asyncio.create_task(follow(stream))
             before = [
@@ -53,7 +46,7 @@ def test_a_broker_that_is_killed_while_calls_wait_delays_them_only(three: Runnin
                 return len(case.calls())
 
             await soon(called, lambda count: count >= 5)
-            kafka = three.stack.addresses()["pids"]["kafka"]
+            kafka = stack.stack.addresses()["pids"]["kafka"]
             os.kill(kafka, signal.SIGKILL)
             # Published while there is no broker.
             during = [
@@ -75,12 +68,12 @@ def test_a_broker_that_is_killed_while_calls_wait_delays_them_only(three: Runnin
 
 @pytest.mark.timeout(240)
 def test_a_thousand_calls_at_once_over_a_kill_all_end_with_a_result_or_their_error(
-    three: RunningStack,
+    stack: RunningStack,
 ) -> None:
     """40 are refused by their provider, 20 have no time left."""
     provider = {"latency_ms": 100, "rate_429": 0.02, "retry_after": "0.1"}
-    three.set_faults({"openai": {**provider, "plan": ["400"] * 40}, "azure": provider})
-    case = Case(three)
+    stack.set_faults({"openai": {**provider, "plan": ["400"] * 40}, "azure": provider})
+    case = Case(stack)
     intents = [
         case.intent(
             type=("content_planning", "message_generation")[n % 2],
@@ -90,14 +83,14 @@ def test_a_thousand_calls_at_once_over_a_kill_all_end_with_a_result_or_their_err
     ]
 
     async def run() -> list[WorkflowResult | BaseException]:
-        async with client_of(three) as client:
+        async with client_of(stack) as client:
             calls = [asyncio.create_task(client.execute(one, timeout=150)) for one in intents]
 
             async def done() -> int:
                 return sum(call.done() for call in calls)
 
             await soon(done, lambda count: count >= CALLS // 5)
-            os.kill(three.pids()[0], signal.SIGKILL)
+            os.kill(stack.pids()[0], signal.SIGKILL)
             assert await done() < CALLS
             return await asyncio.gather(*calls, return_exceptions=True)
 
@@ -109,6 +102,6 @@ def test_a_thousand_calls_at_once_over_a_kill_all_end_with_a_result_or_their_err
     assert "ExecutionTimeoutError" not in kinds
     assert min(kinds["OpenAIExecutionError"], kinds["DeadLetterError"]) >= 15, kinds
     assert sum(n for name, n in kinds.items() if name.endswith("Result")) > CALLS * 0.8
-    outcomes = asyncio.run(read_outcomes(three.settings))
+    outcomes = asyncio.run(read_outcomes(stack.settings))
     assert not outcomes.lost({one["intent_id"] for one in intents})
     assert not outcomes.doubled()

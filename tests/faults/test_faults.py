@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from streams.kafka.reading import read_topic
 from streams.publishing.intents import open_producer
 from tests.chaos.harness import Plan, run
-from tests.chaos.oracle import read_calls, read_outcomes
+from tests.chaos.oracle import read_outcomes
 from tests.chaos.running import RunningStack, running_stack
 from tests.chaos.traffic import TrafficPlan
 from tests.integration.driving import Case, eventually
@@ -33,9 +34,8 @@ def test_a_storm_of_provider_faults_gives_each_intent_one_outcome_and_the_exact_
     """2,000 intents: 5 % 429, 5 % 5xx, 2 % hangs, 1 % invalid, and 10 undecodable records."""
     stack.set_faults({"openai": STORM, "azure": STORM})
     case = Case(stack)
-    intents = [
-        case.intent(type=("content_planning", "message_generation")[n % 2]) for n in range(1980)
-    ]
+    types = ("content_planning", "message_generation")
+    intents = [case.intent(type=types[n % 2], tenant=case.name) for n in range(1980)]
     file = tmp_path / "intents.jsonl"
     file.write_text("".join(json.dumps(one) + "\n" for one in intents))
     published = hybrid("publish", str(file), environment=stack.stack.environment())
@@ -49,7 +49,7 @@ def test_a_storm_of_provider_faults_gives_each_intent_one_outcome_and_the_exact_
     letters = eventually(lambda: _letters_by_key(stack, case.name), lambda seen: len(seen) == 30)
     assert all(len(values) == 1 for values in letters.values())
     stack.set_faults({"openai": {"latency_ms": 5}, "azure": {"latency_ms": 5}})
-    eventually(lambda: _bill_difference(stack), lambda difference: difference == 0)
+    eventually(lambda: _bill_difference(case), lambda difference: difference == 0)
 
 
 async def _send_raw(stack: RunningStack, records: list[tuple[str, bytes]]) -> None:
@@ -71,42 +71,55 @@ def _letters_by_key(stack: RunningStack, name: str) -> dict[str, list[dict[str, 
     return found
 
 
-def _bill_difference(stack: RunningStack) -> Decimal:
-    """What `hybrid costs report` says, less what the simulator billed: over the whole session."""
-    done = hybrid("costs", "report", "--format", "json", environment=stack.stack.environment())
+def _bill_difference(case: Case) -> Decimal:
+    """What `hybrid costs report` says of the case's tenant, less what the simulator billed for it."""
+    asked = ("costs", "report", "--format", "json", "--tenant", case.name)
+    done = hybrid(*asked, environment=case.stack.stack.environment())
     reported = sum((Decimal(row["cost_usd"]) for row in json.loads(done.stdout)), Decimal(0))
-    return reported - read_calls(stack.stack.simulator_log).billed_usd
+    return reported - sum((Decimal(one["billed_usd"]) for one in case.calls()), Decimal(0))
+
+
+#: Of what upstream systems write, some is repeated, some is aborted and some is no intent.
+TRAFFIC = TrafficPlan(rate=80, repeated=0.05, in_transactions=0.05, poison=0.01)
+#: Lanes for each of three workers to gain and lose.
+SIX = {"HYBRID_PARTITIONS": "6"}
 
 
 @pytest.mark.timeout(300)
-def test_kills_stops_restarts_and_a_broker_crash_lose_nothing_and_double_nothing() -> None:
+def test_kills_stops_and_crashes_of_the_recording_lose_nothing_and_double_nothing(
+    stack: RunningStack,
+) -> None:
     """I1: one outcome each. I2: repeats within what was in flight. I3: every call on record."""
     plan = Plan(
         seed=7,
-        traffic=TrafficPlan(
-            intents=2_500, rate=80, repeated=0.05, in_transactions=0.05, poison=0.01
-        ),
-        faults=("kill", "broker", "sigstop", "kill", "recorder", "rolling", "clickhouse"),
+        traffic=replace(TRAFFIC, intents=1_800),
+        faults=("kill", "sigstop", "kill", "recorder", "clickhouse"),
+        environment=SIX,
     )
-    report = run(plan)
+    report = run(plan, host=stack)
     print(*(f"{name}: {value}" for name, value in report.rows()), sep="\n")  # noqa: T201 - shown when it fails
     assert report.problems() == []
 
 
 @pytest.mark.timeout(240)
-def test_rolling_restarts_and_broker_crashes_repeat_no_call() -> None:
-    plan = Plan(seed=3, traffic=TrafficPlan(intents=1_500, rate=60), faults=("rolling", "broker"))
-    report = run(plan)
+def test_rolling_restarts_and_broker_crashes_repeat_no_call(stack: RunningStack) -> None:
+    plan = Plan(
+        seed=3,
+        traffic=replace(TRAFFIC, intents=1_500),
+        faults=("rolling", "broker"),
+        environment=SIX,
+    )
+    report = run(plan, host=stack)
     assert report.problems() == []
     assert report.calls.repeated() == 0
     assert report.recorded.cost_usd == report.calls.billed_usd
 
 
 @pytest.mark.timeout(240)
-def test_an_intent_that_kills_its_workers_is_taken_out_of_circulation() -> None:
+def test_an_intent_that_kills_its_workers_is_taken_out_of_circulation(stack: RunningStack) -> None:
     """Every worker dies at its first call: after four deaths the intent ends without a fifth."""
     environment = {"HYBRID_FAIL_POINT": "after_started_journalled:1"}
-    with running_stack(workers=1, environment=environment) as running:
+    with running_stack(workers=1, environment=environment, partitions=4, host=stack) as running:
         case = Case(running)
         case.publish(case.intent())
         letter = case.dead_letter(within_s=120)
@@ -116,10 +129,12 @@ def test_an_intent_that_kills_its_workers_is_taken_out_of_circulation() -> None:
 
 
 @pytest.mark.timeout(240)
-def test_a_worker_that_only_produces_dead_letters_stops_before_the_topic_is_empty() -> None:
+def test_a_worker_that_only_produces_dead_letters_stops_before_the_topic_is_empty(
+    stack: RunningStack,
+) -> None:
     """Everything fails, and no breaker sees it: the worker says so, and leaves the rest alone."""
     environment = {"HYBRID_RETRY_DELAYS": "0", "HYBRID_DEFER_DELAYS": "0.2"}
-    with running_stack(workers=1, environment=environment) as running:
+    with running_stack(workers=1, environment=environment, partitions=4, host=stack) as running:
         broken = {"always": "503", "latency_ms": 1}
         running.set_faults({"openai": broken, "azure": broken})
         case = Case(running)

@@ -16,9 +16,11 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.timeout(240)
-def test_intents_of_a_topic_made_anew_are_told_from_those_that_stood_there_before() -> None:
+def test_intents_of_a_topic_made_anew_are_told_from_those_that_stood_there_before(
+    stack: RunningStack,
+) -> None:
     """None of them has an id: those that they are given are made of the places they stand at."""
-    with running_stack(workers=1, environment={}) as running:
+    with running_stack(workers=1, environment={}, partitions=4, host=stack) as running:
         publish(running, 30)
         eventually(lambda: count(running), lambda found: found == 30)
         asyncio.run(made_anew(running, running.settings.topics.intents))
@@ -27,7 +29,8 @@ def test_intents_of_a_topic_made_anew_are_told_from_those_that_stood_there_befor
         assert not asyncio.run(read_outcomes(running.settings)).doubled()
         # Whether a worker sees that it was gone is a matter of moments; then it says so, and ends.
         said = (running.stack.folder / "logs" / "worker-0.log").read_text()
-        assert ("topic workflow.intents gave no partitions" in said) == (running.stack.restarts > 0)
+        intents = running.settings.topics.intents
+        assert (f"topic {intents} gave no partitions" in said) == (running.stack.restarts > 0)
 
 
 def publish(running: RunningStack, number: int) -> None:

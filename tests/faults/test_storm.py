@@ -46,13 +46,17 @@ class Seen:
 
 
 @pytest.mark.timeout(LIMIT_S * 2 + 120)
-def test_each_valid_intent_has_one_outcome_and_each_other_record_one_dead_letter() -> None:
+def test_each_valid_intent_has_one_outcome_and_each_other_record_one_dead_letter(
+    stack: RunningStack,
+) -> None:
     environment = {"HYBRID_CONCURRENCY": "64"}
-    with running_stack(workers=1, environment=environment, partitions=PARTITIONS) as stack:
-        stack.set_faults({name: {"latency_ms": 1} for name in ("openai", "azure")})
-        pids = stack.pids()
-        asyncio.run(_storm(stack))
-        assert stack.pids() == pids, stack.events
+    with running_stack(
+        workers=1, environment=environment, partitions=PARTITIONS, host=stack
+    ) as running:
+        running.set_faults({name: {"latency_ms": 1} for name in ("openai", "azure")})
+        pids = running.pids()
+        asyncio.run(_storm(running))
+        assert running.pids() == pids, running.events
 
 
 async def _storm(stack: RunningStack) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from streams.publishing.intents import open_producer
-from tests.chaos.oracle import Outcomes, read_calls, read_outcomes
+from tests.chaos.oracle import Outcomes
 from tests.chaos.running import RunningStack
 
 __all__ = ["Case", "eventually", "soon"]
@@ -75,17 +75,20 @@ class Case:
         self, records: Iterable[tuple[bytes | None, str]], headers: dict[str, bytes]
     ) -> None:
         async with open_producer(self.stack.settings) as client:
-            for value, key in records:
-                await client.send_and_wait(
+            sent = [
+                await client.send(
                     self.stack.settings.topics.intents,
                     value=value,
                     key=key.encode(),
                     headers=list(headers.items()),
                 )
+                for value, key in records
+            ]
+            await asyncio.gather(*sent)
 
     def outcomes(self) -> Outcomes:
         """Results and dead letters of this case only."""
-        everything = asyncio.run(read_outcomes(self.stack.settings))
+        everything = self.stack.following.outcomes()
         mine = Outcomes()
         for source, into in (
             (everything.results, mine.results),
@@ -93,7 +96,7 @@ class Case:
         ):
             for intent_id, documents in source.items():
                 if intent_id.startswith(self.name):
-                    into[intent_id] = documents
+                    into[intent_id] = list(documents)
         return mine
 
     def wait(self, count: int, *, within_s: float = 60) -> Outcomes:
@@ -114,6 +117,6 @@ class Case:
         """The simulator's log of this case."""
         return [
             entry
-            for entry in read_calls(self.stack.stack.simulator_log).entries
+            for entry in self.stack.calls()
             if entry["intent"].startswith(self.name) and provider in {None, entry["provider"]}
         ]

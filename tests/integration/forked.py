@@ -1,27 +1,16 @@
-"""`hybrid` in a process of its own, without the second that it takes to load: forked, loaded once."""
+"""A command of `hybrid` that was forked: what it was given, what it said, how it ended."""
 
-import multiprocessing
 import os
 import signal
-import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.chaos.forking import fork, starts_otherwise
+
 __all__ = ["Forked", "starts_otherwise"]
-
-#: What an interpreter reads when it starts: with these a command needs one of its own.
-AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC")
-
-_forking = multiprocessing.get_context("forkserver")
-_forking.set_forkserver_preload(["__main__", "hybrid.cli", "hybrid.runtime", "hybrid.doctor"])
-
-
-def starts_otherwise(environment: Iterable[str]) -> bool:
-    """Whether a command with these variables needs an interpreter of its own."""
-    return any(name.startswith(AT_START) for name in environment)
 
 
 class Forked:
@@ -42,13 +31,12 @@ class Forked:
             for name in ("PATH", "HOME", "XDG_STATE_HOME")
             if name in os.environ
         }
-        files = tuple(map(str, (self._given, self._out, self._err)))
-        self._process = _forking.Process(
-            target=_run,
-            args=(arguments, {**kept, **environment}, files, str(Path.cwd())),
-            daemon=True,
+        self._process = fork(
+            arguments,
+            environment={**kept, **environment},
+            folder=Path.cwd(),
+            streams=(self._given, self._out, self._err),
         )
-        self._process.start()
 
     def wait(self, within_s: float = 60) -> int:
         """Its exit status; it is ended when it takes too long."""
@@ -88,20 +76,3 @@ class Forked:
 
     def said(self) -> str:
         return f"{self.stdout[-2000:]}\n{self.stderr[-2000:]}"
-
-
-def _run(
-    arguments: tuple[str, ...], environment: dict[str, str], files: tuple[str, ...], folder: str
-) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
-    time.tzset()
-    os.chdir(folder)
-    flags = (os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)
-    for number, (file, flag) in enumerate(zip(files, flags, strict=True)):
-        os.dup2(os.open(file, flag, 0o600), number)
-    sys.stdin = os.fdopen(0)
-    sys.argv = ["hybrid", *arguments]
-    from hybrid.cli import main
-
-    main()

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hybrid.stack.ground import answers
-from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
+from hybrid.stack.process import free_port, wait_until
+from tests.chaos.forking import ForkedChild
 
 __all__ = ["clickhouse_engine", "served"]
 
@@ -16,11 +17,13 @@ def served(
 ) -> Iterator[int]:
     """Run a command that serves until the block ends; gives its port once `path` answers."""
     port = free_port()
-    child = Child(
+    child = ForkedChild(
         command[0],
-        hybrid_command(*command, "--port", str(port)),
+        *command,
+        "--port",
+        str(port),
         log_file=folder / "log",
-        environment=environment,
+        environment=environment or {},
     )
     try:
         assert wait_until(lambda: answers(port, path), within_s=60), child.tail()

@@ -140,7 +140,7 @@ def test_what_is_replayed_is_chosen_without_keeping_the_letters(stack: RunningSt
     """The newest of each intent, by tenant; a million letters would not fit into memory."""
     name = f"m{uuid.uuid4().hex[:8]}"
     own = stack.settings.model_copy(update={"hybrid_topic_prefix": name, "hybrid_partitions": 1})
-    count, size = 1_500, 10_000
+    count, size = 300, 50_000
     value = json.dumps({"type": "x", "user_id": "u", "data": {"long": "x" * size}}).encode()
 
     def letter(number: int, tenant: str, replays: int) -> bytes:
@@ -393,7 +393,7 @@ def test_streams_that_are_full_or_closed(line: str, status: int, said: str) -> N
     environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m hybrid {line}"],
-        env=environment, capture_output=True, text=True, timeout=60, check=False,
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (status, "")
     assert done.stderr.startswith(said)

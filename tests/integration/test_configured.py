@@ -64,7 +64,9 @@ then = "dead_letter"
 
 
 @pytest.fixture(scope="module")
-def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def configured(
+    stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningStack]:
     port = free_port()
     file = tmp_path_factory.mktemp("config") / "hybrid.toml"
     file.write_text(CONFIG.format(port=port))
@@ -74,7 +76,9 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStac
         "HYBRID_BREAKER_CALLS": "4",
         "HYBRID_BREAKER_OPEN": "1",
     }
-    with running_stack(workers=2, environment=environment, simulator_port=port) as running:
+    with running_stack(
+        workers=2, environment=environment, partitions=4, simulator_port=port, host=stack
+    ) as running:
         running.set_faults({"openai": {"latency_ms": 5}, "azure": {"latency_ms": 5}})
         yield running
 

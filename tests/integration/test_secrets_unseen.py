@@ -32,7 +32,9 @@ headers = {{X-Team-Token = "sk-unseen-header"}}
 
 
 @pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningStack, Path]]:
+def keyed(
+    stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RunningStack, Path]]:
     port, folder = free_port(), tmp_path_factory.mktemp("keyed")
     (folder / "hybrid.toml").write_text(CONFIG.format(port=port, folder=folder))
     (folder / "key").write_text(f"{MARK}file\n")
@@ -47,9 +49,17 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningSta
         "HYBRID_BREAKER_OPEN": "1",
         "HYBRID_LOG_LEVEL": "debug",
     }
-    with running_stack(workers=1, environment=environment, simulator_port=port) as running:
+    with running_stack(
+        workers=1, environment=environment, partitions=4, simulator_port=port, host=stack
+    ) as running:
         running.set_faults({"openai": {"latency_ms": 1}})
         yield running, folder
+
+
+@pytest.fixture
+def host(stack: RunningStack) -> RunningStack:
+    """Whose servers it uses."""
+    return stack
 
 
 def keys_of(stack: RunningStack, state: str) -> int:
@@ -78,15 +88,16 @@ def everything_in_tables(stack: RunningStack) -> str:
         store.close()
 
 
-def logs(stack: RunningStack) -> str:
+def logs(*stacks: RunningStack) -> str:
     """What all processes wrote; the key's own file is elsewhere."""
-    files = [one for one in Path(stack.stack.folder).rglob("*.log") if one.is_file()]
-    assert files
+    folders = [one.stack.folder for one in stacks]
+    files = [one for folder in folders for one in folder.rglob("*.log") if one.is_file()]
+    assert {"kafka.log", "recorder.log", "worker-0.log"} <= {one.name for one in files}
     return "\n".join(one.read_text(errors="replace") for one in files)
 
 
 def test_refused_rotated_and_throttled_keys_are_seen_and_never_shown(
-    keyed: tuple[RunningStack, Path],
+    keyed: tuple[RunningStack, Path], host: RunningStack
 ) -> None:
     stack, folder = keyed
     case = Case(stack)
@@ -109,7 +120,7 @@ def test_refused_rotated_and_throttled_keys_are_seen_and_never_shown(
     names = {**os.environ, **stack.stack.environment()}
     doctor = hybrid("doctor", environment=names)
     shown = {
-        "logs": logs(stack),
+        "logs": logs(stack, host),
         "topics": asyncio.run(everything_on_topics(stack)),
         "tables": everything_in_tables(stack),
         "metrics": stack.metrics(0),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hybrid.stack.process import Child, hybrid_command
+from tests.chaos.forking import ForkedChild
 from tests.integration.driving import eventually
 from tests.integration.forked import Forked
 from tests.integration.secure_kafka import PASSWORD, USER, SecureKafka
@@ -89,9 +89,9 @@ def test_a_worker_works_on_a_secured_cluster(
     variables = way(secure, protocol, mechanism)
     variables["HYBRID_TOPIC_PREFIX"] += ".worker"
     assert hybrid("topics", "ensure", environment=variables).returncode == 0
-    child = Child(
+    child = ForkedChild(
         "worker",
-        hybrid_command("worker"),
+        "worker",
         log_file=tmp_path / "worker.log",
         environment={
             **variables,

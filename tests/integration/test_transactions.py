@@ -35,7 +35,7 @@ def test_aborted_intents_never_run_and_committed_ones_run_once(
                         topic,
                         value=json.dumps(intent).encode(),
                         key=intent["intent_id"].encode(),
-                        partition=number,
+                        partition=number % stack.settings.hybrid_partitions,
                     )
                 await client.flush()
                 await (client.commit_transaction() if commits else client.abort_transaction())

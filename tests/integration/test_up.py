@@ -25,11 +25,11 @@ base_url = "http://127.0.0.1:9/v1"
 INTENT = '{"intent_id": "a", "type": "message_generation", "user_id": "u", "data": {"x": 1}}\n'
 
 
-@pytest.mark.usefixtures("stack")  # its folder for what a running stack announces
 def test_up_takes_the_callers_settings_and_plays_all_providers_when_asked(tmp_path: Path) -> None:
     config, ready = tmp_path / "hybrid.toml", tmp_path / "ready.json"
     config.write_text(TOML)
     own = {
+        "XDG_STATE_HOME": str(tmp_path),  # for what a running stack announces
         "HYBRID_CONFIG": str(config),
         "EU_KEY": "k",
         "HYBRID_DEFER_DELAYS": "3,6,9",
@@ -55,7 +55,7 @@ def test_up_takes_the_callers_settings_and_plays_all_providers_when_asked(tmp_pa
         environment=own,
     )
     try:
-        eventually(lambda: ready.exists() or child.exit_status() is not None, bool)
+        eventually(lambda: ready.exists() or child.exit_status() is not None, bool, within_s=120)
         assert child.exit_status() is None, child.tail(5)
         addresses: dict[str, Any] = json.loads(ready.read_text())
         # It says so to people a moment after it has said it to programs.

@@ -8,7 +8,7 @@ deliver again from the committed offset.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,8 @@ from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import OutRecord
 from tests.builders import NOW, a_result, an_attempt, an_incoming
 
+#: Rounds in which nothing happens, after which nothing will.
+QUIET_ROUNDS = 5
 SETTINGS = Settings()
 TOPICS = SETTINGS.topics
 
@@ -355,7 +357,9 @@ class LaneMachine(RuleBasedStateMachine):
         if not hasattr(self, "loop"):
             return
         self.broker.trouble.clear()
+        quiet = 0
         for _ in range(200):
+            before = self._told()
             if self.worker.fenced:
                 self._hand_over()
             if self.worker.lane.state is LaneState.OPEN and self.worker.next < len(self.source):
@@ -364,6 +368,9 @@ class LaneMachine(RuleBasedStateMachine):
                 for answer in one.executor.pending():
                     answer.set_result(None)
             self._settle()
+            quiet = quiet + 1 if self._told() == before else 0
+            if quiet == QUIET_ROUNDS:
+                break
         self._commit_offsets()
         results = self.broker.results()
         try:
@@ -423,10 +430,27 @@ class LaneMachine(RuleBasedStateMachine):
             self.worker.position.committed(offset)
             self.committed = offset
 
+    def _told(self) -> tuple[object, ...]:
+        """What changes while there is something left to do."""
+        owners = [self.worker, *self.zombies]
+        return (
+            self.worker,
+            self.worker.lane.state,
+            self.worker.next,
+            [len(one.executor.calls) for one in owners],
+            sum(len(one.executor.pending()) for one in owners),
+            len(self.broker.committed),
+            self.worker.position.committable(),
+        )
+
     def _settle(self) -> None:
         async def idle() -> None:
+            """Let all that can run have run: what waits now waits for the machine."""
+            ready: Collection[object] = self.loop._ready  # type: ignore[attr-defined]
             for _ in range(80):
                 await asyncio.sleep(0)
+                if not ready:
+                    return
 
         self._run(idle())
         if self.worker.fenced:

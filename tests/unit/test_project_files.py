@@ -1,7 +1,9 @@
 """Workflows, hooks and examples name what there is."""
 
+import importlib.util
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +43,29 @@ def test_a_push_is_checked_and_tested_and_a_tag_is_released_after_that() -> None
         for job in _jobs(ROOT / ".github/workflows/checks.yaml").values()
         for step in job["steps"]
     }
-    assert {"make check", "make test"} <= runs
+    gate = {"make check", "make test", "make test-slow"}
+    assert gate <= runs
+    assert gate <= set((ROOT / ".ci/run").read_text().splitlines())
     release = _jobs(ROOT / ".github/workflows/release.yaml")
     assert all(job["needs"] == "checks" for name, job in release.items() if name != "checks")
     assert release["checks"]["uses"].endswith("checks.yaml")
+
+
+def test_each_file_of_the_suite_is_of_one_job() -> None:
+    spec = importlib.util.spec_from_file_location("run_tests", ROOT / "tools/run_tests.py")
+    assert spec is not None
+    assert spec.loader is not None
+    run_tests = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(run_tests)
+    jobs = run_tests.files_of_jobs()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    folders = project["tool"]["pytest"]["ini_options"]["testpaths"]
+    there = [path for folder in folders for path in (ROOT / folder).rglob("test_*.py")]
+    assert sorted(file for files in jobs.values() for file in files) == sorted(
+        path.relative_to(ROOT).as_posix() for path in there
+    )
+    assert sorted(jobs) == sorted(run_tests.FIRST)
+    assert all(jobs.values())
 
 
 def test_hooks_are_local_and_run_the_gate() -> None:

@@ -12,13 +12,12 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from hybrid.stack.brokers import Brokers, broker_names
 from hybrid.stack.environment import StackOptions
-from hybrid.stack.local import LocalStack
 from hybrid.stack.parts import Part, stop_in_order
 from hybrid.stack.process import free_port
 from schemas.settings import Settings
 from streams.kafka.clients import admin_client
 from tests.chaos.oracle import read_outcomes
-from tests.chaos.running import ENVIRONMENT, RunningStack
+from tests.chaos.running import ENVIRONMENT, ForkedStack, RunningStack
 from tests.integration.driving import Case
 
 pytestmark = pytest.mark.integration
@@ -40,10 +39,14 @@ def three(folder: Path) -> Iterator[RunningStack]:
         real_providers=False,
         environment={**ENVIRONMENT, "HYBRID_PARTITIONS": "3"},
     )
-    stack = LocalStack(options, report=lambda _text: None)
+    stack = ForkedStack(options, report=lambda _text: None)
     try:
         stack.start()
-        yield RunningStack(stack, stack.settings(), [])
+        running = RunningStack(stack, stack.settings(), [])
+        try:
+            yield running
+        finally:
+            running.close()
     finally:
         stack.stop()
 
@@ -101,6 +104,7 @@ def test_three_brokers_keep_everything_thrice_lose_one_and_come_back(
     assert not found.dead_letters
     assert not found.doubled()
 
+    three.close()
     three.stack.stop()
     clean = {(folder / name / "data" / ".kafka_cleanshutdown").exists() for name in NAMES}
     dead = folder / NAMES[leader - 1] / "data" / ".kafka_cleanshutdown"
