@@ -149,7 +149,7 @@ BUGS = (
     ),
     Bug(
         "a record without a timestamp is of 1969",
-        "streams/messages/records.py",
+        "streams/messages/moments.py",
         "if timestamp_ms is None or not EARLIEST_MS <= timestamp_ms <= now_ms + MOST_AHEAD_MS:",
         "if timestamp_ms is None:",
         "tests/unit/test_foreign_records.py",

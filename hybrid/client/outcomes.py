@@ -16,7 +16,7 @@ from schemas.outcome import (
 from schemas.topics import Topics
 from schemas.tracing import traceparent_of
 from schemas.vocabulary import DeadLetterReason, ErrorClass
-from streams.messages.records import LATEST_MS
+from streams.messages.moments import LATEST_MS
 
 __all__ = ["OutcomeRecord", "outcome_of"]
 

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.settings import Settings
 from streams.kafka.clients import consumer, started
 from streams.lanes.ledger import CLOCKS_DIFFER_MS
-from streams.messages.records import EARLIEST_MS
+from streams.messages.moments import EARLIEST_MS
 
 __all__ = ["horizon_ms", "uncommitted_since"]
 

@@ -7,7 +7,8 @@ from faust.types import TP
 from faust.types.tuples import Message
 
 from agents.clock import Clock
-from streams.messages.records import Incoming, readable_headers, usable_timestamp_ms
+from streams.messages.moments import usable_timestamp_ms
+from streams.messages.records import Incoming, readable_headers
 
 __all__ = ["Batch", "handing_on"]
 

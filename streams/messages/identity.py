@@ -17,10 +17,10 @@ from schemas.intent import TraceContext
 from schemas.outcome import RecordSource
 from schemas.tracing import made_traceparent
 from schemas.vocabulary import ErrorClass, Priority
+from streams.messages.moments import LATEST_MS
 from streams.messages.records import (
     DEFERRAL_HEADER,
     INTENT_ID_HEADER,
-    LATEST_MS,
     REPLAY_COUNT_HEADER,
     REPLAYED_HEADER,
     Identity,

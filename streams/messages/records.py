@@ -22,6 +22,7 @@ from schemas.topics import Topics
 from schemas.tracing import TRACEPARENT, traceparent_of
 from schemas.versions import RECORD_VERSION, VERSION_HEADER
 from schemas.vocabulary import EventName, WorkflowStatus
+from streams.messages.moments import LATEST_MS
 
 __all__ = [
     "DEFERRAL_HEADER",
@@ -38,7 +39,6 @@ __all__ = [
     "replay_record",
     "spend_record",
     "start_record",
-    "usable_timestamp_ms",
     "with_trace",
     "writable_headers",
 ]
@@ -55,13 +55,6 @@ INTENT_ID_HEADER = "intent-id"
 
 #: Before the hexadecimal bytes of a header's name that is not UTF-8.
 RAW_NAME_PREFIX = "hybrid-raw-name/"
-
-#: 2000-01-01: Kafka is younger, so what is earlier is no moment in milliseconds.
-EARLIEST_MS = 946_684_800_000
-#: A clock that is ahead by more than a day is not believed.
-MOST_AHEAD_MS = 86_400_000
-#: 2200-01-01: ClickHouse keeps moments a little longer than that.
-LATEST_MS = 7_258_118_400_000
 
 #: Headers of ours that are rewritten, not passed through, when an intent is written again.
 OWN_HEADERS = frozenset({DEFERRAL_HEADER, DELIVERY_HEADER, VERSION_HEADER})
@@ -174,17 +167,6 @@ class Decided:
     def size(self) -> int:
         """Bytes of all values, for bounding a batch."""
         return sum(record.size for record in self.records)
-
-
-def usable_timestamp_ms(timestamp_ms: float | None, *, now_ms: int) -> int:
-    """Give a record's timestamp, or now where it cannot be one.
-
-    Old and simple producers write -1 or 0, some write seconds or microseconds: a time limit or a
-    wait counted from there would be years off, so it counts from the moment of reading.
-    """
-    if timestamp_ms is None or not EARLIEST_MS <= timestamp_ms <= now_ms + MOST_AHEAD_MS:
-        return now_ms
-    return round(timestamp_ms)
 
 
 def readable_headers(raw: Iterable[tuple[str, bytes | None]]) -> Headers:
