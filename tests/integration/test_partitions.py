@@ -79,7 +79,7 @@ def test_partitions_added_to_one_topic_end_the_worker_and_are_mended_by_grow(own
     for command, status in (("worker", 2), ("topics ensure", 1), ("doctor --format json", 1)):
         done = own.start(command)
         assert done.wait() == status, done.said()
-        assert f"{DO} with HYBRID_PARTITIONS = 3" in done.said(), done.said()
+        assert f"{DO} with HYBRID_PARTITIONS = 3" in done.stdout + done.stderr, done.said()
     grown = own.start("topics ensure --grow", HYBRID_PARTITIONS="4")
     assert grown.wait() == 0, grown.said()
     own.environment["HYBRID_PARTITIONS"] = "4"
