@@ -36,11 +36,16 @@ JOBS = {
         "integration/test_rights", "integration/test_security", "integration/test_readme",
         "integration/test_partitions", "integration/test_orphans",
     ),
+    # What people do about dead letters and providers, on processes that are killed.
+    "operating": (
+        "faults/test_kept_answers", "integration/test_background", "integration/test_doctor_faults",
+        "integration/test_plans", "integration/test_runs", "integration/test_guides",
+    ),
     "core": ("contract/", "model/"),
     "parts": ("",),
 }  # fmt: skip
 #: Those that take longest; what is pure fills what they leave of the cores.
-FIRST = ("parts", "faults", "records", "decisions", "secured", "core")
+FIRST = ("parts", "operating", "faults", "records", "decisions", "secured", "core")
 COVERED = "decisions"
 COVERAGE = Path(sys.executable).with_name("coverage")
 #: Jobs at once, for each core: memory for as many stacks is there where two cores are.

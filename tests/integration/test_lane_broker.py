@@ -23,7 +23,7 @@ from streams.lanes.ledger import CLOCKS_DIFFER_MS, Ledger
 from streams.lanes.packing import all_written
 from streams.lanes.reach import uncommitted_since
 from streams.messages.identity import identify
-from streams.messages.records import REPLAYED_HEADER, OutRecord, replay_record
+from streams.messages.records import REPLAYED_HEADER, VERSION, OutRecord, replay_record
 from tests.builders import NOW, NOW_MS, an_incoming
 from tests.chaos.running import RunningStack
 from tests.integration.deposed import DeposedLeader
@@ -138,7 +138,8 @@ def test_what_a_transaction_writes_is_whole_and_in_order_whatever_its_size(
             own = [one for one in keyed if partition_of(one.key, [0, 1], [0, 1]) == number]
             assert own, "keys of both partitions"
             read = await read_all(settings, TopicPartition(results, number), len(own))
-            assert [(one.key, one.headers) for one in read] == [(one.key, traced) for one in own]
+            headers = (*traced, VERSION)
+            assert [(one.key, one.headers) for one in read] == [(one.key, headers) for one in own]
 
     run(body)
 
