@@ -104,6 +104,8 @@ def _run(
     arguments: tuple[str, ...], environment: dict[str, str], streams: tuple[str, ...], folder: str
 ) -> None:
     os.setpgid(0, 0)
+    # Who runs the tests in the background ignores Ctrl-C, and leaves that to all that come of it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import InvalidTimestampError
 
 from schemas.outcome import DeadLetter, WorkflowResult
 from schemas.settings import Settings
+from schemas.topics import DAY_MS
 from streams.kafka.clients import admin_client, connection_options, producer
 from streams.kafka.reading import read_topic
 from streams.messages.records import OWN_HEADERS, readable_headers
@@ -61,11 +63,12 @@ def test_each_valid_intent_has_one_outcome_and_each_other_record_one_dead_letter
 
 async def _storm(stack: RunningStack) -> None:
     settings = stack.settings
-    await _let_in_any_timestamp(settings)
+    probes = await _let_in_any_timestamp(settings)
     storm = make_storm(
         settings.topics, PARTITIONS, RECORDS, seed=SEED, now_ms=int(time.time() * 1000)
     )
     numbers, broken = await _write(settings, storm)
+    broken |= probes
     seen = Seen()
     readers = [
         asyncio.create_task(_results(settings, seen)),
@@ -120,7 +123,8 @@ async def _letters(settings: Settings, seen: Seen) -> None:
         seen.letters[source.topic, source.partition, source.offset].append(letter)
 
 
-async def _let_in_any_timestamp(settings: Settings) -> None:
+async def _let_in_any_timestamp(settings: Settings) -> dict[Place, Row]:
+    """Gives what was written to see that the broker goes by it: it has said so before it does."""
     wide = {"message.timestamp.after.max.ms": str(2**63 - 1)}
     async with admin_client(settings) as admin:
         answers = await admin.alter_configs(
@@ -130,6 +134,24 @@ async def _let_in_any_timestamp(settings: Settings) -> None:
             ]
         )
     assert all(one[0] == 0 for answer in answers for one in answer.resources), answers
+    far: Row = (int(time.time() * 1000) + 10 * DAY_MS, b"k", b"no intent", ())
+    client = AIOKafkaProducer(**connection_options(settings), acks="all")
+    await client.start()
+    try:
+        async with asyncio.timeout(30):
+            return {
+                (topic, 0, await _once_let_in(client, topic, far)): far
+                for topic in settings.topics.sources
+            }
+    finally:
+        await client.stop()
+
+
+async def _once_let_in(client: AIOKafkaProducer, topic: str, row: Row) -> int:
+    while True:
+        with suppress(InvalidTimestampError):
+            return await send_batch(client, topic, 0, [row])
+        await asyncio.sleep(0.05)
 
 
 async def _write(settings: Settings, storm: Iterable[Batch]) -> tuple[set[int], dict[Place, Row]]:

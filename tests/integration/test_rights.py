@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
 
 from hybrid.client import (
     DeadLetterError,
@@ -40,6 +40,10 @@ ANY, LITERAL, PREFIXED, ALLOW = 1, 3, 4, 3
 TABLE = table(PREFIX)
 
 
+def _place(right: Right) -> tuple[int, str, int]:
+    return KINDS[right.kind], right.name.rstrip("*"), OPERATIONS[right.operation]
+
+
 class Acls:
     """What the restricted user is granted."""
 
@@ -59,6 +63,21 @@ class Acls:
             await admin._send_request(everything)
             for right in rights:
                 await self._send(admin, CreateAclsRequest, right)
+            async with asyncio.timeout(30):
+                while await self._held(admin) != frozenset(map(_place, rights)):
+                    await asyncio.sleep(0.05)
+
+    async def _held(self, admin: AIOKafkaAdminClient) -> frozenset[tuple[int, str, int]]:
+        """What the broker goes by: it hears of a change after it was made."""
+        user = f"User:{RESTRICTED}"
+        everything: Any = (ANY, None, ANY, user, None, ANY, ANY)
+        question = DescribeAclsRequest(*everything)
+        answer = (await admin._send_request(question)).to_object()
+        return frozenset(
+            (one["resource_type"], one["resource_name"], acl["operation"])
+            for one in answer["resources"]
+            for acl in one["acls"]
+        )
 
     async def _change(self, request: Any, right: Right) -> None:
         async with admin_client(self._settings) as admin:

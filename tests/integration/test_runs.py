@@ -5,6 +5,7 @@ Dead letters, and the ends of replays, are written here as lanes write them.
 
 import asyncio
 import json
+import re
 import uuid
 from base64 import b64encode
 from collections import Counter
@@ -218,7 +219,8 @@ def test_a_canary_decides_whether_the_rest_goes(place: Place, ends: str, goes_on
         assert place.sent(plan) == 20
         return
     assert run.wait() == 1, run.said()
-    assert "of the first 5 only 3 ended well" in run.stderr
+    # Two that failed are enough to know: the third that is well may not have been seen by then.
+    assert re.search(r"of the first 5 only [23] ended well", run.stderr), run.said()
     assert place.planned(plan).state is RunState.PAUSED
     place.hybrid("resume", plan)
     assert place.sent(plan) == 20
