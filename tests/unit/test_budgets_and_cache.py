@@ -228,3 +228,15 @@ def test_the_cache_never_grows_beyond_its_bytes(puts: list[tuple[str, int]]) -> 
         cache.put(key, an_answer("x" * size, number))
         assert cache._bytes <= 5_000
         assert cache._bytes == sum(len(one.content) + 500 for one in cache._answers.values())
+
+
+def test_sums_are_right_also_of_more_tenants_than_are_kept_as_they_were_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agents.deciding.budgets.MOST_READ", 2)
+    spending = Spending([])
+    for _ in range(3):
+        for tenant in ("a", "b", "c"):
+            record, _ = spending.add(0, tenant, Paid(Decimal("0.5")), NOON)
+            assert SpendRecord.model_validate_json(record.written) == record
+    assert record.periods["day"] == ("2026-01-31", Decimal("1.5"))

@@ -443,3 +443,24 @@ def test_without_a_list_of_ones_own_there_is_nothing_to_watch() -> None:
     )
     asyncio.run(watch.look())
     assert (said, book.listed.name) == ([], PriceBook().listed.name)
+
+
+def test_lengths_are_right_also_of_more_models_than_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agents.pricing.lengths.MOST_MODELS", 1)
+    book, openai = PriceBook(), ("openai", "openai")
+    first = book.window(openai, ("gpt-4o-mini",)), book.longest(openai, ("gpt-4o-mini",))
+    assert book.longest(openai, ("gpt-3.5-turbo",)) != first[1]
+    assert (book.window(openai, ("gpt-4o-mini",)), book.longest(openai, ("gpt-4o-mini",))) == first
+    assert first == (128_000, (16_384, True))
+
+
+def test_a_calls_price_is_what_its_rates_say() -> None:
+    book, openai, usage = PriceBook(), ("openai", "openai"), Usage(1_000, 0, 500, 0)
+    rates = book.rates(openai, ("gpt-4o",), at=NOW, prompt_tokens=usage.input)
+    price = book.price(openai, ("gpt-4o",), usage, at=NOW)
+    assert rates is not None
+    assert price.usd == rates.usd(usage)
+    assert price.input_usd is not None
+    assert price.input_usd < rates.usd(usage)

@@ -5,14 +5,14 @@ import json
 from typing import Any
 
 from agents.task import Deferred, Failed
-from schemas.events import DeferralState
+from schemas.events import DeferralState, KeptCall, StartRecord
 from schemas.settings import Settings
 from schemas.topics import Topics
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 from streams.lanes.outcome_records import outcome_records
 from streams.messages.identity import deduplication_key, deferral_of, identify
-from streams.messages.records import Decided, Incoming
-from tests.builders import NOW, NOW_MS, an_incoming, an_intent
+from streams.messages.records import Decided, Incoming, start_record, with_trace
+from tests.builders import NOW, NOW_MS, a_task, an_attempt, an_incoming, an_intent
 
 TOPICS = Topics("workflow", (10.0, 60.0), 86_400)
 VALUE = an_intent(intent_id="i-1", deduplication_id="d-1", tenant="acme").to_json()
@@ -100,3 +100,14 @@ def test_the_largest_intent_the_topic_lets_in_fits_into_its_dead_letter() -> Non
         incoming = an_incoming(b"x" * body, headers=headers)
         decided = written(incoming, FAILED)
         assert max(record.size for record in decided.records) < settings.max_record_bytes - 1024
+
+
+def test_a_start_says_what_providers_keep_and_a_trace_is_added_only_where_none_is() -> None:
+    call = KeptCall(attempt=an_attempt(a_task()), key="k")
+    record = start_record(TOPICS, "i-1", 2, lane=3, kept=[call])
+    assert StartRecord.model_validate_json(record.value or b"").kept == [call]
+    own = (("traceparent", f"00-{'a' * 32}-{'b' * 16}-01".encode()),)
+    other = f"00-{'c' * 32}-{'d' * 16}-01"
+    assert with_trace(own, other) == own
+    assert with_trace((), None) == ()
+    assert with_trace((), other) == (("traceparent", other.encode()),)
