@@ -23,6 +23,7 @@ __all__ = [
     "partitions_of",
     "producer",
     "producer_options",
+    "reached",
     "started",
 ]
 
@@ -75,6 +76,23 @@ async def started(client: AIOKafkaConsumer) -> AsyncIterator[AIOKafkaConsumer]:
     """Start a consumer and stop it whatever happens; raises KafkaError, TimeoutError."""
     try:
         await asyncio.wait_for(client.start(), CONNECT_TIMEOUT_S)
+        yield client
+    finally:
+        await client.stop()
+
+
+@asynccontextmanager
+async def reached(settings: Settings, client: Any, *, within_s: float) -> AsyncIterator[Any]:  # noqa: ANN401
+    """Start a command's consumer or producer and stop it whatever happens.
+
+    Raises BrokerUnavailableError, which says why none was reached.
+    """
+    try:
+        await asyncio.wait_for(client.start(), within_s)
+    except (KafkaError, TimeoutError, OSError) as error:
+        await client.stop()
+        raise await unavailable(settings, error) from error
+    try:
         yield client
     finally:
         await client.stop()

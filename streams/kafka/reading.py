@@ -9,8 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.settings import Settings
-from streams.kafka.clients import consumer, partitions_of
-from streams.kafka.diagnosis import unavailable
+from streams.kafka.clients import consumer, partitions_of, reached
 from streams.kafka.presence import require_there
 from streams.kafka.rights import why_unseen
 
@@ -52,13 +51,7 @@ async def read_topic(
     TopicStalledError where an end that was there stays out of reach for `stall_limit_s`. A topic
     that is not there has no records; `needed`: it raises TopicsError.
     """
-    client = consumer(settings)
-    try:
-        await asyncio.wait_for(client.start(), 20)
-    except (KafkaError, TimeoutError, OSError) as error:
-        await client.stop()
-        raise await unavailable(settings, error) from error
-    try:
+    async with reached(settings, consumer(settings), within_s=20) as client:
         partitions = await partitions_of(client, topic)
         if not partitions:
             await _refuse_unseen(settings, topic, needed=needed)
@@ -86,8 +79,6 @@ async def read_topic(
             elif now() - moved_at > stall_limit_s:
                 tp, position = next(iter(left.items()))
                 raise TopicStalledError(tp, position, ends[tp], stall_limit_s)
-    finally:
-        await client.stop()
 
 
 async def record_at(client: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> Any:  # noqa: ANN401

@@ -19,8 +19,7 @@ from agents.deciding.groups import Groups
 from agents.deciding.routes import Router
 from schemas.codec import IntentError, InvalidIntentError, read_intent
 from schemas.settings import Settings
-from streams.kafka.clients import producer
-from streams.kafka.diagnosis import unavailable
+from streams.kafka.clients import producer, reached
 from streams.kafka.presence import require_there
 from streams.kafka.rights import refused_write
 from streams.messages.addressing import addressed
@@ -66,20 +65,13 @@ class Publication:
 @asynccontextmanager
 async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
     """Open a producer of intents; raises BrokerUnavailableError, TopicsError, and RightsError."""
-    client = producer(settings, linger_ms=5)
-    try:
-        await asyncio.wait_for(client.start(), 20)
-    except (KafkaError, TimeoutError, OSError) as error:
-        await client.stop()
-        raise await unavailable(settings, error) from error
-    try:
-        # Without a topic the client waits for it as long as for a broker, and does not name it.
-        await require_there(settings, settings.topics.sources[:2])
-        yield client
-    except REFUSED as error:
-        raise refused_write(settings, error, settings.topics.sources[:2]) from error
-    finally:
-        await client.stop()
+    async with reached(settings, producer(settings, linger_ms=5), within_s=20) as client:
+        try:
+            # Without a topic the client waits for it as long as for a broker, and does not name it.
+            await require_there(settings, settings.topics.sources[:2])
+            yield client
+        except REFUSED as error:
+            raise refused_write(settings, error, settings.topics.sources[:2]) from error
 
 
 async def publish_lines(

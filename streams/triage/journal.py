@@ -1,11 +1,12 @@
 """Writing what was done about dead letters: in one transaction each, in partition 0."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from schemas.base import Message
 from schemas.operations import (
@@ -17,8 +18,7 @@ from schemas.operations import (
     RunRecord,
 )
 from schemas.settings import Settings
-from streams.kafka.clients import producer
-from streams.kafka.diagnosis import unavailable
+from streams.kafka.clients import producer, reached
 from streams.kafka.presence import require_there
 from streams.kafka.rights import refused_write, replay_rights, require_rights
 from streams.messages.records import VERSION, OutRecord
@@ -55,26 +55,9 @@ async def write_operations(settings: Settings, messages: Iterable[Message]) -> N
     """
     topic = settings.topics.operations
     await require_there(settings, [topic])
-    client = producer(settings, linger_ms=5)
-    try:
-        await asyncio.wait_for(client.start(), SEND_LIMIT_S)
-    except (KafkaError, TimeoutError, OSError) as error:
-        await client.stop()
-        raise await unavailable(settings, error) from error
-    try:
+    async with _open(settings, [topic]) as client:
         for message in messages:
-            record = operation_record(settings, message)
-            await client.send_and_wait(
-                record.topic,
-                value=record.value,
-                key=record.key,
-                partition=record.partition,
-                headers=list(record.headers),
-            )
-    except TopicAuthorizationFailedError as error:
-        raise refused_write(settings, error, [topic]) from error
-    finally:
-        await client.stop()
+            await (await _queued(client, operation_record(settings, message)))
 
 
 @asynccontextmanager
@@ -85,35 +68,41 @@ async def transactional(settings: Settings, plan_id: str) -> AsyncIterator[AIOKa
     """
     topics = settings.topics
     name = f"{settings.hybrid_topic_prefix}.replay.{plan_id}"
-    await require_there(settings, [*topics.sources[:2], topics.operations])
+    written = [*topics.sources[:2], topics.operations]
+    await require_there(settings, written)
     await require_rights(settings, replay_rights(settings, name))
-    client = producer(
-        settings, transactional_id=name, transaction_timeout_ms=TRANSACTION_TIMEOUT_MS, linger_ms=5
-    )
-    try:
-        await asyncio.wait_for(client.start(), SEND_LIMIT_S)
-    except (KafkaError, TimeoutError, OSError) as error:
-        await client.stop()
-        raise await unavailable(settings, error) from error
-    try:
+    options = {"transactional_id": name, "transaction_timeout_ms": TRANSACTION_TIMEOUT_MS}
+    async with _open(settings, written, **options) as client:
         yield client
-    except TopicAuthorizationFailedError as error:
-        raise refused_write(settings, error, [*topics.sources[:2], topics.operations]) from error
-    finally:
-        await client.stop()
+
+
+@asynccontextmanager
+async def _open(
+    settings: Settings,
+    written: Sequence[str],
+    **options: Any,  # noqa: ANN401
+) -> AsyncIterator[AIOKafkaProducer]:
+    """Open a producer; raises BrokerUnavailableError, and RightsError for what it writes."""
+    fresh = producer(settings, linger_ms=5, **options)
+    async with reached(settings, fresh, within_s=SEND_LIMIT_S) as client:
+        try:
+            yield client
+        except TopicAuthorizationFailedError as error:
+            raise refused_write(settings, error, written) from error
 
 
 async def send_together(client: AIOKafkaProducer, records: Iterable[OutRecord]) -> None:
     """Write records in one transaction; raises ProducerFenced, KafkaError, TimeoutError."""
     async with asyncio.timeout(SEND_LIMIT_S), client.transaction():
-        sent = [
-            await client.send(
-                record.topic,
-                value=record.value,
-                key=record.key,
-                partition=record.partition,
-                headers=list(record.headers),
-            )
-            for record in records
-        ]
-        await asyncio.gather(*sent)
+        await asyncio.gather(*[await _queued(client, record) for record in records])
+
+
+async def _queued(client: AIOKafkaProducer, record: OutRecord) -> Awaitable[object]:
+    sent: Awaitable[object] = await client.send(
+        record.topic,
+        value=record.value,
+        key=record.key,
+        partition=record.partition,
+        headers=list(record.headers),
+    )
+    return sent
