@@ -218,14 +218,12 @@ class Caller:
 
     def _give_up(self, sent: Sent, *, code: str = "") -> None:
         """Put a call on record as cancelled, and cancel the answer that its provider keeps."""
-        run, call, holder = sent.run, sent.call, sent.holder
-        call_ms = self._ground.since_ms(sent.since)
+        call_ms, holder = self._ground.since_ms(sent.since), sent.holder
         cancelled = self._attempts.cancelled(sent.started, call_ms, code=code)
-        run.risk(cancelled.cost_upper_usd)
-        self._journal.post(cancelled, run.task.traceparent)
-        if holder is not None and holder.place is not None:
+        place = None if holder is None else holder.place
+        if holder is not None and place is not None:
             holder.end()
-            self._dropped.drop(run, call.provider, cancelled, holder.place, call.messages)
+        self._let_go(sent.run, sent.call, cancelled, place)
 
     async def resume(self, run: Execution, call: Call, kept: KeptCall, permit: Permit) -> Answer:
         """Fetch the answer of a call that an earlier execution made, or find it; pays nothing."""
@@ -262,9 +260,15 @@ class Caller:
         """Let go of an answer that an earlier execution asked for, and nobody takes any more."""
         place = Place(kept.attempt.provider_request_id, kept.key)
         cancelled = self._attempts.cancelled(kept.attempt, 0)
+        self._let_go(run, call, cancelled, place if place.response_id else None)
+
+    def _let_go(
+        self, run: Execution, call: Call, cancelled: ProviderAttempt, place: Place | None
+    ) -> None:
+        """Book a call that was cancelled, put it on record, and cancel what is kept for it."""
         run.risk(cancelled.cost_upper_usd)
         self._journal.post(cancelled, run.task.traceparent)
-        if place.response_id:
+        if place is not None:
             self._dropped.drop(run, call.provider, cancelled, place, call.messages)
 
     def _end(

@@ -19,6 +19,7 @@ from schemas.operations import (
 )
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
+from schemas.topics import Topics
 from schemas.vocabulary import LetterState, RunState
 from streams.kafka.reading import read_topic
 from streams.kafka.rights import read_rights, require_rights
@@ -84,6 +85,20 @@ class Book:
     ended: Ended = field(default_factory=Ended)
     _parts: dict[str, tuple[int, Places]] = field(default_factory=dict)
 
+    def take(self, topics: Topics, topic: str, raw: bytes | None) -> ReplayRecord | None:
+        """Take in a record of either topic, what somebody else wrote left out.
+
+        Gives the replay that has ended, where it says that one has.
+        """
+        with suppress(ValidationError):  # somebody else's
+            if raw and topic == topics.operations:
+                self.add(raw)
+            elif raw:
+                ended = ReplayRecord.model_validate_json(raw)
+                self.ended.add(ended)
+                return ended
+        return None
+
     def add(self, raw: bytes) -> None:
         """Take in a record; raises ValidationError for what is none of ours."""
         match OperationRecord.model_validate_json(raw).root:
@@ -128,12 +143,7 @@ async def read_book(settings: Settings) -> Book:
     """Read what has been done; raises BrokerUnavailableError, RightsError, TopicsError."""
     book, topics = Book(), settings.topics
     await require_rights(settings, read_rights(topics.operations, topics.replays))
-    async for record in read_topic(settings, topics.operations, needed=True):
-        with suppress(ValidationError):  # somebody else's
-            if record.value:
-                book.add(record.value)
-    async for record in read_topic(settings, topics.replays, needed=True):
-        with suppress(ValidationError):
-            if record.value:
-                book.ended.add(ReplayRecord.model_validate_json(record.value))
+    for topic in (topics.operations, topics.replays):
+        async for record in read_topic(settings, topic, needed=True):
+            book.take(topics, topic, record.value)
     return book

@@ -1,10 +1,9 @@
 """The book of what was done, kept current while a run goes on."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from pydantic import ValidationError
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.events import ReplayRecord
 from schemas.settings import Settings
@@ -49,19 +48,10 @@ class LiveBook:
         batches = await self._client.getmany(timeout_ms=timeout_ms, max_records=10_000)
         for tp, records in batches.items():
             for record in records:
-                with suppress(ValidationError):  # somebody else's
-                    self._take(tp.topic, record)
+                ended = self.book.take(self._settings.topics, tp.topic, record.value)
+                if ended is not None:
+                    self.on_ended(ended)
         return bool(batches)
-
-    def _take(self, topic: str, record: ConsumerRecord) -> None:
-        if not record.value:
-            return
-        if topic == self._settings.topics.operations:
-            self.book.add(record.value)
-            return
-        ended = ReplayRecord.model_validate_json(record.value)
-        self.book.ended.add(ended)
-        self.on_ended(ended)
 
 
 @asynccontextmanager
