@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 
 from schemas.attempt import ProviderAttempt
 from schemas.base import Headers
@@ -14,9 +15,9 @@ from schemas.vocabulary import DeadLetterReason, ErrorClass
 __all__ = ["NOTHING", "Completed", "Deferred", "Failed", "Outcome", "Paid", "Task"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Task:
-    """One consumption of one intent."""
+    """One consumption of one intent; its trace is read once, and asked for at each step."""
 
     intent: WorkflowIntent
     intent_id: str
@@ -30,12 +31,12 @@ class Task:
     #: Calls of those executions whose answers their providers keep.
     kept: tuple[KeptCall, ...] = ()
 
-    @property
+    @cached_property
     def traceparent(self) -> str | None:
         """The caller's W3C header; None where it is not valid."""
         return traceparent_of(self.headers)
 
-    @property
+    @cached_property
     def trace_context(self) -> TraceContext | None:
         """The trace as messages say it: what the intent states, where it does."""
         return self.intent.trace_context or context_of(self.traceparent)
@@ -45,13 +46,13 @@ class Task:
         """What goes with the traceparent; None without a valid one."""
         return tracestate_of(self.headers)
 
-    @property
+    @cached_property
     def trace_headers(self) -> dict[str, str]:
         """Both of them, as they go out with a call."""
         if self.traceparent is None:
             return {}
-        state = {"tracestate": self.tracestate} if self.tracestate else {}
-        return {"traceparent": self.traceparent, **state}
+        state = self.tracestate
+        return {"traceparent": self.traceparent, **({"tracestate": state} if state else {})}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from agents.task import Completed, Deferred, Failed, Outcome
 from schemas.attempt import ProviderAttempt
-from schemas.base import Message, format_time
+from schemas.base import Headers, Message, format_time
 from schemas.events import HybridWorkflowState, LedgerRecord, WorkflowEvent
 from schemas.intent import WorkflowIntent
 from schemas.topics import Topics
@@ -117,8 +117,10 @@ def outcome_records(
             cost_usd=_cost(outcome),
         )
         records += [replayed] if replayed is not None else []
-    traced = tuple(_traced(one, incoming, who, topics) for one in records)
-    return Decided(outcome_id, ledger, traced)
+    passed, whole = _traces(incoming, who)
+    # A deferred intent stays as it was sent: its trace is made again, the same.
+    traced = (_traced(one, passed if one.topic in topics.deferred else whole) for one in records)
+    return Decided(outcome_id, ledger, tuple(traced))
 
 
 def _cost(outcome: Completed | Failed) -> Decimal | None:
@@ -253,23 +255,26 @@ def _attempt_records(
     return [] if attempt is None else [OutRecord(topics.attempts, key, attempt.to_json())]
 
 
-def _traced(record: OutRecord, incoming: Incoming, who: Identity, topics: Topics) -> OutRecord:
-    """Pass the trace on: the caller's as it came, else the one that was made for the intent.
+def _traces(incoming: Incoming, who: Identity) -> tuple[Headers, Headers]:
+    """Give what goes on of the caller's trace, as it came; and that with a made one where it lacks.
 
-    What is too long for a trace would be copied to each record of the transaction. A deferred
-    intent stays as it was sent: its trace is made again, the same.
+    What is too long for a trace would be copied to each record of the transaction.
     """
-    more = tuple(
+    passed = tuple(
         (name, raw)
         for name in (TRACEPARENT, TRACESTATE)
-        if (raw := header(incoming.headers, name)) is not None
-        and len(raw) <= MAX_TRACE_BYTES
-        and header(record.headers, name) is None
+        if (raw := header(incoming.headers, name)) is not None and len(raw) <= MAX_TRACE_BYTES
     )
-    headers = (*record.headers, *more)
-    if record.topic not in topics.deferred and header(headers, TRACEPARENT) is None:
-        headers = with_trace(headers, who.traceparent)
-    return replace(record, headers=headers) if headers != record.headers else record
+    whole = (
+        passed if header(passed, TRACEPARENT) is not None else with_trace(passed, who.traceparent)
+    )
+    return passed, whole
+
+
+def _traced(record: OutRecord, trace: Headers) -> OutRecord:
+    """Add a trace to a record, as far as that does not say it itself."""
+    more = tuple(pair for pair in trace if header(record.headers, pair[0]) is None)
+    return replace(record, headers=(*record.headers, *more)) if more else record
 
 
 def _keyed(topic: str, key: str, message: Message, lane: int) -> OutRecord:
