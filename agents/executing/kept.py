@@ -59,24 +59,17 @@ class Dropped:
         messages: list[dict[str, Any]],
     ) -> None:
         """Cancel an answer without waiting for it; its call is on record as cancelled already."""
-        cancelling = self._cancel(run, provider, started, place, messages)
-        task = asyncio.get_running_loop().create_task(cancelling)
+        keeping = provider.keeping
+        if keeping is None:
+            return
+
+        async def cancel() -> None:
+            reply = await keeping.cancel(place)
+            if reply is not None:
+                answer = self._attempts.answered(run, started, reply, messages, started.call_ms)
+                told = {"used_result": False, "provider_request_id": place.response_id}
+                self._journal.post(answer.attempt.model_copy(update=told), run.task.traceparent)
+
+        task = asyncio.get_running_loop().create_task(cancel())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-
-    async def _cancel(
-        self,
-        run: Execution,
-        provider: Provider,
-        started: ProviderAttempt,
-        place: Place,
-        messages: list[dict[str, Any]],
-    ) -> None:
-        if provider.keeping is None:
-            return
-        reply = await provider.keeping.cancel(place)
-        if reply is None:
-            return
-        paid = self._attempts.answered(run, started, reply, messages, started.call_ms).attempt
-        told = {"used_result": False, "provider_request_id": place.response_id}
-        self._journal.post(paid.model_copy(update=told), run.task.traceparent)
