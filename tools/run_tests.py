@@ -47,6 +47,8 @@ JOBS = {
 #: Those that take longest; what is pure fills what they leave of the cores.
 FIRST = ("parts", "operating", "faults", "records", "decisions", "secured", "core")
 COVERED = "decisions"
+#: How pytest's lines begin that say in short what failed.
+NAMES_A_FAILURE = ("FAILED ", "ERROR ", "E   ")
 COVERAGE = Path(sys.executable).with_name("coverage")
 #: Jobs at once, for each core: memory for as many stacks is there where two cores are.
 AT_ONCE = 2
@@ -80,8 +82,11 @@ def main() -> int:
     except KeyboardInterrupt:
         pool.shutdown(cancel_futures=True)  # those that run were interrupted too
         return 130
-    failed = [name for name, status in statuses.items() if status]
+    failed = [name for name, (status, _) in statuses.items() if status]
     covered = subprocess.run([str(COVERAGE), "report"], cwd=ROOT, check=False)
+    for name in failed:  # said again at the end, where whoever reads only that looks
+        for line in statuses[name][1]:
+            print(f"{name:<10}| {line}", end="", flush=True)
     used = os.times()
     print(f"{'failed: ' + ', '.join(failed) if failed else 'passed'}, in "
           f"{time.monotonic() - began:.0f} s, with {used.children_user + used.children_system:.0f} s "
@@ -89,19 +94,23 @@ def main() -> int:
     return 1 if failed or covered.returncode else 0
 
 
-def _run(name: str, files: Sequence[str]) -> int:
+def _run(name: str, files: Sequence[str]) -> tuple[int, list[str]]:
+    """Run one job; gives its exit status, and the lines that name what failed in it."""
     began = time.monotonic()
     tool = [str(COVERAGE), "run"] if name == COVERED else [sys.executable]
     command = [*tool, "-m", "pytest", "--durations=10", *files]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+    named = []
     for line in process.stdout or ():
+        if line.startswith(NAMES_A_FAILURE):
+            named.append(line)
         print(f"{name:<10}| {line}", end="", flush=True)
     status = process.wait()
     print(f"{name:<10}| {'failed' if status else 'passed'}, in {time.monotonic() - began:.0f} s",
           flush=True)  # fmt: skip
-    return status
+    return status, named
 
 
 if __name__ == "__main__":
