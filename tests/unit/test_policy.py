@@ -23,6 +23,7 @@ from agents.deciding.policy import (
     Wait,
     choose,
     decide,
+    rung,
 )
 from agents.deciding.situation import REMEMBERED_MS
 from schemas.vocabulary import DeadLetterReason, FailureKind
@@ -349,3 +350,12 @@ def test_choosing_never_goes_back_and_never_waits_long(
             assert all(wait > POLICY.inline_wait_s for wait in waits[position:])
         case GiveUp():
             pytest.fail("nothing was at its end")
+
+
+@pytest.mark.parametrize(("wanted_s", "chosen"), [(0, 0), (30, 0), (31, 1), (60, 1), (1e6, 1)])
+def test_a_wait_takes_the_shortest_topic_that_is_long_enough_else_the_longest(
+    wanted_s: float, chosen: int
+) -> None:
+    delays = (30.0, 60.0)
+    policy = replace(POLICY, defer_delays=delays)
+    assert rung(policy, wanted_s) == (chosen, delays[chosen])
