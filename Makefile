@@ -40,7 +40,7 @@ upgrade: .venv/.installed ## the last release and this version beside each other
 	$(BIN)/python -m tests.upgrade $(if $(BASE),--base $(BASE)) $(if $(SEED),--seed $(SEED)) $(if $(INTENTS),--intents $(INTENTS))
 
 storm: .venv/.installed ## foreign records of all kinds on all source topics; RECORDS=n, SEED=n
-	STORM_RECORDS=$(or $(RECORDS),100000) STORM_SEED=$(or $(SEED),1) $(BIN)/pytest tests/faults/test_storm.py
+	STORM_RECORDS=$(or $(RECORDS),100000) STORM_SEED=$(or $(SEED),1) $(BIN)/pytest tests/slow/test_storm.py
 
 answers: .venv/.installed ## odd answers of a provider through adapter and executor; ANSWERS=n, SEED=n
 	ODD_ANSWERS=$(or $(ANSWERS),100000) ODD_SEED=$(or $(SEED),1) $(BIN)/pytest tests/contract/test_odd_answers.py

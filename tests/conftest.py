@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests.chaos.running import RunningStack, running_stack
+from tests.chaos.running import YOUNG_JVM, RunningStack, VisitingStack, running_stack
+from tests.house import shared
 from tests.integration.secure_kafka import SecureKafka, secure_kafka
 from tests.integration.servers import clickhouse_engine, served
 
@@ -24,23 +26,32 @@ for _name in list(os.environ):
     # A developer's own configuration has no say in the tests.
     if _name.startswith(("KAFKA_", "CLICKHOUSE_", "OPENAI_", "AZURE_", "HYBRID_")):
         del os.environ[_name]
-# A broker of the tests lives for a minute or two, most of it interpreted: it compiles sooner what
-# it runs often, which takes a quarter of its CPU away.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:CompileThresholdScaling=0.3")
+os.environ.setdefault("JDK_JAVA_OPTIONS", YOUNG_JVM)
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """A running local stack with two workers, short waits and the simulated providers."""
+    """A running local stack with two workers, short waits and the simulated providers.
+
+    Its broker is the one that `make test` has started for several jobs, where it has.
+    """
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
     environment = {"HYBRID_LOG_LEVEL": "debug"}
-    with running_stack(workers=2, environment=environment, partitions=6, forked=True) as running:
+    house = shared()
+    make = partial(VisitingStack, house.at("PLAINTEXT")) if house else None
+    with running_stack(
+        workers=2, environment=environment, partitions=6, forked=True, make=make
+    ) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
     """Somebody else's broker: Kafka's own defaults, a listener for every way to log in."""
+    house = shared()
+    if house:
+        yield house
+        return
     with secure_kafka(tmp_path_factory.mktemp("secure")) as running:
         yield running
 

@@ -9,8 +9,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,7 +19,7 @@ TESTED = ("contract", "faults", "integration", "model", "unit")
 #: What a file is of: the first job that names the beginning of its path.
 JOBS = {
     # What a broker or a worker of its own dies in.
-    "faults": ("faults/test_faults", "faults/test_client", "faults/test_recreated"),
+    "faults": ("faults/",),
     # The decisions, which these cover whole: tracing takes as long again as the tests do.
     "decisions": (
         "unit/", "model/test_replays", "model/test_suspects", "contract/test_answers",
@@ -26,32 +27,32 @@ JOBS = {
     ),
     # What is on record, and workers of other settings.
     "records": (
-        "integration/test_configured", "integration/test_secrets_unseen", "faults/test_storm",
-        "integration/test_up", "integration/test_alerts", "integration/test_clickhouse",
-        "integration/test_focus", "integration/test_questions", "integration/test_recorder",
-        "integration/test_reports", "integration/test_repricing",
+        "integration/test_configured", "integration/test_secrets_unseen",
+        "integration/test_alerts", "integration/test_clickhouse", "integration/test_focus",
+        "integration/test_questions", "integration/test_recorder", "integration/test_reports",
+        "integration/test_repricing",
     ),
     # A broker that asks who one is.
-    "secured": (
-        "integration/test_rights", "integration/test_security", "integration/test_readme",
-        "integration/test_partitions", "integration/test_orphans",
-    ),
+    "secured": ("integration/test_rights", "integration/test_security", "integration/test_readme", "integration/test_versions"),
     # What people do about dead letters and providers, on processes that are killed.
     "operating": (
-        "faults/test_kept_answers", "integration/test_background", "integration/test_doctor_faults",
-        "integration/test_plans", "integration/test_runs", "integration/test_guides",
+        "integration/test_doctor_faults", "integration/test_plans", "integration/test_runs",
+        "integration/test_guides", "integration/test_partitions", "integration/test_orphans",
+        "integration/test_status",
     ),
     "core": ("contract/", "model/"),
     "parts": ("",),
 }  # fmt: skip
 #: Those that take longest; what is pure fills what they leave of the cores.
-FIRST = ("parts", "operating", "faults", "records", "decisions", "secured", "core")
+FIRST = ("parts", "operating", "records", "secured", "faults", "decisions", "core")
 COVERED = "decisions"
+#: These need no broker, or end it; the others share one.
+ALONE = ("faults", "decisions", "core")
 #: How pytest's lines begin that say in short what failed.
 NAMES_A_FAILURE = ("FAILED ", "ERROR ", "E   ")
 COVERAGE = Path(sys.executable).with_name("coverage")
 #: Jobs at once, for each core: memory for as many stacks is there where two cores are.
-AT_ONCE = 2
+AT_ONCE = 3
 
 
 def files_of_jobs() -> dict[str, list[str]]:
@@ -76,12 +77,13 @@ def main() -> int:
     jobs = files_of_jobs()
     order = sorted(jobs, key=FIRST.index)
     pool = ThreadPoolExecutor(AT_ONCE * max(2, os.cpu_count() or 2))
-    running = {name: pool.submit(_run, name, jobs[name]) for name in order}
-    try:
-        statuses = {name: one.result() for name, one in running.items()}
-    except KeyboardInterrupt:
-        pool.shutdown(cancel_futures=True)  # those that run were interrupted too
-        return 130
+    with _house() as address:
+        running = {name: pool.submit(_run, name, jobs[name], address) for name in order}
+        try:
+            statuses = {name: one.result() for name, one in running.items()}
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)  # those that run were interrupted too
+            return 130
     failed = [name for name, (status, _) in statuses.items() if status]
     covered = subprocess.run([str(COVERAGE), "report"], cwd=ROOT, check=False)
     for name in failed:  # said again at the end, where whoever reads only that looks
@@ -94,14 +96,32 @@ def main() -> int:
     return 1 if failed or covered.returncode else 0
 
 
-def _run(name: str, files: Sequence[str]) -> tuple[int, list[str]]:
+@contextmanager
+def _house() -> Iterator[Callable[[], str]]:
+    """Start the broker that jobs share; gives what waits until it is there and says where."""
+    command = [sys.executable, "-m", "tests.house"]
+    with (
+        subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as house,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        line = pool.submit(lambda: house.stdout.readline() if house.stdout else "")
+        yield lambda: line.result().strip()
+        if house.stdin:
+            house.stdin.close()
+
+
+def _run(name: str, files: Sequence[str], house: Callable[[], str]) -> tuple[int, list[str]]:
     """Run one job; gives its exit status, and the lines that name what failed in it."""
     began = time.monotonic()
     tool = [str(COVERAGE), "run"] if name == COVERED else [sys.executable]
     command = [*tool, "-m", "pytest", "--durations=10", *files]
+    environment = {**os.environ, "TESTS_HOUSE": "" if name in ALONE else house()}
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
     named = []
     for line in process.stdout or ():
         if line.startswith(NAMES_A_FAILURE):

@@ -30,7 +30,14 @@ from streams.kafka.topics import ensure_topics
 from tests.chaos.following import Following
 from tests.chaos.forking import ForkedChild
 
-__all__ = ["ENVIRONMENT", "ForkedStack", "RunningStack", "running_stack"]
+__all__ = [
+    "ENVIRONMENT",
+    "YOUNG_JVM",
+    "ForkedStack",
+    "RunningStack",
+    "VisitingStack",
+    "running_stack",
+]
 
 #: Short waits, so that a run takes minutes; the session timeout is the broker's own matter.
 ENVIRONMENT = {
@@ -50,6 +57,9 @@ ENVIRONMENT = {
     # Tests point providers of their own at dead ports: they must not all be played.
     "HYBRID_SIMULATOR": "",
 }
+#: A broker of the tests lives for a minute or two, most of it interpreted: it compiles sooner what
+#: it runs often, which takes a quarter of its CPU away.
+YOUNG_JVM = "-XX:CompileThresholdScaling=0.3"
 #: Size of the file system that Kafka gets where a full disk is part of the plan.
 SMALL_DISK_MB = 400
 
@@ -147,6 +157,23 @@ class ForkedStack(LocalStack):
             log_file=logs / f"{name}.log",
             environment={**callers_environment(), **self.environment(), **environment},
         )
+
+
+class VisitingStack(ForkedStack):
+    """All of its own but the broker, at which others are too: its topics have a prefix."""
+
+    def __init__(self, servers: str, options: StackOptions, *, report: Report) -> None:
+        self._servers = servers
+        environment = {**options.environment, "HYBRID_TOPIC_PREFIX": f"v{uuid.uuid4().hex[:8]}"}
+        super().__init__(replace(options, environment=environment), report=report)
+        self.ports["kafka"] = int(servers.rpartition(":")[2])
+
+    @property
+    def kafka(self) -> str:
+        return self._servers
+
+    def _start_kafka(self) -> None:
+        """It runs."""
 
 
 class GuestStack(ForkedStack):

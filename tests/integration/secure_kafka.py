@@ -6,7 +6,7 @@ It is not the product's stack: other listeners, its own authority, Kafka's defau
 import base64
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,22 +26,26 @@ LOGIN = "org.apache.kafka.common.security"
 
 
 class SecureKafka:
-    """Addresses by listener, and the files that a client needs."""
+    """Addresses by listener, and the files that a client needs; also of one that others started."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ports: Mapping[str, int]) -> None:
         self.folder = folder
-        self.ports = {name: free_port() for name in LISTENERS}
-        self.authority, other = trustme.CA(), trustme.CA()
+        self.ports = dict(ports)
         self.ca_file = folder / "ca.pem"
         self.other_ca_file = folder / "other-ca.pem"
-        self.authority.cert_pem.write_to_path(str(self.ca_file))
-        other.cert_pem.write_to_path(str(self.other_ca_file))
-        client = self.authority.issue_cert("client@example.org")
         self.cert_file, self.key_file = folder / "client.pem", folder / "client.key"
+        self.token_file = folder / "token"
+
+    def write_files(self) -> trustme.CA:
+        """Write what a client needs; gives the authority that the broker's certificates are of."""
+        authority, other = trustme.CA(), trustme.CA()
+        authority.cert_pem.write_to_path(str(self.ca_file))
+        other.cert_pem.write_to_path(str(self.other_ca_file))
+        client = authority.issue_cert("client@example.org")
         client.cert_chain_pems[0].write_to_path(str(self.cert_file))
         client.private_key_pem.write_to_path(str(self.key_file))
-        self.token_file = folder / "token"
         self.write_token("alice")
+        return authority
 
     def at(self, listener: str) -> str:
         return f"127.0.0.1:{self.ports[listener]}"
@@ -54,7 +58,7 @@ class SecureKafka:
         encoded = (base64.urlsafe_b64encode(one).decode().rstrip("=") for one in parts)
         self.token_file.write_text(".".join(encoded) + ".")
 
-    def properties(self) -> str:
+    def properties(self, authority: trustme.CA) -> str:
         protocols = {name: name for name in LISTENERS} | {"EXPIRED": "SSL", "ELSEWHERE": "SSL"}
         mapped = ",".join(f"{name}:{kind}" for name, kind in protocols.items())
         listeners = ",".join(f"{name}://{self.at(name)}" for name in LISTENERS)
@@ -67,13 +71,11 @@ class SecureKafka:
             f"listener.security.protocol.map=CONTROLLER:PLAINTEXT,{mapped}",
             f"controller.quorum.bootstrap.servers={controller.removeprefix('CONTROLLER://')}",
             "inter.broker.listener.name=PLAINTEXT",
-            *self._key_store("", self.authority.issue_cert("127.0.0.1", "localhost")),
+            *self._key_store("", authority.issue_cert("127.0.0.1", "localhost")),
             *self._key_store(
-                "listener.name.expired.", self.authority.issue_cert("127.0.0.1", not_after=past)
+                "listener.name.expired.", authority.issue_cert("127.0.0.1", not_after=past)
             ),
-            *self._key_store(
-                "listener.name.elsewhere.", self.authority.issue_cert("elsewhere.example")
-            ),
+            *self._key_store("listener.name.elsewhere.", authority.issue_cert("elsewhere.example")),
             "ssl.truststore.type=PEM",
             f"ssl.truststore.certificates={_one_line(self.ca_file.read_bytes())}",
             "listener.name.ssl.ssl.client.auth=required",
@@ -122,9 +124,9 @@ def _one_line(pem: bytes) -> str:
 @contextmanager
 def secure_kafka(folder: Path) -> Iterator[SecureKafka]:
     """Run the broker until the block ends."""
-    secure = SecureKafka(folder)
+    secure = SecureKafka(folder, {name: free_port() for name in LISTENERS})
     controller = free_port()
-    text = secure.properties()
+    text = secure.properties(secure.write_files())
     kafka = EmbeddedKafka(
         folder / "kafka",
         port=secure.ports["PLAINTEXT"],

@@ -39,7 +39,11 @@ def case(stack: RunningStack) -> Iterator[Case]:
 
 
 def settings(case: Case) -> dict[str, Any]:
-    return {"kafka_bootstrap_servers": case.stack.settings.kafka_bootstrap_servers}
+    found = case.stack.settings
+    return {
+        "kafka_bootstrap_servers": found.kafka_bootstrap_servers,
+        "hybrid_topic_prefix": found.hybrid_topic_prefix,
+    }
 
 
 def client_of(case: Case, **more: Any) -> HybridClient:

@@ -21,6 +21,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 def a_case(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Case:
     stack.set_faults({"openai": QUICK, "azure": QUICK})
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", stack.settings.kafka_bootstrap_servers or "")
+    monkeypatch.setenv("HYBRID_TOPIC_PREFIX", stack.settings.hybrid_topic_prefix or "")
     return Case(stack)
 
 

@@ -24,12 +24,16 @@ FOUND, NOT_FOUND = "content_planning", "message_generation"
 
 
 @pytest.fixture(scope="module")
-def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def keeping(
+    stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningStack]:
     port = free_port()
     file = tmp_path_factory.mktemp("config") / "hybrid.toml"
     file.write_text(BACKGROUND.format(port=port, timeout=60))
     environment = {"HYBRID_CONFIG": str(file)}
-    with running_stack(workers=2, environment=environment, simulator_port=port) as running:
+    with running_stack(
+        workers=2, environment=environment, simulator_port=port, host=stack
+    ) as running:
         yield running
 
 

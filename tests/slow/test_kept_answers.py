@@ -16,9 +16,9 @@ import pytest
 
 from hybrid.stack.process import free_port
 from hybrid.stack.simulator import Simulator, serve
-from tests.faults.keeping_worker import records
 from tests.integration.driving import soon
 from tests.model.test_lane_model import TOPICS
+from tests.slow.keeping_worker import records
 
 INTENTS, KILLS = 40, 2
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +83,7 @@ def killed(folder: Path, *, header: str, seed: int, **keeping: Any) -> Witnesses
             setattr(simulator.faults["openai"].keeping, name, value)
         runner = await serve(simulator, port=port)
         command = [
-            sys.executable, "-m", "tests.faults.keeping_worker", f"http://127.0.0.1:{port}",
+            sys.executable, "-m", "tests.slow.keeping_worker", f"http://127.0.0.1:{port}",
             str(witnesses.file), str(INTENTS), *([header] if header else []),
         ]  # fmt: skip
         try:

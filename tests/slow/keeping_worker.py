@@ -1,7 +1,7 @@
 """One lane in a process of its own, to be killed: real executor, adapter, lane; its broker is a file.
 
 What a transaction or the journal writes is one write to that file, which a killed process has made
-whole or not at all. `python -m tests.faults.keeping_worker ADDRESS FILE INTENTS [HEADER]`.
+whole or not at all. `python -m tests.slow.keeping_worker ADDRESS FILE INTENTS [HEADER]`.
 """
 
 import asyncio

@@ -27,8 +27,8 @@ from streams.kafka.reading import read_topic
 from streams.messages.records import OWN_HEADERS, readable_headers
 from tests.chaos.oracle import settled_lag
 from tests.chaos.running import RunningStack, running_stack
-from tests.faults.storm import Batch, make_storm
 from tests.foreign import Row, send_batch
+from tests.slow.storm import Batch, make_storm
 
 pytestmark = pytest.mark.integration
 RECORDS = int(os.environ.get("STORM_RECORDS", "2000"))
