@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTED = ("contract", "faults", "integration", "model", "unit")
-#: What a file is of: the first job that names the beginning of its path.
+#: What a file is of: the job that names the most of the beginning of its path.
 JOBS = {
     # What a broker or a worker of its own dies in.
     "faults": ("faults/",),
@@ -40,7 +40,13 @@ JOBS = {
         "integration/test_guides", "integration/test_partitions", "integration/test_orphans",
         "integration/test_status",
     ),
-    "core": ("contract/", "model/"),
+    "core": (
+        "contract/", "model/", "unit/test_asyncapi", "unit/test_client", "unit/test_command_itself",
+        "unit/test_contract", "unit/test_deploy", "unit/test_doc", "unit/test_layout",
+        "unit/test_licences", "unit/test_mutants", "unit/test_outside_text", "unit/test_peer_bench",
+        "unit/test_printing", "unit/test_project_files", "unit/test_secret_files",
+        "unit/test_stack", "unit/test_startup", "unit/test_upgrade",
+    ),
     "parts": ("",),
 }  # fmt: skip
 #: Those that take longest; what is pure fills what they leave of the cores.
@@ -56,17 +62,16 @@ AT_ONCE = 3
 
 
 def files_of_jobs() -> dict[str, list[str]]:
-    """Give each file of the suite to the first job that names it, in the order of its names."""
+    """Give each file of the suite to the job that names most of it, in the order of its names."""
+    named = sorted(
+        ((start, place, job) for job, starts in JOBS.items() for place, start in enumerate(starts)),
+        key=lambda one: -len(one[0]),
+    )
     found: dict[str, list[tuple[int, str]]] = {name: [] for name in JOBS}
     for folder in TESTED:
         for path in (ROOT / "tests" / folder).glob("test_*.py"):
             file = path.relative_to(ROOT / "tests").as_posix()
-            job, place = next(
-                (name, place)
-                for name, starts in JOBS.items()
-                for place, start in enumerate(starts)
-                if file.startswith(start)
-            )
+            place, job = next((place, job) for start, place, job in named if file.startswith(start))
             found[job].append((place, f"tests/{file}"))
     return {name: [file for _, file in sorted(files)] for name, files in found.items()}
 
