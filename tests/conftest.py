@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from tests.chaos.running import YOUNG_JVM, RunningStack, VisitingStack, running_stack
-from tests.house import shared
+from tests.house import House
 from tests.integration.secure_kafka import SecureKafka, secure_kafka
 from tests.integration.servers import clickhouse_engine, served
 
@@ -33,12 +33,13 @@ os.environ.setdefault("JDK_JAVA_OPTIONS", YOUNG_JVM)
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A running local stack with two workers, short waits and the simulated providers.
 
-    Its broker is the one that `make test` has started for several jobs, where it has.
+    Its broker and its ClickHouse are those that `make test` has started for several jobs, where it
+    has.
     """
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
     environment = {"HYBRID_LOG_LEVEL": "debug"}
-    house = shared()
-    make = partial(VisitingStack, house.at("PLAINTEXT")) if house else None
+    house = House.found()
+    make = partial(VisitingStack, house.kafka.at("PLAINTEXT"), house.clickhouse) if house else None
     with running_stack(
         workers=2, environment=environment, partitions=6, forked=True, make=make
     ) as running:
@@ -48,9 +49,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 @pytest.fixture(scope="session")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
     """Somebody else's broker: Kafka's own defaults, a listener for every way to log in."""
-    house = shared()
+    house = House.found()
     if house:
-        yield house
+        yield house.kafka
         return
     with secure_kafka(tmp_path_factory.mktemp("secure")) as running:
         yield running
@@ -58,7 +59,11 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
 
 @pytest.fixture(scope="session")
 def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of somebody else's ClickHouse: of no stack, with nothing in it."""
+    """`host:port` of somebody else's ClickHouse: of no stack, with no database `hybrid` in it."""
+    house = House.found()
+    if house:
+        yield house.clickhouse
+        return
     with clickhouse_engine(tmp_path_factory.mktemp("clickhouse")) as port:
         yield f"127.0.0.1:{port}"
 

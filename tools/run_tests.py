@@ -58,7 +58,7 @@ ALONE = ("faults", "decisions", "core")
 NAMES_A_FAILURE = ("FAILED ", "ERROR ", "E   ")
 COVERAGE = Path(sys.executable).with_name("coverage")
 #: Jobs at once, for each core: memory for as many stacks is there where two cores are.
-AT_ONCE = 3
+AT_ONCE = 4
 
 
 def files_of_jobs() -> dict[str, list[str]]:
@@ -103,7 +103,7 @@ def main() -> int:
 
 @contextmanager
 def _house() -> Iterator[Callable[[], str]]:
-    """Start the broker that jobs share; gives what waits until it is there and says where."""
+    """Start the servers that jobs share; gives what waits until it is there and says where."""
     command = [sys.executable, "-m", "tests.house"]
     with (
         subprocess.Popen(

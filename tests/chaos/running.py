@@ -1,6 +1,5 @@
 """A running local stack under test: watched by a thread as `hybrid up` does, asked over HTTP."""
 
-import asyncio
 import json
 import os
 import re
@@ -26,7 +25,6 @@ from hybrid.stack.local import LocalStack
 from hybrid.stack.parts import Report
 from hybrid.stack.process import Child
 from schemas.settings import Settings
-from streams.kafka.topics import ensure_topics
 from tests.chaos.following import Following
 from tests.chaos.forking import ForkedChild
 
@@ -160,49 +158,44 @@ class ForkedStack(LocalStack):
 
 
 class VisitingStack(ForkedStack):
-    """All of its own but the broker, at which others are too: its topics have a prefix."""
+    """All of its own but broker and ClickHouse, at which others are too; it has a prefix there."""
 
-    def __init__(self, servers: str, options: StackOptions, *, report: Report) -> None:
-        self._servers = servers
-        environment = {**options.environment, "HYBRID_TOPIC_PREFIX": f"v{uuid.uuid4().hex[:8]}"}
-        super().__init__(replace(options, environment=environment), report=report)
-        self.ports["kafka"] = int(servers.rpartition(":")[2])
-
-    @property
-    def kafka(self) -> str:
-        return self._servers
-
-    def _start_kafka(self) -> None:
-        """It runs."""
-
-
-class GuestStack(ForkedStack):
-    """Workers, recorder, providers, topics and tables of its own, at another stack's servers."""
-
-    def __init__(self, host: LocalStack, options: StackOptions, *, report: Report) -> None:
-        self._host = host
-        self._name = f"g{uuid.uuid4().hex[:8]}"
+    def __init__(
+        self, kafka: str, clickhouse: str, options: StackOptions, *, report: Report
+    ) -> None:
+        self._kafka, self._clickhouse = kafka, clickhouse
+        self._name = f"v{uuid.uuid4().hex[:8]}"
         environment = {**options.environment, "HYBRID_TOPIC_PREFIX": self._name}
         super().__init__(replace(options, environment=environment), report=report)
-        self.ports |= {name: host.ports[name] for name in ("kafka", "clickhouse")}
+        places = (("kafka", kafka), ("clickhouse", clickhouse))
+        self.ports |= {name: int(address.rpartition(":")[2]) for name, address in places}
 
     @property
     def kafka(self) -> str:
-        return self._host.kafka
+        return self._kafka
 
     @property
     def clickhouse(self) -> str:
-        return f"{self._host.clickhouse.rpartition('/')[0]}/{self._name}"
+        return f"http://default:@{self._clickhouse}/{self._name}"
+
+    def _start_servers(self) -> None:
+        self._supervise("simulator", self._start_simulator)
+        self.make_topics()
+        self._wait_http("simulator", self.ports["simulator"], "/_sim/calls")
+
+
+class GuestStack(VisitingStack):
+    """One that visits another stack's servers."""
+
+    def __init__(self, host: LocalStack, options: StackOptions, *, report: Report) -> None:
+        self._host = host
+        clickhouse = f"127.0.0.1:{host.ports['clickhouse']}"
+        super().__init__(host.kafka, clickhouse, options, report=report)
 
     def addresses(self) -> dict[str, Any]:
         """Its own and its host's processes: the host starts its own again."""
         found, host = super().addresses(), self._host.addresses()
         return {**found, "pids": {**host["pids"], **found["pids"]}}
-
-    def _start_servers(self) -> None:
-        self._supervise("simulator", self._start_simulator)
-        asyncio.run(ensure_topics(self.settings()))
-        self._wait_http("simulator", self.ports["simulator"], "/_sim/calls")
 
 
 @contextmanager

@@ -100,6 +100,9 @@ def without_topic(settings: Settings) -> Settings:
     async def drop() -> None:
         async with admin_client(settings) as admin:
             await admin.delete_topics([settings.topics.operations])
+            async with asyncio.timeout(30):
+                while settings.topics.operations in await admin.list_topics():
+                    await asyncio.sleep(0.05)
 
     asyncio.run(drop())
     return settings

@@ -54,7 +54,7 @@ class Acls:
         asyncio.run(self._set(rights))
 
     def take(self, right: Right) -> None:
-        asyncio.run(self._change(DeleteAclsRequest, right))
+        asyncio.run(self._take(right))
 
     async def _set(self, rights: list[Right]) -> None:
         async with admin_client(self._settings) as admin:
@@ -79,9 +79,12 @@ class Acls:
             for acl in one["acls"]
         )
 
-    async def _change(self, request: Any, right: Right) -> None:
+    async def _take(self, right: Right) -> None:
         async with admin_client(self._settings) as admin:
-            await self._send(admin, request, right)
+            await self._send(admin, DeleteAclsRequest, right)
+            async with asyncio.timeout(30):
+                while _place(right) in await self._held(admin):
+                    await asyncio.sleep(0.05)
 
     async def _send(self, admin: AIOKafkaAdminClient, request: Any, right: Right) -> None:
         answer = await admin._send_request(
