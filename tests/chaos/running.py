@@ -1,6 +1,5 @@
 """A running local stack under test: watched by a thread as `hybrid up` does, asked over HTTP."""
 
-import asyncio
 import json
 import os
 import re
@@ -26,7 +25,6 @@ from hybrid.stack.local import LocalStack
 from hybrid.stack.parts import Report
 from hybrid.stack.process import Child
 from schemas.settings import Settings
-from streams.kafka.topics import ensure_topics
 from tests.chaos.following import Following
 from tests.chaos.forking import ForkedChild
 
@@ -35,6 +33,7 @@ __all__ = [
     "YOUNG_JVM",
     "ForkedStack",
     "RunningStack",
+    "ServedStack",
     "VisitingStack",
     "running_stack",
 ]
@@ -176,8 +175,17 @@ class VisitingStack(ForkedStack):
         """It runs."""
 
 
-class GuestStack(ForkedStack):
-    """Workers, recorder, providers, topics and tables of its own, at another stack's servers."""
+class ServedStack(ForkedStack):
+    """Workers, recorder and providers of its own, at servers that run already."""
+
+    def _start_servers(self) -> None:
+        self._supervise("simulator", self._start_simulator)
+        self.make_topics()
+        self._wait_http("simulator", self.ports["simulator"], "/_sim/calls")
+
+
+class GuestStack(ServedStack):
+    """One with topics and tables of its own at another stack's servers."""
 
     def __init__(self, host: LocalStack, options: StackOptions, *, report: Report) -> None:
         self._host = host
@@ -198,11 +206,6 @@ class GuestStack(ForkedStack):
         """Its own and its host's processes: the host starts its own again."""
         found, host = super().addresses(), self._host.addresses()
         return {**found, "pids": {**host["pids"], **found["pids"]}}
-
-    def _start_servers(self) -> None:
-        self._supervise("simulator", self._start_simulator)
-        asyncio.run(ensure_topics(self.settings()))
-        self._wait_http("simulator", self.ports["simulator"], "/_sim/calls")
 
 
 @contextmanager
