@@ -24,6 +24,7 @@ MINE = f"label={LABEL_SESSION_ID}={SESSION_ID}"
 DONE = "done"
 #: As long as an engine may take to stop its containers.
 ENGINE_LIMIT_S = 120
+LEAVING_S = 30
 
 
 class Janitor:
@@ -43,7 +44,10 @@ class Janitor:
 
     def dismiss(self) -> None:
         """Nothing is left to remove."""
-        self._process.communicate(DONE, timeout=10)
+        try:
+            self._process.communicate(DONE, timeout=LEAVING_S)
+        except subprocess.TimeoutExpired:  # where nobody gets a turn
+            self._process.kill()
 
 
 def unmount_below(folder: Path) -> None:
