@@ -4,13 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow unit check format chaos outage upgrade storm answers litellm recipes mutants image kustomize deploy-test docs release bench bench-smoke bench-all lock generate clean
+.PHONY: demo test test-containers test-slow unit check format chaos outage upgrade storm answers litellm recipes mutants image kustomize deploy-test docs release bench bench-smoke bench-all lock generate clean
 
 demo: .venv/.installed ## the whole job once, on real parts
 	@$(BIN)/hybrid demo
 
 test: .venv/.installed ## the whole default test suite; the decision core must be covered whole
 	$(BIN)/python tools/run_tests.py
+
+test-containers: .venv/.installed ## what needs a broker and a ClickHouse, on containers of both; needs a container engine, or root and docker.io
+	HYBRID_TEST_BACKEND=containers $(BIN)/pytest -rs $$($(BIN)/python -m tests.backend)
 
 test-slow: .venv/.installed ## what is slow by its nature: three brokers, and all faults in one run of real processes
 	$(BIN)/pytest tests/slow

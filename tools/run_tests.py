@@ -57,6 +57,8 @@ ALONE = ("faults", "decisions", "core")
 #: How pytest's lines begin that say in short what failed.
 NAMES_A_FAILURE = ("FAILED ", "ERROR ", "E   ")
 COVERAGE = Path(sys.executable).with_name("coverage")
+#: What the tests' variable for their servers may say here: each job would start containers.
+BACKENDS = ("", "embedded")
 #: Jobs at once, for each core: memory for as many stacks is there where two cores are.
 AT_ONCE = 4
 
@@ -77,7 +79,12 @@ def files_of_jobs() -> dict[str, list[str]]:
 
 
 def main() -> int:
-    """Run all; gives 1 when a test fails, or a decision is not covered."""
+    """Run all; gives 1 when a test fails, or a decision is not covered; 2 for another backend."""
+    given = os.environ.get("HYBRID_TEST_BACKEND", "")
+    if given not in BACKENDS:
+        print(f"HYBRID_TEST_BACKEND = {given}: say embedded, or nothing; what can run on containers "
+              "is run there by `make test-containers`", file=sys.stderr)  # fmt: skip
+        return 2
     began = time.monotonic()
     jobs = files_of_jobs()
     order = sorted(jobs, key=FIRST.index)

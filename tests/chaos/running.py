@@ -33,6 +33,7 @@ __all__ = [
     "YOUNG_JVM",
     "ForkedStack",
     "RunningStack",
+    "ServedStack",
     "VisitingStack",
     "running_stack",
 ]
@@ -157,8 +158,17 @@ class ForkedStack(LocalStack):
         )
 
 
-class VisitingStack(ForkedStack):
-    """All of its own but broker and ClickHouse, at which others are too; it has a prefix there."""
+class ServedStack(ForkedStack):
+    """Workers, recorder and providers of its own, at servers that run already."""
+
+    def _start_servers(self) -> None:
+        self._supervise("simulator", self._start_simulator)
+        self.make_topics()
+        self._wait_http("simulator", self.ports["simulator"], "/_sim/calls")
+
+
+class VisitingStack(ServedStack):
+    """One of several at the same broker and ClickHouse: topics and tables of its own."""
 
     def __init__(
         self, kafka: str, clickhouse: str, options: StackOptions, *, report: Report
@@ -177,11 +187,6 @@ class VisitingStack(ForkedStack):
     @property
     def clickhouse(self) -> str:
         return f"http://default:@{self._clickhouse}/{self._name}"
-
-    def _start_servers(self) -> None:
-        self._supervise("simulator", self._start_simulator)
-        self.make_topics()
-        self._wait_http("simulator", self.ports["simulator"], "/_sim/calls")
 
 
 class GuestStack(VisitingStack):

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.deploy.janitor import Janitor, remove_folder
+
 __all__ = ["ROOT", "Daemon", "Engine", "EngineMissingError", "running_engine"]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,17 +109,13 @@ class Daemon:
             self._process.wait(STOP_LIMIT_S)
 
     def remove(self) -> None:
-        """Delete its data; a name space that it leaves mounted would keep the folder."""
-        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-        for place in mounted:
-            if place.startswith(f"{self.folder}/"):
-                subprocess.run(["umount", place], check=False)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete its data."""
+        remove_folder(self.folder)
 
 
 @contextmanager
 def running_engine() -> Iterator[Engine]:
-    """Give an engine; one that was started here is stopped, and its data go.
+    """Give an engine; one that was started here is stopped, and its data go, also after kill -9.
 
     With DEPLOY_KEEP=DIR in the environment its data lie there and stay, so that the next run need
     not make the images again.
@@ -127,9 +125,11 @@ def running_engine() -> Iterator[Engine]:
         message = "no docker command here: `apt-get install docker.io` (or any engine with one)"
         raise EngineMissingError(message)
     if own.answers():
+        janitor = Janitor(None, None, keep=True)
         try:
             yield own
         finally:
+            janitor.dismiss()
             for name in own.made:
                 own.docker("image", "rm", "--force", name, check=False)
         return
@@ -140,6 +140,7 @@ def running_engine() -> Iterator[Engine]:
     folder = Path(kept or tempfile.mkdtemp(prefix="hybrid-engine-"))
     folder.mkdir(parents=True, exist_ok=True)
     daemon = Daemon(folder)
+    janitor = Janitor(daemon.engine.host, folder, keep=bool(kept))
     try:
         daemon.start()
         yield daemon.engine
@@ -147,3 +148,4 @@ def running_engine() -> Iterator[Engine]:
         daemon.stop()
         if not kept:
             daemon.remove()
+        janitor.dismiss()

@@ -19,6 +19,7 @@ from streams.store.migrations import (
     placed,
 )
 from tests.chaos.running import RunningStack
+from tests.integration.databases import address_of
 from tests.integration.test_rows import an_attempt
 
 pytestmark = pytest.mark.integration
@@ -131,9 +132,7 @@ def test_a_bad_statement_is_refused_with_its_code(store: ClickHouse) -> None:
 
 def test_native_inserts_in_every_compression_arrive_whole(stack: RunningStack) -> None:
     for method in (False, "lz4", "zstd", "gzip"):
-        client = clickhouse_connect.get_client(
-            host="127.0.0.1", port=stack.stack.ports["clickhouse"], compress=method
-        )
+        client = clickhouse_connect.get_client(dsn=address_of(stack.settings), compress=method)
         client.command(
             "CREATE TABLE IF NOT EXISTS n (a UInt64, b String) ENGINE = MergeTree ORDER BY a"
         )

@@ -107,7 +107,8 @@ async def _proxy(settings: Settings) -> AsyncIterator[Trouble]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    trouble.url = f"http://{runner.addresses[0][0]}:{runner.addresses[0][1]}{parts.path}"
+    login = parts.netloc.rpartition("@")[0]
+    trouble.url = f"http://{login}@{runner.addresses[0][0]}:{runner.addresses[0][1]}{parts.path}"
     try:
         yield trouble
     finally:

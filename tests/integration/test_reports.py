@@ -235,6 +235,7 @@ def test_without_the_drawing_libraries_a_report_says_what_to_install(
         assert "hybrid-orchestrator[plot]" in done.stderr
 
 
+@pytest.mark.embedded("it starts an engine of its own, in another time zone")
 def test_a_server_and_a_shell_of_another_zone_shift_nothing(tmp_path: Path) -> None:
     zone = {"TZ": "Asia/Kolkata"}
     with clickhouse_engine(tmp_path, environment=zone) as port:

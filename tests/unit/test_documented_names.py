@@ -26,14 +26,14 @@ COMMAND = typer.main.get_command(app)
 
 
 def _variables() -> set[str]:
-    """Give what is read: the settings, what `hybrid` and the compose file read beside them, and keys.
+    """Give what is read: the settings, what `hybrid`, tests and compose file read beside, and keys.
 
     These are the example's own.
     """
     settings = {name.upper() for name in Settings.model_fields}
     beside = {
         node.value
-        for path in (ROOT / "hybrid").rglob("*.py")
+        for path in (*(ROOT / "hybrid").rglob("*.py"), ROOT / "tests" / "backend.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)

@@ -1,14 +1,16 @@
 """Images under the names that our files use: here already, pulled, or a stand-in made here.
 
 A stand-in is as much of the official image as our files rely on: the same Python on the same
-distribution (by `debootstrap`), Kafka's own jars on a Java from a wheel, ClickHouse's engine behind
-the local stack's gateway. What only the official images have, their extras, is not tried then.
+distribution (of this machine's packages, or by `debootstrap`), Kafka's own jars on a Java from a
+wheel, ClickHouse's engine behind the local stack's gateway. What only the official images have,
+their extras, is not tried then.
 """
 
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -17,14 +19,18 @@ from packaging.requirements import Requirement
 
 from hybrid.errors import HybridError
 from hybrid.stack.jars import ensure_jars
+from tests.deploy.copied import can_copy, copy_packages
+from tests.deploy.debootstrap import make_root
 from tests.deploy.engine import ROOT, Engine, EngineMissingError
 
 __all__ = ["need_image"]
 
 HERE = Path(__file__).parent
+PULL_LIMIT_S = 300
 PYTHON = "python:3.11-slim"
 #: What it consists of; its pip trusts the authorities of this machine.
-PACKAGES = "python3,python3-venv,python-is-python3,ca-certificates"
+SUITE = "bookworm"
+PACKAGES = ("python3", "python3-venv", "ca-certificates")
 AUTHORITIES = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
 #: What the gateway imports; the engine's data frames, which it never asks for, are left out.
 GATEWAY = ("aiohttp", "chdb", "chdb-core", "lz4", "zstandard")
@@ -35,7 +41,7 @@ def need_image(engine: Engine, name: str) -> None:
     """See that an image is there; raises EngineMissingError, which says what is missing."""
     if engine.docker("image", "inspect", name, check=False).returncode == 0:
         return
-    if engine.docker("pull", "--quiet", name, check=False, limit_s=300).returncode == 0:
+    if _pulled(engine, name):
         return
     makers = {
         PYTHON.rpartition("-")[0]: _make_python,
@@ -48,18 +54,33 @@ def need_image(engine: Engine, name: str) -> None:
         raise EngineMissingError(message)
     if make is not _make_python:
         need_image(engine, PYTHON)
+    began = time.monotonic()
+    print(f"{name} cannot be pulled: a stand-in is made", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         make(engine, Path(folder), name)
     engine.made.append(name)
+    print(f"{name} is made, in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _pulled(engine: Engine, name: str) -> bool:
+    try:
+        done = engine.docker("pull", "--quiet", name, check=False, limit_s=PULL_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        return False  # as where the registry is behind a wall that answers nothing
+    return done.returncode == 0
 
 
 def _make_python(engine: Engine, folder: Path, name: str) -> None:
     root, archive = folder / "root", folder / "root.tar"
-    if shutil.which("debootstrap") is None:
-        message = f"the image {name} cannot be pulled; `apt-get install debootstrap` to make it"
-        raise EngineMissingError(message)
-    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(root)]
-    subprocess.run(command, check=True, capture_output=True, timeout=900)
+    try:
+        if can_copy(SUITE, PACKAGES):
+            copy_packages(root, PACKAGES)
+        else:
+            make_root(root, SUITE, PACKAGES)
+    except EngineMissingError as error:
+        message = f"the image {name} cannot be pulled, and not be made here: {error}"
+        raise EngineMissingError(message) from error
+    (root / "usr/bin/python").symlink_to("python3")
     trusted = root / "etc/ssl/certs/ca-certificates.crt"
     shutil.copy(AUTHORITIES, trusted)
     subprocess.run(["tar", "-C", str(root), "-cf", str(archive), "."], check=True)
