@@ -16,6 +16,7 @@ from streams.kafka.partitioning import partition_of
 from streams.kafka.security import security_options
 
 __all__ = [
+    "FETCHER_LOOKS_MS",
     "BrokerUnavailableError",
     "admin_client",
     "connection_options",
@@ -29,6 +30,9 @@ __all__ = [
 
 #: A broker that does not answer within this is reported, not waited for.
 CONNECT_TIMEOUT_S = 15
+#: aiokafka's fetcher looks again this often without a reason (of itself five times a second, which
+#: is a third of what an idle worker costs). What comes in, a seek and a resume wake it at once.
+FETCHER_LOOKS_MS = 1_000
 
 
 def connection_options(settings: Settings) -> dict[str, Any]:
@@ -65,6 +69,7 @@ def consumer(settings: Settings, **options: Any) -> AIOKafkaConsumer:  # noqa: A
             "auto_offset_reset": "earliest",
             "enable_auto_commit": False,
             "request_timeout_ms": 20_000,
+            "consumer_timeout_ms": FETCHER_LOOKS_MS,
             "max_partition_fetch_bytes": max(1_048_576, settings.max_record_bytes),
             **options,
         },

@@ -15,7 +15,7 @@ from faust.types import TP
 
 from agents.clock import Clock
 from schemas.settings import Settings
-from streams.kafka.clients import connection_options
+from streams.kafka.clients import FETCHER_LOOKS_MS, connection_options
 from streams.kafka.parsing import read_any_header_name
 from streams.membership.handing_on import Batch, handing_on
 from streams.membership.lane_assignor import LaneAssignor
@@ -97,6 +97,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
             max_poll_interval_ms=300_000,
             max_partition_fetch_bytes=max(1_048_576, settings.max_topic_intent_bytes),
             fetch_max_wait_ms=500,
+            consumer_timeout_ms=FETCHER_LOOKS_MS,
             request_timeout_ms=int(
                 max(REQUEST_LIMIT_S, settings.hybrid_session_timeout + 1) * 1000
             ),

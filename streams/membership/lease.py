@@ -17,7 +17,8 @@ __all__ = ["LEASE_LOST_STATUS", "Lease"]
 
 #: Exit status of a worker that gave itself up; its supervisor starts it again.
 LEASE_LOST_STATUS = 75
-TICK_S = 0.25
+#: A gap that counts is three seconds at least (a session is six); an idle worker wakes for each.
+TICK_S = 0.5
 
 
 class Lease:
