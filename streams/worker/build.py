@@ -16,6 +16,8 @@ from agents.pricing.prices import PriceBook
 from agents.providers.adapters import Provider
 from agents.task import Outcome
 from schemas.settings import Settings
+from streams.batching.ends import Surroundings
+from streams.batching.gatherer import Gatherer
 from streams.deliveries.pacer import DeliveryPacer
 from streams.failpoints import FailPoints
 from streams.kafka.journal import AttemptJournal
@@ -29,6 +31,7 @@ from streams.worker.dispatcher import Dispatcher
 from streams.worker.flow import Flow
 from streams.worker.followers import Followers
 from streams.worker.incidents import Incidents
+from streams.worker.lane_zero import LaneZero
 from streams.worker.outcomes import OutcomeCounts
 from streams.worker.price_watch import PriceWatch
 from streams.worker.rebalance import Rebalance
@@ -94,14 +97,7 @@ def build_worker(
         flow=shared.flow,
         lease=shared.lease,
         capacity=shared.capacity,
-        pacer=DeliveryPacer(
-            settings,
-            clock=clock,
-            dice=dice,
-            worker=name,
-            log=log,
-            lease_holds=shared.lease.holds,
-        ),
+        pacer=_at_lane_zero(base, shared),
         supervisor=base.supervisor,
         clock=clock,
         log=log,
@@ -123,6 +119,32 @@ def build_worker(
         providers=tuple(providers.values()),
     )
     return Worker(settings, parts, name=name, clock=clock, log=log)
+
+
+def _at_lane_zero(base: _Base, shared: _Shared) -> LaneZero:
+    """Give what one worker does for all: deliveries and, where a provider has them, batches."""
+    settings, ground = base.settings, base.ground
+    pacer = DeliveryPacer(
+        settings,
+        clock=ground.clock,
+        dice=ground.dice,
+        worker=ground.worker,
+        log=ground.log,
+        lease_holds=shared.lease.holds,
+    )
+    if all(provider.batching is None for provider in base.providers.values()):
+        return LaneZero(pacer.run)
+    around = Surroundings(
+        settings=settings,
+        providers=base.providers,
+        prompts=base.prompts,
+        clock=ground.clock,
+        dice=ground.dice,
+        log=ground.log,
+        lease_holds=shared.lease.holds,
+        fail_points=base.fail_points,
+    )
+    return LaneZero(pacer.run, Gatherer(around).run)
 
 
 def _watches(base: _Base, shared: _Shared) -> dict[str, Callable[[], Coroutine[None, None, None]]]:

@@ -1,0 +1,103 @@
+"""When intents wait in a batch, when a batch is made, and when what waits goes back; pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = [
+    "Line",
+    "Rules",
+    "fate",
+    "goes_back_at",
+    "in_time",
+    "look_pause_s",
+    "ready",
+]
+
+#: Milliseconds before its deadline at which an intent goes back to the ordinary way at the latest:
+#: a minute and a half, time for a call, its retries, and another provider.
+MARGIN_MS = 90_000
+#: A batch is worth its wait where so much time is left beside the margin, in milliseconds.
+LEAST_MS = 120_000
+#: Seconds between two looks at a batch: an eighth of the time waited, within these.
+LEAST_PAUSE_S, MOST_PAUSE_S, SHARE = 1.0, 60.0, 8
+#: What a file holds at most, in bytes, below OpenAI's 200 MB.
+MOST_BYTES = 100_000_000
+
+#: Of the states that OpenAI gives a batch, those after which nothing more comes.
+ENDS = frozenset({"completed", "failed", "expired", "cancelled"})
+#: Those in which it goes on.
+GOES_ON = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that waits to be gathered."""
+
+    line_id: str
+    provider: str
+    model: str
+    #: Bytes that it takes in the file, about.
+    size: int
+    since_ms: int
+    back_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How lines are gathered: for so long, and so many at most."""
+
+    wait_ms: int
+    most_lines: int
+
+
+def in_time(deadline_at_ms: int | None, *, now_ms: int) -> bool:
+    """Whether a deadline leaves time for a batch at all."""
+    return deadline_at_ms is None or deadline_at_ms - now_ms >= MARGIN_MS + LEAST_MS
+
+
+def goes_back_at(deadline_at_ms: int | None) -> int | None:
+    """Give the moment at which an intent must leave a batch to be in time; None = never."""
+    return None if deadline_at_ms is None else deadline_at_ms - MARGIN_MS
+
+
+def ready(lines: Iterable[Line], rules: Rules, *, now_ms: int) -> list[tuple[Line, ...]]:
+    """Give the batches that are to be made now, each of one provider and model.
+
+    One is made when its oldest line has waited long enough, or it is full.
+    """
+    groups: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        groups.setdefault((line.provider, line.model), []).append(line)
+    made = []
+    for group in groups.values():
+        group.sort(key=lambda one: (one.since_ms, one.line_id))
+        for batch, full in _cut(group, rules.most_lines):
+            if full or now_ms - batch[0].since_ms >= rules.wait_ms:
+                made.append(batch)
+    return made
+
+
+def _cut(group: Sequence[Line], most_lines: int) -> Iterable[tuple[tuple[Line, ...], bool]]:
+    """Cut lines, of which there is one at least, into batches; of each, whether it is full."""
+    taken: list[Line] = []
+    size = 0
+    for line in group:
+        if taken and (len(taken) >= most_lines or size + line.size > MOST_BYTES):
+            yield tuple(taken), True
+            taken, size = [], 0
+        taken.append(line)
+        size += line.size
+    yield tuple(taken), len(taken) >= most_lines
+
+
+def look_pause_s(waited_s: float) -> float:
+    """Give the seconds until the next look at a batch that was made so long ago."""
+    return min(MOST_PAUSE_S, max(LEAST_PAUSE_S, waited_s / SHARE))
+
+
+def fate(status: str) -> Literal["waits", "ended", "odd"]:
+    """Say what a provider's word for a batch's state asks for; `odd` is none that is known."""
+    if status in ENDS:
+        return "ended"
+    return "waits" if status in GOES_ON else "odd"

@@ -1,0 +1,139 @@
+"""Intents that wait in a provider's batch: put aside for it, and ended by what comes of it.
+
+A line's attempt is made when its intent is put aside; its id is the line's `custom_id`. What comes
+back is the same attempt: one row, one price, and a failure goes to the policy as any other
+(ADR 24).
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from agents.deciding.batching import in_time
+from agents.executing.account import Execution
+from agents.executing.allowance import Short
+from agents.executing.asking import request_of
+from agents.executing.attempts import Answer, Attempts
+from agents.executing.ground import Ground
+from agents.executing.planning import Planner
+from agents.executing.ports import Journal
+from agents.executing.results import deferral
+from agents.providers.adapters import Provider
+from agents.providers.errors import ExecutionError
+from agents.task import Deferred
+from schemas.batches import BatchLine
+from schemas.vocabulary import LogEvent
+
+__all__ = ["Batched"]
+
+#: Why an intent that waits in a batch is put aside, on its deferral and its event.
+REASON = "batch"
+#: A batch takes a day at most; what it has not answered comes back then.
+WINDOW_MS = 24 * 60 * 60 * 1000
+
+
+class Batched:
+    """Puts intents aside for batches, and takes up what came of them; one for each worker."""
+
+    def __init__(
+        self,
+        *,
+        providers: Mapping[str, Provider],
+        planner: Planner,
+        attempts: Attempts,
+        journal: Journal,
+        ground: Ground,
+    ) -> None:
+        """Keep who plans a line, who reads it, and who makes its record."""
+        self._providers = providers
+        self._planner = planner
+        self._attempts = attempts
+        self._journal = journal
+        self._ground = ground
+
+    def gathered(self, run: Execution, providers: tuple[str, ...]) -> Deferred | None:
+        """Put an intent aside for a batch of its first provider; None: it is called for at once.
+
+        It waits in a batch once; a call that money does not pay for now is none either.
+        """
+        intent, provider = run.task.intent, self._providers[providers[0]]
+        now_ms = self._ground.clock.now_ms()
+        if provider.batching is None or run.task.deferral is not None:
+            return None
+        if not in_time(run.limits.deadline_at_ms, now_ms=now_ms):
+            return None
+        call = self._planner.plan(run, provider.name, self._planner.messages(intent))
+        if isinstance(call, Short):
+            return None
+        started = self._attempts.started(run, provider, model=call.model, bound_usd=call.bound_usd)
+        state = deferral(
+            run,
+            due_at_ms=now_ms + WINDOW_MS,
+            not_before_ms=0,
+            reason=REASON,
+            counted=False,
+            outage_ms=run.outage_ms,
+        )
+        self._ground.say(LogEvent.WORKFLOW_DEFERRED, run, reason=REASON, delay_ms=WINDOW_MS)
+        line = BatchLine(attempt=started, max_output_tokens=call.max_output)
+        return Deferred(0, state, line=line)
+
+    async def answer(self, run: Execution, providers: tuple[str, ...]) -> Answer | None:
+        """Give what a batch answered, good or not; None: it did not, and a call is needed."""
+        told = run.task.batch
+        if told is None:
+            return None
+        started, provider = told.attempt, self._providers.get(told.attempt.provider)
+        if told.status is None:
+            await self._unanswered(run)
+            return None
+        if provider is None or provider.batching is None:  # it was taken out of the settings
+            self._lost(run)
+            return None
+        if started.provider in providers:
+            run.stand_at(providers.index(started.provider), calls=started.attempt - 1)
+        run.begin_call()
+        messages = self._planner.messages(run.task.intent)
+        request = request_of(run.task.intent, messages, started, max_output=None, task=run.task)
+        call_ms = self._since_ms(run)
+        try:
+            reply = provider.batching.reply(request, told.status, told.body, told.batch_id)
+        except ExecutionError as error:
+            answer = self._attempts.failed(started, error.failure, call_ms)
+        else:
+            await self._attempts.prepare(started, reply)
+            answer = self._attempts.answered(run, started, reply, messages, call_ms)
+        run.end_call(answer.attempt, answer.failure)
+        return answer
+
+    def drop(self, run: Execution) -> None:
+        """Book what a batch may have cost for an intent that has ended otherwise."""
+        told = run.task.batch
+        if told is None:
+            return
+        bound = told.attempt.cost_upper_usd if told.status or told.may_cost else Decimal(0)
+        cancelled = self._attempts.cancelled(told.attempt, self._since_ms(run), code="no_taker")
+        run.risk(bound)
+        self._journal.post(
+            cancelled.model_copy(update={"cost_upper_usd": bound}), run.task.traceparent
+        )
+
+    async def _unanswered(self, run: Execution) -> None:
+        """Put a line on record that was not answered; one that may be yet keeps its bound."""
+        told = run.task.batch
+        if told is None or told.may_cost:
+            self._lost(run)
+            return
+        ended = self._attempts.cancelled(
+            told.attempt, self._since_ms(run), code=told.code, cost_upper_usd=Decimal(0)
+        )
+        await self._journal.write(ended, run.task.traceparent)
+
+    def _lost(self, run: Execution) -> None:
+        """Book what a line may cost of which nothing will be read here."""
+        told = run.task.batch
+        if told is not None:
+            run.take_over(told.attempt.cost_upper_usd, 1)
+
+    def _since_ms(self, run: Execution) -> int:
+        started = run.task.batch.attempt.started_at if run.task.batch else run.began
+        return max(0, round((self._ground.clock.now() - started).total_seconds() * 1000))
