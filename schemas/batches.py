@@ -22,6 +22,7 @@ class BatchLine(Message):
     attempt: ProviderAttempt = Field(description="its id is the line's `custom_id`")
     max_output_tokens: int | None = None
     key: str | None = Field(default=None, description="the intent's own key, base64")
+    late: bool = Field(default=False, description="its intent has gone back; it may be charged yet")
 
 
 class BatchAnswer(Message):

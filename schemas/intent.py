@@ -88,7 +88,8 @@ class WorkflowIntent(Message):
     processing: Literal["auto", "realtime", "batch"] = Field(
         default="auto",
         description="`batch`: it may wait in a provider's batch, at that price, until a day, or "
-        "its deadline, is over; the others are called for at once.",
+        "its deadline, is over; `realtime`: never. `auto`: so does one of priority low, or whose "
+        "deadline is more than a day away.",
     )
     priority: Priority = Field(
         default=Priority.MEDIUM,

@@ -93,6 +93,9 @@ class Settings(ProviderSettings):
     """Seconds for which intents that may wait are gathered before a batch is made of them."""
     hybrid_batch_lines: int = Field(default=10_000, ge=1, le=20_000)
     """Intents in one batch at most; a full one is made at once."""
+    hybrid_batch_margin: float = Field(default=90.0, ge=1, le=86_400)
+    """Seconds before its deadline at which an intent leaves a batch to be called for at once: time
+    for a call, its retries and another provider."""
     hybrid_session_timeout: float = Field(default=10.0, ge=6, le=300)
     """Seconds after which a silent worker loses its lanes."""
     hybrid_instance_id: str | None = None

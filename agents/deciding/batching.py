@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "WINDOW_MS",
     "Line",
     "Rules",
+    "expected_ms",
     "fate",
     "goes_back_at",
     "in_time",
+    "is_late",
     "look_pause_s",
+    "may_wait",
     "ready",
 ]
 
-#: Milliseconds before its deadline at which an intent goes back to the ordinary way at the latest:
-#: a minute and a half, time for a call, its retries, and another provider.
-MARGIN_MS = 90_000
-#: A batch is worth its wait where so much time is left beside the margin, in milliseconds.
-LEAST_MS = 120_000
+#: A batch takes a day at most, in milliseconds; what it has not answered comes back then.
+WINDOW_MS = 24 * 60 * 60 * 1000
 #: Seconds between two looks at a batch: an eighth of the time waited, within these.
 LEAST_PAUSE_S, MOST_PAUSE_S, SHARE = 1.0, 60.0, 8
 #: What a file holds at most, in bytes, below OpenAI's 200 MB.
@@ -51,14 +52,38 @@ class Rules:
     most_lines: int
 
 
-def in_time(deadline_at_ms: int | None, *, now_ms: int) -> bool:
-    """Whether a deadline leaves time for a batch at all."""
-    return deadline_at_ms is None or deadline_at_ms - now_ms >= MARGIN_MS + LEAST_MS
+def in_time(deadline_at_ms: int | None, *, now_ms: int, margin_ms: int) -> bool:
+    """Whether a deadline leaves time for a batch at all: as much as the margin, and that beside."""
+    return deadline_at_ms is None or deadline_at_ms - now_ms >= 2 * margin_ms
 
 
-def goes_back_at(deadline_at_ms: int | None) -> int | None:
+def may_wait(processing: str, *, low: bool, deadline_ms: int | None, margin_ms: int) -> bool:
+    """Whether an intent may be answered in a batch: it says so, or all that it says allows it.
+
+    Without a word of its own: one of low priority, and one whose deadline leaves a whole day.
+    """
+    if processing != "auto":
+        return processing == "batch"
+    return low or (deadline_ms is not None and deadline_ms >= WINDOW_MS + margin_ms)
+
+
+def expected_ms(past: Sequence[int]) -> int | None:
+    """Give the time that a batch is expected to take: of the last ones, nine in ten were as quick.
+
+    None = nothing is known. `past`: their times in milliseconds, in any order.
+    """
+    ranked = sorted(past)
+    return ranked[min(len(ranked) - 1, len(ranked) * 9 // 10)] if ranked else None
+
+
+def is_late(back_at_ms: int | None, *, now_ms: int, expected: int | None = None) -> bool:
+    """Whether an intent must go back now; `expected`: how long one takes that is not begun yet."""
+    return back_at_ms is not None and now_ms + (expected or 0) >= back_at_ms
+
+
+def goes_back_at(deadline_at_ms: int | None, *, margin_ms: int) -> int | None:
     """Give the moment at which an intent must leave a batch to be in time; None = never."""
-    return None if deadline_at_ms is None else deadline_at_ms - MARGIN_MS
+    return None if deadline_at_ms is None else deadline_at_ms - margin_ms
 
 
 def ready(lines: Iterable[Line], rules: Rules, *, now_ms: int) -> list[tuple[Line, ...]]:

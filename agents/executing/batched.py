@@ -6,9 +6,11 @@ back is the same attempt: one row, one price, and a failure goes to the policy a
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
-from agents.deciding.batching import in_time
+from agents.deciding.batching import WINDOW_MS, in_time, may_wait
 from agents.executing.account import Execution
 from agents.executing.allowance import Short
 from agents.executing.asking import request_of
@@ -18,17 +20,21 @@ from agents.executing.planning import Planner
 from agents.executing.ports import Journal
 from agents.executing.results import deferral
 from agents.providers.adapters import Provider
+from agents.providers.batching import Batching
 from agents.providers.errors import ExecutionError
-from agents.task import Deferred
-from schemas.batches import BatchLine
-from schemas.vocabulary import LogEvent
+from agents.task import Deferred, Task
+from schemas.attempt import ProviderAttempt
+from schemas.batches import BatchAnswer, BatchLine
+from schemas.vocabulary import LogEvent, Priority
 
-__all__ = ["Batched"]
+__all__ = ["Batched", "unclaimed"]
 
 #: Why an intent that waits in a batch is put aside, on its deferral and its event.
 REASON = "batch"
-#: A batch takes a day at most; what it has not answered comes back then.
-WINDOW_MS = 24 * 60 * 60 * 1000
+#: Beyond that, an hour to be cancelled, read and sent back.
+GRACE_MS = 60 * 60 * 1000
+#: No call was made: the time that a line took is a wait, and no provider's latency.
+CALL_MS = 0
 
 
 class Batched:
@@ -42,13 +48,15 @@ class Batched:
         attempts: Attempts,
         journal: Journal,
         ground: Ground,
+        margin_ms: int,
     ) -> None:
-        """Keep who plans a line, who reads it, and who makes its record."""
+        """Keep who plans a line, who reads it, who makes its record; what a deadline leaves."""
         self._providers = providers
         self._planner = planner
         self._attempts = attempts
         self._journal = journal
         self._ground = ground
+        self._margin_ms = margin_ms
 
     def gathered(self, run: Execution, providers: tuple[str, ...]) -> Deferred | None:
         """Put an intent aside for a batch of its first provider; None: it is called for at once.
@@ -59,12 +67,20 @@ class Batched:
         now_ms = self._ground.clock.now_ms()
         if provider.batching is None or run.task.deferral is not None:
             return None
-        if not in_time(run.limits.deadline_at_ms, now_ms=now_ms):
+        low, margin_ms = intent.priority is Priority.LOW, self._margin_ms
+        if not may_wait(
+            intent.processing, low=low, deadline_ms=intent.deadline_ms, margin_ms=margin_ms
+        ):
+            return None
+        if not in_time(run.limits.deadline_at_ms, now_ms=now_ms, margin_ms=margin_ms):
             return None
         call = self._planner.plan(run, provider.name, self._planner.messages(intent))
         if isinstance(call, Short):
             return None
         started = self._attempts.started(run, provider, model=call.model, bound_usd=call.bound_usd)
+        # A line of which nothing was heard by then is lost.
+        until = started.started_at + timedelta(milliseconds=WINDOW_MS + GRACE_MS)
+        started = started.model_copy(update={"deadline_at": until})
         state = deferral(
             run,
             due_at_ms=now_ms + WINDOW_MS,
@@ -93,15 +109,7 @@ class Batched:
             run.stand_at(providers.index(started.provider), calls=started.attempt - 1)
         run.begin_call()
         messages = self._planner.messages(run.task.intent)
-        request = request_of(run.task.intent, messages, started, max_output=None, task=run.task)
-        call_ms = self._since_ms(run)
-        try:
-            reply = provider.batching.reply(request, told.status, told.body, told.batch_id)
-        except ExecutionError as error:
-            answer = self._attempts.failed(started, error.failure, call_ms)
-        else:
-            await self._attempts.prepare(started, reply)
-            answer = self._attempts.answered(run, started, reply, messages, call_ms)
+        answer = await read(self._attempts, provider.batching, run, told, messages)
         run.end_call(answer.attempt, answer.failure)
         return answer
 
@@ -111,7 +119,7 @@ class Batched:
         if told is None:
             return
         bound = told.attempt.cost_upper_usd if told.status or told.may_cost else Decimal(0)
-        cancelled = self._attempts.cancelled(told.attempt, self._since_ms(run), code="no_taker")
+        cancelled = self._attempts.cancelled(told.attempt, CALL_MS, code="no_taker")
         run.risk(bound)
         self._journal.post(
             cancelled.model_copy(update={"cost_upper_usd": bound}), run.task.traceparent
@@ -124,7 +132,7 @@ class Batched:
             self._lost(run)
             return
         ended = self._attempts.cancelled(
-            told.attempt, self._since_ms(run), code=told.code, cost_upper_usd=Decimal(0)
+            told.attempt, CALL_MS, code=told.code, cost_upper_usd=Decimal(0)
         )
         await self._journal.write(ended, run.task.traceparent)
 
@@ -134,6 +142,38 @@ class Batched:
         if told is not None:
             run.take_over(told.attempt.cost_upper_usd, 1)
 
-    def _since_ms(self, run: Execution) -> int:
-        started = run.task.batch.attempt.started_at if run.task.batch else run.began
-        return max(0, round((self._ground.clock.now() - started).total_seconds() * 1000))
+
+async def read(
+    attempts: Attempts,
+    batching: Batching,
+    run: Execution,
+    told: BatchAnswer,
+    messages: list[dict[str, Any]],
+) -> Answer:
+    """Read what a line was answered, as any call's answer is read; it was answered."""
+    started = told.attempt
+    request = request_of(run.task.intent, messages, started, max_output=None, task=run.task)
+    try:
+        reply = batching.reply(request, told.status or 0, told.body, told.batch_id)
+    except ExecutionError as error:
+        return attempts.failed(started, error.failure, CALL_MS)
+    await attempts.prepare(started, reply)
+    return attempts.answered(run, started, reply, messages, CALL_MS)
+
+
+async def unclaimed(
+    attempts: Attempts,
+    batching: Batching,
+    task: Task,
+    told: BatchAnswer,
+    messages: list[dict[str, Any]],
+) -> ProviderAttempt:
+    """Give the end of a line whose intent had gone back before: what it cost, and for nobody."""
+    if told.status is None:
+        bound = told.attempt.cost_upper_usd if told.may_cost else Decimal(0)
+        ended = attempts.cancelled(told.attempt, CALL_MS, code=told.code)
+        return ended.model_copy(update={"cost_upper_usd": bound})
+    answer = await read(
+        attempts, batching, Execution(task, told.attempt.started_at), told, messages
+    )
+    return answer.attempt.model_copy(update={"used_result": False})

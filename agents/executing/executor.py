@@ -44,6 +44,8 @@ class Rules:
     cache_ttl_s: float
     #: Types of intents that are taken; None = any.
     types: frozenset[str] | None = None
+    #: Seconds before its deadline at which an intent leaves a batch.
+    batch_margin_s: float = 90.0
 
 
 class Executor:
@@ -93,7 +95,7 @@ class Executor:
         )  # fmt: skip
         self._batched = Batched(
             providers=providers, planner=self._planner, attempts=attempts, journal=journal,
-            ground=ground,
+            ground=ground, margin_ms=round(rules.batch_margin_s * 1000),
         )  # fmt: skip
         self._pursuit = Pursuit(
             policy=rules.policy,

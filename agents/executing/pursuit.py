@@ -80,7 +80,7 @@ class Pursuit:
             ended = await self._take_up(run, providers, permit)
             if ended is not None:
                 return ended
-        elif run.task.intent.processing == "batch":
+        elif run.task.intent.processing != "realtime":
             waits = self._batched.gathered(run, providers)
             if waits is not None:
                 return waits

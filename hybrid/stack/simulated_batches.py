@@ -11,6 +11,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -25,10 +26,8 @@ __all__ = ["BatchRoom"]
 
 #: Of a batch's turn-around, the parts in which it is validated, and in which it is finalized.
 VALIDATED, FINALIZED = 0.1, 0.1
-#: Steps in which its lines are answered.
-STEPS = 10
-#: What a batch is charged of the standard price.
-SHARE = Decimal("0.5")
+STEPS = 10  # in which its lines are answered
+SHARE = Decimal("0.5")  # what it is charged of the standard price
 #: The paths below the root that a batch may be for.
 ENDPOINTS = {"/v1/chat/completions": chat_document, "/v1/responses": response_document}
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
@@ -47,11 +46,22 @@ class Batch:
     lines: list[dict[str, Any]] = field(default_factory=list)
     output: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def status(self) -> str:
         """Where it stands."""
         return str(self.document["status"])
+
+    async def go_on(self, seconds: float) -> None:
+        """Wait so long, or until it is cancelled."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stopped.wait(), seconds)
+
+    def stop(self) -> None:
+        """Begin to cancel it."""
+        self.turn("cancelling")
+        self.stopped.set()
 
     def turn(self, status: str) -> None:
         """Go on to a state, and note when."""
@@ -84,10 +94,6 @@ class BatchRoom:
             app.router.add_get(f"{root}/batches", self.show_all)
             app.router.add_get(f"{root}/batches/{{id}}", self.look)
             app.router.add_post(f"{root}/batches/{{id}}/cancel", self.cancel)
-
-    def all(self) -> list[dict[str, Any]]:
-        """Show all batches, the newest first."""
-        return [batch.document for batch in reversed(self._batches.values())]
 
     async def create(self, request: web.Request) -> web.Response:
         """Make a batch of a file; `lost` in the plan makes it and breaks the connection off."""
@@ -147,7 +153,7 @@ class BatchRoom:
             return refusal or _absent(request)
         if batch.status in ENDED:
             return self.files.refuse(409, batch.provider)
-        batch.turn("cancelling")
+        batch.stop()
         return web.json_response(batch.document)
 
     def _one(self, request: web.Request) -> Batch | None:
@@ -159,7 +165,7 @@ class BatchRoom:
     async def _run(self, batch: Batch) -> None:
         batching = self._faults(batch.provider).batching
         turn_s = batching.turnaround_s
-        await asyncio.sleep(turn_s * VALIDATED)
+        await batch.go_on(turn_s * VALIDATED)
         problems = self._validated(batch)
         if problems and batch.status != "cancelling":
             batch.document["errors"] = {"object": "list", "data": problems}
@@ -171,7 +177,7 @@ class BatchRoom:
         order = dice.sample(batch.lines, len(batch.lines))
         most = len(order) if batch.fate == "ok" else int(len(order) * batching.done_share)
         for step in range(STEPS):
-            await asyncio.sleep(turn_s * (1 - VALIDATED - FINALIZED) / STEPS)
+            await batch.go_on(turn_s * (1 - VALIDATED - FINALIZED) / STEPS)
             if batch.status == "cancelling":
                 break
             for line in order[most * step // STEPS : most * (step + 1) // STEPS]:
@@ -179,8 +185,8 @@ class BatchRoom:
         await self._end(batch, turn_s, cancel_s=batching.cancel_s)
 
     async def _end(self, batch: Batch, turn_s: float, *, cancel_s: float) -> None:
-        while batch.fate == "never" and batch.status != "cancelling":  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+        if batch.fate == "never":
+            await batch.stopped.wait()
         if batch.status == "cancelling" or batch.fate == "cancelled":
             batch.turn("cancelling")
             await asyncio.sleep(cancel_s)

@@ -5,19 +5,22 @@ until its intent has gone back; the batch that has it names it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agents.deciding.batching import Line, goes_back_at
 from schemas.batches import BatchCancel, BatchLine, BatchRecord
 from schemas.codec import read_intent
 from schemas.events import DeferralState
 from schemas.intent import WorkflowIntent
+from schemas.settings import Settings
 from streams.messages.identity import deferral_of
 from streams.messages.records import BATCH_LINE_HEADER, Incoming, header
 
 __all__ = ["BATCH_PREFIX", "CANCEL_PREFIX", "LIVE", "Book", "Waiting"]
 
 BATCH_PREFIX, CANCEL_PREFIX = b"batch/", b"cancel/"
+#: So many batches say how long the next one takes.
+PAST = 20
 #: States in which a batch has lines that wait.
 LIVE = frozenset({"submitting", "submitted"})
 
@@ -38,13 +41,18 @@ class Waiting:
         """The attempt's id, which is the line's `custom_id`."""
         return self.line.attempt.attempt_id
 
+    def late(self) -> "Waiting":
+        """Give it as one whose intent has gone back, and whose answer is still to come."""
+        return replace(self, line=self.line.model_copy(update={"late": True}))
+
 
 class Book:
     """The state of all batches, as the topic says it."""
 
-    def __init__(self, *, max_bytes: int) -> None:
-        """Begin empty; `max_bytes` is what an intent may be."""
-        self._max_bytes = max_bytes
+    def __init__(self, settings: Settings) -> None:
+        """Begin empty; the settings say what an intent may be, and when it goes back."""
+        self._max_bytes = settings.hybrid_max_intent_bytes
+        self._margin_ms = round(settings.hybrid_batch_margin * 1000)
         self.lines: dict[str, Waiting] = {}
         self.batches: dict[str, BatchRecord] = {}
         self.cancelled: set[str] = set()
@@ -87,7 +95,7 @@ class Book:
             model=line.attempt.requested_model,
             size=2 * len(incoming.value or b""),
             since_ms=incoming.timestamp_ms,
-            back_at_ms=goes_back_at(deadline_at_ms),
+            back_at_ms=goes_back_at(deadline_at_ms, margin_ms=self._margin_ms),
         )
         return Waiting(incoming, line, state, intent, planned)
 
@@ -99,8 +107,19 @@ class Book:
     def free(self) -> list[Waiting]:
         """Give the lines that are in no batch yet."""
         taken = {name for one in self.live for name in one.lines}
-        return [one for name, one in self.lines.items() if name not in taken]
+        return [one for name, one in self.lines.items() if name not in taken and not one.line.late]
 
-    def of(self, names: Iterable[str]) -> list[Waiting]:
-        """Give those of some lines that wait still."""
-        return [self.lines[name] for name in names if name in self.lines]
+    def of(self, names: Iterable[str], *, late: bool = False) -> list[Waiting]:
+        """Give those of some lines that wait still; or those whose intents have gone back."""
+        found = (self.lines[name] for name in names if name in self.lines)
+        return [one for one in found if one.line.late is late]
+
+    def past_ms(self, provider: str, model: str) -> list[int]:
+        """Give how long the last batches of a model took that were completed."""
+        done = [
+            (one.ended_at, one.created_at)
+            for one in self.batches.values()
+            if (one.provider, one.model, one.state) == (provider, model, "completed")
+        ]
+        took = [(ended - begun).total_seconds() for ended, begun in done[-PAST:] if ended]
+        return [round(1000 * seconds) for seconds in took]

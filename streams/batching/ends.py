@@ -4,9 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agents.clock import Clock, Dice
+from agents.deciding.batching import expected_ms, is_late
+from agents.executing.attempts import Attempts
+from agents.executing.batched import unclaimed
+from agents.executing.prompts import render
 from agents.log import Log
 from agents.providers.adapters import Provider
 from agents.providers.batching import Batching, SeenBatch
+from agents.task import Task
+from schemas.attempt import ProviderAttempt
 from schemas.batches import BatchAnswer, BatchRecord
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
@@ -33,6 +39,7 @@ class Surroundings:
     log: Log
     lease_holds: Callable[[], bool]
     fail_points: FailPoints
+    attempts: Attempts
 
 
 class Ends:
@@ -54,12 +61,18 @@ class Ends:
         seen: SeenBatch | None = None,
     ) -> None:
         """Send all lines back that still wait, then note how the batch ended."""
-        back = [
-            (one, _answer(record, one, answers.get(one.line_id, Told(code=code)), state))
-            for one in self._book.of(record.lines)
-        ]
+
+        def told(lines: list[Waiting]) -> list[tuple[Waiting, BatchAnswer]]:
+            missing = Told(code=code)
+            return [
+                (one, _answer(record, one, answers.get(one.line_id, missing), state))
+                for one in lines
+            ]
+
         self._around.fail_points.reach("batch_ended")
-        await self._writing.send_back(back)
+        await self._writing.send_back(told(self._book.of(record.lines)))
+        late = told(self._book.of(record.lines, late=True))
+        await self._writing.forget([(one, await self._unclaimed(one, said)) for one, said in late])
         self._around.fail_points.reach("batch_returned")
         answered = sum(1 for one in answers.values() if one.status == 200)  # noqa: PLR2004
         update = {
@@ -80,6 +93,16 @@ class Ends:
             answered=answered,
         )
 
+    async def _unclaimed(self, one: Waiting, answer: BatchAnswer) -> ProviderAttempt:
+        """Give the end of a line that nobody waits for any more."""
+        attempt, around = one.line.attempt, self._around
+        provider = around.providers.get(attempt.provider)
+        task = Task(one.intent, attempt.intent_id, attempt.execution_id, one.state.source)
+        if provider is None or provider.batching is None:
+            return attempt  # it stays as it is, with its bound
+        messages = render(one.intent, around.prompts)
+        return await unclaimed(around.attempts, provider.batching, task, answer, messages)
+
     async def tidy(self, record: BatchRecord, seen: SeenBatch, batching: Batching) -> None:
         """Delete the files: what they hold is with the intents now."""
         for file in {record.input_file_id, seen.output_file_id, seen.error_file_id} - {""}:
@@ -90,15 +113,25 @@ class Ends:
 
     async def late(self) -> None:
         """Send back whose deadline is near; one that was submitted may be charged."""
-        now_ms = self._around.clock.now_ms()
-        submitted = {name for one in self._book.live for name in one.lines}
+        book, now_ms = self._book, self._around.clock.now_ms()
+        submitted = frozenset(name for one in book.live for name in one.lines)
         late = [
             (one, unanswered(one, LATE, may_cost=one.line_id in submitted))
-            for one in self._book.lines.values()
-            if (back := one.planned.back_at_ms) is not None and back <= now_ms
+            for name, one in book.lines.items()
+            if one.planned.back_at_ms is not None
+            and not one.line.late
+            and is_late(
+                one.planned.back_at_ms,
+                now_ms=now_ms,
+                expected=None if name in submitted else self._expected_ms(one),
+            )
         ]
         if late:
-            await self._writing.send_back(late)
+            await self._writing.send_back(late, keep=submitted)
+
+    def _expected_ms(self, one: Waiting) -> int | None:
+        """Give how long the next batch of a line's model takes, by those before it."""
+        return expected_ms(self._book.past_ms(one.planned.provider, one.planned.model))
 
     def delayed(self, record: BatchRecord, error: Exception) -> None:
         """Say that a provider did not do what a batch needs; it is tried again."""

@@ -21,7 +21,7 @@ from streams.kafka.ends import END_KEY, read_to_ends, write_ends
 from streams.kafka.patience import kept_running
 from streams.messages.records import Incoming, readable_headers
 
-__all__ = ["Gatherer"]
+__all__ = ["Gatherer", "incoming_of"]
 
 STEP_LIMIT_S = 20
 RETRY_S = 2.0
@@ -85,11 +85,11 @@ class Gatherer:
             ends = await write_ends(client, tps)
             await client.commit_transaction()
         await reader.seek_to_beginning(*tps)
-        book = Book(max_bytes=settings.hybrid_max_intent_bytes)
+        book = Book(settings)
 
         def load(record: ConsumerRecord) -> None:
             require_known(record.topic, record.partition, record.offset, record.headers)
-            book.load(record.key or b"", _incoming(record))
+            book.load(record.key or b"", incoming_of(record))
 
         what = "the batches cannot be read to their end"
         await read_to_ends(reader, ends, load, what=what, on_foreign=self._pass_over)
@@ -103,7 +103,7 @@ class Gatherer:
                     continue
                 try:
                     require_known(record.topic, record.partition, record.offset, record.headers)
-                    book.take(record.key or b"", _incoming(record))
+                    book.take(record.key or b"", incoming_of(record))
                 except Exception as error:  # noqa: BLE001 - somebody else's record
                     self._pass_over(record, error)
 
@@ -120,7 +120,8 @@ class Gatherer:
         )
 
 
-def _incoming(record: ConsumerRecord) -> Incoming:
+def incoming_of(record: ConsumerRecord) -> Incoming:
+    """Take a record as it was read."""
     return Incoming(
         record.topic,
         record.partition,

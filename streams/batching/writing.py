@@ -6,10 +6,11 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from schemas.attempt import ProviderAttempt
 from schemas.batches import BatchAnswer, BatchRecord
 from schemas.settings import Settings
 from streams.batching.book import BATCH_PREFIX, Book, Waiting
-from streams.messages.batch_records import return_record
+from streams.messages.batch_records import line_record, return_record
 from streams.messages.records import OutRecord
 
 __all__ = ["Writing"]
@@ -37,19 +38,47 @@ class Writing:
         await self._transact([*beside, OutRecord(topic, key, record.to_json(), partition=0)])
         self._book.batches[record.batch_id] = record
 
-    async def send_back(self, answers: list[tuple[Waiting, BatchAnswer]]) -> None:
-        """Send intents back to their lanes, each with what came of it, and end their lines."""
-        topics = self._settings.topics
+    async def send_back(
+        self, answers: list[tuple[Waiting, BatchAnswer]], *, keep: frozenset[str] = frozenset()
+    ) -> None:
+        """Send intents back to their lanes, each with what came of it, and end their lines.
+
+        Those to `keep` were submitted: they stay as late, until it is known what they cost.
+        """
         for begin in range(0, len(answers), RETURNED_AT_ONCE):
             some = answers[begin : begin + RETURNED_AT_ONCE]
             records = []
             for waiting, answer in some:
                 records.append(self._returning(waiting, answer))
-                key, partition = waiting.line_id.encode(), waiting.incoming.partition
-                records.append(OutRecord(topics.batches, key, None, partition=partition))
+                late = waiting.late() if waiting.line_id in keep else None
+                records.append(self._standing(waiting, late))
             await self._transact(records)
             for waiting, _ in some:
                 self._book.lines.pop(waiting.line_id, None)
+                if waiting.line_id in keep:
+                    self._book.lines[waiting.line_id] = waiting.late()
+
+    async def forget(self, ended: list[tuple[Waiting, ProviderAttempt]]) -> None:
+        """Write how lines ended whose intents had gone back before, and end them."""
+        topic = self._settings.topics.attempts
+        for begin in range(0, len(ended), RETURNED_AT_ONCE):
+            records = []
+            for waiting, attempt in ended[begin : begin + RETURNED_AT_ONCE]:
+                key = attempt.intent_id.encode()
+                records += [
+                    OutRecord(topic, key, attempt.to_json()), self._standing(waiting, None),
+                ]  # fmt: skip
+            await self._transact(records)
+        for waiting, _ in ended:
+            self._book.lines.pop(waiting.line_id, None)
+
+    def _standing(self, waiting: Waiting, now: Waiting | None) -> OutRecord:
+        """Build the record that a line stands as it does now, or is ended."""
+        topics, partition = self._settings.topics, waiting.incoming.partition
+        if now is None:
+            key = waiting.line_id.encode()
+            return OutRecord(topics.batches, key, None, partition=partition)
+        return line_record(topics, now.incoming, now.line, now.state, lane=partition)
 
     def _returning(self, waiting: Waiting, answer: BatchAnswer) -> OutRecord:
         topics, limit = self._settings.topics, self._settings.max_record_bytes - FRAMING_BYTES

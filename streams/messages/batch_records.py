@@ -24,8 +24,9 @@ def line_record(
     topics: Topics, incoming: Incoming, line: BatchLine, state: DeferralState, *, lane: int
 ) -> OutRecord:
     """Build the record of an intent that waits in a batch; a tombstone of its key ends it."""
-    own_key = None if incoming.key is None else base64.b64encode(incoming.key).decode()
-    told = line.model_copy(update={"key": own_key})
+    told = line
+    if line.key is None and incoming.key is not None:  # else it is written again
+        told = line.model_copy(update={"key": base64.b64encode(incoming.key).decode()})
     headers = (
         *_passed(incoming.headers),
         (DEFERRAL_HEADER, state.to_json()),

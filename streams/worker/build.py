@@ -8,6 +8,7 @@ from agents.capacity.turns import Capacity
 from agents.clock import Clock, Dice
 from agents.deciding.budgets import Spending
 from agents.deciding.cache import AnswerCache
+from agents.executing.attempts import Attempts
 from agents.executing.executor import Executor, Rules
 from agents.executing.ground import Ground
 from agents.log import Log
@@ -143,6 +144,11 @@ def _at_lane_zero(base: _Base, shared: _Shared) -> LaneZero:
         log=ground.log,
         lease_holds=shared.lease.holds,
         fail_points=base.fail_points,
+        attempts=Attempts(
+            kinds={name: provider.kind for name, provider in base.providers.items()},
+            prices=shared.prices,
+            ground=ground,
+        ),
     )
     return LaneZero(pacer.run, Gatherer(around).run)
 
@@ -268,6 +274,7 @@ def _executor(base: _Base, shared: _Shared) -> Executor:
             prompts=base.prompts,
             cache_ttl_s=settings.hybrid_cache_ttl,
             types=types_of(settings, base.prompts),
+            batch_margin_s=settings.hybrid_batch_margin,
         ),
         spending=shared.spending,
         cache=shared.cache,

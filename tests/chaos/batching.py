@@ -15,6 +15,11 @@ batch = true
 providers = ["cheap"]
 
 [[prices]]
+model = "slow"
+input = 2.0
+output = 2.0
+
+[[prices]]
 model = "gpt-3.5-turbo"
 input = 2.0
 output = 2.0

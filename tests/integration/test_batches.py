@@ -1,5 +1,6 @@
 """Intents that may wait, on real parts: gathered, answered in a batch at half the price, once."""
 
+import json
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -12,6 +13,7 @@ from streams.store.clickhouse import ClickHouse
 from tests.chaos.batching import BATCHING
 from tests.chaos.running import RunningStack, running_stack
 from tests.integration.driving import Case, eventually
+from tests.integration.test_commands import hybrid
 
 pytestmark = pytest.mark.integration
 
@@ -21,7 +23,9 @@ def batching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]
     port = free_port()
     file = tmp_path_factory.mktemp("config") / "hybrid.toml"
     file.write_text(BATCHING.format(port=port))
-    environment = {"HYBRID_CONFIG": str(file), "HYBRID_BATCH_WAIT": "1"}
+    environment = {
+        "HYBRID_CONFIG": str(file), "HYBRID_BATCH_WAIT": "1", "HYBRID_BATCH_MARGIN": "5",
+    }  # fmt: skip
     with running_stack(workers=2, environment=environment, simulator_port=port) as running:
         yield running
 
@@ -76,11 +80,11 @@ def test_what_may_wait_is_answered_in_one_batch_at_half_the_price(batching: Runn
 def test_the_others_are_called_for_at_once(batching: RunningStack) -> None:
     play(batching, turnaround_s=600.0)
     case = Case(batching)
-    soon = case.intent(processing="batch", deadline_ms=60_000)
+    soon = case.intent(processing="batch", deadline_ms=9_000)
     case.publish(case.intent(), case.intent(processing="realtime"), soon)
     began = time.monotonic()
     assert len(case.wait(3).results) == 3
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 30, "and not when a batch has ended"
     assert {call["batch"] for call in case.calls()} == {""}
 
 
@@ -133,3 +137,85 @@ def test_looks_that_fail_are_looks_that_are_made_again(batching: RunningStack) -
     assert len(case.wait(3, within_s=90).results) == 3
     assert len(case.calls()) == 3
     assert all(call["batch"] for call in case.calls())
+
+
+def test_who_says_nothing_waits_where_all_that_it_says_allows_it(batching: RunningStack) -> None:
+    play(batching, turnaround_s=0.5)
+    case = Case(batching)
+    low, late = case.intent(priority="low"), case.intent(deadline_ms=2 * 86_400_000)
+    case.publish(low, late, case.intent(priority="low", processing="realtime"))
+    assert len(case.wait(3).results) == 3
+    waited = {call["intent"] for call in case.calls() if call["batch"]}
+    assert waited == {low["intent_id"], late["intent_id"]}
+
+
+def test_what_would_be_late_goes_back_in_time_and_its_line_stays_on_the_bill(
+    batching: RunningStack,
+) -> None:
+    play(batching, turnaround_s=12.0)
+    case, began = Case(batching), time.time()
+    late = case.intent(processing="batch", model="slow", deadline_ms=12_000)
+    patient = case.intent(processing="batch", model="slow")  # no batch of it was before
+    case.publish(late, patient)
+    found = case.wait(1)
+    assert time.time() - began < 12
+    assert (set(found.results), found.dead_letters) == ({late["intent_id"]}, {})
+    assert len(case.wait(2).results) == 2
+    calls = case.calls()
+    written = rows(case, 3)
+    assert len(calls) == len(written) == 3
+    billed = sum(Decimal(call["billed_usd"]) for call in calls)
+    assert sum(Decimal(one[3]) for one in written) == billed
+    (unused,) = [one for one in written if not one[5]]
+    assert (unused[0], unused[2]) == (late["intent_id"], "success")
+
+
+def test_a_batch_that_somebody_cancels_gives_its_intents_back(batching: RunningStack) -> None:
+    play(batching, turnaround_s=600.0)
+    environment = batching.stack.environment()
+    case = Case(batching)
+    case.publish(*(case.intent(processing="batch") for _ in range(3)))
+
+    def listed() -> list[dict[str, Any]]:
+        done = hybrid("batches", "list", "--format", "json", environment=environment)
+        assert done.returncode == 0, done.stderr
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return [one for one in found if one["state"] == "submitted" and one["waiting"] == 3]
+
+    ((batch,),) = [eventually(listed, bool)]
+    shown = hybrid("batches", "show", batch["batch"], "--format", "json", environment=environment)
+    names = {one["intent_id"] for one in json.loads(shown.stdout)}
+    assert names == {f"{case.name}-{number}" for number in (1, 2, 3)}
+    assert hybrid("batches", "cancel", "nobody's", environment=environment).returncode == 2
+    done = hybrid("batches", "cancel", batch["batch"], environment=environment)
+    assert (done.returncode, batch["batch"] in done.stdout) == (0, True)
+    assert len(case.wait(3).results) == 3
+    assert not [call for call in case.calls() if call["batch"]]
+    again = eventually(
+        lambda: hybrid("batches", "cancel", batch["batch"], environment=environment),
+        lambda one: one.returncode == 1,
+    )
+    assert "is cancelled: there is nothing to cancel" in again.stderr
+
+
+def test_the_report_says_what_batches_saved(batching: RunningStack) -> None:
+    play(batching, turnaround_s=0.5)
+    case = Case(batching)
+    tenant = f"t-{case.name}"
+    note = {"note": "[[sim:tokens=1000]]"}
+    case.publish(
+        case.intent(note, tenant=tenant, processing="batch"), case.intent(note, tenant=tenant)
+    )
+    case.wait(2)
+    rows(case, 2)
+    environment = {
+        **batching.stack.environment(), "CLICKHOUSE_URL": batching.stack.clickhouse,
+    }  # fmt: skip
+    done = hybrid(
+        "costs", "report", "--by", "tenant", "--tenant", tenant, "--format", "json",
+        environment=environment,
+    )  # fmt: skip
+    (row,) = json.loads(done.stdout)
+    assert (Decimal(row["cost_usd"]), Decimal(row["batch_saved_usd"])) == (
+        Decimal("0.003"), Decimal("0.001"),
+    )  # fmt: skip

@@ -9,15 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.deciding.batching import (
-    LEAST_MS,
-    MARGIN_MS,
     MOST_BYTES,
+    WINDOW_MS,
     Line,
     Rules,
+    expected_ms,
     fate,
     goes_back_at,
     in_time,
+    is_late,
     look_pause_s,
+    may_wait,
     ready,
 )
 from agents.task import Deferred
@@ -37,6 +39,7 @@ from tests.builders import NOW, NOW_MS, a_task, an_attempt, an_incoming, an_inte
 
 SETTINGS = Settings()
 TOPICS = SETTINGS.topics
+MARGIN_MS = 90_000
 RULES = Rules(wait_ms=60_000, most_lines=3)
 
 
@@ -94,11 +97,44 @@ def test_a_line_is_in_one_batch_of_its_model_and_none_is_too_large(
 
 
 def test_a_deadline_decides_whether_it_waits_and_when_it_goes_back() -> None:
-    assert in_time(None, now_ms=NOW_MS)
-    assert in_time(NOW_MS + MARGIN_MS + LEAST_MS, now_ms=NOW_MS)
-    assert not in_time(NOW_MS + MARGIN_MS + LEAST_MS - 1, now_ms=NOW_MS)
-    assert goes_back_at(None) is None
-    assert goes_back_at(NOW_MS) == NOW_MS - MARGIN_MS
+    assert in_time(None, now_ms=NOW_MS, margin_ms=MARGIN_MS)
+    assert in_time(NOW_MS + 2 * MARGIN_MS, now_ms=NOW_MS, margin_ms=MARGIN_MS)
+    assert not in_time(NOW_MS + 2 * MARGIN_MS - 1, now_ms=NOW_MS, margin_ms=MARGIN_MS)
+    assert goes_back_at(None, margin_ms=MARGIN_MS) is None
+    assert goes_back_at(NOW_MS, margin_ms=MARGIN_MS) == NOW_MS - MARGIN_MS
+
+
+@pytest.mark.parametrize(
+    ("processing", "low", "deadline_ms", "waits"),
+    [
+        ("batch", False, None, True),
+        ("realtime", True, None, False),
+        ("auto", True, None, True),
+        ("auto", False, None, False),
+        ("auto", False, WINDOW_MS, False),
+        ("auto", False, WINDOW_MS + MARGIN_MS, True),
+    ],
+)
+def test_who_says_nothing_waits_where_all_that_it_says_allows_it(
+    processing: str, deadline_ms: int | None, *, low: bool, waits: bool
+) -> None:
+    found = may_wait(processing, low=low, deadline_ms=deadline_ms, margin_ms=MARGIN_MS)
+    assert found is waits
+
+
+def test_the_last_batches_say_how_long_the_next_one_takes() -> None:
+    assert expected_ms([]) is None
+    assert expected_ms([7]) == 7
+    assert expected_ms(list(range(10, 0, -1))) == 10
+    assert expected_ms(list(range(20))) == 18
+
+
+def test_an_intent_goes_back_when_its_batch_would_be_late() -> None:
+    assert not is_late(None, now_ms=NOW_MS)
+    assert not is_late(NOW_MS + 1, now_ms=NOW_MS)
+    assert is_late(NOW_MS, now_ms=NOW_MS)
+    assert is_late(NOW_MS + 100, now_ms=NOW_MS, expected=100)
+    assert not is_late(NOW_MS + 101, now_ms=NOW_MS, expected=100)
 
 
 def test_looks_grow_rarer_and_stay_within_bounds() -> None:
@@ -168,7 +204,7 @@ def as_read(record: OutRecord) -> Incoming:
 
 
 def the_book(*records: OutRecord) -> Book:
-    book = Book(max_bytes=1_000_000)
+    book = Book(SETTINGS)
     for record in records:
         book.take(record.key or b"", as_read(record))
     return book
@@ -207,9 +243,19 @@ def test_a_line_waits_until_its_tombstone_and_goes_back_before_its_deadline() ->
     assert book.free() == []
 
 
+def test_a_line_that_was_late_is_known_until_its_batch_has_ended() -> None:
+    (waiting,) = the_book(the_line()).free()
+    late = waiting.late()
+    again = line_record(TOPICS, late.incoming, late.line, late.state, lane=3)
+    book = the_book(again)
+    assert book.free() == []
+    assert [one.line for one in book.of(["a"], late=True)] == [late.line]
+    assert book.of(["a"]) == []
+
+
 def test_what_says_nothing_of_a_line_is_not_ours() -> None:
     with pytest.raises(ValueError, match="says what it is"):
-        Book(max_bytes=1_000).take(b"x", an_incoming(an_intent().to_json()))
+        Book(SETTINGS).take(b"x", an_incoming(an_intent().to_json()))
 
 
 def test_an_intent_that_waits_is_deferred_and_is_a_line() -> None:
