@@ -90,6 +90,7 @@ class Batched:
             outage_ms=run.outage_ms,
         )
         self._ground.say(LogEvent.WORKFLOW_DEFERRED, run, reason=REASON, delay_ms=WINDOW_MS)
+        run.reserve(started.cost_upper_usd)  # its tenant's budget counts it while it waits
         line = BatchLine(attempt=started, max_output_tokens=call.max_output)
         return Deferred(0, state, line=line)
 
@@ -105,6 +106,7 @@ class Batched:
         if provider is None or provider.batching is None:  # it was taken out of the settings
             self._lost(run)
             return None
+        run.settle(started.cost_upper_usd)
         if started.provider in providers:
             run.stand_at(providers.index(started.provider), calls=started.attempt - 1)
         run.begin_call()
@@ -120,6 +122,7 @@ class Batched:
             return
         bound = told.attempt.cost_upper_usd if told.status or told.may_cost else Decimal(0)
         cancelled = self._attempts.cancelled(told.attempt, CALL_MS, code="no_taker")
+        run.settle(told.attempt.cost_upper_usd)
         run.risk(bound)
         self._journal.post(
             cancelled.model_copy(update={"cost_upper_usd": bound}), run.task.traceparent
@@ -131,6 +134,7 @@ class Batched:
         if told is None or told.may_cost:
             self._lost(run)
             return
+        run.settle(told.attempt.cost_upper_usd)
         ended = self._attempts.cancelled(
             told.attempt, CALL_MS, code=told.code, cost_upper_usd=Decimal(0)
         )
@@ -140,6 +144,7 @@ class Batched:
         """Book what a line may cost of which nothing will be read here."""
         told = run.task.batch
         if told is not None:
+            run.settle(told.attempt.cost_upper_usd)
             run.take_over(told.attempt.cost_upper_usd, 1)
 
 

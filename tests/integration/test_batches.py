@@ -19,14 +19,18 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def batching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def batching(
+    stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningStack]:
     port = free_port()
     file = tmp_path_factory.mktemp("config") / "hybrid.toml"
     file.write_text(BATCHING.format(port=port))
     environment = {
         "HYBRID_CONFIG": str(file), "HYBRID_BATCH_WAIT": "1", "HYBRID_BATCH_MARGIN": "5",
     }  # fmt: skip
-    with running_stack(workers=2, environment=environment, simulator_port=port) as running:
+    with running_stack(
+        workers=2, environment=environment, simulator_port=port, host=stack
+    ) as running:
         yield running
 
 

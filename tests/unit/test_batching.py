@@ -2,6 +2,8 @@
 
 import base64
 import json
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -22,8 +24,11 @@ from agents.deciding.batching import (
     may_wait,
     ready,
 )
-from agents.task import Deferred
+from agents.deciding.budgets import Spending
+from agents.executing.account import Execution
+from agents.task import Deferred, Paid
 from schemas.batches import BatchAnswer, BatchLine
+from schemas.budgets import BudgetSpec
 from schemas.events import DeferralState, LedgerRecord
 from schemas.settings import Settings
 from schemas.vocabulary import WorkflowStatus
@@ -319,3 +324,29 @@ def test_nobody_without_a_deferral_brings_an_answer() -> None:
     who = identify(incoming, max_bytes=1_000_000).who
     ledger = a_ledger(WorkflowStatus.DEFERRED, 1)
     assert batch_answer(incoming, who, ledger, TOPICS) is None
+
+
+# ── what a budget counts ────────────────────────────────────────────────────────────────────────
+
+
+def test_a_budget_counts_a_lines_bound_while_it_waits_and_its_cost_when_it_is_back() -> None:
+    budget = BudgetSpec(tenant="t", usd=Decimal(1), per="day")
+    spending, waits = Spending([budget]), Execution(a_task(), NOW)
+    waits.reserve(Decimal("0.5"))
+    spending.add(3, "t", waits.paid, NOW)
+    assert spending.counted(budget, "t", NOW) == Decimal("0.5")
+    back = Execution(a_task(), NOW)
+    back.settle(Decimal("0.5"))
+    cost = {"cost_usd": Decimal("0.1"), "cost_upper_usd": Decimal("0.1")}
+    back.end_call(an_attempt(a_task()).model_copy(update=cost), None)
+    spending.add(3, "t", back.paid, NOW)
+    assert spending.counted(budget, "t", NOW) == Decimal("0.1")
+    assert (back.spent, back.exposure) == (Decimal("0.1"), Decimal("0.1"))
+
+
+def test_a_bound_of_yesterday_takes_nothing_from_today() -> None:
+    budget = BudgetSpec(tenant="t", usd=Decimal(1), per="day")
+    spending, today = Spending([budget]), NOW + timedelta(days=1)
+    spending.add(3, "t", Paid(uncertain_usd=Decimal("0.5")), NOW)
+    spending.add(3, "t", Paid(Decimal("0.1"), Decimal("-0.5")), today)
+    assert spending.counted(budget, "t", today) == Decimal("0.1")
