@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any, Unpack
 
 from streams.bill.dimensions import DIMENSIONS, OF_OUTCOMES, TIMES, Which, grouped, period
+from streams.bill.savings import OF_BATCHES
 from streams.store.clickhouse import ClickHouse
 
 __all__ = [
@@ -32,7 +33,7 @@ PHASES = {
     "limiter": ("limiter_ms", "1"),
     "backoff": ("backoff_ms", "1"),
     # A line of a batch is no call, and takes none of its time.
-    "provider": ("call_ms", "call_ms > 0"),
+    "provider": ("call_ms", f"NOT {OF_BATCHES}"),
 }
 #: The same where a column of the answer has a dimension's name: that of the table is meant.
 OF_CALLS = {
@@ -47,9 +48,6 @@ ZERO = "toDecimal128(0, 12)"
 #: What a call may have cost beyond what is on record: no answer was read, or its worker died.
 UNCERTAIN = f"""if(status = 'finished' OR deadline_at < now64(3),
     greatest(ifNull(a.cost_upper_usd, {ZERO}) - ifNull(a.cost_usd, {ZERO}), {ZERO}), {ZERO})"""
-#: What batches saved: of the calls that were charged a share of the standard price, the rest of it.
-BATCH_SHARE = "toDecimal64OrZero(extract(price_id, '[*]([0-9.]+):batch$'), 4)"
-SAVED = f"ifNull(a.cost_usd / nullIf({BATCH_SHARE}, 0) - a.cost_usd, {ZERO})"
 #: Outcomes of calls that failed: not refused for limits (429), nor for what was asked (400).
 FAILED = "('timeout', 'connection', 'server_error', 'auth', 'unknown')"
 
@@ -84,7 +82,6 @@ def report(
             toString(sum(a.cost_usd)) AS cost_usd,
             toString(sumIf(ifNull(a.cost_usd, {ZERO}), NOT used_result)) AS wasted_usd,
             toString(sum({UNCERTAIN})) AS uncertain_usd,
-            toString(sum({SAVED})) AS batch_saved_usd,
             countIf(status = 'finished' AND a.cost_usd IS NULL) AS unpriced
         FROM provider_attempts AS a FINAL WHERE {condition}
         GROUP BY {keys} ORDER BY sum(a.cost_usd) DESC NULLS LAST, {keys}
