@@ -26,6 +26,8 @@ __all__ = ["Rounds"]
 SETTLE_S = 5.0
 #: Seconds until what failed is tried again.
 RETRY_S = 5.0
+#: Bytes that a line's name takes in the record of its batch.
+NAME_BYTES = 40
 #: A batch that could not be made so often goes back to the ordinary way.
 MOST_TRIES = 8
 #: A batch that is not there so often in a row is gone.
@@ -76,7 +78,9 @@ class Rounds:
 
     def _made_now(self) -> list[list[Waiting]]:
         settings = self._around.settings
-        rules = Rules(round(settings.hybrid_batch_wait * 1000), settings.hybrid_batch_lines)
+        # All of a batch's lines are named in one record.
+        most = min(settings.hybrid_batch_lines, settings.max_record_bytes // 2 // NAME_BYTES)
+        rules = Rules(round(settings.hybrid_batch_wait * 1000), most)
         lines = {one.line_id: one for one in self._book.free()}
         now_ms = self._around.clock.now_ms()
         planned = (one.planned for one in lines.values())

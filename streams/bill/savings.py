@@ -4,12 +4,14 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from decimal import Decimal
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
-from agents.pricing.prices import PriceBook
 from agents.pricing.usage import Usage
 from streams.bill.dimensions import Which, grouped, period
 from streams.store.clickhouse import ClickHouse
+
+if TYPE_CHECKING:
+    from agents.pricing.prices import PriceBook
 
 __all__ = ["OF_BATCHES", "saved_by_batches"]
 
@@ -26,7 +28,7 @@ COLUMNS = (
 
 def saved_by_batches(
     store: ClickHouse,
-    prices: Callable[[], PriceBook],
+    prices: "Callable[[], PriceBook]",
     kinds: Mapping[str, str],
     *,
     by: tuple[str, ...],
@@ -62,7 +64,7 @@ def saved_by_batches(
 
 
 def _saved(
-    prices: PriceBook, kinds: Mapping[str, str], values: tuple[object, ...]
+    prices: "PriceBook", kinds: Mapping[str, str], values: tuple[object, ...]
 ) -> Decimal | None:
     """Give what one line saved; None where its standard price is not known."""
     *tokens, _attempt, provider, requested, served, cost, at = values
