@@ -6,6 +6,7 @@ from functools import cached_property
 
 from schemas.attempt import ProviderAttempt
 from schemas.base import Headers
+from schemas.batches import BatchAnswer, BatchLine
 from schemas.events import CachedAnswer, DeferralState, KeptCall
 from schemas.intent import TraceContext, WorkflowIntent, context_of
 from schemas.outcome import AttemptSummary, FallbackStep, RecordSource, WorkflowResult
@@ -30,6 +31,8 @@ class Task:
     orphans: int = 0
     #: Calls of those executions whose answers their providers keep.
     kept: tuple[KeptCall, ...] = ()
+    #: What came of its line in a batch; None = it was in none, or it is over.
+    batch: BatchAnswer | None = None
 
     @cached_property
     def traceparent(self) -> str | None:
@@ -107,6 +110,8 @@ class Deferred:
     state: DeferralState
     last_attempt: ProviderAttempt | None = None
     paid: Paid = NOTHING
+    #: The line that it is to be in a batch; then it waits there, and not for a time.
+    line: BatchLine | None = None
 
 
 Outcome = Completed | Failed | Deferred

@@ -56,6 +56,12 @@ def _letters() -> Register:
     return letters.register
 
 
+def _batches() -> Register:
+    from hybrid.commands import batches  # noqa: PLC0415 - see above
+
+    return batches.register
+
+
 def _costs() -> Register:
     from hybrid.commands import costs  # noqa: PLC0415 - see above
 
@@ -97,6 +103,7 @@ PARTS = (
         _stories,
         {"trace": "Tell one intent's story, while it runs and after: what it waited for, and why."},
     ),
+    Later(_batches, {"batches": "Work that waits in a provider's batches."}),
     Later(_costs, {"costs": "What it cost, and where the time went."}),
     Later(
         _operate,

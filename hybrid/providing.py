@@ -183,6 +183,8 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock, log: Log) ->
         idempotency_header=spec.idempotency_header,
         link=_link(settings, spec, tls),
     )
+    if spec.batch:
+        common["batch_price"] = Decimal(str(spec.batch_price))
     if spec.kind == "azure":
         return azure_provider(
             spec.name,

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from schemas.attempt import ProviderAttempt
+from schemas.batches import BatchRecord
 from schemas.budgets import SpendRecord
 from schemas.events import (
     Alert,
@@ -40,6 +41,7 @@ MESSAGES: dict[str, type[BaseModel]] = {
         SpendRecord,
         ReplayRecord,
         OperationRecord,
+        BatchRecord,
     )
 }
 

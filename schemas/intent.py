@@ -1,7 +1,7 @@
 """WorkflowIntent: what an upstream system asks for."""
 
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, StringConstraints, field_validator
 
@@ -84,6 +84,12 @@ class WorkflowIntent(Message):
     )
     force_provider: ProviderName | None = Field(
         default=None, description="This provider and no other: no fallback."
+    )
+    processing: Literal["auto", "realtime", "batch"] = Field(
+        default="auto",
+        description="`batch`: it may wait in a provider's batch, at that price, until a day, or "
+        "its deadline, is over; `realtime`: never. `auto`: so does one of priority low, or whose "
+        "deadline is more than a day away.",
     )
     priority: Priority = Field(
         default=Priority.MEDIUM,

@@ -34,6 +34,13 @@ class ProviderSpec(KeyedTable):
     """Header by which the provider knows a background request that it has had, such as
     `Idempotency-Key`: a request of which nothing was heard is made again under the same key and
     finds its answer. OpenAI has none."""
+    batch: bool = False
+    """Whether intents that may wait are answered in its batches (`/files`, `/batches`), at
+    `batch_price`; not at Azure, and not with `background`."""
+    batch_price: float = Field(default=0.5, gt=0, le=1)
+    """What a batch's line costs, as a share of the standard price, where neither `[[prices]]` nor
+    the public list has a price of tier `batch`. OpenAI: half
+    (https://developers.openai.com/api/docs/guides/batch)."""
     base_url: Url | None = None
     """Base URL (kind openai: without it the SDK's own; openai-compatible: needed)."""
     endpoint: Url | None = None
@@ -146,6 +153,9 @@ class ProviderSpec(KeyedTable):
             raise ValueError(message)
         if self.background and self.stream:
             message = f"provider {self.name}: background responses are not streamed; drop one"
+            raise ValueError(message)
+        if self.batch and (self.background or self.kind == "azure"):
+            message = f"provider {self.name}: batch goes neither with background nor at Azure"
             raise ValueError(message)
         if self.idempotency_header and not self.background:
             message = f"provider {self.name}: idempotency_header goes with background = true"

@@ -89,6 +89,13 @@ class Settings(ProviderSettings):
     """Largest value of an intent; a larger one is dead-lettered with its bytes."""
     hybrid_drain_budget: float = Field(default=10.0, ge=0, le=600)
     """Seconds that calls in flight get at a rebalance and at a stop."""
+    hybrid_batch_wait: float = Field(default=60.0, ge=0, le=86_400)
+    """Seconds for which intents that may wait are gathered before a batch is made of them."""
+    hybrid_batch_lines: int = Field(default=5_000, ge=1, le=20_000)
+    """Intents in one batch at most; a full one is made at once."""
+    hybrid_batch_margin: float = Field(default=90.0, ge=1, le=86_400)
+    """Seconds before its deadline at which an intent leaves a batch to be called for at once: time
+    for a call, its retries and another provider."""
     hybrid_session_timeout: float = Field(default=10.0, ge=6, le=300)
     """Seconds after which a silent worker loses its lanes."""
     hybrid_instance_id: str | None = None

@@ -124,6 +124,11 @@ class Topics:
         return f"{self.prefix}.operations"
 
     @cached_property
+    def batches(self) -> str:
+        """BatchLine and BatchRecord (internal), compacted: intents that wait in a batch."""
+        return f"{self.prefix}.batches"
+
+    @cached_property
     def sources(self) -> tuple[str, ...]:
         """The topics that workers consume; a lane is one partition number of all of them."""
         return (self.intents, self.urgent, *self.deferred)
@@ -142,6 +147,7 @@ class Topics:
             self.cache,
             self.spend,
             self.replays,
+            self.batches,
         )
 
     @cached_property
@@ -176,4 +182,5 @@ class Topics:
             TopicSpec(self.spend, "SpendRecord", 40 * DAY_MS, compact=True),
             TopicSpec(self.replays, "ReplayRecord", REPLAYS_KEPT_MS, compact=True),
             TopicSpec(self.operations, "OperationRecord", REPLAYS_KEPT_MS, compact=True),
+            TopicSpec(self.batches, "BatchRecord", week, compact=True),
         )

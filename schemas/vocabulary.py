@@ -215,6 +215,11 @@ class LogEvent(StrEnum):
     INTERNAL_ERROR = "internal_error"  # a defect of ours; the intent ends as a dead letter
     DELIVERY_WRITTEN = "delivery_written"  # content for a recipient went out
     DELIVERIES_DELAYED = "deliveries_delayed"  # pacing of deliveries failed; it is started anew
+    BATCH_SUBMITTED = "batch_submitted"  # intents wait in a batch of a provider
+    BATCH_ENDED = "batch_ended"  # such a batch has ended; its intents are back
+    BATCH_DELAYED = "batch_delayed"  # what a batch needs was not done; it is tried again
+    BATCH_DOUBLED = "batch_doubled"  # a batch was made twice, and both may be charged
+    BATCHES_FENCED = "batches_fenced"  # another worker makes batches now
     DELIVERIES_FENCED = "deliveries_fenced"  # another worker paces deliveries now
     DELIVERIES_UNPACED = "deliveries_unpaced"  # paced as if nothing had gone out: it is not known
     CACHE_HIT = "cache_hit"  # an answer that was paid for before is given again

@@ -7,10 +7,14 @@ import os
 import signal
 from collections import Counter
 
-__all__ = ["FAIL_POINTS", "KEPT_POINTS", "FailPoints"]
+__all__ = ["BATCH_POINTS", "FAIL_POINTS", "KEPT_POINTS", "FailPoints"]
 
 #: Of calls whose answers their providers keep: one is made, and where it is, is durable.
 KEPT_POINTS = ("after_made", "after_kept")
+#: Of a batch: on record, made, its id on record, answered, and its intents sent back.
+BATCH_POINTS = (
+    "batch_submitting", "batch_made", "batch_submitted", "batch_ended", "batch_returned",
+)  # fmt: skip
 #: Every step of the protocol, in the order in which an intent passes them.
 FAIL_POINTS = (
     "after_started_journalled",
@@ -31,8 +35,9 @@ class FailPoints:
     def __init__(self, wanted: str | None) -> None:
         """Parse `name` or `name:n`; raises ValueError for a point that does not exist."""
         name, _, number = (wanted or "").partition(":")
-        if name and name not in FAIL_POINTS:
-            message = f"{name} is not a fail point; there are: {', '.join(FAIL_POINTS)}"
+        points = (*FAIL_POINTS, *BATCH_POINTS)
+        if name and name not in points:
+            message = f"{name} is not a fail point; there are: {', '.join(points)}"
             raise ValueError(message)
         self._name = name
         self._at = int(number or 1)

@@ -129,8 +129,8 @@ BUGS = (
     Bug(
         "starts are not counted",
         "streams/lanes/lane.py",
-        "        if starts >= MAX_STARTS:",
-        "        if starts >= MAX_STARTS + 100:",
+        "if starts >= MAX_STARTS else None",
+        "if starts >= MAX_STARTS + 100 else None",
         "tests/faults/test_faults.py -k circulation",
     ),
     Bug(

@@ -259,7 +259,8 @@ def _added(before: SpendRecord, names: Mapping[Period, str], paid: Paid) -> Spen
         lane=before.lane,
         periods={per: (at, paid.usd + _in(before.periods, per, at)) for per, at in names.items()},
         uncertain={
-            per: (at, paid.uncertain_usd + _in(before.uncertain, per, at))
+            # What is taken back may have been booked in a period that is over.
+            per: (at, max(Decimal(0), paid.uncertain_usd + _in(before.uncertain, per, at)))
             for per, at in names.items()
         },
         unpriced={

@@ -143,6 +143,14 @@ class Execution:
         self.at_risk += bound or 0
         self._pay(uncertain_usd=bound or Decimal(0))
 
+    def reserve(self, bound: Decimal | None) -> None:
+        """Book what a line of a batch may cost while it waits there."""
+        self._pay(uncertain_usd=bound or Decimal(0))
+
+    def settle(self, bound: Decimal | None) -> None:
+        """Take that back: it is known by now what it cost."""
+        self._pay(uncertain_usd=-(bound or Decimal(0)))
+
     def take_over(self, bound: Decimal | None, orphans: int) -> None:
         """Book the calls of executions that had no end, each of which cost at most so much."""
         if bound is None:

@@ -6,10 +6,13 @@ from typing import Any
 
 from agents.executing.account import Execution
 from agents.executing.kept import Holder
-from agents.providers.adapters import Provider
+from agents.providers.adapters import ChatRequest, Provider
+from agents.task import Task
 from schemas.attempt import ProviderAttempt
+from schemas.intent import WorkflowIntent
+from schemas.vocabulary import Priority
 
-__all__ = ["Call", "Sent"]
+__all__ = ["Call", "Sent", "request_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +46,29 @@ class Sent:
     since: float
     #: Who puts on record where its answer is; None where the provider keeps none.
     holder: Holder | None = None
+
+
+def request_of(
+    intent: WorkflowIntent,
+    messages: list[dict[str, Any]],
+    started: ProviderAttempt,
+    *,
+    max_output: int | None,
+    task: Task | None = None,
+    within_s: float | None = None,
+) -> ChatRequest:
+    """Give what a provider is asked for; without `task` it is a line that has no trace."""
+    return ChatRequest(
+        messages=messages,
+        attempt_id=started.attempt_id,
+        attempt=started.attempt,
+        model=started.requested_model,
+        max_output_tokens=max_output,
+        temperature=intent.temperature,
+        response_schema=intent.response_schema,
+        parameters=intent.parameters,
+        trace_headers=task.trace_headers if task else {},
+        trace=task.trace_context if task else None,
+        within_s=within_s,
+        low_priority=intent.priority is Priority.LOW,
+    )

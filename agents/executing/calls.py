@@ -11,7 +11,7 @@ from functools import partial
 from agents.capacity.turns import Capacity, Turn
 from agents.deciding.hedging import Hedger
 from agents.executing.account import Execution
-from agents.executing.asking import Call, Sent
+from agents.executing.asking import Call, Sent, request_of
 from agents.executing.attempts import Answer, Attempts
 from agents.executing.blame import blame, evidence, is_gone, of_provider
 from agents.executing.ground import Ground
@@ -23,7 +23,7 @@ from agents.providers.keeping import NotKeptError, Place
 from agents.providers.replies import ChatReply
 from schemas.attempt import ProviderAttempt
 from schemas.events import KeptCall
-from schemas.vocabulary import LogEvent, Priority
+from schemas.vocabulary import LogEvent
 
 __all__ = ["Caller"]
 
@@ -164,20 +164,14 @@ class Caller:
         return await self._answer(Sent(run, call, started, since, holder), ask)
 
     def _request(self, sent: Sent) -> ChatRequest:
-        run, call, intent = sent.run, sent.call, sent.run.task.intent
-        return ChatRequest(
-            messages=call.messages,
-            attempt_id=sent.started.attempt_id,
-            attempt=sent.started.attempt,
-            model=call.model,
-            max_output_tokens=call.max_output,
-            temperature=intent.temperature,
-            response_schema=intent.response_schema,
-            parameters=intent.parameters,
-            trace_headers=run.task.trace_headers,
-            trace=run.task.trace_context,
+        run, call = sent.run, sent.call
+        return request_of(
+            run.task.intent,
+            call.messages,
+            sent.started,
+            max_output=call.max_output,
+            task=run.task,
             within_s=run.left_s(self._ground.clock.now_ms()),
-            low_priority=intent.priority is Priority.LOW,
         )
 
     async def _answer(

@@ -16,6 +16,7 @@ from agents.deciding.routes import Router
 from agents.executing.account import Execution
 from agents.executing.admission import Admission
 from agents.executing.attempts import Attempts
+from agents.executing.batched import Batched
 from agents.executing.calls import Caller
 from agents.executing.ground import Ground
 from agents.executing.planning import Planner
@@ -43,6 +44,8 @@ class Rules:
     cache_ttl_s: float
     #: Types of intents that are taken; None = any.
     types: frozenset[str] | None = None
+    #: Seconds before its deadline at which an intent leaves a batch.
+    batch_margin_s: float = 90.0
 
 
 class Executor:
@@ -78,26 +81,29 @@ class Executor:
             clock=ground.clock,
         )
         kinds = {name: provider.kind for name, provider in providers.items()}
+        attempts = Attempts(kinds=kinds, prices=rules.prices, ground=ground)
         caller = Caller(
             capacity=capacity,
-            attempts=Attempts(kinds=kinds, prices=rules.prices, ground=ground),
+            attempts=attempts,
             hedger=Hedger(rules.hedging, providers),
             journal=journal,
             ground=ground,
         )
         self._resumption = Resumption(
-            providers=providers,
-            planner=self._planner,
-            caller=caller,
-            journal=journal,
+            providers=providers, planner=self._planner, caller=caller, journal=journal,
             ground=ground,
-        )
+        )  # fmt: skip
+        self._batched = Batched(
+            providers=providers, planner=self._planner, attempts=attempts, journal=journal,
+            ground=ground, margin_ms=round(rules.batch_margin_s * 1000),
+        )  # fmt: skip
         self._pursuit = Pursuit(
             policy=rules.policy,
             capacity=capacity,
             planner=self._planner,
             caller=caller,
             resumption=self._resumption,
+            batched=self._batched,
             journal=journal,
             ground=ground,
         )
@@ -124,11 +130,13 @@ class Executor:
             known = {one.attempt.execution_id for one in task.kept}
             bound = self._planner.most(task.intent, providers)
             run.take_over(bound, max(0, task.orphans - len(known)))
-        if task.kept and isinstance(outcome, Deferred):
+        paid_for = bool(task.kept) or task.batch is not None
+        if paid_for and isinstance(outcome, Deferred):
             outcome = None  # what is to be fetched is paid for: no budget stands against it
-        elif task.kept and outcome is not None:
+        elif paid_for and outcome is not None:
             self._resumption.drop(run)
-        if outcome is None and task.kept:
+            self._batched.drop(run)
+        if outcome is None and paid_for:
             outcome = await self._pursuit.pursue(run, providers, permit)
         elif outcome is None:
             self._ground.say(LogEvent.WORKFLOW_STARTED, run, type=task.intent.type)

@@ -23,6 +23,7 @@ from agents.deciding.policy import (
 from agents.executing.account import Execution
 from agents.executing.allowance import Short
 from agents.executing.attempts import Answer
+from agents.executing.batched import Batched
 from agents.executing.calls import Caller
 from agents.executing.endings import given_up, limit_reached
 from agents.executing.ground import Ground
@@ -57,6 +58,7 @@ class Pursuit:
         planner: Planner,
         caller: Caller,
         resumption: Resumption,
+        batched: Batched,
         journal: Journal,
         ground: Ground,
     ) -> None:
@@ -66,6 +68,7 @@ class Pursuit:
         self._planner = planner
         self._caller = caller
         self._resumption = resumption
+        self._batched = batched
         self._journal = journal
         self._ground = ground
 
@@ -73,10 +76,14 @@ class Pursuit:
         self, run: Execution, providers: tuple[str, ...], permit: Permit
     ) -> Completed | Failed | Deferred:
         """Call until there is an outcome; raises LaneLostError."""
-        if run.task.kept:
+        if run.task.kept or run.task.batch is not None:
             ended = await self._take_up(run, providers, permit)
             if ended is not None:
                 return ended
+        elif run.task.intent.processing != "realtime":
+            waits = self._batched.gathered(run, providers)
+            if waits is not None:
+                return waits
         messages = self._planner.messages(run.task.intent)
         while True:
             before = run.position
@@ -109,7 +116,9 @@ class Pursuit:
         self, run: Execution, providers: tuple[str, ...], permit: Permit
     ) -> Completed | Failed | Deferred | None:
         """End with an answer that was asked for before; None where a call is needed."""
-        answer = await self._resumption.answer(run, providers, permit)
+        answer = await self._batched.answer(run, providers)
+        if answer is None and run.task.kept:
+            answer = await self._resumption.answer(run, providers, permit)
         if answer is None:
             return None
         try:

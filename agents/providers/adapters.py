@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import partial
 from typing import Any, NotRequired, TypedDict
 
@@ -18,6 +19,7 @@ from agents.pricing.prices import charge_of
 from agents.providers.apis import APIS, Api
 from agents.providers.arguments import Dialect, Lessons, Manner
 from agents.providers.asked import Asked, within
+from agents.providers.batching import Batching
 from agents.providers.bodies import answer_of, fields_of
 from agents.providers.errors import ExecutionError, execution_error
 from agents.providers.inquiry import Finding, inquire
@@ -36,14 +38,7 @@ from agents.providers.time_limits import TimeLimits, TimeTable
 from agents.providers.wire import UnwritableRequestError, Wire, encoded
 from schemas.vocabulary import FailureKind
 
-__all__ = [
-    "ChatRequest",
-    "Common",
-    "Link",
-    "Provider",
-    "SdkProvider",
-    "Transport",
-]
+__all__ = ["ChatRequest", "Common", "Link", "Provider", "SdkProvider", "Transport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +69,8 @@ class Common(TypedDict):
     api: NotRequired[str]
     #: Whether its answers are made in the background, and kept there.
     background: NotRequired[bool]
+    #: Whether it answers batches, and at which share of the standard price.
+    batch_price: NotRequired[Decimal]
     #: Header by which it knows a request again; none where it knows none.
     idempotency_header: NotRequired[str]
     link: NotRequired[Link]
@@ -84,6 +81,7 @@ class SdkProvider:
 
     #: Where its answers are kept, for those who would rather fetch one than pay again.
     keeping: Keeping | None = None
+    batching: Batching | None = None  # where batches are made
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
 from agents.credentials.credentials import Credentials
 from agents.providers.adapters import Common, Link, SdkProvider
 from agents.providers.background import BackgroundProvider
+from agents.providers.batches import BatchProvider
 from agents.providers.wire import Wire
 
 __all__ = ["azure_provider", "openai_provider", "resource_of"]
@@ -71,7 +72,9 @@ def azure_provider(
 
 
 def _class_of(common: Common) -> type[SdkProvider]:
-    """Choose by whether answers are kept at the provider."""
+    """Choose by whether answers are kept at the provider, and whether it answers batches."""
+    if "batch_price" in common:
+        return BatchProvider
     return BackgroundProvider if common.get("background") else SdkProvider
 
 

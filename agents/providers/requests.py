@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
+from agents.providers.batching import Batching
 from agents.providers.inquiry import Finding
 from agents.providers.keeping import Keeper, Keeping
 from agents.providers.replies import ChatReply
@@ -73,6 +74,11 @@ class Provider(Protocol):
     @property
     def keeping(self) -> Keeping | None:
         """Where its answers are kept until somebody fetches them; None = they are not."""
+        ...
+
+    @property
+    def batching(self) -> Batching | None:
+        """Where its batches are made; None = it has none."""
         ...
 
     @property

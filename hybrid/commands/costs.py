@@ -18,6 +18,7 @@ from hybrid.commands.common import (
     open_clickhouse,
     parse_moment,
 )
+from hybrid.commands.saved import with_savings
 from hybrid.errors import UsageError
 from hybrid.lazy import Later, Register, group_of
 from hybrid.printing import Format, View, console
@@ -127,6 +128,7 @@ def report(
     chosen, dimensions = _chosen(since, until, tenant, type_, provider, model), _dimensions(by)
     with open_clickhouse() as store:
         table = questions.report(store, by=dimensions, **chosen)
+        table = with_savings(store, table, by=dimensions, chosen=chosen)
         whole = questions.total(store, **chosen)
         priceless = questions.unpriced(store, **chosen)
     chart = chart_of(table, f"USD by {by}", keys=dimensions, values=("cost_usd",))

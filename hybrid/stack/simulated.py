@@ -2,11 +2,16 @@
 
 import hashlib
 import random
+import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-__all__ = ["Call", "Faults", "act_of", "charge", "invent"]
+__all__ = ["Batching", "Call", "Faults", "act_of", "charge", "intent_of", "invent", "wants_of"]
+
+DIRECTIVE = re.compile(r"\[\[sim:([^\]]*)\]\]")
+MARKER = re.compile(r'"marker":"([^"]{1,80})"')
 
 WORDS = (
     "plan",
@@ -44,6 +49,25 @@ class Keeping:
 
 
 @dataclass
+class Batching:
+    """How a provider answers batches."""
+
+    #: Seconds from a batch's making to its end.
+    turnaround_s: float = 1.0
+    #: Seconds from its cancelling to its end.
+    cancel_s: float = 0.1
+    #: What becomes of the next batches, in order: "ok", a status, "reset" (none is made), "lost"
+    #: (made, and the answer is lost), "fails" (validation), "expires", "cancelled", "never".
+    plan: list[str] = field(default_factory=list)
+    #: The part of the lines that is answered before a batch expires or is cancelled.
+    done_share: float = 0.5
+    #: The next answers to looks, lists and cancellations, and to files that are read.
+    looks: list[str] = field(default_factory=list)
+    #: The next answers to uploads: statuses, "lost", "ok".
+    uploads: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Faults:
     """How one provider behaves; rates are fractions of calls, drawn from the call's own id."""
 
@@ -60,11 +84,14 @@ class Faults:
     #: The next answers, in order: statuses, "hang", "reset", "lost", "ok".
     plan: list[str] = field(default_factory=list)
     keeping: Keeping = field(default_factory=Keeping)
+    batching: Batching = field(default_factory=Batching)
 
     def __post_init__(self) -> None:
         """Take what came as JSON; raises TypeError for names that are none."""
         if isinstance(self.keeping, dict):
             self.keeping = Keeping(**self.keeping)
+        if isinstance(self.batching, dict):
+            self.batching = Batching(**self.batching)
 
 
 @dataclass
@@ -81,6 +108,26 @@ class Call:
     outcome: str
     tokens: int
     billed_usd: str
+    #: The batch that it was a line of; empty = it was a request of its own.
+    batch: str = ""
+
+    @classmethod
+    def of(cls, provider: str, model: str, attempt_id: str, text: str) -> "Call":
+        """Begin the entry of a call that has just come."""
+        intent = intent_of(text)
+        return cls(0, time.time(), provider, model, attempt_id, intent, 0, "200", 0, "0")
+
+
+def wants_of(text: str) -> dict[str, str]:
+    """Read the directives in a message: `[[sim:status=400,retry_after=1]]`."""
+    found = (item for one in DIRECTIVE.findall(text) for item in one.split(","))
+    return dict(item.partition("=")[::2] for item in found)
+
+
+def intent_of(text: str) -> str:
+    """Find the marker that tests put into `data` to follow an intent to its calls."""
+    found = MARKER.search(text)
+    return found[1] if found else ""
 
 
 def act_of(faults: Faults, wants: Mapping[str, str], dice: random.Random) -> str:

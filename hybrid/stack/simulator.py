@@ -8,8 +8,6 @@ from three places: rates set for a provider (`POST /_sim/faults`), a fixed plan 
 import asyncio
 import json
 import random
-import re
-import time
 from collections import deque
 from dataclasses import asdict
 from decimal import Decimal
@@ -18,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hybrid.stack.simulated import Call, Faults, act_of, charge, invent
+from hybrid.stack.simulated import Call, Faults, act_of, charge, invent, wants_of
 from hybrid.stack.simulated_apis import (
     Written,
     chat_chunks,
@@ -29,6 +27,7 @@ from hybrid.stack.simulated_apis import (
     text_of,
 )
 from hybrid.stack.simulated_background import Cabinet, Kept, is_background
+from hybrid.stack.simulated_batches import BatchRoom
 from hybrid.stack.simulated_models import Shelf
 
 __all__ = ["Simulator", "serve"]
@@ -38,7 +37,6 @@ MOST_WRITTEN = 128_000
 #: What it bills for calls of service tier flex.
 TIER_SHARES = {"flex": Decimal("0.5"), "priority": Decimal(2)}
 LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-DIRECTIVE = re.compile(r"\[\[sim:([^\]]*)\]\]")
 ERROR_CODES = {
     400: "invalid_request_error",
     401: "invalid_api_key",
@@ -60,11 +58,13 @@ class Simulator:
         self._log = log_file.open("a", encoding="utf-8", buffering=1) if log_file else None
         self._sequence = 0
         self.shelf = Shelf(self._refusal)
-        self.cabinet = Cabinet(
+        tools = (
             lambda provider: self.faults[provider],
             lambda status, provider: self._refuse(status, self.faults[provider], {}),
             self._record,
         )
+        self.cabinet = Cabinet(*tools)
+        self.batches = BatchRoom(*tools, self._answer)
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """Answer a request of either provider and either API."""
@@ -76,17 +76,12 @@ class Simulator:
         if kept and (known := self.cabinet.known(request, provider)) is not None:
             return known
         text = text_of(body)
-        wants = dict(
-            item.partition("=")[::2]
-            for found in DIRECTIVE.findall(text)
-            for item in found.split(",")
-        )
+        wants = wants_of(text)
         dice = random.Random(f"{self._seed}/{attempt_id}")  # noqa: S311 - scripted chance
         model = str(request.match_info.get("deployment") or body.get("model") or "")
         act = act_of(faults, wants, dice)
-        call = Call(
-            self._next(), time.time(), provider, model, attempt_id, _intent_of(text), 0, act, 0, "0"
-        )
+        call = Call.of(provider, model, attempt_id, text)
+        call.sequence, call.outcome = self._next(), act
         latency = float(wants.get("latency_ms") or faults.latency_ms) / 1000
         if dice.random() < faults.rate_slow:
             latency *= faults.slow_factor
@@ -156,6 +151,7 @@ class Simulator:
             prompt_tokens = len(sent.encode("utf-8", "replace"))
             limits = [body.get(name) for name in LIMITS]
             completion_tokens = int(next(filter(None, limits), MOST_WRITTEN))
+        call.sequence = call.sequence or self._next()
         call.status = 200
         call.tokens = prompt_tokens + completion_tokens
         tier = wants.get("tier") or body.get("service_tier") or "default"
@@ -264,12 +260,6 @@ async def _until_gone(request: web.Request) -> None:
         await asyncio.sleep(0.1)
 
 
-def _intent_of(text: str) -> str:
-    """Find the marker that tests put into `data` to follow an intent to its calls."""
-    found = re.search(r'"marker":"([^"]{1,80})"', text)
-    return found[1] if found else ""
-
-
 async def serve(simulator: Simulator, *, port: int, host: str = "127.0.0.1") -> web.AppRunner:
     """Serve until the runner is cleaned up; raises OSError when the port is taken."""
     app = web.Application(client_max_size=64 * 1024 * 1024)
@@ -280,6 +270,7 @@ async def serve(simulator: Simulator, *, port: int, host: str = "127.0.0.1") -> 
     app.router.add_post("/openai/responses", simulator.complete)
     simulator.shelf.routes(app)
     simulator.cabinet.routes(app)
+    simulator.batches.routes(app)
     app.router.add_get("/_sim/calls", simulator.show_calls)
     app.router.add_post("/_sim/faults", simulator.set_faults)
     app.router.add_post("/_sim/reset", simulator.reset)

@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any, Unpack
 
 from streams.bill.dimensions import DIMENSIONS, OF_OUTCOMES, TIMES, Which, grouped, period
+from streams.bill.savings import OF_BATCHES
 from streams.store.clickhouse import ClickHouse
 
 __all__ = [
@@ -31,7 +32,8 @@ PHASES = {
     "queue": ("queue_ms", "attempt = 1 AND provider_sequence = 0 AND NOT hedge"),
     "limiter": ("limiter_ms", "1"),
     "backoff": ("backoff_ms", "1"),
-    "provider": ("call_ms", "1"),
+    # A line of a batch is no call, and takes none of its time.
+    "provider": ("call_ms", f"NOT {OF_BATCHES}"),
 }
 #: The same where a column of the answer has a dimension's name: that of the table is meant.
 OF_CALLS = {

@@ -25,7 +25,7 @@ class PartitionsError(Exception):
 def lane_topics(settings: Settings) -> tuple[str, ...]:
     """Give the topics of which a lane uses the partition of its own number."""
     topics = settings.topics
-    return (*topics.sources, topics.ledger, topics.spend, topics.replays)
+    return (*topics.sources, topics.ledger, topics.spend, topics.replays, topics.batches)
 
 
 def uneven(settings: Settings, counts: Mapping[str, int]) -> str | None:

@@ -60,12 +60,12 @@ def worker_rights(settings: Settings) -> Rights:
     """Give what a worker needs, whatever its work will be."""
     topics, prefix = settings.topics, settings.hybrid_topic_prefix
     read = {*topics.sources, topics.ledger, topics.cache, topics.spend, topics.replays}
-    read |= {topics.results, topics.deliveries}  # the pacer of deliveries
+    read |= {topics.results, topics.deliveries, topics.batches}  # what one worker does for all
     write = {*topics.written_by_lanes, topics.deliveries, topics.alerts}
     return Rights(
         _by_topic(read, write),
         groups=(settings.worker_group, f"{prefix}.deliveries"),
-        transactional_ids=(f"{prefix}.lane.0", f"{prefix}.deliveries"),
+        transactional_ids=(f"{prefix}.lane.0", f"{prefix}.deliveries", f"{prefix}.batches"),
     )
 
 

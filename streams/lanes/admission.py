@@ -2,12 +2,15 @@
 
 from enum import Enum
 
+from pydantic import ValidationError
+
+from schemas.batches import BatchAnswer
 from schemas.topics import Topics
 from schemas.vocabulary import WorkflowStatus
 from streams.lanes.ledger import Entry, Ledger
-from streams.messages.records import Identity, Incoming
+from streams.messages.records import BATCH_ANSWER_HEADER, Identity, Incoming, header
 
-__all__ = ["Admission", "admit"]
+__all__ = ["Admission", "admit", "batch_answer"]
 
 
 class Admission(Enum):
@@ -69,3 +72,23 @@ def _is_same_record(entry: Entry, who: Identity, incoming: Incoming, topics: Top
         and entry.topic_index < len(topics.sources)
         and topics.sources[entry.topic_index] == incoming.topic
     )
+
+
+def batch_answer(
+    incoming: Incoming, who: Identity, ledger: Ledger, topics: Topics
+) -> BatchAnswer | None:
+    """Read what came of an intent's line in a batch; None where it is not of our own writing.
+
+    Only who waits in a batch by the ledger, and comes back where its lane reads, brings one.
+    """
+    if who.deferral is None or incoming.topic not in topics.deferred:
+        return None
+    raw, entry = header(incoming.headers, BATCH_ANSWER_HEADER), ledger.get(who.key)
+    if raw is None or entry is None or entry.status is not WorkflowStatus.DEFERRED:
+        return None
+    if entry.deferrals != who.deferral.hop:
+        return None
+    try:
+        return BatchAnswer.model_validate_json(raw)
+    except ValidationError:
+        return None

@@ -9,6 +9,7 @@ from agents.deciding.budgets import Crossing, Spending
 from agents.executing.executor import Executor
 from agents.log import Log
 from agents.task import Outcome
+from schemas.batches import BatchAnswer
 from schemas.events import KeptCall
 from schemas.settings import Settings
 from streams.failpoints import FailPoints
@@ -70,6 +71,8 @@ class Job:
     start: int = 0
     #: Attempt id → its call, of those whose answers their providers keep, this execution's or not.
     kept: dict[str, KeptCall] = field(default_factory=dict, init=False)
+    #: What came of its line in a batch.
+    batch: BatchAnswer | None = field(default=None, init=False)
     task: asyncio.Task[None] | None = None
     #: What it writes is as little as it can be.
     bare: bool = False

@@ -17,7 +17,7 @@ from typing import Any, assert_never
 from agents.clock import uuid7
 from agents.executing.ports import NO_TAKER, LaneLostError
 from schemas.vocabulary import LogEvent
-from streams.lanes.admission import Admission, admit
+from streams.lanes.admission import Admission, admit, batch_answer
 from streams.lanes.committer import Committer
 from streams.lanes.in_flight import InFlight
 from streams.lanes.job import Delivery, Job, LaneParts
@@ -217,17 +217,15 @@ class Lane:
 
     def _start(self, job: Job, found: Identified) -> None:
         self._jobs.add(job, job.who.key)
-        if found.failed is not None:
-            self._verdicts.decide(job, found.failed)
-            self._committer.submit(job)
-            return
         starts = self.ledger.starts(job.who.key)
-        if starts >= MAX_STARTS:
-            self._verdicts.decide(job, kills_workers(starts))
+        failed = found.failed or (kills_workers(starts) if starts >= MAX_STARTS else None)
+        if failed is not None:
+            self._verdicts.decide(job, failed)
             self._committer.submit(job)
             return
         job.start = starts + 1
         self._starts.take_over(job, self.ledger.kept(job.who.key))
+        job.batch = batch_answer(job.incoming, job.who, self.ledger, self._parts.settings.topics)
         job.task = asyncio.get_running_loop().create_task(self._runner.run(job))
 
     async def _may_call(self) -> None:

@@ -15,6 +15,7 @@ from schemas.topics import Topics
 from schemas.tracing import MAX_TRACE_BYTES, TRACEPARENT, TRACESTATE
 from schemas.vocabulary import EventName, WorkflowStatus
 from streams.lanes.letters import dead_letter, dead_letter_headers, public_headers
+from streams.messages.batch_records import line_record
 from streams.messages.records import (
     DEFERRAL_HEADER,
     DELIVERY_HEADER,
@@ -118,8 +119,9 @@ def outcome_records(
         )
         records += [replayed] if replayed is not None else []
     passed, whole = _traces(incoming, who)
+    waiting = (*topics.deferred, topics.batches)
     # A deferred intent stays as it was sent: its trace is made again, the same.
-    traced = (_traced(one, passed if one.topic in topics.deferred else whole) for one in records)
+    traced = (_traced(one, passed if one.topic in waiting else whole) for one in records)
     return Decided(outcome_id, ledger, tuple(traced))
 
 
@@ -238,6 +240,8 @@ def _ledger_entry(origin: _Origin, outcome: Outcome, verdict: _Verdict) -> Ledge
 
 
 def _deferred_record(topics: Topics, incoming: Incoming, outcome: Deferred, lane: int) -> OutRecord:
+    if outcome.line is not None:
+        return line_record(topics, incoming, outcome.line, outcome.state, lane=lane)
     headers = writable_headers(incoming.headers)
     passed = tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
     return OutRecord(

@@ -67,6 +67,7 @@ class JobRunner:
             deferral=who.deferral,
             orphans=max(0, job.start - 1),
             kept=tuple(job.kept.values()),
+            batch=job.batch,
         )
         outcome: Outcome | None = None
         # On its way together with the first attempt's record; awaited before the call itself.

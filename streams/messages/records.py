@@ -25,6 +25,8 @@ from schemas.vocabulary import EventName, WorkflowStatus
 from streams.messages.moments import LATEST_MS
 
 __all__ = [
+    "BATCH_ANSWER_HEADER",
+    "BATCH_LINE_HEADER",
     "DEFERRAL_HEADER",
     "DELIVERY_HEADER",
     "START_PREFIX",
@@ -47,6 +49,8 @@ __all__ = [
 START_PREFIX = "\x00start/"
 
 DEFERRAL_HEADER = "hybrid-deferral"
+#: Of an intent that waits in a batch: its line; and of one that comes back: what came of it.
+BATCH_LINE_HEADER, BATCH_ANSWER_HEADER = "hybrid-batch-line", "hybrid-batch-answer"
 #: On a result that is to be delivered: to whom and where, as JSON.
 DELIVERY_HEADER = "hybrid-delivery"
 REPLAY_COUNT_HEADER = "replay-count"
@@ -57,7 +61,9 @@ INTENT_ID_HEADER = "intent-id"
 RAW_NAME_PREFIX = "hybrid-raw-name/"
 
 #: Headers of ours that are rewritten, not passed through, when an intent is written again.
-OWN_HEADERS = frozenset({DEFERRAL_HEADER, DELIVERY_HEADER, VERSION_HEADER})
+OWN_HEADERS = frozenset(
+    {DEFERRAL_HEADER, DELIVERY_HEADER, VERSION_HEADER, BATCH_LINE_HEADER, BATCH_ANSWER_HEADER}
+)
 #: On every record of ours.
 VERSION = (VERSION_HEADER, str(RECORD_VERSION).encode())
 VERSION_BYTES = len(VERSION_HEADER) + len(str(RECORD_VERSION))

@@ -8,6 +8,7 @@ from agents.capacity.turns import Capacity
 from agents.clock import Clock, Dice
 from agents.deciding.budgets import Spending
 from agents.deciding.cache import AnswerCache
+from agents.executing.attempts import Attempts
 from agents.executing.executor import Executor, Rules
 from agents.executing.ground import Ground
 from agents.log import Log
@@ -16,6 +17,8 @@ from agents.pricing.prices import PriceBook
 from agents.providers.adapters import Provider
 from agents.task import Outcome
 from schemas.settings import Settings
+from streams.batching.ends import Surroundings
+from streams.batching.gatherer import Gatherer
 from streams.deliveries.pacer import DeliveryPacer
 from streams.failpoints import FailPoints
 from streams.kafka.journal import AttemptJournal
@@ -29,6 +32,7 @@ from streams.worker.dispatcher import Dispatcher
 from streams.worker.flow import Flow
 from streams.worker.followers import Followers
 from streams.worker.incidents import Incidents
+from streams.worker.lane_zero import LaneZero
 from streams.worker.outcomes import OutcomeCounts
 from streams.worker.price_watch import PriceWatch
 from streams.worker.rebalance import Rebalance
@@ -94,14 +98,7 @@ def build_worker(
         flow=shared.flow,
         lease=shared.lease,
         capacity=shared.capacity,
-        pacer=DeliveryPacer(
-            settings,
-            clock=clock,
-            dice=dice,
-            worker=name,
-            log=log,
-            lease_holds=shared.lease.holds,
-        ),
+        pacer=_at_lane_zero(base, shared),
         supervisor=base.supervisor,
         clock=clock,
         log=log,
@@ -123,6 +120,37 @@ def build_worker(
         providers=tuple(providers.values()),
     )
     return Worker(settings, parts, name=name, clock=clock, log=log)
+
+
+def _at_lane_zero(base: _Base, shared: _Shared) -> LaneZero:
+    """Give what one worker does for all: deliveries and, where a provider has them, batches."""
+    settings, ground = base.settings, base.ground
+    pacer = DeliveryPacer(
+        settings,
+        clock=ground.clock,
+        dice=ground.dice,
+        worker=ground.worker,
+        log=ground.log,
+        lease_holds=shared.lease.holds,
+    )
+    if all(provider.batching is None for provider in base.providers.values()):
+        return LaneZero(pacer.run)
+    around = Surroundings(
+        settings=settings,
+        providers=base.providers,
+        prompts=base.prompts,
+        clock=ground.clock,
+        dice=ground.dice,
+        log=ground.log,
+        lease_holds=shared.lease.holds,
+        fail_points=base.fail_points,
+        attempts=Attempts(
+            kinds={name: provider.kind for name, provider in base.providers.items()},
+            prices=shared.prices,
+            ground=ground,
+        ),
+    )
+    return LaneZero(pacer.run, Gatherer(around).run)
 
 
 def _watches(base: _Base, shared: _Shared) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
@@ -246,6 +274,7 @@ def _executor(base: _Base, shared: _Shared) -> Executor:
             prompts=base.prompts,
             cache_ttl_s=settings.hybrid_cache_ttl,
             types=types_of(settings, base.prompts),
+            batch_margin_s=settings.hybrid_batch_margin,
         ),
         spending=shared.spending,
         cache=shared.cache,

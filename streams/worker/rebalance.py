@@ -12,18 +12,18 @@ from agents.clock import Clock
 from agents.log import Log
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
-from streams.deliveries.pacer import DeliveryPacer
 from streams.lanes.job import LaneParts
 from streams.lanes.lane import Lane, LaneState
 from streams.membership.faust_app import TP
 from streams.membership.lease import Lease
 from streams.worker.dispatcher import Dispatcher
 from streams.worker.flow import Flow
+from streams.worker.lane_zero import LaneZero
 from streams.worker.supervisor import Supervisor
 
 __all__ = ["Rebalance"]
 
-#: Deliveries are paced by one process: the one that has this lane.
+#: Deliveries are paced, and batches made, by one process: the one that has this lane.
 DELIVERIES_LANE = 0
 #: What a lane that is suspended writes should be there before its next owner reads.
 SETTLE_S = 2
@@ -43,7 +43,7 @@ class Rebalance:
         flow: Flow,
         lease: Lease,
         capacity: Capacity,
-        pacer: DeliveryPacer,
+        pacer: LaneZero,
         supervisor: Supervisor,
         clock: Clock,
         log: Log,

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from agents.pricing.prices import PriceBook
 from schemas.attempt import ProviderAttempt
 from schemas.rows import attempt_row, result_row
 from schemas.settings import Settings
 from schemas.vocabulary import AttemptOutcome, AttemptStatus
 from streams.bill import costs
+from streams.bill.savings import saved_by_batches
 from streams.store.clickhouse import ClickHouse
 from tests.builders import NOW, a_result, a_task
 from tests.integration.databases import address_of, migrated
@@ -103,6 +105,30 @@ def test_a_cost_that_nobody_knows_is_never_0(store: ClickHouse, url: str) -> Non
     assert "2 without a known price" in done.stdout
     assert "for want of a price: new-1 at openai" in done.stdout
     assert hybrid("costs", "forecast", environment={"CLICKHOUSE_URL": url}).returncode == 0
+
+
+def test_what_batches_saved_is_the_standard_price_less_what_was_charged(store: ClickHouse) -> None:
+    """gpt-4o-mini: $0.15 for a million tokens of prompts."""
+    a_million: dict[str, Any] = {
+        "requested_model": "gpt-4o-mini", "served_model": "gpt-4o-mini", "used": True,
+        "uncached_input_tokens": 1_000_000, "cached_input_tokens": 0, "reasoning_tokens": 0,
+        "visible_output_tokens": 0,
+    }  # fmt: skip
+    charged = {
+        "genai-prices@0.2.3:openai:gpt-4o-mini#batch": "0.075",
+        "genai-prices@0.2.3:openai:gpt-4o-mini*0.4:batch": "0.06",
+        "own:*:gpt-4o-mini:batch:2026-01-01": "0.05",
+        "genai-prices@0.2.3:openai:gpt-4o-mini": "0.15",
+    }
+    lines = [
+        a_call(**a_million, price_id=name, cost_usd=Decimal(usd)) for name, usd in charged.items()
+    ]
+    unknown = {**a_million, "requested_model": "new-1", "served_model": "new-1"}
+    priced = {"price_id": "own:*:new-1:batch:2026-01-01", "cost_usd": Decimal(1)}
+    record(store, *lines, a_call(**unknown, **priced))
+    saved = saved_by_batches(store, PriceBook, {"openai": "openai"}, by=BY, since=None)
+    assert saved == {("openai", "gpt-4o-mini"): Decimal("0.265")}
+    assert saved_by_batches(store, PriceBook, {}, by=BY, since=None, until=NOW) == {}
 
 
 def test_latency_has_a_row_for_each_phase_and_the_whole(store: ClickHouse) -> None:

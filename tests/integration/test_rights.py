@@ -213,6 +213,7 @@ def refused(done: Forked, right: Right) -> None:
         "dlq replay",
         "dlq runs",
         "dlq dismiss",
+        "batches list",
         "costs rebuild",
         "doctor",
     ],

@@ -1,0 +1,1 @@
+"""Batches: intents that may wait are gathered, submitted, looked after, and sent back."""

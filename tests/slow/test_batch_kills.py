@@ -1,0 +1,102 @@
+"""kill -9 where intents wait in batches: at each step, and at chance's moments among thousands."""
+
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hybrid.stack.process import free_port
+from streams.failpoints import BATCH_POINTS
+from tests.chaos.batching import BATCHING
+from tests.chaos.running import RunningStack, running_stack
+from tests.integration.driving import Case, eventually
+
+pytestmark = pytest.mark.integration
+#: What ends a batch is passed again by who goes on with it: the second passage is the one.
+AT = {"batch_ended": 2, "batch_returned": 2}
+INTENTS, LINES = 30, 10
+NOTE = {"note": "[[sim:tokens=100]]"}
+#: What becomes of the first batches of the long run.
+PLAN = ["ok", "expires", "lost", "fails", "ok", "cancelled", "503"]
+MANY, MANY_LINES, KILLS = 5_000, 500, 5
+
+
+def environment_of(folder: Path, port: int, **more: str) -> dict[str, str]:
+    file = folder / "hybrid.toml"
+    file.write_text(BATCHING.format(port=port))
+    return {"HYBRID_CONFIG": str(file), "HYBRID_BATCH_WAIT": "1", **more}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("point", BATCH_POINTS)
+def test_a_kill_at_a_step_loses_nothing_and_submits_no_line_twice(
+    stack: RunningStack, tmp_path: Path, point: str
+) -> None:
+    port, at = free_port(), AT.get(point, 1)
+    environment = environment_of(
+        tmp_path, port, HYBRID_BATCH_LINES=str(LINES), HYBRID_FAIL_POINT=f"{point}:{at}"
+    )
+    with running_stack(
+        workers=2, environment=environment, simulator_port=port, host=stack
+    ) as running:
+        running.set_faults({"openai": {"latency_ms": 20, "batching": {"turnaround_s": 1.0}}})
+        case = Case(running)
+        case.publish(*(case.intent(NOTE, processing="batch") for _ in range(INTENTS)))
+        found = case.wait(INTENTS, within_s=180)
+        assert (len(found.results), found.dead_letters, found.doubled()) == (INTENTS, {}, {})
+        assert running.stack.restarts, "none was killed"
+        calls = case.calls()
+        assert max(Counter(call["attempt_id"] for call in calls).values()) == 1
+        assert len(calls) == INTENTS
+        assert all(call["batch"] for call in calls)
+        paid = sum(Decimal(one["total_cost_usd"]) for (one,) in found.results.values())
+        assert paid == sum(Decimal(call["billed_usd"]) for call in calls)
+        eventually(case.outcomes, lambda again: again.count() == INTENTS)
+
+
+@pytest.mark.timeout(600)
+def test_thousands_have_one_outcome_each_whatever_is_killed_and_whatever_batches_do(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    port, dice = free_port(), random.Random(7)
+    environment = environment_of(tmp_path, port, HYBRID_BATCH_LINES=str(MANY_LINES))
+    with running_stack(
+        workers=2, environment=environment, simulator_port=port, host=stack
+    ) as running:
+        faults: dict[str, Any] = {"turnaround_s": 4.0, "plan": PLAN}
+        running.set_faults({"openai": {"latency_ms": 20, "batching": faults}})
+        case = Case(running)
+        case.publish(*(case.intent(NOTE, processing="batch") for _ in range(MANY)))
+        for _ in range(KILLS):
+            _kill_one(running, dice)
+            pause_until = time.monotonic() + dice.uniform(4, 9)
+            eventually(time.monotonic, lambda now, until=pause_until: now >= until)
+        found = case.wait(MANY, within_s=300)
+        assert (len(found.results), found.dead_letters, found.doubled()) == (MANY, {}, {})
+        calls = case.calls()
+        answered = Counter(call["attempt_id"] for call in calls)
+        assert max(answered.values()) == 1, "no line is answered twice"
+        in_batches = [call for call in calls if call["batch"]]
+        billed = sum(Decimal(call["billed_usd"]) for call in calls)
+        paid = sum(Decimal(one["total_cost_usd"]) for (one,) in found.results.values())
+        sys.stdout.write(  # pytest -s shows it
+            f"{MANY} intents, {running.stack.restarts} kills: {len(in_batches)} answered in "
+            f"{len({call['batch'] for call in in_batches})} batches, {len(calls)} calls in all, "
+            f"billed {billed} USD, in results {paid} USD\n"
+        )
+        # A call that was in flight when its worker was killed is made anew (ADR 21); a line never.
+        assert billed - paid <= Decimal("0.0002") * (len(calls) - MANY)
+        assert len(in_batches) >= MANY // 2
+
+
+def _kill_one(running: RunningStack, dice: random.Random) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(dice.choice(running.pids()), signal.SIGKILL)
