@@ -13,6 +13,7 @@ from agents.deciding.cache import AnswerCache
 from agents.deciding.hedging import HedgePolicy, Hedger
 from agents.deciding.policy import RetryPolicy
 from agents.deciding.routes import Router
+from agents.deciding.schedule import NOT_BEFORE
 from agents.executing.account import Execution
 from agents.executing.admission import Admission
 from agents.executing.attempts import Attempts
@@ -118,8 +119,7 @@ class Executor:
         routed = self._router.route(task.intent, identity=task.intent_id)
         providers = self._planner.payable(task.intent, routed)
         outcome: Outcome | None = self._admission.refusal(run, providers, routed=routed)
-        invalid = isinstance(outcome, Failed) and outcome.reason is DeadLetterReason.INVALID_INTENT
-        if task.orphans and providers and not invalid:  # an invalid one was never called for
+        if task.orphans and providers and not _never_called(outcome):
             # Those whose answers are kept are booked when these are fetched, or let go.
             known = {one.attempt.execution_id for one in task.kept}
             bound = self._planner.most(task.intent, providers)
@@ -150,3 +150,14 @@ class Executor:
                 calls=run.calls,
             )
         return outcome
+
+
+def _never_called(outcome: Outcome | None) -> bool:
+    """Whether no call can have been made in any execution: invalid, or before its time."""
+    match outcome:
+        case Failed(reason=reason):
+            return reason is DeadLetterReason.INVALID_INTENT
+        case Deferred(state=state):
+            return state.reason == NOT_BEFORE
+        case _:
+            return False

@@ -72,4 +72,4 @@ def _due(record: ConsumerRecord) -> datetime | None:
         record.value, readable_headers(record.headers),
     )  # fmt: skip
     state = deferral_of(incoming)
-    return None if state is None else datetime.fromtimestamp(state.due_at_ms / 1000, UTC)
+    return None if state is None else datetime.fromtimestamp(state.until_ms / 1000, UTC)

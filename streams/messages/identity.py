@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from agents.deciding.routes import Router, Sketch
+from agents.deciding.schedule import milliseconds
 from agents.task import Failed
 from schemas.base import to_camel
 from schemas.codec import MAX_DEPTH, MAX_ID, IntentError, derive_intent_id, read_intent
@@ -132,6 +134,12 @@ class Outline:
     tenant: str = ""
     route: tuple[str, ...] = ()
     deadline_at_ms: int | None = None
+    #: When it may start, in milliseconds since 1970; 0 = at once.
+    not_before_ms: int = 0
+
+    def is_early(self, now_ms: int) -> bool:
+        """Whether the intent's own time has not come: it is put aside, and calls nobody."""
+        return now_ms < self.not_before_ms
 
     def is_late(self, now_ms: int) -> bool:
         """Whether the intent's own deadline has passed."""
@@ -142,7 +150,13 @@ NO_OUTLINE = Outline()
 #: Fields of an intent that are read here, as they may be written too.
 CAMEL = {
     name: to_camel(name)
-    for name in ("deadline_ms", "force_provider", "intent_id", "requires_multi_platform")
+    for name in (
+        "deadline_ms",
+        "force_provider",
+        "intent_id",
+        "not_before",
+        "requires_multi_platform",
+    )
 }
 
 
@@ -172,9 +186,15 @@ def outline(incoming: Incoming, router: Router, *, max_bytes: int) -> Outline:
                 sketch, identity=_id_of(document, incoming, deferral) if is_shared else ""
             ),
             deadline_at_ms=int(begun + within) if within else None,
+            not_before_ms=_moment_ms(_either(document, "not_before")),
         )
     except (ValueError, TypeError, AttributeError, RecursionError, ArithmeticError):
         return NO_OUTLINE
+
+
+def _moment_ms(stated: str | None) -> int:
+    """Read when an intent may start; raises ValueError, TypeError for what is no moment."""
+    return milliseconds(datetime.fromisoformat(stated.upper())) if stated is not None else 0
 
 
 def _document(value: bytes) -> Any:  # noqa: ANN401 - any value of JSON

@@ -7,6 +7,7 @@ bounded (`read_ahead`); beyond that partitions are paused, however much is waiti
 """
 
 import asyncio
+import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -70,6 +71,8 @@ class Dispatcher:
             "deferred": FairQueue(weights),
             "ordinary": FairQueue(weights),
         }
+        #: What is not due yet, the earliest first: it holds up nothing that is.
+        self._undue: list[tuple[float, int, Delivery]] = []
         self._lanes: dict[int, Lane] = {}
         self._wake = asyncio.Event()
         self._suspended = True
@@ -98,7 +101,10 @@ class Dispatcher:
             self._progress()  # nothing waited until now: the clock of a stall begins here
         self.delivered += 1
         delivery = Delivery(incoming, tracker, self._outline(incoming), self._due_at(incoming))
-        self._queues[class_of(self._topics, incoming.topic)].add(delivery)
+        if delivery.due_at:
+            heapq.heappush(self._undue, (delivery.due_at, self.delivered, delivery))
+        else:
+            self._queue(delivery)
         self._ahead.came(delivery)
         self._wake.set()
 
@@ -132,6 +138,7 @@ class Dispatcher:
     def suspend(self) -> None:
         """Forget what waits (it will be read again) and take nothing more."""
         self._suspended = True
+        self._undue.clear()
         self._ahead.clear()
         for queue in self._queues.values():
             queue.clear()
@@ -155,16 +162,16 @@ class Dispatcher:
     @property
     def waiting(self) -> int:
         """Records that are here and have not begun."""
-        return sum(len(queue) for queue in self._queues.values())
+        return len(self._undue) + sum(len(queue) for queue in self._queues.values())
 
     @property
     def oldest_waiting_s(self) -> float:
         """Seconds since the oldest record that waits here was written, or was due; 0 = none is."""
+        heads = [one for queue in self._queues.values() for one in queue.heads()]
         ages = [
             (self._clock.now_ms() - one.incoming.timestamp_ms) / 1000
             - self._delays.get(one.incoming.topic, 0.0)
-            for queue in self._queues.values()
-            for one in queue.heads()
+            for one in (*heads, *(one for _, _, one in self._undue[:1]))
         ]
         return max(0.0, max(ages, default=0.0))
 
@@ -200,6 +207,10 @@ class Dispatcher:
         )
         if (due_in := self._ahead.look(began)) is not None:
             look.look_again(due_in)
+        while self._undue and self._undue[0][0] <= began:
+            self._queue(heapq.heappop(self._undue)[2])
+        if self._undue:
+            look.look_again(self._undue[0][0] - began)
         while not (self._suspended or self._held or self._stopped or self.halted):
             delivery = self._next(look)
             if delivery is None:
@@ -216,6 +227,9 @@ class Dispatcher:
         if look.awaits_provider:
             self._progress()  # no stall: there is nothing to call
         return look.again_in_s
+
+    def _queue(self, delivery: Delivery) -> None:
+        self._queues[class_of(self._topics, delivery.incoming.topic)].add(delivery)
 
     def _slot_release(self, provider: str) -> Callable[[], None]:
         released = False

@@ -167,7 +167,7 @@ def cluster(
 
 
 INTENT = {"type": "message_generation", "user_id": "u", "data": {"x": 1}}
-LATE = {**INTENT, "not_before": "2030-01-01T00:00:00Z", "deadline_ms": 1}
+LATE = {**INTENT, "deadline_ms": 1}
 WORK = [
     {**INTENT, "intent_id": "paced", "send_to_onlyfans": True, "recipient_id": "r"},
     {**LATE, "intent_id": "late"},
