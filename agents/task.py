@@ -1,5 +1,6 @@
 """What the executor takes in and gives back; frozen values."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -13,6 +14,10 @@ from schemas.tracing import traceparent_of, tracestate_of
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 
 __all__ = ["NOTHING", "Completed", "Deferred", "Failed", "Outcome", "Paid", "Task"]
+
+
+def nobody() -> None:
+    """Say that nobody wants an execution to end."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Task:
     orphans: int = 0
     #: Calls of those executions whose answers their providers keep.
     kept: tuple[KeptCall, ...] = ()
+    #: Says why an operator wants it to end, from the moment on when one does; None = nobody does.
+    why_called_off: Callable[[], str | None] = nobody
 
     @cached_property
     def traceparent(self) -> str | None:

@@ -6,7 +6,7 @@ from agents.deciding.routes import Router
 from agents.deciding.schedule import NOT_BEFORE, hop, problem_of
 from agents.deciding.structured import check_schema
 from agents.executing.account import Execution
-from agents.executing.endings import price_unknown, refused
+from agents.executing.endings import called_off, price_unknown, refused
 from agents.executing.ground import Ground
 from agents.executing.moves import over_budget
 from agents.executing.prompts import chat_in
@@ -44,7 +44,9 @@ class Admission:
 
         `providers` are those of its route (`routed`) that its money can be held against.
         """
-        intent = run.task.intent
+        intent, why = run.task.intent, run.task.why_called_off()
+        if why is not None:
+            return called_off(run, why)
         problem = check_schema(intent.response_schema) if intent.response_schema else None
         if problem is not None:
             return refused(run, DeadLetterReason.INVALID_INTENT, "response_schema", problem)

@@ -20,7 +20,7 @@ from streams.kafka.backlog import (
     read_places,
 )
 from streams.kafka.clients import consumer, started
-from streams.messages.identity import deferral_of
+from streams.messages.deferrals import deferral_of
 from streams.messages.records import Incoming, readable_headers
 
 __all__ = ["Line", "stand_in_line"]

@@ -61,6 +61,7 @@ def worker_rights(settings: Settings) -> Rights:
     topics, prefix = settings.topics, settings.hybrid_topic_prefix
     read = {*topics.sources, topics.ledger, topics.cache, topics.spend, topics.replays}
     read |= {topics.results, topics.deliveries}  # the pacer of deliveries
+    read |= {topics.operations}  # what is paused
     write = {*topics.written_by_lanes, topics.deliveries, topics.alerts}
     return Rights(
         _by_topic(read, write),
@@ -87,6 +88,12 @@ def dismissal_rights(settings: Settings) -> Rights:
     topics = settings.topics
     read = {topics.dead_letters, topics.operations, topics.replays}
     return Rights(_by_topic(read, {topics.operations}))
+
+
+def order_rights(settings: Settings) -> Rights:
+    """Give what it takes to pause work, and to let it go on."""
+    operations = {settings.topics.operations}
+    return Rights(_by_topic(operations, operations))
 
 
 def replay_rights(settings: Settings, transactional_id: str) -> Rights:

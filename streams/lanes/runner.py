@@ -67,7 +67,11 @@ class JobRunner:
             deferral=who.deferral,
             orphans=max(0, job.start - 1),
             kept=tuple(job.kept.values()),
+            why_called_off=job.why_called_off,
         )
+        job.begun = True
+        if parts.events.orders.cancels:
+            job.called_off = parts.events.orders.calls_off(who.named)
         outcome: Outcome | None = None
         # On its way together with the first attempt's record; awaited before the call itself.
         counted = asyncio.get_running_loop().create_task(self._starts.count(job))

@@ -24,12 +24,14 @@ from streams.lanes.job import LaneEvents, LaneParts
 from streams.membership.faust_app import App, build_app
 from streams.membership.lease import Lease
 from streams.messages.identity import outline
+from streams.messages.orders import Orders
 from streams.worker.assembly import capacity_of, hedging_of, policy_of, router_of, types_of
 from streams.worker.dispatcher import Dispatcher
 from streams.worker.flow import Flow
 from streams.worker.followers import Followers
 from streams.worker.incidents import Incidents
 from streams.worker.outcomes import OutcomeCounts
+from streams.worker.overseer import Overseer
 from streams.worker.price_watch import PriceWatch
 from streams.worker.rebalance import Rebalance
 from streams.worker.stall_watch import StallWatch
@@ -61,6 +63,8 @@ class _Shared:
     incidents: Incidents
     capacity: Capacity
     dispatcher: Dispatcher
+    orders: Orders
+    overseer: Overseer
     spending: Spending
     cache: AnswerCache
     outcomes: OutcomeCounts
@@ -106,6 +110,7 @@ def build_worker(
         clock=clock,
         log=log,
     )
+    shared.overseer.lanes = rebalance.lanes.values
     parts = WorkerParts(
         supervisor=base.supervisor,
         journal=shared.journal,
@@ -114,15 +119,24 @@ def build_worker(
         rebalance=rebalance,
         capacity=shared.capacity,
         flow=shared.flow,
-        followers=Followers(
-            settings, cache=shared.cache, spending=shared.spending, clock=clock, log=log
-        ),
+        followers=_followers(base, shared),
         watches=_watches(base, shared),
         outcomes=shared.outcomes,
         app=_app(base, shared, rebalance),
         providers=tuple(providers.values()),
     )
     return Worker(settings, parts, name=name, clock=clock, log=log)
+
+
+def _followers(base: _Base, shared: _Shared) -> Followers:
+    return Followers(
+        base.settings,
+        cache=shared.cache,
+        spending=shared.spending,
+        overseer=shared.overseer,
+        clock=base.ground.clock,
+        log=base.ground.log,
+    )
 
 
 def _watches(base: _Base, shared: _Shared) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
@@ -135,6 +149,7 @@ def _watches(base: _Base, shared: _Shared) -> dict[str, Callable[[], Coroutine[N
     return {
         "the watch over stalls": stalls.watch_forever,
         "the watch over prices": prices.watch_forever,
+        "the watch over pauses": shared.overseer.look_forever,
     }
 
 
@@ -160,13 +175,17 @@ def _shared(base: _Base) -> _Shared:
     )
     changed = incidents.health_changed
     capacity = capacity_of(settings, base.providers, clock=clock, on_change=changed)
+    orders = Orders()
+    dispatcher = _dispatcher(base, flow, capacity, orders)
     return _Shared(
+        orders=orders,
         lease=Lease(session_timeout_s=settings.hybrid_session_timeout, clock=clock, log=log),
         journal=journal,
         flow=flow,
         incidents=incidents,
         capacity=capacity,
-        dispatcher=_dispatcher(base, flow, capacity),
+        dispatcher=dispatcher,
+        overseer=Overseer(orders, dispatcher=dispatcher, capacity=capacity, clock=clock, log=log),
         spending=Spending(settings.budgets),
         cache=AnswerCache(settings.hybrid_cache_bytes),
         outcomes=OutcomeCounts(),
@@ -196,7 +215,10 @@ def _lane_parts(base: _Base, shared: _Shared) -> LaneParts:
         ),
         spending=shared.spending,
         events=LaneEvents(
-            on_outcome=on_outcome, on_crossing=incidents.crossed, on_broken=base.supervisor.end
+            on_outcome=on_outcome,
+            on_crossing=incidents.crossed,
+            on_broken=base.supervisor.end,
+            orders=shared.orders,
         ),
     )
 
@@ -219,7 +241,7 @@ def _app(base: _Base, shared: _Shared, rebalance: Rebalance) -> App:
     return app
 
 
-def _dispatcher(base: _Base, flow: Flow, capacity: Capacity) -> Dispatcher:
+def _dispatcher(base: _Base, flow: Flow, capacity: Capacity, orders: Orders) -> Dispatcher:
     settings = base.settings
     router = router_of(settings, base.providers)
     return Dispatcher(
@@ -230,6 +252,7 @@ def _dispatcher(base: _Base, flow: Flow, capacity: Capacity) -> Dispatcher:
         gate=capacity,
         outline=partial(outline, router=router, max_bytes=settings.hybrid_max_intent_bytes),
         weights=settings.tenant_weights,
+        orders=orders,
     )
 
 
