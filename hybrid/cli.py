@@ -44,6 +44,12 @@ def _hands() -> Register:
     return hands.register
 
 
+def _cancelling() -> Register:
+    from hybrid.commands import cancelling  # noqa: PLC0415 - see above
+
+    return cancelling.register
+
+
 def _standing() -> Register:
     from hybrid.commands import status  # noqa: PLC0415 - see above
 
@@ -106,6 +112,10 @@ PARTS = (
             "provider's calls.",
             "resume": "Let work go on that was paused.",
         },
+    ),
+    Later(
+        _cancelling,
+        {"cancel": "End intents that have no outcome yet: waiting, put off or running."},
     ),
     Later(
         _stories,

@@ -21,7 +21,7 @@ from streams.stories.words import duration
 from streams.triage.journal import write_operations
 from streams.triage.ordered import named, read_orders
 
-__all__ = ["register"]
+__all__ = ["MOST_WORDS", "Why", "register", "say"]
 
 #: Names and reasons stand in logs and on one line of a screen.
 MOST_WORDS = 512
@@ -56,7 +56,7 @@ def pause(
     already = any((one.what, one.name) == (what, name) for one in before)
     again = "was paused already, and is" if already else "is"
     options = f" --{what.value} {name}" if name else ""
-    _say(
+    say(
         f"{named(hold)} {again} paused until {ends_at(hold):%Y-%m-%d %H:%M} UTC at the latest; "
         f"go on with: hybrid resume{options}"
     )
@@ -80,7 +80,7 @@ def resume(
     said = f"{named(hold)} was not paused"
     if mine:
         said = f"{named(hold)} goes on, after {duration(max(timedelta(), now - mine[0].at))}"
-    _say(said + (f"; still paused: {', '.join(rest)}" if rest else ""))
+    say(said + (f"; still paused: {', '.join(rest)}" if rest else ""))
 
 
 def _meant(
@@ -125,5 +125,6 @@ def _order(
     return hold, asyncio.run(write())
 
 
-def _say(sentence: str) -> None:
+def say(sentence: str) -> None:
+    """Print a sentence on a line of its own, whatever its length."""
     console.print(cell(sentence), soft_wrap=True, highlight=False)

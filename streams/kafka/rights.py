@@ -22,6 +22,7 @@ from streams.kafka.metadata import TopicSeen, see_topics
 __all__ = [
     "Rights",
     "RightsError",
+    "cancel_rights",
     "dismissal_rights",
     "lacking",
     "missing_rights",
@@ -94,6 +95,13 @@ def order_rights(settings: Settings) -> Rights:
     """Give what it takes to pause work, and to let it go on."""
     operations = {settings.topics.operations}
     return Rights(_by_topic(operations, operations))
+
+
+def cancel_rights(settings: Settings) -> Rights:
+    """Give what it takes to end intents, and to see which there are."""
+    topics = settings.topics
+    read = {*topics.sources, topics.state, topics.results, topics.dead_letters}
+    return Rights(_by_topic(read, {topics.operations}))
 
 
 def replay_rights(settings: Settings, transactional_id: str) -> Rights:

@@ -191,6 +191,9 @@ CALLS = {
     "publish": "publish -",
     "dlq show": "dlq show late",
     "dlq replay": "dlq replay --again --yes",
+    "pause": "pause --tenant nobody",
+    "resume": "resume --tenant nobody",
+    "cancel": "cancel late --why over",
     "dlq dismiss": "dlq dismiss --reason deadline --why over --yes",
 }
 
@@ -213,6 +216,9 @@ def refused(done: Forked, right: Right) -> None:
         "dlq replay",
         "dlq runs",
         "dlq dismiss",
+        "pause",
+        "resume",
+        "cancel",
         "costs rebuild",
         "doctor",
     ],

@@ -21,6 +21,8 @@ from agents.executing.endings import called_off
 from schemas.events import DeferralState
 from schemas.operations import CancelRecord, ControlRecord, HoldRecord
 from schemas.vocabulary import DeadLetterReason, Held, LogEvent, RunState
+from streams.lanes.in_flight import InFlight
+from streams.lanes.job import Job
 from streams.lanes.lane import LaneState
 from streams.messages.identity import NO_OUTLINE, Outline, identify, named, outline
 from streams.messages.orders import CANCELS_FOR, ID_REACHES, LONGEST_PAUSE, Named, Orders, ends_at
@@ -408,3 +410,29 @@ def test_an_end_says_whose_words_it_follows() -> None:
     )
     assert said.message == "cancelled by an operator: wrong"
     assert called_off(run, "").message == "cancelled by an operator"
+
+
+def test_running_work_is_cancelled_once_and_what_has_not_begun_is_left_to_find_out() -> None:
+    async def run() -> list[bool]:
+        orders, jobs = Orders(), InFlight()
+        orders.take(a_cancel("i-1", "i-2"))
+        incoming, seen = an_incoming(b"{}"), []
+        for name, begun in (("i-1", True), ("i-2", False), ("i-3", True)):
+            value = json.dumps({"type": "chat", "user_id": "u", "data": {}, "intent_id": name})
+            who = identify(replace(incoming, value=value.encode()), max_bytes=1000).who
+            job = Job(who, incoming, [], lambda: None)
+            job.task, job.begun = asyncio.create_task(asyncio.sleep(3600)), begun
+            jobs.add(job, who.key)
+            seen.append(job)
+        await asyncio.sleep(0)
+        jobs.call_off(orders)
+        jobs.call_off(orders)
+        await asyncio.sleep(0)
+        ended = [bool(job.task and job.task.cancelled()) for job in seen]
+        assert [job.why_called_off() for job in seen] == ["wrong", None, None]
+        for job in seen:
+            assert job.task is not None
+            job.task.cancel()
+        return ended
+
+    assert asyncio.run(run()) == [True, False, False]
