@@ -68,7 +68,7 @@ class Orders:
                 self._holds.pop((record.what, record.name), None)
             case CancelRecord(intent_ids=[]):
                 self._described.append(record)
-            case CancelRecord():
+            case _:
                 for one in record.intent_ids:
                     self._named[one] = (*self._named.get(one, ()), record)
         self._look()
