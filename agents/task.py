@@ -1,5 +1,6 @@
 """What the executor takes in and gives back; frozen values."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -14,6 +15,10 @@ from schemas.tracing import traceparent_of, tracestate_of
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 
 __all__ = ["NOTHING", "Completed", "Deferred", "Failed", "Outcome", "Paid", "Task"]
+
+
+def nobody() -> None:
+    """Say that nobody wants an execution to end."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Task:
     kept: tuple[KeptCall, ...] = ()
     #: What came of its line in a batch; None = it was in none, or it is over.
     batch: BatchAnswer | None = None
+    #: Says why an operator wants it to end, from the moment on when one does; None = nobody does.
+    why_called_off: Callable[[], str | None] = nobody
 
     @cached_property
     def traceparent(self) -> str | None:

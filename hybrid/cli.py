@@ -38,6 +38,18 @@ def _stories() -> Register:
     return trace.register
 
 
+def _hands() -> Register:
+    from hybrid.commands import hands  # noqa: PLC0415 - see above
+
+    return hands.register
+
+
+def _cancelling() -> Register:
+    from hybrid.commands import cancelling  # noqa: PLC0415 - see above
+
+    return cancelling.register
+
+
 def _standing() -> Register:
     from hybrid.commands import status  # noqa: PLC0415 - see above
 
@@ -98,6 +110,18 @@ PARTS = (
             "status": "Show on one screen what waits, what runs, the providers, the recorder and "
             "today's spend."
         },
+    ),
+    Later(
+        _hands,
+        {
+            "pause": "Hold work until it is resumed: all of it, a tenant's, a type's, or a "
+            "provider's calls.",
+            "resume": "Let work go on that was paused.",
+        },
+    ),
+    Later(
+        _cancelling,
+        {"cancel": "End intents that have no outcome yet: waiting, put off or running."},
     ),
     Later(
         _stories,

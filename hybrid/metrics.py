@@ -39,6 +39,10 @@ class WorkerMetrics(Collector):
                 worker.dispatcher.running,
             ),
             "hybrid_waiting": ("Records fetched that have not begun", worker.dispatcher.waiting),
+            "hybrid_paused": (
+                "Those of them that an operator has paused",
+                worker.dispatcher.paused,
+            ),
             "hybrid_oldest_waiting_seconds": (
                 "Since when the oldest of them was written to Kafka, or was due; 0 = none is due",
                 worker.dispatcher.oldest_waiting_s,

@@ -13,12 +13,14 @@ from http.client import HTTPException
 from typing import Any
 
 from schemas.base import format_time
+from schemas.operations import HoldRecord
 from schemas.settings import Settings
 from streams.bill.costs import total
 from streams.kafka.line import Line, stand_in_line
 from streams.recording.lag import recorder_lag
 from streams.store.clickhouse import ClickHouse
 from streams.stories.words import duration
+from streams.triage.ordered import read_orders
 
 __all__ = ["Provider", "Standing", "Worker", "document_of", "gather", "verdict", "worker_of"]
 
@@ -67,6 +69,8 @@ class Standing:
     workers: tuple[Worker, ...] = ()
     recorder_lag: int | None = None
     spend: dict[str, Any] | None = None
+    #: What operators have paused, the oldest first.
+    paused: tuple[HoldRecord, ...] | None = None
     unknown: dict[str, str] = field(default_factory=dict)
 
 
@@ -142,6 +146,9 @@ def document_of(standing: Standing) -> dict[str, Any]:
         "workers": [asdict(one) for one in workers],
         "recorder_lag": standing.recorder_lag,
         "spend_today": standing.spend,
+        "paused": None
+        if standing.paused is None
+        else [one.model_dump(mode="json", exclude={"kind", "held"}) for one in standing.paused],
         "unknown": standing.unknown,
     }
 
@@ -170,8 +177,10 @@ async def gather(settings: Settings, addresses: Sequence[str], *, now: datetime)
         part("workers", workers),
         part("recorder", lambda: recorder_lag(settings)),
         part("spend", lambda: asyncio.to_thread(_spend, settings, now)),
+        part("paused", lambda: read_orders(settings, now)),
     )
     standing.line, standing.recorder_lag, standing.spend = asked[0], asked[2], asked[3]
+    standing.paused = None if asked[4] is None else tuple(asked[4])
     answers: tuple[Worker | str, ...] = asked[1] or ()
     standing.workers = tuple(one for one in answers if isinstance(one, Worker))
     silent = [one for one in answers if isinstance(one, str)]

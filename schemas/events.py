@@ -131,6 +131,11 @@ class DeferralState(Message):
         default=None, description="known costs, and what calls without one may have cost"
     )
 
+    @property
+    def until_ms(self) -> int:
+        """When it is worked on again; what waits for longer than a topic holds hops until then."""
+        return max(self.due_at_ms, self.not_before_ms)
+
 
 class Delivery(Message):
     """Content due to be sent to a recipient."""

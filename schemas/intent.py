@@ -1,11 +1,13 @@
 """WorkflowIntent: what an upstream system asks for."""
 
+import re
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, StringConstraints, field_validator
 
-from schemas.base import Message, Usd
+from schemas.base import Message, Timestamp, Usd
 from schemas.parameters import checked_parameters
 from schemas.vocabulary import Priority
 
@@ -18,6 +20,12 @@ ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}
 MAX_DEADLINE_MS = 100 * 366 * 24 * 60 * 60 * 1000
 #: More than any intent can cost, and few enough digits for every sum with it.
 MAX_COST_USD = Decimal(10) ** 12
+#: RFC 3339: a date, a time with seconds, and a zone.
+MOMENT = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
+#: What every zone of the world can write.
+YEARS = range(1970, 9999)
 #: What providers read as an integer of 32 bits.
 MAX_OUTPUT_TOKENS = 2**31 - 1
 
@@ -117,11 +125,16 @@ class WorkflowIntent(Message):
         description="What the provider's request takes beside the fields here: reasoning_effort, "
         "verbosity, top_p, stop, seed, tools, tool_choice, logprobs, metadata and the like.",
     )
+    not_before: Timestamp | None = Field(
+        default=None,
+        description="It is not started before this moment (RFC 3339, with its zone); at most 366 "
+        "days after the record's timestamp, and before the deadline.",
+    )
     deadline_ms: int | None = Field(
         default=None,
         ge=1,
         le=MAX_DEADLINE_MS,
-        description="Milliseconds after the record's timestamp.",
+        description="Milliseconds after the record's timestamp, whatever `not_before` says.",
     )
     max_cost_usd: Usd | None = Field(
         default=None,
@@ -143,6 +156,23 @@ class WorkflowIntent(Message):
     @classmethod
     def _sendable(cls, value: dict[str, Any]) -> dict[str, Any]:
         return checked_parameters(value)
+
+    @field_validator("not_before", mode="before")
+    @classmethod
+    def _a_moment(cls, value: object) -> object:
+        """Take a moment that says its zone; Python's own is a datetime already."""
+        found = value
+        if isinstance(value, str) and MOMENT.fullmatch(value):
+            try:
+                found = datetime.fromisoformat(value.upper())
+            except ValueError:  # no day of the calendar, no hour of the day
+                found = None
+        if found is None and value is None:
+            return None
+        if isinstance(found, datetime) and found.tzinfo is not None and found.year in YEARS:
+            return found
+        message = "must be a moment with its zone as RFC 3339 writes it: 2026-01-31T09:00:00Z"
+        raise ValueError(message)
 
     @field_validator("max_cost_usd")
     @classmethod

@@ -1,8 +1,8 @@
-"""What operators do about dead letters (internal): plans, runs of plans, dismissals.
+"""What operators do about work (internal): plans of replays, their runs, dismissals, pauses, ends.
 
 All of them stand in partition 0 of `workflow.operations`, in the order in which they were done, and
 are kept as long as the replays: longer than the dead letters. A dead letter is named by where it
-stands, partition and offset.
+stands, partition and offset. Workers follow it: pauses and ends are theirs.
 """
 
 from typing import Annotated, Any, Literal
@@ -10,11 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, RootModel
 
 from schemas.base import Message, Timestamp, Usd
-from schemas.vocabulary import RunState
+from schemas.vocabulary import Held, RunState
 
 __all__ = [
+    "CancelRecord",
     "ControlRecord",
     "DismissalRecord",
+    "HoldRecord",
     "OperationRecord",
     "PlanPart",
     "PlanRecord",
@@ -103,10 +105,45 @@ class DismissalRecord(Message):
     offsets: list[int] = Field(description="the first, then how much further each next one is")
 
 
+class HoldRecord(Message):
+    """That work is paused, or, with `held` false, goes on."""
+
+    kind: Literal["hold"] = "hold"
+    what: Held
+    name: str = Field(default="", description="of the tenant, the type or the provider")
+    held: bool
+    why: str = ""
+    by: str = ""
+    at: Timestamp
+
+
+class CancelRecord(Message):
+    """That intents are to end without a result, wherever they are."""
+
+    kind: Literal["cancel"] = "cancel"
+    cancel_id: str
+    intent_ids: list[str] = Field(
+        default_factory=list, description="these; empty = all that the rest of it describes"
+    )
+    tenant: str | None = None
+    type: str | None = None
+    until: Timestamp = Field(description="whose records were written by then")
+    why: str = ""
+    by: str = ""
+    at: Timestamp
+
+
 class OperationRecord(
     RootModel[
         Annotated[
-            PlanRecord | PlanPart | RunRecord | ProgressRecord | ControlRecord | DismissalRecord,
+            PlanRecord
+            | PlanPart
+            | RunRecord
+            | ProgressRecord
+            | ControlRecord
+            | DismissalRecord
+            | HoldRecord
+            | CancelRecord,
             Field(discriminator="kind"),
         ]
     ]

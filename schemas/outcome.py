@@ -71,7 +71,10 @@ class FallbackStep(Message):
 
 
 class Timings(Message):
-    """Where the time went, in milliseconds; the parts do not overlap."""
+    """Where the time went, in milliseconds; the parts do not overlap.
+
+    They begin with the record's timestamp, or with `not_before` where that is later.
+    """
 
     queued_ms: int = Field(
         default=0, description="from the record's timestamp to the start of its execution"

@@ -13,6 +13,7 @@ __all__ = [
     "ErrorClass",
     "EventName",
     "FailureKind",
+    "Held",
     "LetterState",
     "LogEvent",
     "Priority",
@@ -100,6 +101,7 @@ class DeadLetterReason(StrEnum):
     EXHAUSTED = "exhausted"  # every provider, retry and deferral was used up
     DEADLINE = "deadline"  # the intent's own deadline passed
     BUDGET = "budget"  # the intent's own money limit was reached
+    CANCELLED = "cancelled"  # an operator ended it
     INTERNAL = "internal"  # a defect of the orchestrator, with the intent kept
 
 
@@ -121,6 +123,15 @@ class RunState(StrEnum):
     PAUSED = "paused"  # it goes on when it is resumed
     STOPPED = "stopped"  # it sends nothing more
     DONE = "done"  # all that could be sent was sent
+
+
+class Held(StrEnum):
+    """What an operator has paused."""
+
+    ALL = "all"  # whatever comes
+    TENANT = "tenant"  # the work of a tenant
+    TYPE = "type"  # intents of a type
+    PROVIDER = "provider"  # calls to a provider; others are asked where the route has them
 
 
 class WorkflowStatus(StrEnum):
@@ -210,6 +221,9 @@ class LogEvent(StrEnum):
     ALERT_DELAYED = "alert_delayed"  # the webhook has not taken an alert; it is tried again
     ALERT_REFUSED = "alert_refused"  # the webhook will not take an alert; it is passed over
     WATCH_DELAYED = "watch_delayed"  # the recorder could not look for alerts; it looks again
+    WORK_PAUSED = "work_paused"  # an operator paused work: it waits until it is resumed
+    WORK_RESUMED = "work_resumed"  # an operator let it go on, or the pause ended by itself
+    CANCEL_ORDERED = "cancel_ordered"  # an operator ends intents, wherever they are
     WORKER_HALTED = "worker_halted"  # mostly dead letters: the worker takes no work for a minute
     WORKER_RESUMED = "worker_resumed"  # the worker takes work again
     INTERNAL_ERROR = "internal_error"  # a defect of ours; the intent ends as a dead letter

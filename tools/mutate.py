@@ -115,7 +115,7 @@ BUGS = (
     Bug(
         "a redelivery does not join what runs",
         "streams/lanes/lane.py",
-        "running = self._jobs.get(who.key)",
+        "running = self.jobs.get(who.key)",
         "running = None",
         "tests/model",
     ),

@@ -13,6 +13,8 @@ __all__ = ["BreakerChange", "Capacity", "Turn"]
 
 #: A provider with all its calls in flight is looked at again after this long.
 FULL_WAIT_S = 0.1
+#: A provider that an operator has paused is not to be called for now, as far as anybody knows.
+PAUSED_WAIT_S = 3600.0
 #: Jobs for a provider beyond what it can take soon wait in the dispatcher, not in a slot.
 SOON_S = 5.0
 
@@ -52,6 +54,7 @@ class Capacity:
         self._limiters = {name: Limiter(limit) for name, limit in limits.items()}
         #: provider → when it last answered anybody, in milliseconds since 1970
         self._answered: dict[str, int] = {}
+        self._paused: frozenset[str] = frozenset()
         self._clock = clock
         self._on_change = on_change
 
@@ -59,6 +62,10 @@ class Capacity:
         """Take this part of all limits from now on (lanes owned / lanes)."""
         for limiter in self._limiters.values():
             limiter.set_share(max(share, 1e-6))
+
+    def pause(self, names: frozenset[str]) -> None:
+        """Have these providers, and no others, not called until they are resumed."""
+        self._paused = names
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -82,6 +89,8 @@ class Capacity:
 
     def wait_s(self, name: str, *, urgent: bool = False) -> float:
         """Seconds until a provider may be called, as far as is known; 0 = now."""
+        if name in self._paused:
+            return PAUSED_WAIT_S
         now, limiter = self._clock.monotonic(), self._limiters[name]
         full = FULL_WAIT_S if limiter.full(urgent=urgent) else 0.0
         return max(self._health[name].wait_s(now), limiter.wait_s(now), full)

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from agents.deciding.failures import Failure
 from agents.deciding.policy import Limits, Past, Situation
+from agents.deciding.schedule import milliseconds
 from agents.task import NOTHING, Paid, Task
 from schemas.attempt import ProviderAttempt
 from schemas.outcome import (
@@ -87,9 +88,21 @@ class Execution:
         return self.task.deferral.outage_ms if self.task.deferral else None
 
     @property
+    def not_before_ms(self) -> int:
+        """When the intent may start, in milliseconds since 1970; 0 = at once."""
+        moment = self.task.intent.not_before
+        return 0 if moment is None else milliseconds(moment)
+
+    @property
+    def since(self) -> datetime:
+        """From when on it could have been worked on: its time is no wait of ours."""
+        asked, moment = self.task.source.timestamp, self.task.intent.not_before
+        return asked if moment is None else max(asked, moment)
+
+    @property
     def queue_ms(self) -> int:
-        """Milliseconds from the record's timestamp to the begin of this execution."""
-        return max(0, round((self.began - self.task.source.timestamp).total_seconds() * 1000))
+        """Milliseconds from the record's timestamp, or its own time, to this execution."""
+        return max(0, round((self.began - self.since).total_seconds() * 1000))
 
     @property
     def exposure(self) -> Decimal:
@@ -238,8 +251,8 @@ class Execution:
         }
 
     def timings(self, now: datetime) -> Timings:
-        """Split the time since the record's timestamp; the parts add up to the total."""
-        total = max(0, round((now - self.task.source.timestamp).total_seconds() * 1000))
+        """Split the time since it could start; the parts add up to the total."""
+        total = max(0, round((now - self.since).total_seconds() * 1000))
         return Timings(
             queued_ms=max(0, total - self.limiter_ms - self.backoff_ms - self.provider_ms),
             limiter_ms=self.limiter_ms,

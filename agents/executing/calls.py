@@ -4,6 +4,7 @@ Before a call a `started` attempt is journalled; whatever happens then, the call
 """
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
@@ -58,9 +59,8 @@ class Caller:
     ) -> Answer:
         """Make one call; a rival runs beside one that takes long, the first good answer wins."""
         self._hedger.count_call()
-        delay_s = None
-        if rival is not None:
-            delay_s = self._hedger.delay_s(run.task.intent, call.provider.name)
+        provider = call.provider.name
+        delay_s = None if rival is None else self._hedger.delay_s(run.task.intent, provider)
         if rival is None or delay_s is None:
             return await self._one(run, call, permit)
         loop = asyncio.get_running_loop()
@@ -76,8 +76,10 @@ class Caller:
         finally:
             waiting.cancel()
             left = [one for one in calls if not one.done()]
-            for one in left:  # without an answer nobody has lost: all of it is given up
-                one.cancel(None if chosen is None else HEDGE_LOST)
+            # Without an answer nobody has lost: all is given up, for the reason that we are.
+            why = (HEDGE_LOST,) if chosen is not None else getattr(sys.exception(), "args", ())
+            for one in left:
+                one.cancel(*why[:1])
             await asyncio.gather(*left, return_exceptions=True)
             for one in calls:  # also those that ended while we were cancelled
                 if not one.cancelled() and one.exception() is None and one.result() is not chosen:

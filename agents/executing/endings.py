@@ -7,7 +7,7 @@ from agents.task import Failed
 from schemas.attempt import ProviderAttempt
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 
-__all__ = ["given_up", "limit_reached", "price_unknown", "refused"]
+__all__ = ["called_off", "given_up", "limit_reached", "price_unknown", "refused"]
 
 
 def given_up(
@@ -44,6 +44,22 @@ def limit_reached(run: Execution, ended: GiveUp) -> Failed:
         message,
         error_class=ErrorClass.TIMEOUT if late else ErrorClass.UNKNOWN,
         action="raise the limit in the intent and publish it anew",
+    )
+
+
+def called_off(run: Execution, why: str) -> Failed:
+    """End an execution because an operator wants it to; `why` is in their words."""
+    return Failed(
+        reason=DeadLetterReason.CANCELLED,
+        error_class=ErrorClass.UNKNOWN,
+        code="cancelled",
+        message=f"cancelled by an operator: {why}" if why else "cancelled by an operator",
+        retriable=True,
+        suggested_action="replay it, where it is wanted after all",
+        attempts=tuple(run.summaries),
+        fallbacks=tuple(run.fallbacks),
+        spent_usd=run.known_spend(),
+        paid=run.paid,
     )
 
 

@@ -3,6 +3,7 @@
 task ─► admission ─► reuse ─► pursuit ( planning ─► calls ─► policy ─► moves )* ─► outcome
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,11 +14,13 @@ from agents.deciding.cache import AnswerCache
 from agents.deciding.hedging import HedgePolicy, Hedger
 from agents.deciding.policy import RetryPolicy
 from agents.deciding.routes import Router
+from agents.deciding.schedule import NOT_BEFORE
 from agents.executing.account import Execution
 from agents.executing.admission import Admission
 from agents.executing.attempts import Attempts
 from agents.executing.batched import Batched
 from agents.executing.calls import Caller
+from agents.executing.endings import called_off
 from agents.executing.ground import Ground
 from agents.executing.planning import Planner
 from agents.executing.ports import Journal, Permit
@@ -114,18 +117,24 @@ class Executor:
         What it cost is to be booked at once, before anything else runs: nothing is held back for
         it any more.
         """
+        run = Execution(task, self._ground.clock.now())
         try:
-            return await self._execute(task, permit)
+            return await self._execute(run, permit)
+        except asyncio.CancelledError:
+            why, current = task.why_called_off(), asyncio.current_task()
+            if why is None or current is None:
+                raise
+            current.uncancel()  # by an operator: what was paid, or may have been, is booked
+            return self._told(run, called_off(run, why))
         finally:
             self._spending.release(task.execution_id)
 
-    async def _execute(self, task: Task, permit: Permit) -> Outcome:
-        run = Execution(task, self._ground.clock.now())
+    async def _execute(self, run: Execution, permit: Permit) -> Outcome:
+        task = run.task
         routed = self._router.route(task.intent, identity=task.intent_id)
         providers = self._planner.payable(task.intent, routed)
         outcome: Outcome | None = self._admission.refusal(run, providers, routed=routed)
-        invalid = isinstance(outcome, Failed) and outcome.reason is DeadLetterReason.INVALID_INTENT
-        if task.orphans and providers and not invalid:  # an invalid one was never called for
+        if task.orphans and providers and not _never_called(outcome):
             # Those whose answers are kept are booked when these are fetched, or let go.
             known = {one.attempt.execution_id for one in task.kept}
             bound = self._planner.most(task.intent, providers)
@@ -148,6 +157,9 @@ class Executor:
             )
         if outcome.paid is not run.paid:
             outcome = replace(outcome, paid=run.paid)
+        return self._told(run, outcome)
+
+    def _told(self, run: Execution, outcome: Outcome) -> Outcome:
         if isinstance(outcome, Failed):
             self._ground.say(
                 LogEvent.WORKFLOW_FAILED,
@@ -158,3 +170,14 @@ class Executor:
                 calls=run.calls,
             )
         return outcome
+
+
+def _never_called(outcome: Outcome | None) -> bool:
+    """Whether no call can have been made in any execution: invalid, or before its time."""
+    match outcome:
+        case Failed(reason=reason):
+            return reason is DeadLetterReason.INVALID_INTENT
+        case Deferred(state=state):
+            return state.reason == NOT_BEFORE
+        case _:
+            return False

@@ -22,6 +22,7 @@ from hybrid.standing import Standing, document_of, gather, verdict
 from hybrid.text import cell, json_text
 from schemas.settings import Settings
 from streams.stories.words import duration
+from streams.triage.ordered import named
 
 __all__ = ["register"]
 
@@ -145,6 +146,12 @@ def _lines(standing: Standing) -> Iterator[tuple[str, str]]:
             left = line.next_due_at - standing.as_of
             due = f", the next due in {duration(left)}" if left.total_seconds() > 0 else ", due now"
         yield "deferred", f"{least}{sum(deferred.values()):,}{due}"
+    if standing.paused is None:
+        yield "paused", UNKNOWN
+    for hold in standing.paused or ():
+        why = f": {hold.why}" if hold.why else ""
+        since = duration(standing.as_of - hold.at)
+        yield "paused", f"{named(hold)}, for {since}, by {hold.by}{why}"
     yield "in flight", f"{sum(one.in_flight for one in workers):,}" if workers else UNKNOWN
     ready_now = sum(one.ready for one in workers)
     yield "workers", f"{ready_now} of {len(workers)} ready" if workers else UNKNOWN

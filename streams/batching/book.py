@@ -13,7 +13,7 @@ from schemas.codec import read_intent
 from schemas.events import DeferralState
 from schemas.intent import WorkflowIntent
 from schemas.settings import Settings
-from streams.messages.identity import deferral_of
+from streams.messages.deferrals import deferral_of
 from streams.messages.records import BATCH_LINE_HEADER, Incoming, header
 
 __all__ = ["BATCH_PREFIX", "CANCEL_PREFIX", "LIVE", "Book", "Waiting"]

@@ -20,7 +20,7 @@ from streams.kafka.backlog import (
     read_places,
 )
 from streams.kafka.clients import consumer, started
-from streams.messages.identity import deferral_of
+from streams.messages.deferrals import deferral_of
 from streams.messages.records import Incoming, readable_headers
 
 __all__ = ["Line", "stand_in_line"]
@@ -72,4 +72,4 @@ def _due(record: ConsumerRecord) -> datetime | None:
         record.value, readable_headers(record.headers),
     )  # fmt: skip
     state = deferral_of(incoming)
-    return None if state is None else datetime.fromtimestamp(state.due_at_ms / 1000, UTC)
+    return None if state is None else datetime.fromtimestamp(state.until_ms / 1000, UTC)

@@ -22,6 +22,7 @@ from streams.kafka.metadata import TopicSeen, see_topics
 __all__ = [
     "Rights",
     "RightsError",
+    "cancel_rights",
     "dismissal_rights",
     "lacking",
     "missing_rights",
@@ -61,6 +62,7 @@ def worker_rights(settings: Settings) -> Rights:
     topics, prefix = settings.topics, settings.hybrid_topic_prefix
     read = {*topics.sources, topics.ledger, topics.cache, topics.spend, topics.replays}
     read |= {topics.results, topics.deliveries, topics.batches}  # what one worker does for all
+    read |= {topics.operations}  # what is paused
     write = {*topics.written_by_lanes, topics.deliveries, topics.alerts}
     return Rights(
         _by_topic(read, write),
@@ -86,6 +88,19 @@ def dismissal_rights(settings: Settings) -> Rights:
     """Give what it takes to say that dead letters will not be replayed."""
     topics = settings.topics
     read = {topics.dead_letters, topics.operations, topics.replays}
+    return Rights(_by_topic(read, {topics.operations}))
+
+
+def order_rights(settings: Settings) -> Rights:
+    """Give what it takes to pause work, and to let it go on."""
+    operations = {settings.topics.operations}
+    return Rights(_by_topic(operations, operations))
+
+
+def cancel_rights(settings: Settings) -> Rights:
+    """Give what it takes to end intents, and to see which there are."""
+    topics = settings.topics
+    read = {*topics.sources, topics.state, topics.results, topics.dead_letters}
     return Rights(_by_topic(read, {topics.operations}))
 
 

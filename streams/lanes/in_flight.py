@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Iterator
 
+from agents.executing.ports import NO_TAKER
 from streams.lanes.job import Job
+from streams.messages.orders import Orders
 
 __all__ = ["InFlight"]
 
@@ -51,6 +53,17 @@ class InFlight:
     def running(self) -> list[Job]:
         """Give those that are executed now."""
         return [job for job in self if job.task is not None and not job.task.done()]
+
+    def call_off(self, orders: Orders) -> None:
+        """End those that an operator has called off: what is in flight for them is cancelled.
+
+        One that has not begun finds the order when it begins.
+        """
+        for job in self.running():
+            if job.begun and job.called_off is None and job.task is not None:
+                job.called_off = orders.calls_off(job.who.named)
+                if job.called_off is not None:
+                    job.task.cancel(NO_TAKER)
 
     def release(self) -> None:
         """Forget all: their records are read again."""

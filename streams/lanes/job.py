@@ -11,12 +11,14 @@ from agents.log import Log
 from agents.task import Outcome
 from schemas.batches import BatchAnswer
 from schemas.events import KeptCall
+from schemas.operations import CancelRecord
 from schemas.settings import Settings
 from streams.failpoints import FailPoints
 from streams.kafka.journal import AttemptJournal
 from streams.lanes.broker import LaneBroker
 from streams.messages.identity import NO_OUTLINE, Outline
 from streams.messages.offset_tracker import OffsetTracker
+from streams.messages.orders import Orders
 from streams.messages.records import Decided, Identity, Incoming, OutRecord
 
 __all__ = ["SUSPECT_STARTS", "Delivery", "Job", "LaneEvents", "LaneParts"]
@@ -76,6 +78,10 @@ class Job:
     task: asyncio.Task[None] | None = None
     #: What it writes is as little as it can be.
     bare: bool = False
+    #: Whether its executor is at work.
+    begun: bool = field(default=False, init=False)
+    #: The order by which it is to end.
+    called_off: CancelRecord | None = field(default=None, init=False)
     decided: Decided | None = None
     outcome: Outcome | None = None
     #: Its own next hop, where that came back before the commit was heard; and how to free its slot.
@@ -91,6 +97,10 @@ class Job:
         self.deliveries.append(delivery)
         first, again = self.incoming, delivery.incoming
         return (first.topic, first.offset) != (again.topic, again.offset)
+
+    def why_called_off(self) -> str | None:
+        """Say why it is to end, in the operator's words; None = it goes on."""
+        return None if self.called_off is None else self.called_off.why
 
     def release(self) -> None:
         """Free its slots, and say nothing about its records: they are read again."""
@@ -120,13 +130,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class LaneEvents:
-    """What is called when something happens in a lane; by default nothing is."""
+    """What a lane tells its worker, and hears from it; by default nothing."""
 
     on_outcome: Callable[[Outcome], None] = lambda _outcome: None
     on_crossing: Callable[[Crossing], None] = lambda _crossing: None
     on_fenced: Callable[[int], None] = lambda _lane: None
     #: One sentence: what never passes by itself, and ends the worker.
     on_broken: Callable[[str], None] = lambda _why: None
+    #: What operators have ordered.
+    orders: Orders = field(default_factory=Orders)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ class Lane:
             decided=self._committer.submit,
         )
         self._opening: asyncio.Task[Any] | None = None
-        self._jobs = InFlight()
+        self.jobs = InFlight()
         self._may_run = asyncio.Event()
 
     # ── life ────────────────────────────────────────────────────────────────────────────────
@@ -120,14 +120,14 @@ class Lane:
         if self.state is LaneState.OPEN:
             self.state = LaneState.SUSPENDED
             self._may_run.clear()
-            self._starts.note(self._jobs.running(), given_up=True)
+            self._starts.note(self.jobs.running(), given_up=True)
 
     def resume(self) -> None:
         """Go on after a rebalance that left the lane here."""
         if self.state is LaneState.SUSPENDED:
             self.state = LaneState.OPEN
             self._may_run.set()
-            self._starts.note(self._jobs.running(), given_up=False)
+            self._starts.note(self.jobs.running(), given_up=False)
 
     async def close(self) -> None:
         """Give the lane up: stop its jobs, keep what they cost on record, end the producer."""
@@ -136,24 +136,24 @@ class Lane:
         if self._opening is not None and self._opening is not asyncio.current_task():
             self._opening.cancel()  # a closed lane fences nobody
         if was_open:  # where it was suspended they are taken back already
-            self._starts.note(self._jobs.running(), given_up=True)
-        tasks = [job.task for job in self._jobs if job.task]
+            self._starts.note(self.jobs.running(), given_up=True)
+        tasks = [job.task for job in self.jobs if job.task]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=2)
-        self._jobs.release()
+        self.jobs.release()
         await self._committer.close()
         self._parts.log(LogEvent.LANE_CLOSED, lane=self.number)
 
     async def drained(self) -> None:
         """Wait until no job is in flight or waiting for its commit."""
-        await self._jobs.until_idle()
+        await self.jobs.until_idle()
 
     @property
     def in_flight(self) -> int:
         """Jobs that run or wait for their commit."""
-        return len(self._jobs)
+        return len(self.jobs)
 
     def _abandon(self) -> None:
         self.state = LaneState.CLOSED
@@ -174,7 +174,7 @@ class Lane:
             refuse_unknown=settings.hybrid_unknown_fields == "refuse",
         )
         who = found.who
-        running = self._jobs.get(who.key)
+        running = self.jobs.get(who.key)
         if running is not None and running.is_followed_by(who):
             running.next_hops.append((delivery, finished))
             return
@@ -192,7 +192,7 @@ class Lane:
                 finished()
             case Admission.DUPLICATE:
                 self._note_duplicate(job, delivery, who)
-                self._jobs.add(job, f"duplicate/{incoming.topic}/{incoming.offset}")
+                self.jobs.add(job, f"duplicate/{incoming.topic}/{incoming.offset}")
                 self._committer.submit(job)
             case other:
                 assert_never(other)
@@ -216,7 +216,7 @@ class Lane:
         parts.log(LogEvent.DUPLICATE_IGNORED, intent_id=who.intent_id, lane=self.number)
 
     def _start(self, job: Job, found: Identified) -> None:
-        self._jobs.add(job, job.who.key)
+        self.jobs.add(job, job.who.key)
         starts = self.ledger.starts(job.who.key)
         failed = found.failed or (kills_workers(starts) if starts >= MAX_STARTS else None)
         if failed is not None:
@@ -263,7 +263,7 @@ class Lane:
 
     def _overtaken(self) -> list[Job]:
         overtaken = []
-        for job in self._jobs:
+        for job in self.jobs:
             if job.is_note or (admission := self._admission(job)) is Admission.RUN:
                 continue
             if job.task is not None:
@@ -276,23 +276,23 @@ class Lane:
 
     def _let_go(self, job: Job) -> None:
         """Let the offsets of a decided job go."""
-        self._jobs.remove(job)
+        self.jobs.remove(job)
         late = job.extra[job.extra_sent :]
         if late:  # a repeat that came while its transaction was on its way: an event of its own
             follow_up = Job(job.who, job.incoming, [], lambda: None, extra=late)
-            self._jobs.add(follow_up, f"late/{job.slot}")
+            self.jobs.add(follow_up, f"late/{job.slot}")
             self._committer.submit(follow_up)
         for delivery in job.deliveries:
             delivery.done()
         job.finished()
         for delivery, free in job.next_hops:
             self.offer(delivery, free) if self.state is LaneState.OPEN else free()
-        self._jobs.look()
+        self.jobs.look()
 
     def _fenced(self) -> None:
         self._abandon()
-        for job in self._jobs.running():
+        for job in self.jobs.running():
             if job.task is not None:
                 job.task.cancel()  # what it costs goes on record as cancelled
-        self._jobs.release()
+        self.jobs.release()
         self._parts.events.on_fenced(self.number)

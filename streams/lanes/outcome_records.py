@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import assert_never
 
+from agents.deciding.schedule import NOT_BEFORE
 from agents.task import Completed, Deferred, Failed, Outcome
 from schemas.attempt import ProviderAttempt
 from schemas.base import Headers, Message, format_time
@@ -170,7 +171,7 @@ def _failed(origin: _Origin, outcome: Failed) -> _Verdict:
 
 def _deferred(origin: _Origin, outcome: Deferred) -> _Verdict:
     state = outcome.state
-    until = datetime.fromtimestamp(state.due_at_ms / 1000, UTC)
+    until = datetime.fromtimestamp(state.until_ms / 1000, UTC)
     return _Verdict(
         WorkflowStatus.DEFERRED,
         EventName.WORKFLOW_DEFERRED,
@@ -195,7 +196,10 @@ def _events(origin: _Origin, outcome: Outcome, verdict: _Verdict) -> list[OutRec
             (EventName.FALLBACK_STARTED, {"from": step.from_, "to": step.to, "reason": step.reason})
             for step in outcome.fallbacks
         ]
-    happened.append((verdict.event, verdict.details))
+    before = origin.who.deferral
+    waits_on = before is not None and before.reason == NOT_BEFORE == verdict.details.get("reason")
+    if not waits_on:  # that was said with its first hop
+        happened.append((verdict.event, verdict.details))
     events = (
         WorkflowEvent(
             event_id=f"{origin.outcome_id}/{number}",

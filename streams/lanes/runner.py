@@ -68,7 +68,11 @@ class JobRunner:
             orphans=max(0, job.start - 1),
             kept=tuple(job.kept.values()),
             batch=job.batch,
+            why_called_off=job.why_called_off,
         )
+        job.begun = True
+        if parts.events.orders.cancels:
+            job.called_off = parts.events.orders.calls_off(who.named)
         outcome: Outcome | None = None
         # On its way together with the first attempt's record; awaited before the call itself.
         counted = asyncio.get_running_loop().create_task(self._starts.count(job))

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import ValidationError
 from pydantic_core import from_json
 
 from agents.deciding.routes import Router, Sketch
+from agents.deciding.schedule import milliseconds
 from agents.task import Failed
 from schemas.base import to_camel
 from schemas.codec import MAX_DEPTH, MAX_ID, IntentError, derive_intent_id, read_intent
@@ -17,9 +18,9 @@ from schemas.intent import TraceContext
 from schemas.outcome import RecordSource
 from schemas.tracing import made_traceparent
 from schemas.vocabulary import ErrorClass, Priority
-from streams.messages.moments import LATEST_MS
+from streams.messages.deferrals import deferral_of
+from streams.messages.orders import Named
 from streams.messages.records import (
-    DEFERRAL_HEADER,
     INTENT_ID_HEADER,
     REPLAY_COUNT_HEADER,
     REPLAYED_HEADER,
@@ -33,8 +34,8 @@ __all__ = [
     "Identified",
     "Outline",
     "deduplication_key",
-    "deferral_of",
     "identify",
+    "named",
     "outline",
 ]
 
@@ -42,10 +43,6 @@ __all__ = [
 MAX_REPLAYS = 255
 DEFAULT_TENANT = "default"
 TENANT_PREFIX = "\x00tenant/"
-#: Nothing of ours waits longer: a month's budget begins anew before.
-LONGEST_WAIT_MS = 40 * 86_400_000
-#: More than any count or moment of ours reaches.
-MOST_COUNTED = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +127,15 @@ class Outline:
     """What the order of work depends on, read without the rest of an intent."""
 
     tenant: str = ""
+    type: str = ""
     route: tuple[str, ...] = ()
     deadline_at_ms: int | None = None
+    #: When it may start, in milliseconds since 1970; 0 = at once.
+    not_before_ms: int = 0
+
+    def is_early(self, now_ms: int) -> bool:
+        """Whether the intent's own time has not come: it is put aside, and calls nobody."""
+        return now_ms < self.not_before_ms
 
     def is_late(self, now_ms: int) -> bool:
         """Whether the intent's own deadline has passed."""
@@ -142,7 +146,13 @@ NO_OUTLINE = Outline()
 #: Fields of an intent that are read here, as they may be written too.
 CAMEL = {
     name: to_camel(name)
-    for name in ("deadline_ms", "force_provider", "intent_id", "requires_multi_platform")
+    for name in (
+        "deadline_ms",
+        "force_provider",
+        "intent_id",
+        "not_before",
+        "requires_multi_platform",
+    )
 }
 
 
@@ -168,13 +178,20 @@ def outline(incoming: Incoming, router: Router, *, max_bytes: int) -> Outline:
         begun = deferral.source.timestamp.timestamp() * 1000 if deferral else incoming.timestamp_ms
         return Outline(
             tenant=str(document.get("tenant", "default")),
+            type=sketch.type,
             route=router.route(
                 sketch, identity=_id_of(document, incoming, deferral) if is_shared else ""
             ),
             deadline_at_ms=int(begun + within) if within else None,
+            not_before_ms=_moment_ms(_either(document, "not_before")),
         )
     except (ValueError, TypeError, AttributeError, RecursionError, ArithmeticError):
         return NO_OUTLINE
+
+
+def _moment_ms(stated: str | None) -> int:
+    """Read when an intent may start; raises ValueError, TypeError for what is no moment."""
+    return milliseconds(datetime.fromisoformat(stated.upper())) if stated is not None else 0
 
 
 def _document(value: bytes) -> Any:  # noqa: ANN401 - any value of JSON
@@ -197,6 +214,18 @@ def _id_of(document: dict[str, Any], incoming: Incoming, deferral: DeferralState
     return _known_id(incoming, deferral) or _derived_id(incoming)
 
 
+def named(incoming: Incoming, outline: Outline) -> Named:
+    """Say whose work a record is, as far as an order asks, without the rest of it."""
+    deferral = deferral_of(incoming)
+    source = deferral.source if deferral else incoming.source
+    try:
+        intent_id = _id_of(_document(incoming.value or b""), incoming, deferral)
+    except (ValueError, AttributeError, RecursionError):
+        intent_id = _known_id(incoming, deferral) or _derived_id(incoming)
+    is_replay = _replay_count(incoming) > 0
+    return Named(intent_id, outline.tenant, outline.type, source.timestamp, is_replay)
+
+
 def _derived_id(incoming: Incoming) -> str:
     return derive_intent_id(
         incoming.topic, incoming.partition, incoming.offset, incoming.written_ms
@@ -206,43 +235,6 @@ def _derived_id(incoming: Incoming) -> str:
 def _either(document: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - checked where it is used
     """Read a field in snake_case or camelCase."""
     return document[name] if name in document else document.get(CAMEL[name])
-
-
-def deferral_of(incoming: Incoming) -> DeferralState | None:
-    """Read what a deferred intent carries; None where there is nothing that we can have written.
-
-    A record that somebody else wrote to a deferred topic is an intent like any other.
-    """
-    raw = header(incoming.headers, DEFERRAL_HEADER)
-    if raw is None:
-        return None
-    try:
-        state = DeferralState.model_validate_json(raw)
-    except ValidationError:
-        return None
-    return _bounded(state, incoming.timestamp_ms) if _is_ours(state) else None
-
-
-def _bounded(state: DeferralState, written_ms: int) -> DeferralState:
-    """Bound the due time: no header and no wrong clock puts an intent off for ever."""
-    latest = written_ms + LONGEST_WAIT_MS
-    if max(state.due_at_ms, state.not_before_ms) <= latest:
-        return state
-    due, not_before = min(state.due_at_ms, latest), min(state.not_before_ms, latest)
-    return state.model_copy(update={"due_at_ms": due, "not_before_ms": not_before})
-
-
-def _is_ours(state: DeferralState) -> bool:
-    """Whether all numbers and moments are such as a lane writes them."""
-    moment = state.source.timestamp
-    moments = (state.due_at_ms, state.not_before_ms, state.outage_ms or 0)
-    counts = (state.count, state.hop, state.limiter_ms, state.backoff_ms, state.provider_ms)
-    return (
-        0 < len(state.intent_id) <= MAX_ID
-        and all(0 <= number <= MOST_COUNTED for number in (*moments, *counts))
-        and moment.tzinfo is not None
-        and 0 <= moment.timestamp() * 1000 <= LATEST_MS
-    )
 
 
 def _replayed_id(incoming: Incoming) -> str | None:

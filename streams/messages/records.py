@@ -23,6 +23,7 @@ from schemas.tracing import TRACEPARENT, traceparent_of
 from schemas.versions import RECORD_VERSION, VERSION_HEADER
 from schemas.vocabulary import EventName, WorkflowStatus
 from streams.messages.moments import LATEST_MS
+from streams.messages.orders import Named
 
 __all__ = [
     "BATCH_ANSWER_HEADER",
@@ -132,6 +133,13 @@ class Identity:
     def subject(self) -> str:
         """What it is about, also where it cannot be read: the same for every replay of it."""
         return self.key if self.intent else self.intent_id
+
+    @property
+    def named(self) -> Named:
+        """Whose work it is, as far as an order asks."""
+        kind = self.intent.type if self.intent else ""
+        at = self.source.timestamp
+        return Named(self.intent_id, self.tenant, kind, at, is_replay=self.replay_count > 0)
 
     @property
     def stated_key(self) -> str:

@@ -154,7 +154,7 @@ class KafkaRecords:
             tenant=intent.tenant if intent else "",
             type=intent.type if intent else "",
             replay_count=who.replay_count,
-            due_at=None if deferral is None else _moment(deferral.due_at_ms),
+            due_at=None if deferral is None else _moment(deferral.until_ms),
             reason="" if deferral is None else deferral.reason,
         )
         stated = intent.deduplication_id if intent else None

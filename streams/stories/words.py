@@ -24,6 +24,7 @@ ENDED = {
 }
 #: Why an intent was put off.
 PUT_OFF = {
+    "not_before": "its not_before has not come",
     "budget": "its tenant's budget is spent",
     "unavailable": "no provider could be called",
     "rate_limit": "every provider asked for fewer calls",

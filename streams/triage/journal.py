@@ -1,4 +1,4 @@
-"""Writing what was done about dead letters: in one transaction each, in partition 0."""
+"""Writing what operators do about work: in one transaction each, in partition 0."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
@@ -10,8 +10,10 @@ from aiokafka.errors import TopicAuthorizationFailedError
 
 from schemas.base import Message
 from schemas.operations import (
+    CancelRecord,
     ControlRecord,
     DismissalRecord,
+    HoldRecord,
     PlanPart,
     PlanRecord,
     ProgressRecord,
@@ -42,6 +44,10 @@ def operation_record(settings: Settings, message: Message) -> OutRecord:
         case DismissalRecord():
             at = message.at.isoformat()
             key = f"dismissal/{at}/{message.partition}/{message.offsets[0]}"
+        case HoldRecord():
+            key = f"hold/{message.what.value}/{message.name}"
+        case CancelRecord():
+            key = f"cancel/{message.cancel_id}"
         case _:
             raise TypeError(type(message).__name__)
     topic = settings.topics.operations

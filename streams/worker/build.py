@@ -8,7 +8,6 @@ from agents.capacity.turns import Capacity
 from agents.clock import Clock, Dice
 from agents.deciding.budgets import Spending
 from agents.deciding.cache import AnswerCache
-from agents.executing.attempts import Attempts
 from agents.executing.executor import Executor, Rules
 from agents.executing.ground import Ground
 from agents.log import Log
@@ -17,9 +16,6 @@ from agents.pricing.prices import PriceBook
 from agents.providers.adapters import Provider
 from agents.task import Outcome
 from schemas.settings import Settings
-from streams.batching.ends import Surroundings
-from streams.batching.gatherer import Gatherer
-from streams.deliveries.pacer import DeliveryPacer
 from streams.failpoints import FailPoints
 from streams.kafka.journal import AttemptJournal
 from streams.lanes.broker import KafkaLaneBroker
@@ -27,13 +23,15 @@ from streams.lanes.job import LaneEvents, LaneParts
 from streams.membership.faust_app import App, build_app
 from streams.membership.lease import Lease
 from streams.messages.identity import outline
+from streams.messages.orders import Orders
 from streams.worker.assembly import capacity_of, hedging_of, policy_of, router_of, types_of
 from streams.worker.dispatcher import Dispatcher
 from streams.worker.flow import Flow
 from streams.worker.followers import Followers
 from streams.worker.incidents import Incidents
-from streams.worker.lane_zero import LaneZero
+from streams.worker.lane_zero import at_lane_zero
 from streams.worker.outcomes import OutcomeCounts
+from streams.worker.overseer import Overseer
 from streams.worker.price_watch import PriceWatch
 from streams.worker.rebalance import Rebalance
 from streams.worker.stall_watch import StallWatch
@@ -65,6 +63,8 @@ class _Shared:
     incidents: Incidents
     capacity: Capacity
     dispatcher: Dispatcher
+    orders: Orders
+    overseer: Overseer
     spending: Spending
     cache: AnswerCache
     outcomes: OutcomeCounts
@@ -98,11 +98,20 @@ def build_worker(
         flow=shared.flow,
         lease=shared.lease,
         capacity=shared.capacity,
-        pacer=_at_lane_zero(base, shared),
+        pacer=at_lane_zero(
+            settings,
+            base.ground,
+            providers=providers,
+            prompts=prompts,
+            prices=shared.prices,
+            fail_points=base.fail_points,
+            lease_holds=shared.lease.holds,
+        ),
         supervisor=base.supervisor,
         clock=clock,
         log=log,
     )
+    shared.overseer.lanes = rebalance.lanes.values
     parts = WorkerParts(
         supervisor=base.supervisor,
         journal=shared.journal,
@@ -111,9 +120,7 @@ def build_worker(
         rebalance=rebalance,
         capacity=shared.capacity,
         flow=shared.flow,
-        followers=Followers(
-            settings, cache=shared.cache, spending=shared.spending, clock=clock, log=log
-        ),
+        followers=_followers(base, shared),
         watches=_watches(base, shared),
         outcomes=shared.outcomes,
         app=_app(base, shared, rebalance),
@@ -122,35 +129,15 @@ def build_worker(
     return Worker(settings, parts, name=name, clock=clock, log=log)
 
 
-def _at_lane_zero(base: _Base, shared: _Shared) -> LaneZero:
-    """Give what one worker does for all: deliveries and, where a provider has them, batches."""
-    settings, ground = base.settings, base.ground
-    pacer = DeliveryPacer(
-        settings,
-        clock=ground.clock,
-        dice=ground.dice,
-        worker=ground.worker,
-        log=ground.log,
-        lease_holds=shared.lease.holds,
+def _followers(base: _Base, shared: _Shared) -> Followers:
+    return Followers(
+        base.settings,
+        cache=shared.cache,
+        spending=shared.spending,
+        overseer=shared.overseer,
+        clock=base.ground.clock,
+        log=base.ground.log,
     )
-    if all(provider.batching is None for provider in base.providers.values()):
-        return LaneZero(pacer.run)
-    around = Surroundings(
-        settings=settings,
-        providers=base.providers,
-        prompts=base.prompts,
-        clock=ground.clock,
-        dice=ground.dice,
-        log=ground.log,
-        lease_holds=shared.lease.holds,
-        fail_points=base.fail_points,
-        attempts=Attempts(
-            kinds={name: provider.kind for name, provider in base.providers.items()},
-            prices=shared.prices,
-            ground=ground,
-        ),
-    )
-    return LaneZero(pacer.run, Gatherer(around).run)
 
 
 def _watches(base: _Base, shared: _Shared) -> dict[str, Callable[[], Coroutine[None, None, None]]]:
@@ -163,6 +150,7 @@ def _watches(base: _Base, shared: _Shared) -> dict[str, Callable[[], Coroutine[N
     return {
         "the watch over stalls": stalls.watch_forever,
         "the watch over prices": prices.watch_forever,
+        "the watch over pauses": shared.overseer.look_forever,
     }
 
 
@@ -188,13 +176,17 @@ def _shared(base: _Base) -> _Shared:
     )
     changed = incidents.health_changed
     capacity = capacity_of(settings, base.providers, clock=clock, on_change=changed)
+    orders = Orders()
+    dispatcher = _dispatcher(base, flow, capacity, orders)
     return _Shared(
+        orders=orders,
         lease=Lease(session_timeout_s=settings.hybrid_session_timeout, clock=clock, log=log),
         journal=journal,
         flow=flow,
         incidents=incidents,
         capacity=capacity,
-        dispatcher=_dispatcher(base, flow, capacity),
+        dispatcher=dispatcher,
+        overseer=Overseer(orders, dispatcher=dispatcher, capacity=capacity, clock=clock, log=log),
         spending=Spending(settings.budgets),
         cache=AnswerCache(settings.hybrid_cache_bytes),
         outcomes=OutcomeCounts(),
@@ -224,7 +216,10 @@ def _lane_parts(base: _Base, shared: _Shared) -> LaneParts:
         ),
         spending=shared.spending,
         events=LaneEvents(
-            on_outcome=on_outcome, on_crossing=incidents.crossed, on_broken=base.supervisor.end
+            on_outcome=on_outcome,
+            on_crossing=incidents.crossed,
+            on_broken=base.supervisor.end,
+            orders=shared.orders,
         ),
     )
 
@@ -247,7 +242,7 @@ def _app(base: _Base, shared: _Shared, rebalance: Rebalance) -> App:
     return app
 
 
-def _dispatcher(base: _Base, flow: Flow, capacity: Capacity) -> Dispatcher:
+def _dispatcher(base: _Base, flow: Flow, capacity: Capacity, orders: Orders) -> Dispatcher:
     settings = base.settings
     router = router_of(settings, base.providers)
     return Dispatcher(
@@ -258,6 +253,7 @@ def _dispatcher(base: _Base, flow: Flow, capacity: Capacity) -> Dispatcher:
         gate=capacity,
         outline=partial(outline, router=router, max_bytes=settings.hybrid_max_intent_bytes),
         weights=settings.tenant_weights,
+        orders=orders,
     )
 
 

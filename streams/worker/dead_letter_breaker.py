@@ -8,7 +8,7 @@ from schemas.vocabulary import DeadLetterReason
 __all__ = ["DeadLetterBreaker"]
 
 WINDOW = 100
-#: Reasons for which nobody but the intent itself is to blame.
+#: Reasons for which nobody but the intent itself is to blame, or somebody who wanted it so.
 OWN_REASONS = frozenset(
     {
         DeadLetterReason.POISON,
@@ -16,6 +16,7 @@ OWN_REASONS = frozenset(
         DeadLetterReason.REJECTED,
         DeadLetterReason.DEADLINE,
         DeadLetterReason.BUDGET,
+        DeadLetterReason.CANCELLED,
     }
 )
 

@@ -14,16 +14,17 @@ from agents.clock import Clock
 from schemas.topics import Topics
 from streams.lanes.job import Delivery
 from streams.lanes.lane import Lane, LaneState
-from streams.messages.identity import Outline, deferral_of
+from streams.messages.deferrals import deferral_of
+from streams.messages.identity import Outline
+from streams.messages.orders import Orders
 from streams.messages.records import Incoming
-from streams.worker.fair_queue import FairQueue
+from streams.worker.intake import Intake
 from streams.worker.look import Gate, Look
 from streams.worker.read_ahead import (
     FlowControl,
     ReadAhead,
     TopicPartitionKey,
     WorkClass,
-    class_of,
 )
 
 __all__ = ["Dispatcher", "reserved_slots"]
@@ -55,6 +56,7 @@ class Dispatcher:
         gate: Gate,
         outline: Callable[[Incoming], Outline],
         weights: Mapping[str, float],
+        orders: Orders | None = None,
     ) -> None:
         """Begin empty, and take nothing before `resume`; `concurrency` is the number of slots."""
         self._topics = topics
@@ -65,11 +67,7 @@ class Dispatcher:
         self._gate = gate
         self._outline = outline
         self._ahead = ReadAhead(topics, flow)
-        self._queues: dict[WorkClass, FairQueue[Delivery]] = {
-            "urgent": FairQueue(weights),
-            "deferred": FairQueue(weights),
-            "ordinary": FairQueue(weights),
-        }
+        self._intake = Intake(topics, weights=weights, orders=orders or Orders(), clock=clock)
         self._lanes: dict[int, Lane] = {}
         self._wake = asyncio.Event()
         self._suspended = True
@@ -94,11 +92,11 @@ class Dispatcher:
         tracker = self._ahead.deliver(incoming.topic, incoming.partition, incoming.offset)
         if tracker is None:
             return
-        if not self._queues["urgent"] and not self._queues["ordinary"]:
+        if not self._intake.is_in_line:
             self._progress()  # nothing waited until now: the clock of a stall begins here
         self.delivered += 1
         delivery = Delivery(incoming, tracker, self._outline(incoming), self._due_at(incoming))
-        self._queues[class_of(self._topics, incoming.topic)].add(delivery)
+        self._intake.add(delivery)
         self._ahead.came(delivery)
         self._wake.set()
 
@@ -133,8 +131,7 @@ class Dispatcher:
         """Forget what waits (it will be read again) and take nothing more."""
         self._suspended = True
         self._ahead.clear()
-        for queue in self._queues.values():
-            queue.clear()
+        self._intake.clear()
 
     def resume(self, lanes: dict[int, Lane]) -> None:
         """Go on with the lanes that are here now."""
@@ -147,6 +144,11 @@ class Dispatcher:
         """Look again: a provider has recovered."""
         self._wake.set()
 
+    def reconsider(self) -> None:
+        """Look at all that waits again: what operators order has changed."""
+        self._intake.reconsider()
+        self._wake.set()
+
     def lane_opened(self) -> None:
         """Look again: what waits for a lane can run."""
         self._progress()
@@ -155,18 +157,17 @@ class Dispatcher:
     @property
     def waiting(self) -> int:
         """Records that are here and have not begun."""
-        return sum(len(queue) for queue in self._queues.values())
+        return len(self._intake)
+
+    @property
+    def paused(self) -> int:
+        """Those of them that an operator has paused."""
+        return self._intake.held
 
     @property
     def oldest_waiting_s(self) -> float:
         """Seconds since the oldest record that waits here was written, or was due; 0 = none is."""
-        ages = [
-            (self._clock.now_ms() - one.incoming.timestamp_ms) / 1000
-            - self._delays.get(one.incoming.topic, 0.0)
-            for queue in self._queues.values()
-            for one in queue.heads()
-        ]
-        return max(0.0, max(ages, default=0.0))
+        return self._intake.oldest_s
 
     def ready_to_run(self) -> int:
         """Waiting records of open lanes that could begin now, but for slots and providers."""
@@ -200,22 +201,41 @@ class Dispatcher:
         )
         if (due_in := self._ahead.look(began)) is not None:
             look.look_again(due_in)
+        self._intake.look(began, look)
+        if self._intake.called_off:
+            self._end_called_off()
         while not (self._suspended or self._held or self._stopped or self.halted):
             delivery = self._next(look)
             if delivery is None:
                 break
-            provider = look.provider_of(delivery)
-            self.running += 1
-            self._expected[provider] += 1
-            self._progress()
-            self._ahead.went(delivery)
-            self._lanes[delivery.incoming.partition].offer(delivery, self._slot_release(provider))
+            self._give(delivery, look.provider_of(delivery))
         if thorough:
             took_s = self._clock.monotonic() - began
             self._thorough_at = began + max(THOROUGH_EVERY_S, THOROUGH_SHARE * took_s)
-        if look.awaits_provider:
+        if look.awaits_provider or self._intake.held:
             self._progress()  # no stall: there is nothing to call
         return look.again_in_s
+
+    def _give(self, delivery: Delivery, provider: str) -> None:
+        """Give a delivery to its lane, in a slot."""
+        self.running += 1
+        self._expected[provider] += 1
+        self._progress()
+        self._ahead.went(delivery)
+        self._lanes[delivery.incoming.partition].offer(delivery, self._slot_release(provider))
+
+    def _end_called_off(self) -> None:
+        """Give to open lanes what an operator has called off, slots or none: it calls nobody."""
+        if self._suspended or self._held or self._stopped:
+            return
+        called_off = self._intake.called_off
+        for _ in range(len(called_off)):
+            delivery = called_off.popleft()
+            lane = self._lanes.get(delivery.incoming.partition)
+            if lane is not None and lane.state is LaneState.OPEN:
+                self._give(delivery, "")
+            else:
+                called_off.append(delivery)
 
     def _slot_release(self, provider: str) -> Callable[[], None]:
         released = False
@@ -235,21 +255,18 @@ class Dispatcher:
         free = self._concurrency - self.running
         if free <= 0:
             return None
-        delivery = self._take("urgent", look)
+        delivery = self._intake.take("urgent", look)
         if delivery is None and free > self._reserve:
             # In turns: neither a flood of new work nor one of returning work holds up the other. A
             # turn ends when it was used: a provider that is probed takes one job in each look.
             first: WorkClass = "deferred" if self._deferred_turn else "ordinary"
             second: WorkClass = "ordinary" if self._deferred_turn else "deferred"
-            delivery = self._take(first, look)
+            delivery = self._intake.take(first, look)
             if delivery is not None:
                 self._deferred_turn = not self._deferred_turn
             else:
-                delivery = self._take(second, look)
+                delivery = self._intake.take(second, look)
         return delivery
-
-    def _take(self, kind: WorkClass, look: Look) -> Delivery | None:
-        return self._queues[kind].take(look.may_run, is_blocked=look.is_blocked)
 
     def _progress(self) -> None:
         self.last_progress = self._clock.monotonic()

@@ -112,6 +112,14 @@ class FairQueue(Generic[Item]):
             for items in line.items.values():
                 yield items[0]
 
+    def take_all(self) -> list[Item]:
+        """Give all items, each tenant's of one line in their order, and forget them."""
+        found = [
+            item for line in self._lines.values() for items in line.items.values() for item in items
+        ]
+        self.clear()
+        return found
+
     def clear(self) -> None:
         """Forget everything."""
         self._lines.clear()

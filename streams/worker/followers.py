@@ -1,6 +1,7 @@
-"""What workers tell each other: answers that were paid for, and what tenants have spent."""
+"""What workers follow: answers that were paid for, what tenants have spent, what is ordered."""
 
 import asyncio
+from collections.abc import Callable
 
 from aiokafka import ConsumerRecord
 
@@ -13,11 +14,12 @@ from schemas.events import CachedAnswer
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.following import follow
+from streams.worker.overseer import Overseer
 from streams.worker.supervisor import Supervisor
 
 __all__ = ["Followers"]
 
-#: Seconds that a worker waits at its start to learn what was spent before.
+#: Seconds that a worker waits at its start to learn what was spent, and ordered, before.
 KNOWN_LIMIT_S = 30
 
 
@@ -25,9 +27,17 @@ class Followers:
     """Feeds cache and budgets from the topics that all workers write."""
 
     def __init__(
-        self, settings: Settings, *, cache: AnswerCache, spending: Spending, clock: Clock, log: Log
+        self,
+        settings: Settings,
+        *,
+        cache: AnswerCache,
+        spending: Spending,
+        overseer: Overseer,
+        clock: Clock,
+        log: Log,
     ) -> None:
-        """Keep what is fed: the cache, and the sums of spending."""
+        """Keep what is fed: the cache, the sums of spending, and who carries out orders."""
+        self._overseer = overseer
         self._settings = settings
         self._cache = cache
         self._spending = spending
@@ -35,18 +45,26 @@ class Followers:
         self._log = log
 
     async def start(self, supervisor: Supervisor) -> None:
-        """Follow the cache and, where a budget is set, the spending, once that is known so far."""
+        """Follow them; what was spent, where a budget is set, and ordered is known before work."""
         settings, clock, log = self._settings, self._clock, self._log
         cached = follow(settings, settings.topics.cache, self._cached, clock=clock, log=log)
         supervisor.keep("following the cache", cached)
+        first = [(settings.topics.operations, "what operators order", self._overseer.take)]
         if settings.budgets:
-            topic, known = settings.topics.spend, asyncio.Event()
-            spent = follow(settings, topic, self._spent, clock=clock, log=log, on_current=known.set)
-            supervisor.keep("following what tenants spend", spent)
-            try:
-                await asyncio.wait_for(known.wait(), KNOWN_LIMIT_S)
-            except TimeoutError:
-                log(LogEvent.FOLLOW_DELAYED, level="warning", topic=topic, error="TimeoutError")
+            first.append((settings.topics.spend, "what tenants spend", self._spent))
+        await asyncio.gather(*(self._known(supervisor, *one) for one in first))
+
+    async def _known(
+        self, supervisor: Supervisor, topic: str, what: str, take: Callable[[ConsumerRecord], None]
+    ) -> None:
+        """Follow a topic, and wait until all of it that was there is known."""
+        settings, known = self._settings, asyncio.Event()
+        read = follow(settings, topic, take, clock=self._clock, log=self._log, on_current=known.set)
+        supervisor.keep(f"following {what}", read)
+        try:
+            await asyncio.wait_for(known.wait(), KNOWN_LIMIT_S)
+        except TimeoutError:
+            self._log(LogEvent.FOLLOW_DELAYED, level="warning", topic=topic, error="TimeoutError")
 
     def _cached(self, record: ConsumerRecord) -> None:
         answer = CachedAnswer.model_validate_json(record.value or b"")

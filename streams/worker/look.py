@@ -73,16 +73,12 @@ class Look:
                 return False
 
     def may_run(self, delivery: Delivery) -> bool:
-        """Whether a delivery can start now; remembers when it could."""
+        """Whether a delivery, which is due, can start now; remembers when it could."""
         lane = self._lanes.get(delivery.incoming.partition)
         if lane is None or lane.state is not LaneState.OPEN:
             return False
-        due_in = delivery.due_at - self._clock.monotonic() if delivery.due_at else 0.0
-        if due_in > 0:
-            self.look_again(due_in)
-            return False
-        outline = delivery.outline
-        if not outline.route or outline.is_late(self._clock.now_ms()):
+        outline, now_ms = delivery.outline, self._clock.now_ms()
+        if not outline.route or outline.is_late(now_ms) or outline.is_early(now_ms):
             return True
         return not self._awaits(outline.route, delivery.incoming.topic)
 

@@ -20,6 +20,9 @@ __all__ = ["FlowControl", "ReadAhead", "TopicPartitionKey", "WorkClass", "class_
 FEW_RECORDS = 64
 #: … but not more than this many bytes of them.
 FEW_BYTES = 1024 * 1024
+#: Of the shortest delay more is read: there what has a time of its own (`not_before`) waits for its
+#: last seconds, and is due in any order.
+FEW_OF_SHORTEST = 2_000
 #: A deferred partition that was paused for what is not due is read on at this many of it.
 LOW_WATER = 16
 #: What may be read ahead beyond that: fairness between tenants reaches this far.
@@ -60,11 +63,13 @@ class _Partition:
     #: Of what waits here, what is not due yet: when it is, and its bytes; the earliest first.
     undue: list[tuple[float, int]] = field(default_factory=list)
     undue_bytes: int = 0
+    #: So many of them are read ahead.
+    few: int = FEW_RECORDS
 
     @property
     def has_few_undue(self) -> bool:
         """Whether no more is to be read until some of it is due."""
-        return len(self.undue) >= FEW_RECORDS or self.undue_bytes >= FEW_BYTES
+        return len(self.undue) >= self.few or self.undue_bytes >= FEW_BYTES
 
     def pass_due(self, now: float) -> None:
         """Take what is due by now out of what is not."""
@@ -100,7 +105,10 @@ class ReadAhead:
         One from below what has been committed begins the partition anew: the topic was deleted and
         made again. Where it was not, the ledger knows what has been decided.
         """
-        place = self._partitions.setdefault((topic, partition), _Partition())
+        place = self._partitions.get((topic, partition))
+        if place is None:
+            few = FEW_OF_SHORTEST if topic == self._topics.deferred[0] else FEW_RECORDS
+            place = self._partitions[topic, partition] = _Partition(few=few)
         if place.tracker.is_behind(offset):
             place.tracker = OffsetTracker()
         return place.tracker if place.tracker.deliver(offset) else None
@@ -184,7 +192,10 @@ class ReadAhead:
         return self._has_few(partition) and self._amounts[kind].share >= 1
 
     def _read_on(self, key: TopicPartitionKey, partition: _Partition) -> None:
-        waits = len(partition.undue) > LOW_WATER or partition.undue_bytes >= FEW_BYTES
+        waits = (
+            len(partition.undue) > partition.few - FEW_RECORDS + LOW_WATER
+            or partition.undue_bytes >= FEW_BYTES
+        )
         if partition.paused and not waits:
             partition.paused = False
             self._flow.resume(*key)

@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,7 +25,7 @@ from agents.executing.prompts import load_prompts
 from agents.log import silent
 from agents.pricing.prices import PriceBook
 from agents.providers.building import azure_provider, openai_provider
-from agents.task import Completed, Deferred, Failed, Outcome, Paid, Task
+from agents.task import NOTHING, Completed, Deferred, Failed, Outcome, Paid, Task
 from hybrid.stack import simulator
 from hybrid.stack.process import free_port
 from schemas.attempt import ProviderAttempt
@@ -552,3 +553,46 @@ def test_azure_may_charge_for_what_it_refused_after_it_had_begun(
         assert one.cost_usd == 0
         charged = by_azure and one.provider == "azure"
         assert bool(one.cost_upper_usd) == charged, one.provider
+
+
+# ── an intent's own time ────────────────────────────────────────────────────────────────────
+
+
+def test_an_intent_waits_for_its_own_time_over_hops_and_starts_then() -> None:
+    """Two hours and seven seconds: nothing is called before, whoever looks; exact at the end."""
+    world, hops = World("openai"), 0
+    start = world.clock.now() + timedelta(hours=2, seconds=7, milliseconds=250)
+    state: DeferralState | None = None
+    while True:
+        run = world.run(deferral=state, not_before=start)
+        if not isinstance(run.outcome, Deferred):
+            break
+        assert run.calls == [], "nothing is called before its time"
+        state, hops = run.outcome.state, hops + 1
+        assert (state.reason, state.count, state.hop) == ("not_before", 0, hops)
+        assert state.until_ms == start.timestamp() * 1000
+        world.clock.advance((state.due_at_ms - world.clock.now_ms()) / 1000)
+    assert hops == 2 * 6 + 1
+    assert isinstance(run.outcome, Completed)
+    assert world.clock.now() == start
+    assert run.outcome.result.timings.total_ms < 1_000, "its own wait is no wait of ours"
+
+
+def test_its_own_time_goes_before_a_spent_budget_and_after_what_is_invalid() -> None:
+    world = World("openai")
+    world.spending = Spending([BudgetSpec(tenant="*", per="day", usd=Decimal("0.01"))])
+    world.spending.add(3, "default", Paid(Decimal(1)), NOW)
+    early = world.clock.now() + timedelta(days=2)
+    run = world.run(not_before=early)
+    assert isinstance(run.outcome, Deferred)
+    assert run.outcome.state.reason == "not_before"
+    for wrong, code in (
+        ({"deadline_ms": 3_600_000}, "not_before"),
+        ({"response_schema": {"type": "no such type"}}, "response_schema"),
+    ):
+        run = world.run(not_before=early, **wrong)
+        assert isinstance(run.outcome, Failed)
+        assert (run.outcome.reason, run.outcome.code) == (DeadLetterReason.INVALID_INTENT, code)
+    world.orphans = 2  # workers died between the record's reading and its first hop
+    run = world.run(not_before=early)
+    assert run.outcome.paid == NOTHING, "no call can have been made"

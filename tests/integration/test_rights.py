@@ -167,7 +167,7 @@ def cluster(
 
 
 INTENT = {"type": "message_generation", "user_id": "u", "data": {"x": 1}}
-LATE = {**INTENT, "not_before": "2030-01-01T00:00:00Z", "deadline_ms": 1}
+LATE = {**INTENT, "deadline_ms": 1}
 WORK = [
     {**INTENT, "intent_id": "paced", "send_to_onlyfans": True, "recipient_id": "r"},
     {**LATE, "intent_id": "late"},
@@ -191,6 +191,9 @@ CALLS = {
     "publish": "publish -",
     "dlq show": "dlq show late",
     "dlq replay": "dlq replay --again --yes",
+    "pause": "pause --tenant nobody",
+    "resume": "resume --tenant nobody",
+    "cancel": "cancel late --why over",
     "dlq dismiss": "dlq dismiss --reason deadline --why over --yes",
 }
 
@@ -214,6 +217,9 @@ def refused(done: Forked, right: Right) -> None:
         "dlq runs",
         "dlq dismiss",
         "batches list",
+        "pause",
+        "resume",
+        "cancel",
         "costs rebuild",
         "doctor",
     ],

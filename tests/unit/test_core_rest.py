@@ -36,7 +36,8 @@ from schemas.settings import Settings
 from schemas.topics import Topics
 from schemas.vocabulary import DeadLetterReason, FailureKind, Priority
 from streams.lanes.outcome_records import outcome_records
-from streams.messages.identity import NO_OUTLINE, deferral_of, outline
+from streams.messages.deferrals import deferral_of
+from streams.messages.identity import NO_OUTLINE, outline
 from streams.messages.records import DEFERRAL_HEADER, header, spend_record
 from streams.worker.dead_letter_breaker import DeadLetterBreaker
 from streams.worker.fair_queue import FairQueue

@@ -30,7 +30,8 @@ from schemas.tracing import traceparent_of, tracestate_of
 from schemas.vocabulary import DeadLetterReason, ErrorClass, EventName
 from streams.kafka.parsing import read_any_header_name
 from streams.lanes.outcome_records import outcome_records
-from streams.messages.identity import NO_OUTLINE, deduplication_key, deferral_of, identify, outline
+from streams.messages.deferrals import deferral_of
+from streams.messages.identity import NO_OUTLINE, deduplication_key, identify, outline
 from streams.messages.moments import usable_timestamp_ms
 from streams.messages.records import (
     DEFERRAL_HEADER,

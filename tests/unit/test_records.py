@@ -10,7 +10,8 @@ from schemas.settings import Settings
 from schemas.topics import Topics
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 from streams.lanes.outcome_records import outcome_records
-from streams.messages.identity import deduplication_key, deferral_of, identify
+from streams.messages.deferrals import deferral_of
+from streams.messages.identity import deduplication_key, identify
 from streams.messages.records import Decided, Incoming, start_record, with_trace
 from tests.builders import NOW, NOW_MS, a_task, an_attempt, an_incoming, an_intent
 

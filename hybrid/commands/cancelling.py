@@ -1,0 +1,146 @@
+"""Intents that are to end without a result: `hybrid cancel`."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from agents.clock import SystemClock, SystemDice, uuid7
+from hybrid.commands.common import TenantOption, TypeOption, confirm, parse_moment
+from hybrid.commands.hands import MOST_WORDS, Why, say
+from hybrid.commands.plans import who_am_i
+from hybrid.config import load_settings, need_kafka
+from hybrid.errors import UsageError
+from hybrid.text import visible
+from schemas.operations import CancelRecord
+from schemas.settings import Settings
+from streams.kafka.rights import cancel_rights, require_rights
+from streams.messages.orders import ID_REACHES
+from streams.stories.words import duration
+from streams.triage.cancelling import Ended, Standing, carry_out, look_up
+
+__all__ = ["register"]
+
+#: What is there is read for so long.
+LOOK_LIMIT_S = 30.0
+#: So many ids are named in one sentence.
+MOST_NAMED = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(cancel)
+
+
+def cancel(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="intents, by their ids")
+    ] = None,
+    tenant: TenantOption = None,
+    type_: TypeOption = None,
+    until: Annotated[
+        str | None, typer.Option(help="what came in by then, a moment or an age; without it, now")
+    ] = None,
+    why: Why = "",
+    wait: Annotated[
+        float, typer.Option(min=0, help="seconds in which their ends are waited for")
+    ] = 15.0,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """End intents that have no outcome yet: waiting, put off or running.
+
+    Each ends once, as a dead letter of reason `cancelled`; its calls in flight are cancelled, and
+    what they may have cost is on record. What has its outcome keeps it.
+
+    Example: `hybrid cancel order-4711 --why "ordered twice"`
+    """
+    chosen = list(dict.fromkeys(ids or []))
+    if not chosen and tenant is None and type_ is None and until is None:
+        message = "say which: ids, or --tenant, --type, --until"
+        raise UsageError(message)
+    settings, now = need_kafka(load_settings()), SystemClock().now()
+    order = CancelRecord(
+        cancel_id=uuid7(SystemClock().now_ms(), SystemDice()),
+        intent_ids=_usable(chosen),
+        tenant=tenant,
+        type=type_,
+        until=min(now, parse_moment(until, option="--until") or now),
+        why=_words(why),
+        by=who_am_i(),
+        at=now,
+    )
+    found = asyncio.run(_look_up(settings, order))
+    for sentence in _sentences(order, found):
+        say(sentence)
+    wanted = sorted(found.open)
+    if not chosen:
+        if not wanted and found.whole:
+            say("nothing like that waits or runs: nothing was ordered")
+            return
+        least = "" if found.whole else "at least "
+        question = f"End {least}{len(wanted)} intents that wait or run?"
+        confirm(question, yes=yes, otherwise=f"{least}{len(wanted)} intents wait or run")
+    elif found.over and not wanted and not found.unknown:
+        return
+    named = [*wanted, *found.unknown]
+    order = order.model_copy(update={"intent_ids": named if chosen else []})
+    ended = asyncio.run(carry_out(settings, order, wanted, wait_s=wait))
+    if ended.left and not chosen:  # some may have ended before, and nobody had committed that yet
+        ended.left &= asyncio.run(_look_up(settings, order)).open
+    say(_told(ended))
+
+
+async def _look_up(settings: Settings, order: CancelRecord) -> Standing:
+    await require_rights(settings, cancel_rights(settings))
+    return await look_up(settings, order, limit_s=LOOK_LIMIT_S)
+
+
+def _usable(ids: list[str]) -> list[str]:
+    wrong = [one for one in ids if not 0 < len(one) <= MOST_WORDS]
+    if wrong:
+        message = f"an intent's id has 1 to {MOST_WORDS} signs"
+        raise UsageError(message)
+    return ids
+
+
+def _words(why: str) -> str:
+    """Read why: it stands in dead letters, logs and on a screen."""
+    if len(why) > MOST_WORDS:
+        message = f"--why: give at most {MOST_WORDS} signs"
+        raise UsageError(message)
+    return visible(why)
+
+
+def _sentences(order: CancelRecord, found: Standing) -> Iterator[str]:
+    """Say what of the ids has ended, and what is not there."""
+    for how, said in (("completed", "has its result"), ("failed", "has ended as a dead letter")):
+        ended = [one for one, status in found.over.items() if status == how]
+        if ended:
+            yield f"{_listed(ended)} {said} already: nothing is changed"
+    if found.unknown and order.intent_ids:
+        whole = "" if found.whole else " as far as Kafka was read,"
+        reach = duration(ID_REACHES)
+        yield (
+            f"{_listed(found.unknown)}:{whole} nothing waits, runs or has ended under that id; "
+            f"where it comes in within {reach} it ends as well"
+        )
+
+
+def _told(ended: Ended) -> str:
+    parts = [f"cancelled {len(ended.cancelled)}"]
+    results = [one for one, how in ended.otherwise.items() if how == "completed"]
+    others = len(ended.otherwise) - len(results)
+    parts += [f"{len(results)} had their result first"] if results else []
+    parts += [f"{others} ended as dead letters of other reasons first"] if others else []
+    if ended.left:
+        parts.append(
+            f"{len(ended.left)} have not ended yet: each does as a worker comes to it, what is put "
+            "off when its deferred topic is read on (hybrid status)"
+        )
+    return "; ".join(parts)
+
+
+def _listed(ids: list[str]) -> str:
+    more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
+    return ", ".join(ids[:MOST_NAMED]) + more
