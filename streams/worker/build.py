@@ -134,7 +134,7 @@ def _followers(base: _Base, shared: _Shared) -> Followers:
         base.settings,
         cache=shared.cache,
         spending=shared.spending,
-        overseer=shared.overseer,
+        ordered=shared.overseer.take,
         clock=base.ground.clock,
         log=base.ground.log,
     )

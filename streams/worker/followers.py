@@ -14,7 +14,6 @@ from schemas.events import CachedAnswer
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 from streams.kafka.following import follow
-from streams.worker.overseer import Overseer
 from streams.worker.supervisor import Supervisor
 
 __all__ = ["Followers"]
@@ -32,12 +31,12 @@ class Followers:
         *,
         cache: AnswerCache,
         spending: Spending,
-        overseer: Overseer,
+        ordered: Callable[[ConsumerRecord], None],
         clock: Clock,
         log: Log,
     ) -> None:
-        """Keep what is fed: the cache, the sums of spending, and who carries out orders."""
-        self._overseer = overseer
+        """Keep what is fed: the cache, the sums of spending; `ordered` carries out an order."""
+        self._ordered = ordered
         self._settings = settings
         self._cache = cache
         self._spending = spending
@@ -49,7 +48,7 @@ class Followers:
         settings, clock, log = self._settings, self._clock, self._log
         cached = follow(settings, settings.topics.cache, self._cached, clock=clock, log=log)
         supervisor.keep("following the cache", cached)
-        first = [(settings.topics.operations, "what operators order", self._overseer.take)]
+        first = [(settings.topics.operations, "what operators order", self._ordered)]
         if settings.budgets:
             first.append((settings.topics.spend, "what tenants spend", self._spent))
         await asyncio.gather(*(self._known(supervisor, *one) for one in first))

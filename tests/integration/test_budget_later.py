@@ -51,7 +51,14 @@ def test_a_budget_starts_from_what_its_period_has_cost(stack: RunningStack) -> N
         """As a worker that has no lane yet: when it has started, it knows."""
         spending, supervisor = Spending(settings.budgets), Supervisor(log=silent)
         cache = AnswerCache(0)
-        followers = Followers(settings, cache=cache, spending=spending, clock=clock, log=silent)
+        followers = Followers(
+            settings,
+            cache=cache,
+            spending=spending,
+            ordered=lambda _record: None,
+            clock=clock,
+            log=silent,
+        )
         await followers.start(supervisor)
         supervisor.cancel()
         return spending
