@@ -25,20 +25,26 @@ JOBS = {
         "unit/", "model/test_replays", "model/test_suspects", "contract/test_answers",
         "contract/test_model_groups", "contract/test_parameters", "contract/test_provider_options",
     ),
-    # What is on record, and workers of other settings.
+    # What is on record.
     "records": (
-        "integration/test_configured", "integration/test_secrets_unseen",
-        "integration/test_alerts", "integration/test_clickhouse", "integration/test_focus",
-        "integration/test_questions", "integration/test_recorder", "integration/test_reports",
-        "integration/test_repricing",
+        "integration/test_trace", "integration/test_alerts", "integration/test_clickhouse",
+        "integration/test_focus", "integration/test_questions", "integration/test_recorder",
+        "integration/test_reports", "integration/test_repricing",
+    ),
+    # Workers of other settings, and pages followed word by word.
+    "settings": (
+        "integration/test_configured", "integration/test_secrets_unseen", "integration/test_batches",
+        "integration/test_guides", "integration/test_status",
     ),
     # A broker that asks who one is.
-    "secured": ("integration/test_rights", "integration/test_security", "integration/test_readme", "integration/test_versions"),
+    "secured": (
+        "integration/test_rights", "integration/test_security", "integration/test_readme",
+        "integration/test_versions",
+    ),
     # What people do about dead letters and providers, on processes that are killed.
     "operating": (
         "integration/test_doctor_faults", "integration/test_plans", "integration/test_runs",
-        "integration/test_guides", "integration/test_partitions", "integration/test_orphans",
-        "integration/test_status",
+        "integration/test_partitions", "integration/test_orphans",
     ),
     "core": (
         "contract/", "model/", "unit/test_asyncapi", "unit/test_client", "unit/test_command_itself",
@@ -50,7 +56,9 @@ JOBS = {
     "parts": ("",),
 }  # fmt: skip
 #: Those that take longest; what is pure fills what they leave of the cores.
-FIRST = ("parts", "operating", "records", "secured", "faults", "decisions", "core")
+FIRST = (
+    "parts", "settings", "secured", "operating", "records", "faults", "decisions", "core",
+)  # fmt: skip
 COVERED = "decisions"
 #: These need no broker, or end it; the others share one.
 ALONE = ("faults", "decisions", "core")
