@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTED = ("contract", "faults", "integration", "model", "unit")
 #: What a file is of: the job that names the most of the beginning of its path.
 JOBS = {
-    # What a broker or a worker of its own dies in.
+    # What a worker of its own dies in.
     "faults": ("faults/",),
     # The decisions, which these cover whole: tracing takes as long again as the tests do.
     "decisions": (
@@ -60,8 +60,8 @@ FIRST = (
     "parts", "settings", "secured", "operating", "records", "faults", "decisions", "core",
 )  # fmt: skip
 COVERED = "decisions"
-#: These need no broker, or end it; the others share one.
-ALONE = ("faults", "decisions", "core")
+#: These need no broker; the others share one.
+ALONE = ("decisions", "core")
 #: How pytest's lines begin that say in short what failed.
 NAMES_A_FAILURE = ("FAILED ", "ERROR ", "E   ")
 COVERAGE = Path(sys.executable).with_name("coverage")

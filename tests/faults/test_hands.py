@@ -236,9 +236,10 @@ def test_a_worker_that_is_killed_ends_what_was_called_off_meanwhile_and_nothing_
     case.publish(wanted)
     eventually(lambda: deferred(running), lambda count: count == 2)
     (pid,) = running.pids()
-    os.kill(pid, signal.SIGKILL)
-    say(running, "cancel", *ids, "--wait", "0")
-    running.set_faults(QUICK)
+    with running.stack._changes:  # no worker is started again before the order stands
+        os.kill(pid, signal.SIGKILL)
+        say(running, "cancel", *ids, "--wait", "0")
+        running.set_faults(QUICK)
     found = case.wait(4)
     assert {one: found.dead_letters[one][0]["reason"] for one in ids} == dict.fromkeys(
         ids, "cancelled"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.clock import ManualClock
@@ -79,6 +79,7 @@ def test_it_may_be_left_out_and_the_client_may_give_pythons_own() -> None:
         an_intent(not_before=NOW.replace(tzinfo=None))
 
 
+@settings(max_examples=25)  # each may be of fifty thousand hops
 @given(wait_s=st.floats(0.001, LONGEST_MS / 1000))
 def test_hops_end_exactly_at_its_time_and_all_but_the_last_are_whole(wait_s: float) -> None:
     left, hops = wait_s, 0
