@@ -19,7 +19,7 @@ TESTED = ("contract", "faults", "integration", "model", "unit")
 #: What a file is of: the job that names the most of the beginning of its path.
 JOBS = {
     # What a worker of its own dies in.
-    "faults": ("faults/",),
+    "faults": ("faults/", "integration/test_trace"),
     # The decisions, which these cover whole: tracing takes as long again as the tests do.
     "decisions": (
         "unit/", "model/test_replays", "model/test_suspects", "contract/test_answers",
@@ -27,7 +27,7 @@ JOBS = {
     ),
     # What is on record.
     "records": (
-        "integration/test_trace", "integration/test_alerts", "integration/test_clickhouse",
+        "integration/test_versions", "integration/test_alerts", "integration/test_clickhouse",
         "integration/test_focus", "integration/test_questions", "integration/test_recorder",
         "integration/test_reports", "integration/test_repricing",
     ),
@@ -37,10 +37,7 @@ JOBS = {
         "integration/test_guides", "integration/test_status",
     ),
     # A broker that asks who one is.
-    "secured": (
-        "integration/test_rights", "integration/test_security", "integration/test_readme",
-        "integration/test_versions",
-    ),
+    "secured": ("integration/test_rights", "integration/test_security", "integration/test_readme"),
     # What people do about dead letters and providers, on processes that are killed.
     "operating": (
         "integration/test_doctor_faults", "integration/test_plans", "integration/test_runs",
@@ -60,7 +57,7 @@ FIRST = (
     "parts", "settings", "secured", "operating", "records", "faults", "decisions", "core",
 )  # fmt: skip
 COVERED = "decisions"
-#: These need no broker; the others share one.
+#: These need no broker, wait for nothing, and leave the cores to the others, which share one.
 ALONE = ("decisions", "core")
 #: How pytest's lines begin that say in short what failed.
 NAMES_A_FAILURE = ("FAILED ", "ERROR ", "E   ")
@@ -136,7 +133,8 @@ def _run(name: str, files: Sequence[str], house: Callable[[], str]) -> tuple[int
     """Run one job; gives its exit status, and the lines that name what failed in it."""
     began = time.monotonic()
     tool = [str(COVERAGE), "run"] if name == COVERED else [sys.executable]
-    command = [*tool, "-m", "pytest", "--durations=10", *files]
+    after = ["nice"] if name in ALONE else []
+    command = [*after, *tool, "-m", "pytest", "--durations=10", *files]
     environment = {**os.environ, "TESTS_HOUSE": "" if name in ALONE else house()}
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
