@@ -22,7 +22,7 @@ from tests.documented import ROOT, Block, command_lines, command_pages, shown
 TREE = typer.main.get_command(app)
 BLOCKS = [block for page in command_pages() for block in shown(page) if block.has_commands]
 #: Runs what is marked with it, all of it; other tests are asked whether they name the commands.
-GUIDES = "tests/integration/test_guides.py"
+GUIDES = "tests/slow/test_guides.py"
 WHERE = [f"{one.page.relative_to(ROOT)}:{one.line}" for one in BLOCKS]
 
 
