@@ -14,7 +14,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from streams.publishing.dead_letters import Selection, letters_at, replay
+from streams.publishing.dead_letters import Selection, dead_letters, replayed_record
 from streams.publishing.intents import open_producer
 from tests.chaos.running import RunningStack
 from tests.chaos.traffic import TYPES, Published, TrafficPlan, publish
@@ -61,13 +61,6 @@ STEPS = (
     Step("down: one worker of three", WORKERS[:1], begins=True),
     Step("down: all, recorder too", (*WORKERS[1:], "recorder"), whole=True),
 )
-
-
-class Everywhere:
-    """Every place of a topic."""
-
-    def __contains__(self, _place: object) -> bool:
-        return True
 
 
 @dataclass
@@ -193,10 +186,17 @@ class Story:
                 await self._results(names)
                 self.replayed |= names
             # The command leaves out what has been replayed; a lane must know it by itself.
-            letters = letters_at(settings, selection, Everywhere())
-            self.repeats += await replay(
-                settings, letters, rate=None, on_replayed=lambda _letter: None
-            )
+            async with open_producer(settings) as client:
+                async for letter in dead_letters(settings, selection):
+                    record = replayed_record(letter, settings.topics)
+                    await client.send_and_wait(
+                        record.topic,
+                        key=record.key,
+                        value=record.value,
+                        headers=record.written_headers,
+                        partition=record.partition,
+                    )
+                    self.repeats += 1
 
     async def _publish(
         self,
