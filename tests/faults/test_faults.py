@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,8 @@ import pytest
 
 from streams.kafka.reading import read_topic
 from streams.publishing.intents import open_producer
-from tests.chaos.harness import Plan, run
 from tests.chaos.oracle import read_outcomes
 from tests.chaos.running import RunningStack, running_stack
-from tests.chaos.traffic import TrafficPlan
 from tests.integration.driving import Case, eventually
 from tests.integration.test_commands import hybrid
 
@@ -77,31 +74,6 @@ def _bill_difference(case: Case) -> Decimal:
     done = hybrid(*asked, environment=case.stack.stack.environment())
     reported = sum((Decimal(row["cost_usd"]) for row in json.loads(done.stdout)), Decimal(0))
     return reported - sum((Decimal(one["billed_usd"]) for one in case.calls()), Decimal(0))
-
-
-#: Of what upstream systems write, some is repeated, some is aborted and some is no intent.
-TRAFFIC = TrafficPlan(rate=80, repeated=0.05, in_transactions=0.05, poison=0.01)
-#: Lanes for each of three workers to gain and lose.
-SIX = {"HYBRID_PARTITIONS": "6"}
-
-
-@pytest.mark.timeout(300)
-def test_a_kill_and_a_crash_of_the_recording_lose_nothing_and_double_nothing(
-    stack: RunningStack,
-) -> None:
-    """I1: one outcome each. I2: repeats within what was in flight. I3: every call on record.
-
-    `tests/slow/test_kills.py` has the other faults.
-    """
-    plan = Plan(
-        seed=7,
-        traffic=replace(TRAFFIC, intents=700),
-        faults=("kill", "recorder"),
-        environment=SIX,
-    )
-    report = run(plan, host=stack)
-    print(*(f"{name}: {value}" for name, value in report.rows()), sep="\n")  # noqa: T201 - shown when it fails
-    assert report.problems() == []
 
 
 @pytest.mark.timeout(240)

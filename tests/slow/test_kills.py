@@ -6,9 +6,13 @@ import pytest
 
 from tests.chaos.harness import Plan, run
 from tests.chaos.running import RunningStack
-from tests.faults.test_faults import SIX, TRAFFIC
+from tests.chaos.traffic import TrafficPlan
 
 pytestmark = pytest.mark.integration
+#: Of what upstream systems write, some is repeated, some is aborted and some is no intent.
+TRAFFIC = TrafficPlan(rate=80, repeated=0.05, in_transactions=0.05, poison=0.01)
+#: Lanes for each of three workers to gain and lose.
+SIX = {"HYBRID_PARTITIONS": "6"}
 
 
 @pytest.mark.timeout(300)
