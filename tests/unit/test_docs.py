@@ -183,3 +183,10 @@ def test_each_figure_of_the_comparison_is_one_of_the_benchmarks() -> None:
         f"{start[ours][1]} s until the first result, where the loop takes {start[loop][1]} s"
         in text
     )
+
+
+def test_every_page_is_in_the_sites_navigation() -> None:
+    """Without it the site is not built: `make docs` is strict."""
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert {page for page in pages if f" {page}\n" not in navigation} == set()
