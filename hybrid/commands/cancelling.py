@@ -8,7 +8,7 @@ import typer
 
 from agents.clock import SystemClock, SystemDice, uuid7
 from hybrid.commands.common import TenantOption, TypeOption, confirm, parse_moment
-from hybrid.commands.hands import MOST_WORDS, Why, say
+from hybrid.commands.hands import MOST_WORDS, Why, say, usable_why
 from hybrid.commands.plans import who_am_i
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import UsageError
@@ -66,7 +66,7 @@ def cancel(
         tenant=tenant,
         type=type_,
         until=min(now, parse_moment(until, option="--until") or now),
-        why=_words(why),
+        why=visible(usable_why(why)),  # it stands in dead letters and on a screen
         by=who_am_i(),
         at=now,
     )
@@ -102,14 +102,6 @@ def _usable(ids: list[str]) -> list[str]:
         message = f"an intent's id has 1 to {MOST_WORDS} signs"
         raise UsageError(message)
     return ids
-
-
-def _words(why: str) -> str:
-    """Read why: it stands in dead letters, logs and on a screen."""
-    if len(why) > MOST_WORDS:
-        message = f"--why: give at most {MOST_WORDS} signs"
-        raise UsageError(message)
-    return visible(why)
 
 
 def _sentences(order: CancelRecord, found: Standing) -> Iterator[str]:

@@ -21,7 +21,7 @@ from streams.stories.words import duration
 from streams.triage.journal import write_operations
 from streams.triage.ordered import named, read_orders
 
-__all__ = ["MOST_WORDS", "Why", "register", "say"]
+__all__ = ["MOST_WORDS", "Why", "register", "say", "usable_why"]
 
 #: Names and reasons stand in logs and on one line of a screen.
 MOST_WORDS = 512
@@ -110,11 +110,8 @@ def _order(
     settings: Settings, what: Held, name: str, *, held: bool, why: str
 ) -> tuple[HoldRecord, Orders]:
     """Write what is ordered; gives it, and what held before."""
-    if len(why) > MOST_WORDS:
-        message = f"--why: give at most {MOST_WORDS} signs"
-        raise UsageError(message)
     now = SystemClock().now()
-    hold = HoldRecord(what=what, name=name, held=held, why=why, by=who_am_i(), at=now)
+    hold = HoldRecord(what=what, name=name, held=held, why=usable_why(why), by=who_am_i(), at=now)
 
     async def write() -> Orders:
         await require_rights(settings, order_rights(settings))
@@ -123,6 +120,14 @@ def _order(
         return before
 
     return hold, asyncio.run(write())
+
+
+def usable_why(why: str) -> str:
+    """Give a reason that is short enough for a screen; raises UsageError for any other."""
+    if len(why) > MOST_WORDS:
+        message = f"--why: give at most {MOST_WORDS} signs"
+        raise UsageError(message)
+    return why
 
 
 def say(sentence: str) -> None:

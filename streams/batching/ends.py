@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from agents.clock import Clock, Dice
 from agents.deciding.batching import expected_ms, is_late
@@ -115,6 +116,7 @@ class Ends:
         """Send back whose deadline is near; one that was submitted may be charged."""
         book, now_ms = self._book, self._around.clock.now_ms()
         submitted = frozenset(name for one in book.live for name in one.lines)
+        expected = cache(self._expected_ms)  # many wait, for few models
         late = [
             (one, unanswered(one, LATE, may_cost=one.line_id in submitted))
             for name, one in book.lines.items()
@@ -123,15 +125,17 @@ class Ends:
             and is_late(
                 one.planned.back_at_ms,
                 now_ms=now_ms,
-                expected=None if name in submitted else self._expected_ms(one),
+                expected=None
+                if name in submitted
+                else expected(one.planned.provider, one.planned.model),
             )
         ]
         if late:
             await self._writing.send_back(late, keep=submitted)
 
-    def _expected_ms(self, one: Waiting) -> int | None:
-        """Give how long the next batch of a line's model takes, by those before it."""
-        return expected_ms(self._book.past_ms(one.planned.provider, one.planned.model))
+    def _expected_ms(self, provider: str, model: str) -> int | None:
+        """Give how long the next batch of a model takes, by those before it."""
+        return expected_ms(self._book.past_ms(provider, model))
 
     def delayed(self, record: BatchRecord, error: Exception) -> None:
         """Say that a provider did not do what a batch needs; it is tried again."""

@@ -18,10 +18,10 @@ from streams.batching.rounds import Rounds
 from streams.batching.writing import Writing
 from streams.kafka.clients import consumer, partitions_of, producer, started
 from streams.kafka.ends import END_KEY, read_to_ends, write_ends
+from streams.kafka.passing import incoming_of, say_passed_over
 from streams.kafka.patience import kept_running
-from streams.messages.records import Incoming, readable_headers
 
-__all__ = ["Gatherer", "incoming_of"]
+__all__ = ["Gatherer"]
 
 STEP_LIMIT_S = 20
 RETRY_S = 2.0
@@ -110,24 +110,4 @@ class Gatherer:
     def _pass_over(self, record: ConsumerRecord, error: Exception) -> None:
         if isinstance(error, NewerRecordError):
             raise error
-        self._around.log(
-            LogEvent.RECORD_PASSED_OVER,
-            level="warning",
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            error=type(error).__name__,
-        )
-
-
-def incoming_of(record: ConsumerRecord) -> Incoming:
-    """Take a record as it was read."""
-    return Incoming(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.timestamp,
-        record.key,
-        record.value,
-        readable_headers(record.headers),
-    )
+        say_passed_over(self._around.log, record, error)

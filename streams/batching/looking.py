@@ -7,9 +7,9 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from schemas.batches import BatchCancel
 from schemas.settings import Settings
 from streams.batching.book import CANCEL_PREFIX, Book
-from streams.batching.gatherer import incoming_of
 from streams.kafka.clients import producer, reached
 from streams.kafka.ends import END_KEY
+from streams.kafka.passing import incoming_of
 from streams.kafka.reading import read_topic
 from streams.kafka.rights import refused_write
 from streams.messages.records import VERSION

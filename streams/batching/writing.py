@@ -10,6 +10,7 @@ from schemas.attempt import ProviderAttempt
 from schemas.batches import BatchAnswer, BatchRecord
 from schemas.settings import Settings
 from streams.batching.book import BATCH_PREFIX, Book, Waiting
+from streams.kafka.passing import queued
 from streams.messages.batch_records import line_record, return_record
 from streams.messages.records import OutRecord
 
@@ -98,16 +99,6 @@ class Writing:
         client = self._client
         async with asyncio.timeout(STEP_LIMIT_S):
             await client.begin_transaction()
-            sent = [
-                await client.send(
-                    one.topic,
-                    value=one.value,
-                    key=one.key,
-                    partition=one.partition,
-                    headers=one.written_headers,
-                )
-                for one in records
-            ]
-            # aiokafka commits a transaction of which a record was refused all the same.
+            sent = [await queued(client, one, one.written_headers) for one in records]
             await asyncio.gather(*sent)
             await client.commit_transaction()

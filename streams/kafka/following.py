@@ -13,6 +13,7 @@ from schemas.vocabulary import LogEvent
 from streams.kafka.clients import consumer, partitions_of, started
 from streams.kafka.ends import END_KEY
 from streams.kafka.faults import is_awaited
+from streams.kafka.passing import say_passed_over
 from streams.kafka.patience import kept_running
 
 __all__ = ["follow"]
@@ -73,11 +74,4 @@ def _give(record: ConsumerRecord, take: Callable[[ConsumerRecord], None], log: L
         require_known(record.topic, record.partition, record.offset, record.headers)
         take(record)
     except Exception as error:  # noqa: BLE001 - nothing in a topic may end those who follow it
-        log(
-            LogEvent.RECORD_PASSED_OVER,
-            level="warning",
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            error=type(error).__name__,
-        )
+        say_passed_over(log, record, error)

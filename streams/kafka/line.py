@@ -20,8 +20,8 @@ from streams.kafka.backlog import (
     read_places,
 )
 from streams.kafka.clients import consumer, started
+from streams.kafka.passing import incoming_of
 from streams.messages.deferrals import deferral_of
-from streams.messages.records import Incoming, readable_headers
 
 __all__ = ["Line", "stand_in_line"]
 
@@ -67,9 +67,5 @@ async def stand_in_line(settings: Settings, *, limit_s: float) -> Line:
 
 
 def _due(record: ConsumerRecord) -> datetime | None:
-    incoming = Incoming(
-        record.topic, record.partition, record.offset, max(0, record.timestamp), record.key,
-        record.value, readable_headers(record.headers),
-    )  # fmt: skip
-    state = deferral_of(incoming)
+    state = deferral_of(incoming_of(record))
     return None if state is None else datetime.fromtimestamp(state.until_ms / 1000, UTC)

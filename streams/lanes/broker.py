@@ -17,6 +17,7 @@ from schemas.versions import NewerRecordError
 from schemas.vocabulary import LogEvent
 from streams.kafka.clients import consumer, producer_options, started
 from streams.kafka.ends import Ends, Sender, write_ends
+from streams.kafka.passing import say_passed_over
 from streams.lanes.ledger import Ledger, read_ledger, read_whole
 from streams.lanes.packing import BATCH_BYTES, PackingProducer, Written
 from streams.lanes.reach import horizon_ms, uncommitted_since
@@ -162,14 +163,7 @@ class KafkaLaneBroker:
         """
         if isinstance(error, NewerRecordError):
             raise error
-        self._log(
-            LogEvent.RECORD_PASSED_OVER,
-            level="warning",
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            error=type(error).__name__,
-        )
+        say_passed_over(self._log, record, error)
 
     def _say_progress(self, lane: int, offset: int, end: int) -> None:
         """Log how far a long read is, for whichever lane's turn it is."""

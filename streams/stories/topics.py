@@ -23,9 +23,9 @@ from streams.kafka.backlog import (
 )
 from streams.kafka.clients import consumer, partitions_of, started
 from streams.kafka.diagnosis import unavailable
+from streams.kafka.passing import incoming_of
 from streams.kafka.reading import record_at
 from streams.messages.identity import identify
-from streams.messages.records import Incoming, readable_headers
 from streams.stories.parts import Call, Ending, Event, Waiting
 from streams.stories.record import Record
 
@@ -132,16 +132,7 @@ class KafkaRecords:
 
     def _waiting(self, record: ConsumerRecord) -> tuple[tuple[str, ...], Waiting]:
         """Give the ids of a record that workers read, the intent's first, and its place."""
-        incoming = Incoming(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            timestamp_ms=max(0, record.timestamp),
-            key=record.key,
-            value=record.value,
-            headers=readable_headers(record.headers),
-            written_ms=record.timestamp,
-        )
+        incoming = incoming_of(record)
         limit = self._settings.hybrid_max_intent_bytes
         who = identify(incoming, max_bytes=limit).who
         deferral, intent = who.deferral, who.intent

@@ -22,9 +22,10 @@ from streams.kafka.backlog import (
 )
 from streams.kafka.clients import consumer, partitions_of, started
 from streams.kafka.partitioning import partition_of
+from streams.kafka.passing import incoming_of
 from streams.messages.identity import identify
 from streams.messages.orders import Orders
-from streams.messages.records import INTENT_ID_HEADER, Incoming, header, readable_headers
+from streams.messages.records import INTENT_ID_HEADER, header, readable_headers
 from streams.triage.journal import write_operations
 
 __all__ = ["Ended", "Standing", "carry_out", "look_up"]
@@ -72,7 +73,7 @@ async def look_up(settings: Settings, order: CancelRecord, *, limit_s: float) ->
     states: dict[str, HybridWorkflowState] = {}
 
     def waits(record: ConsumerRecord) -> None:
-        who = identify(_incoming(record), max_bytes=settings.hybrid_max_intent_bytes).who
+        who = identify(incoming_of(record), max_bytes=settings.hybrid_max_intent_bytes).who
         if who.intent is not None and orders.calls_off(who.named) is not None:
             waiting[who.intent_id] = max(who.replay_count, waiting.get(who.intent_id, 0))
 
@@ -186,16 +187,3 @@ def _places_of(tps: Sequence[TopicPartition], ids: Iterable[str]) -> list[TopicP
     numbers = sorted(by_number)
     chosen = {partition_of(one.encode("utf-8", "surrogatepass"), numbers, numbers) for one in ids}
     return [by_number[number] for number in sorted(chosen)] if numbers else []
-
-
-def _incoming(record: ConsumerRecord) -> Incoming:
-    return Incoming(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=max(0, record.timestamp),
-        key=record.key,
-        value=record.value,
-        headers=readable_headers(record.headers),
-        written_ms=record.timestamp,
-    )

@@ -1,7 +1,7 @@
 """Writing what operators do about work: in one transaction each, in partition 0."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from schemas.operations import (
 )
 from schemas.settings import Settings
 from streams.kafka.clients import producer, reached
+from streams.kafka.passing import queued
 from streams.kafka.presence import require_there
 from streams.kafka.rights import refused_write, replay_rights, require_rights
 from streams.messages.records import VERSION, OutRecord
@@ -63,7 +64,8 @@ async def write_operations(settings: Settings, messages: Iterable[Message]) -> N
     await require_there(settings, [topic])
     async with _open(settings, [topic]) as client:
         for message in messages:
-            await (await _queued(client, operation_record(settings, message)))
+            record = operation_record(settings, message)
+            await (await queued(client, record, record.headers))
 
 
 @asynccontextmanager
@@ -100,15 +102,4 @@ async def _open(
 async def send_together(client: AIOKafkaProducer, records: Iterable[OutRecord]) -> None:
     """Write records in one transaction; raises ProducerFenced, KafkaError, TimeoutError."""
     async with asyncio.timeout(SEND_LIMIT_S), client.transaction():
-        await asyncio.gather(*[await _queued(client, record) for record in records])
-
-
-async def _queued(client: AIOKafkaProducer, record: OutRecord) -> Awaitable[object]:
-    sent: Awaitable[object] = await client.send(
-        record.topic,
-        value=record.value,
-        key=record.key,
-        partition=record.partition,
-        headers=list(record.headers),
-    )
-    return sent
+        await asyncio.gather(*[await queued(client, one, one.headers) for one in records])

@@ -14,6 +14,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from streams.kafka.passing import queued
 from streams.publishing.dead_letters import Selection, dead_letters, replayed_record
 from streams.publishing.intents import open_producer
 from tests.chaos.running import RunningStack
@@ -189,13 +190,7 @@ class Story:
             async with open_producer(settings) as client:
                 async for letter in dead_letters(settings, selection):
                     record = replayed_record(letter, settings.topics)
-                    await client.send_and_wait(
-                        record.topic,
-                        key=record.key,
-                        value=record.value,
-                        headers=record.written_headers,
-                        partition=record.partition,
-                    )
+                    await (await queued(client, record, record.headers))
                     self.repeats += 1
 
     async def _publish(
