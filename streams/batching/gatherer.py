@@ -5,7 +5,6 @@ All that it knows is on `workflow.batches`, which it reads to its end before it 
 """
 
 import asyncio
-from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import ProducerFenced
@@ -16,15 +15,13 @@ from streams.batching.book import Book
 from streams.batching.ends import Surroundings
 from streams.batching.rounds import Rounds
 from streams.batching.writing import Writing
-from streams.kafka.clients import consumer, partitions_of, producer, started
+from streams.kafka.clients import consumer, partitions_of, started
 from streams.kafka.ends import END_KEY, read_to_ends, write_ends
 from streams.kafka.passing import incoming_of, say_passed_over
-from streams.kafka.patience import kept_running
+from streams.kafka.sole import STEP_LIMIT_S, fencing, keep_sole
 
 __all__ = ["Gatherer"]
 
-STEP_LIMIT_S = 20
-RETRY_S = 2.0
 #: Seconds between two rounds where nothing new comes.
 ROUND_S = 0.5
 
@@ -38,42 +35,32 @@ class Gatherer:
 
     async def run(self) -> None:
         """Gather until cancelled, which is when lane 0 is somebody else's."""
-        await kept_running(
+        around = self._around
+        await keep_sole(
             self._run_once,
-            self._around.clock,
-            passes=lambda error: isinstance(error, Exception),  # it does not end in silence
-            tell=self._ended,
-            pause_s=RETRY_S,
+            around.settings,
+            around.clock,
+            lease_holds=around.lease_holds,
+            tell=self._tell,
         )
 
-    async def _ended(self, error: BaseException) -> None:
-        around = self._around
-        event = LogEvent.BATCH_DELAYED
-        if isinstance(error, ProducerFenced):
-            event = LogEvent.BATCHES_FENCED
-        around.log(event, level="warning", error=type(error).__name__)
-        if isinstance(error, ProducerFenced):
-            # As long as a rebalance needs to take the lane away; then it was no other gatherer.
-            await around.clock.sleep(around.settings.hybrid_session_timeout)
-            while not around.lease_holds():
-                await around.clock.sleep(RETRY_S)
+    def _tell(self, error: BaseException) -> None:
+        fenced = isinstance(error, ProducerFenced)
+        event = LogEvent.BATCHES_FENCED if fenced else LogEvent.BATCH_DELAYED
+        self._around.log(event, level="warning", error=type(error).__name__)
 
     async def _run_once(self) -> None:
         settings = self._around.settings
         name = f"{settings.hybrid_topic_prefix}.batches"
-        client = producer(settings, transactional_id=name, transaction_timeout_ms=60_000)
-        try:
-            async with asyncio.timeout(STEP_LIMIT_S):
-                await client.start()
-            async with started(consumer(settings)) as reader:
-                book = await self._known(client, reader)
-                rounds = Rounds(self._around, book, Writing(settings, client, book))
-                while True:
-                    await self._hear(reader, book)
-                    await rounds.once()
-        finally:
-            with suppress(Exception):  # it is thrown away, failed or not
-                await asyncio.wait_for(client.stop(), 3)
+        async with (
+            fencing(settings, name) as client,
+            started(consumer(settings)) as reader,
+        ):
+            book = await self._known(client, reader)
+            rounds = Rounds(self._around, book, Writing(settings, client, book))
+            while True:
+                await self._hear(reader, book)
+                await rounds.once()
 
     async def _known(self, client: AIOKafkaProducer, reader: AIOKafkaConsumer) -> Book:
         """Read what there is; the end is where we have written, since none before us can now."""

@@ -11,12 +11,12 @@ from schemas.batches import BatchAnswer, BatchRecord
 from schemas.settings import Settings
 from streams.batching.book import BATCH_PREFIX, Book, Waiting
 from streams.kafka.passing import queued
+from streams.kafka.sole import STEP_LIMIT_S
 from streams.messages.batch_records import line_record, return_record
 from streams.messages.records import OutRecord
 
 __all__ = ["Writing"]
 
-STEP_LIMIT_S = 20
 #: Lines that go back in one transaction.
 RETURNED_AT_ONCE = 200
 #: Bytes that a record's framing takes beside what is counted.

@@ -8,7 +8,6 @@ when its turn has come: delivery, event and the read positions in one transactio
 import asyncio
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,9 +24,9 @@ from schemas.settings import Settings
 from schemas.vocabulary import EventName, LogEvent
 from streams.deliveries.memory import Due, remember
 from streams.deliveries.pacing import PacedQueue
-from streams.kafka.clients import consumer, partitions_of, producer, started
-from streams.kafka.patience import kept_running
+from streams.kafka.clients import consumer, partitions_of, started
 from streams.kafka.reading import record_at
+from streams.kafka.sole import STEP_LIMIT_S, fencing, keep_sole
 from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.records import DELIVERY_HEADER, VERSION, header
 
@@ -36,10 +35,8 @@ __all__ = ["DeliveryPacer"]
 #: What waits in memory, without its content; beyond it no more is read. More than can go out in the
 #: results' retention: one user's thousands hold up nobody.
 MOST_WAITING = 100_000
-STEP_LIMIT_S = 20
 #: Read positions are committed this often where no delivery takes them along.
 COMMIT_EVERY_S = 5.0
-RETRY_S = 2.0
 #: The wall clock is looked at again after this long at the latest.
 LOOK_S = 1.0
 
@@ -77,46 +74,28 @@ class DeliveryPacer:
 
     async def run(self) -> None:
         """Pace deliveries until cancelled, which is when the lane is somebody else's."""
-        await kept_running(
+        await keep_sole(
             self._run_once,
+            self._settings,
             self._clock,
-            passes=lambda error: isinstance(error, Exception),  # deliveries do not end in silence
-            tell=self._ended,
-            pause_s=RETRY_S,
+            lease_holds=self._lease_holds,
+            tell=self._tell,
         )
 
-    async def _ended(self, error: BaseException) -> None:
+    def _tell(self, error: BaseException) -> None:
         if isinstance(error, ProducerFenced):
             self._log(LogEvent.DELIVERIES_FENCED, level="warning")
-            await self._until_it_is_ours()
         else:
             self._log(LogEvent.DELIVERIES_DELAYED, level="warning", error=type(error).__name__)
 
-    async def _until_it_is_ours(self) -> None:
-        """Wait as long as a rebalance needs to take the lane away; then it was no other pacer.
-
-        A broker also fences who was slow. Without the lease another worker may be the pacer.
-        """
-        await self._clock.sleep(self._settings.hybrid_session_timeout)
-        while not self._lease_holds():
-            await self._clock.sleep(RETRY_S)
-
     async def _run_once(self) -> None:
-        client = producer(
-            self._settings, transactional_id=self._group, transaction_timeout_ms=60_000
-        )
-        try:
-            async with asyncio.timeout(STEP_LIMIT_S):
-                await client.start()
+        async with fencing(self._settings, self._group) as client:
             queue, out = await remember(self._settings, client, log=self._log)
             async with (
                 started(consumer(self._settings, group_id=self._group)) as reader,
                 started(consumer(self._settings)) as again,
             ):
                 await self._pace(_Clients(client, reader, again), queue, out)
-        finally:
-            with suppress(Exception):  # it is thrown away, failed or not
-                await asyncio.wait_for(client.stop(), 3)
 
     # ── while it runs ───────────────────────────────────────────────────────────────────────
 

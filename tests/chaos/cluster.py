@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -197,6 +197,19 @@ async def set_config(admin: AIOKafkaAdminClient, topic: str, name: str, value: s
     resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs={**own, name: value})
     (answer,) = await admin.alter_configs([resource])
     assert answer.resources[0][0] == 0, answer
+
+
+async def until_configured(
+    admin: AIOKafkaAdminClient, topic: str, wanted: Mapping[str, str]
+) -> None:
+    """Return when the broker goes by a configuration, which it says before; or fail in 30 s."""
+    async with asyncio.timeout(30):
+        while True:
+            resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+            (response,) = await admin.describe_configs([resource])
+            if wanted.items() <= {entry[0]: entry[1] for entry in response.resources[0][4]}.items():
+                return
+            await asyncio.sleep(0.05)
 
 
 #: Where a configuration's value comes from, as DescribeConfigs says it (KIP-226).

@@ -24,7 +24,7 @@ from streams.kafka.reading import read_topic
 from streams.kafka.topics import ensure_topics
 from streams.messages.records import DELIVERY_HEADER
 from tests.builders import a_result, a_task
-from tests.chaos.cluster import set_config
+from tests.chaos.cluster import set_config, until_configured
 from tests.chaos.running import RunningStack
 from tests.integration.deposed import DeposedLeader
 from tests.integration.driving import Case, eventually, soon
@@ -215,6 +215,8 @@ def test_a_delivery_that_the_broker_refuses_is_not_passed_over(settings: Setting
     async def limit(size: int) -> None:
         async with admin_client(settings) as admin:
             await set_config(admin, settings.topics.deliveries, "max.message.bytes", str(size))
+            wanted = {"max.message.bytes": str(size)}
+            await until_configured(admin, settings.topics.deliveries, wanted)
 
     async def story() -> list[Delivery]:
         await limit(1_000)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from pydantic import SecretStr
 
@@ -22,9 +22,11 @@ from hybrid.config import load_settings
 from hybrid.doctor import Check, examine, score_of
 from hybrid.stack.process import free_port
 from schemas.settings import Settings
+from streams.kafka.awaiting import until_seen
 from streams.kafka.clients import admin_client, consumer, producer
 from streams.kafka.topics import ensure_topics
 from streams.store.clickhouse import ClickHouse
+from tests.chaos.cluster import until_configured
 from tests.integration.databases import migrated
 from tests.integration.secure_kafka import SecureKafka
 
@@ -76,22 +78,13 @@ def statement(settings: Settings, *texts: str) -> Settings:
     return settings
 
 
-async def configs_of(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
-    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
-    return {
-        entry[0]: entry[1] for answer in answers for one in answer.resources for entry in one[4]
-    }
-
-
 def alter(settings: Settings, topic: str, **config: str) -> Settings:
     async def send() -> None:
         async with admin_client(settings) as admin:
             named = {name.replace("_", "."): value for name, value in config.items()}
             resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs=named)
             await admin.alter_configs([resource])
-            async with asyncio.timeout(30):  # it is told before the broker goes by it
-                while not named.items() <= (await configs_of(admin, topic)).items():
-                    await asyncio.sleep(0.05)
+            await until_configured(admin, topic, named)
 
     asyncio.run(send())
     return settings
@@ -101,9 +94,7 @@ def a_topic(settings: Settings, name: str, partitions: int = 1) -> Settings:
     async def make() -> None:
         async with admin_client(settings) as admin:
             await admin.create_topics([NewTopic(name, partitions, 1)])
-            async with asyncio.timeout(30):
-                while name not in await admin.list_topics():
-                    await asyncio.sleep(0.05)
+            await until_seen(admin, {name: partitions})
 
     asyncio.run(make())
     return settings
