@@ -38,7 +38,7 @@ async def queued(
         value=record.value,
         key=record.key,
         partition=record.partition,
-        headers=headers,
+        headers=list(headers),  # aiokafka takes no other sequence
     )
     return sent
 
