@@ -21,6 +21,7 @@ class BatchLine(Message):
 
     attempt: ProviderAttempt = Field(description="its id is the line's `custom_id`")
     max_output_tokens: int | None = None
+    prompt_tokens: int = Field(default=0, description="of its prompt, about")
     key: str | None = Field(default=None, description="the intent's own key, base64")
     late: bool = Field(default=False, description="its intent has gone back; it may be charged yet")
 
@@ -49,6 +50,7 @@ class BatchRecord(Message):
     input_file_id: str = ""
     lines: list[str] = Field(default_factory=list, description="attempt ids; empty once it ended")
     count: int = 0
+    prompt_tokens: int = Field(default=0, description="of its prompts, about")
     answered: int = 0
     failed: int = 0
     created_at: Timestamp

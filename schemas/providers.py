@@ -41,6 +41,10 @@ class ProviderSpec(KeyedTable):
     """What a batch's line costs, as a share of the standard price, where neither `[[prices]]` nor
     the public list has a price of tier `batch`. OpenAI: half
     (https://developers.openai.com/api/docs/guides/batch)."""
+    batch_tokens: int | None = Field(default=None, ge=1)
+    """Tokens of prompts that wait in batches of one model there at most, which OpenAI calls the
+    batch queue limit; without it as many as come, and a batch that is refused for it is made
+    again later."""
     base_url: Url | None = None
     """Base URL (kind openai: without it the SDK's own; openai-compatible: needed)."""
     endpoint: Url | None = None
@@ -156,6 +160,9 @@ class ProviderSpec(KeyedTable):
             raise ValueError(message)
         if self.batch and (self.background or self.kind == "azure"):
             message = f"provider {self.name}: batch goes neither with background nor at Azure"
+            raise ValueError(message)
+        if self.batch_tokens is not None and not self.batch:
+            message = f"provider {self.name}: batch_tokens goes with batch = true"
             raise ValueError(message)
         if self.idempotency_header and not self.background:
             message = f"provider {self.name}: idempotency_header goes with background = true"

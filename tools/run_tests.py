@@ -40,8 +40,8 @@ JOBS = {
     "secured": ("integration/test_rights", "integration/test_security", "integration/test_readme"),
     # What people do about dead letters and providers, on processes that are killed.
     "operating": (
-        "integration/test_doctor_faults", "integration/test_plans", "integration/test_runs",
-        "integration/test_partitions", "integration/test_orphans",
+        "integration/test_plans", "integration/test_runs", "integration/test_partitions",
+        "integration/test_orphans",
     ),
     "core": (
         "contract/", "model/", "unit/test_asyncapi", "unit/test_client", "unit/test_command_itself",

@@ -1,12 +1,15 @@
 """When intents wait in a batch, when a batch is made, and when what waits goes back; pure."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 __all__ = [
+    "PAST",
+    "POOL_FULL",
     "WINDOW_MS",
     "Line",
+    "Pool",
     "Rules",
     "expected_ms",
     "fate",
@@ -15,6 +18,7 @@ __all__ = [
     "is_late",
     "look_pause_s",
     "may_wait",
+    "pool_pause_s",
     "ready",
 ]
 
@@ -24,6 +28,16 @@ WINDOW_MS = 24 * 60 * 60 * 1000
 LEAST_PAUSE_S, MOST_PAUSE_S, SHARE = 1.0, 60.0, 8
 #: What a file holds at most, in bytes, below OpenAI's 200 MB.
 MOST_BYTES = 100_000_000
+#: A batch takes such a part of its model's pool at most, so that the next is on its way meanwhile.
+POOL_SHARES = 4
+#: So many batches say how long the next one takes.
+PAST = 20
+#: An intent of its own accord waits where its deadline leaves this many times as long.
+PATIENCE = 2
+#: Of the codes of a batch that failed, the one that says that its model's pool was full; and the
+#: seconds until it is tried again, twice as many after each further one, and how often.
+POOL_FULL = "token_limit_exceeded"
+POOL_PAUSE_S, MOST_POOL_PAUSE_S, MOST_POOL_TRIES = 10.0, 900.0, 10
 
 #: Of the states that OpenAI gives a batch, those after which nothing more comes.
 ENDS = frozenset({"completed", "failed", "expired", "cancelled"})
@@ -41,6 +55,8 @@ class Line:
     #: Bytes that it takes in the file, about.
     size: int
     since_ms: int
+    #: Tokens of its prompt, about.
+    tokens: int = 0
     back_at_ms: int | None = None
 
 
@@ -52,19 +68,59 @@ class Rules:
     most_lines: int
 
 
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The prompts' tokens that a provider takes in one model's batches at a time."""
+
+    limit: int
+    #: Those of the batches that have not ended.
+    used: int = 0
+
+    @property
+    def share(self) -> int:
+        """What one batch may have of it."""
+        return max(1, self.limit // POOL_SHARES)
+
+    def with_one_more(self, tokens: int) -> "Pool | None":
+        """Give the pool with one more batch; None: there is no room. What is alone always has."""
+        fits = not self.used or self.used + tokens <= self.limit
+        return replace(self, used=self.used + tokens) if fits else None
+
+
+def pool_pause_s(times: int) -> float | None:
+    """Give the seconds until a model's next batch is made, whose pool was full so often in a row.
+
+    None: so often that what waits goes the ordinary way.
+    """
+    if times >= MOST_POOL_TRIES:
+        return None
+    return float(min(MOST_POOL_PAUSE_S, POOL_PAUSE_S * 2 ** (times - 1)))
+
+
 def in_time(deadline_at_ms: int | None, *, now_ms: int, margin_ms: int) -> bool:
     """Whether a deadline leaves time for a batch at all: as much as the margin, and that beside."""
     return deadline_at_ms is None or deadline_at_ms - now_ms >= 2 * margin_ms
 
 
-def may_wait(processing: str, *, low: bool, deadline_ms: int | None, margin_ms: int) -> bool:
+def may_wait(
+    processing: str,
+    *,
+    low: bool,
+    deadline_ms: int | None,
+    margin_ms: int,
+    expected: int | None = None,
+) -> bool:
     """Whether an intent may be answered in a batch: it says so, or all that it says allows it.
 
-    Without a word of its own: one of low priority, and one whose deadline leaves a whole day.
+    Without a word of its own: one of low priority, and one whose deadline leaves a whole day, or
+    twice the time that the last batches took (`expected`, in milliseconds, where that is known).
     """
     if processing != "auto":
         return processing == "batch"
-    return low or (deadline_ms is not None and deadline_ms >= WINDOW_MS + margin_ms)
+    if low or deadline_ms is None:
+        return low
+    known = expected is not None and deadline_ms >= PATIENCE * (expected + margin_ms)
+    return known or deadline_ms >= WINDOW_MS
 
 
 def expected_ms(past: Sequence[int]) -> int | None:
@@ -86,33 +142,50 @@ def goes_back_at(deadline_at_ms: int | None, *, margin_ms: int) -> int | None:
     return None if deadline_at_ms is None else deadline_at_ms - margin_ms
 
 
-def ready(lines: Iterable[Line], rules: Rules, *, now_ms: int) -> list[tuple[Line, ...]]:
+def ready(
+    lines: Iterable[Line],
+    rules: Rules,
+    *,
+    now_ms: int,
+    pools: Mapping[tuple[str, str], Pool] | None = None,
+) -> list[tuple[Line, ...]]:
     """Give the batches that are to be made now, each of one provider and model.
 
-    One is made when its oldest line has waited long enough, or it is full.
+    One is made when its oldest line has waited long enough, or it is full; where its model has a
+    pool, when there is room in that, too.
     """
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         groups.setdefault((line.provider, line.model), []).append(line)
     made = []
-    for group in groups.values():
+    for who, group in groups.items():
+        pool = (pools or {}).get(who)
         group.sort(key=lambda one: (one.since_ms, one.line_id))
-        for batch, full in _cut(group, rules.most_lines):
-            if full or now_ms - batch[0].since_ms >= rules.wait_ms:
-                made.append(batch)
+        for batch, full in _cut(group, rules.most_lines, pool):
+            if not full and now_ms - batch[0].since_ms < rules.wait_ms:
+                break  # those behind it came later
+            if pool is not None:
+                pool = pool.with_one_more(sum(line.tokens for line in batch))
+                if pool is None:
+                    break
+            made.append(batch)
     return made
 
 
-def _cut(group: Sequence[Line], most_lines: int) -> Iterable[tuple[tuple[Line, ...], bool]]:
+def _cut(
+    group: Sequence[Line], most_lines: int, pool: Pool | None
+) -> Iterable[tuple[tuple[Line, ...], bool]]:
     """Cut lines, of which there is one at least, into batches; of each, whether it is full."""
     taken: list[Line] = []
-    size = 0
+    size = tokens = 0
     for line in group:
-        if taken and (len(taken) >= most_lines or size + line.size > MOST_BYTES):
+        over = size + line.size > MOST_BYTES or len(taken) >= most_lines
+        if taken and (over or (pool is not None and tokens + line.tokens > pool.share)):
             yield tuple(taken), True
-            taken, size = [], 0
+            taken, size, tokens = [], 0, 0
         taken.append(line)
         size += line.size
+        tokens += line.tokens
     yield tuple(taken), len(taken) >= most_lines
 
 

@@ -19,6 +19,7 @@ from agents.executing.ground import Ground
 from agents.executing.planning import Planner
 from agents.executing.ports import Journal
 from agents.executing.results import deferral
+from agents.executing.turnaround import TurnAround
 from agents.providers.adapters import Provider
 from agents.providers.batching import Batching
 from agents.providers.errors import ExecutionError
@@ -57,6 +58,7 @@ class Batched:
         self._journal = journal
         self._ground = ground
         self._margin_ms = margin_ms
+        self._turnaround = TurnAround()
 
     def gathered(self, run: Execution, providers: tuple[str, ...]) -> Deferred | None:
         """Put an intent aside for a batch of its first provider; None: it is called for at once.
@@ -67,9 +69,13 @@ class Batched:
         now_ms = self._ground.clock.now_ms()
         if provider.batching is None or run.task.deferral is not None:
             return None
-        low, margin_ms = intent.priority is Priority.LOW, self._margin_ms
+        margin_ms, model = self._margin_ms, self._planner.model(intent, provider.name)
         if not may_wait(
-            intent.processing, low=low, deadline_ms=intent.deadline_ms, margin_ms=margin_ms
+            intent.processing,
+            low=intent.priority is Priority.LOW,
+            deadline_ms=intent.deadline_ms,
+            margin_ms=margin_ms,
+            expected=self._turnaround.expected_ms(provider.name, model),
         ):
             return None
         if not in_time(run.limits.deadline_at_ms, now_ms=now_ms, margin_ms=margin_ms):
@@ -91,7 +97,9 @@ class Batched:
         )
         self._ground.say(LogEvent.WORKFLOW_DEFERRED, run, reason=REASON, delay_ms=WINDOW_MS)
         run.reserve(started.cost_upper_usd)  # its tenant's budget counts it while it waits
-        line = BatchLine(attempt=started, max_output_tokens=call.max_output)
+        line = BatchLine(
+            attempt=started, max_output_tokens=call.max_output, prompt_tokens=call.prompt_tokens
+        )
         return Deferred(0, state, line=line)
 
     async def answer(self, run: Execution, providers: tuple[str, ...]) -> Answer | None:
@@ -106,6 +114,13 @@ class Batched:
         if provider is None or provider.batching is None:  # it was taken out of the settings
             self._lost(run)
             return None
+        took = self._ground.clock.now() - started.started_at
+        self._turnaround.learn(
+            started.provider,
+            started.requested_model,
+            told.batch_id,
+            round(took.total_seconds() * 1000),
+        )
         run.settle(started.cost_upper_usd)
         if started.provider in providers:
             run.stand_at(providers.index(started.provider), calls=started.attempt - 1)

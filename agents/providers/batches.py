@@ -160,6 +160,7 @@ def _seen(document: Mapping[str, Any]) -> SeenBatch:
         error_file_id=_id(document.get("error_file_id")),
         input_file_id=_id(document.get("input_file_id")),
         said=said,
+        code=text(errors[0].get("code")) if errors else "",
     )
 
 

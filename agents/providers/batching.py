@@ -20,8 +20,9 @@ class SeenBatch:
     output_file_id: str = ""
     error_file_id: str = ""
     input_file_id: str = ""
-    #: The first thing that it says is wrong.
+    #: The first thing that it says is wrong, and its code.
     said: str = ""
+    code: str = ""
 
 
 class Batching(Protocol):

@@ -65,6 +65,8 @@ class Batching:
     looks: list[str] = field(default_factory=list)
     #: The next answers to uploads: statuses, "lost", "ok".
     uploads: list[str] = field(default_factory=list)
+    #: Tokens of prompts in batches of a model that have not ended, at most; None = as many as come.
+    most_enqueued: int | None = None
 
 
 @dataclass

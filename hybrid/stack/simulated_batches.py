@@ -8,11 +8,8 @@ answered in time is in the error file, one that was cancelled is in neither.
 import asyncio
 import json
 import random
-import time
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +17,7 @@ from aiohttp import web
 
 from hybrid.stack.simulated import Call, Faults, wants_of
 from hybrid.stack.simulated_apis import Written, chat_document, response_document, text_of
+from hybrid.stack.simulated_batch import Batch, begun, expired
 from hybrid.stack.simulated_files import FileRoom, provider_of, unknown
 
 __all__ = ["BatchRoom"]
@@ -33,39 +31,6 @@ ENDPOINTS = {"/v1/chat/completions": chat_document, "/v1/responses": response_do
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 MOST_LINES = 50_000
 OK = 200
-
-
-@dataclass(eq=False)
-class Batch:
-    """One batch, and what of it is answered."""
-
-    provider: str
-    document: dict[str, Any]
-    #: What becomes of it: `ok`, `fails`, `expires`, `cancelled`, `never`.
-    fate: str
-    lines: list[dict[str, Any]] = field(default_factory=list)
-    output: list[dict[str, Any]] = field(default_factory=list)
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    stopped: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def status(self) -> str:
-        """Where it stands."""
-        return str(self.document["status"])
-
-    async def go_on(self, seconds: float) -> None:
-        """Wait so long, or until it is cancelled."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.stopped.wait(), seconds)
-
-    def stop(self) -> None:
-        """Begin to cancel it."""
-        self.turn("cancelling")
-        self.stopped.set()
-
-    def turn(self, status: str) -> None:
-        """Go on to a state, and note when."""
-        self.document |= {"status": status, f"{status}_at": int(time.time())}
 
 
 class BatchRoom:
@@ -108,7 +73,7 @@ class BatchRoom:
         if body.get("input_file_id") not in self.files.of(provider):
             return unknown(f"file {body.get('input_file_id')!r}")
         lost, fate = fate == "lost", "ok" if fate == "lost" else fate
-        batch = Batch(provider, _begun(body), fate)
+        batch = Batch(provider, begun(body), fate)
         self._batches[batch.document["id"]] = batch
         task = asyncio.get_running_loop().create_task(self._run(batch))
         self._running.add(task)
@@ -194,7 +159,7 @@ class BatchRoom:
         elif batch.fate == "expires":
             done = {one["custom_id"] for one in (*batch.output, *batch.errors)}
             left = [one for one in batch.lines if one["custom_id"] not in done]
-            batch.errors += [_expired(one) for one in left]
+            batch.errors += [expired(one) for one in left]
             last = "expired"
         else:
             batch.turn("finalizing")
@@ -233,7 +198,22 @@ class BatchRoom:
         if not batch.lines or len(batch.lines) > MOST_LINES:
             problems.append({"code": "wrong_size", "line": None, "message": "1 to 50,000 lines"})
         batch.document["request_counts"]["total"] = len(batch.lines)
+        batch.model = ",".join(models)
+        batch.tokens = sum(len(text_of(line["body"])) // 4 for line in batch.lines if line)
+        if not self._has_room(batch):
+            message = f"Enqueued token limit reached for {batch.model}"
+            problems.append({"code": "token_limit_exceeded", "line": None, "message": message})
         return problems
+
+    def _has_room(self, batch: Batch) -> bool:
+        most = self._faults(batch.provider).batching.most_enqueued
+        enqueued = sum(
+            one.tokens
+            for one in self._batches.values()
+            if (one.provider, one.model) == (batch.provider, batch.model)
+            and one.status not in ENDED
+        )
+        return most is None or enqueued <= most
 
     def _answer(self, batch: Batch, line: dict[str, Any]) -> None:
         """Answer a line, or refuse it: `status=400` in a message, or `batch_status=500`."""
@@ -264,35 +244,6 @@ class BatchRoom:
         counts = batch.document["request_counts"]
         counts["completed" if status == OK else "failed"] += 1
         self._record(call)
-
-
-def _begun(body: dict[str, Any]) -> dict[str, Any]:
-    now = int(time.time())
-    return {
-        "id": f"batch_{uuid.uuid4().hex}",
-        "object": "batch",
-        "endpoint": body.get("endpoint"),
-        "errors": None,
-        "input_file_id": body.get("input_file_id"),
-        "completion_window": body.get("completion_window"),
-        "status": "validating",
-        "output_file_id": None,
-        "error_file_id": None,
-        "created_at": now,
-        "expires_at": now + 86_400,
-        "request_counts": {"total": 0, "completed": 0, "failed": 0},
-        "metadata": body.get("metadata"),
-    }
-
-
-def _expired(line: dict[str, Any]) -> dict[str, Any]:
-    message = "This request could not be executed before the completion window expired."
-    return {
-        "id": f"batch_req_{uuid.uuid4().hex}",
-        "custom_id": line["custom_id"],
-        "response": None,
-        "error": {"code": "batch_expired", "message": message},
-    }
 
 
 def _absent(request: web.Request) -> web.Response:

@@ -7,7 +7,7 @@ until its intent has gone back; the batch that has it names it.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from agents.deciding.batching import Line, goes_back_at
+from agents.deciding.batching import PAST, Line, Pool, goes_back_at
 from schemas.batches import BatchCancel, BatchLine, BatchRecord
 from schemas.codec import read_intent
 from schemas.events import DeferralState
@@ -19,8 +19,6 @@ from streams.messages.records import BATCH_LINE_HEADER, Incoming, header
 __all__ = ["BATCH_PREFIX", "CANCEL_PREFIX", "LIVE", "Book", "Waiting"]
 
 BATCH_PREFIX, CANCEL_PREFIX = b"batch/", b"cancel/"
-#: So many batches say how long the next one takes.
-PAST = 20
 #: States in which a batch has lines that wait.
 LIVE = frozenset({"submitting", "submitted"})
 
@@ -53,6 +51,7 @@ class Book:
         """Begin empty; the settings say what an intent may be, and when it goes back."""
         self._max_bytes = settings.hybrid_max_intent_bytes
         self._margin_ms = round(settings.hybrid_batch_margin * 1000)
+        self._providers = settings.provider_specs
         self.lines: dict[str, Waiting] = {}
         self.batches: dict[str, BatchRecord] = {}
         self.cancelled: set[str] = set()
@@ -95,6 +94,7 @@ class Book:
             model=line.attempt.requested_model,
             size=2 * len(incoming.value or b""),
             since_ms=incoming.timestamp_ms,
+            tokens=line.prompt_tokens,
             back_at_ms=goes_back_at(deadline_at_ms, margin_ms=self._margin_ms),
         )
         return Waiting(incoming, line, state, intent, planned)
@@ -113,6 +113,18 @@ class Book:
         """Give those of some lines that wait still; or those whose intents have gone back."""
         found = (self.lines[name] for name in names if name in self.lines)
         return [one for one in found if one.line.late is late]
+
+    def pools(self) -> dict[tuple[str, str], Pool]:
+        """Give the pools that settings name, of the models that lines or batches are for."""
+        limits = {
+            one.name: one.batch_tokens for one in self._providers if one.batch_tokens is not None
+        }
+        used: dict[tuple[str, str], int] = {}
+        for batch in self.live:
+            who = (batch.provider, batch.model)
+            used[who] = used.get(who, 0) + batch.prompt_tokens
+        waiting = {(one.planned.provider, one.planned.model) for one in self.lines.values()}
+        return {who: Pool(limits[who[0]], used.get(who, 0)) for who in waiting if who[0] in limits}
 
     def past_ms(self, provider: str, model: str) -> list[int]:
         """Give how long the last batches of a model took that were completed."""

@@ -62,18 +62,14 @@ class Ends:
         seen: SeenBatch | None = None,
     ) -> None:
         """Send all lines back that still wait, then note how the batch ended."""
-
-        def told(lines: list[Waiting]) -> list[tuple[Waiting, BatchAnswer]]:
-            missing = Told(code=code)
-            return [
-                (one, _answer(record, one, answers.get(one.line_id, missing), state))
-                for one in lines
-            ]
-
+        missing = Told(code=code)
+        told = [
+            (one, _answer(record, one, answers.get(one.line_id, missing), state))
+            for one in self._book.of(record.lines)
+        ]
         self._around.fail_points.reach("batch_ended")
-        await self._writing.send_back(told(self._book.of(record.lines)))
-        late = told(self._book.of(record.lines, late=True))
-        await self._writing.forget([(one, await self._unclaimed(one, said)) for one, said in late])
+        await self._writing.send_back(told)
+        await self._end_late(record, answers, state=state, code=code)
         self._around.fail_points.reach("batch_returned")
         answered = sum(1 for one in answers.values() if one.status == 200)  # noqa: PLR2004
         update = {
@@ -93,6 +89,36 @@ class Ends:
             lines=record.count,
             answered=answered,
         )
+
+    async def not_begun(self, record: BatchRecord, seen: SeenBatch) -> None:
+        """Note that a batch found no room and answered nothing; its lines are gathered again."""
+        await self._end_late(record, {}, state=seen.status, code=seen.code)
+        update = {
+            "state": seen.status,
+            "lines": [],
+            "failed": record.count,
+            "ended_at": self._around.clock.now(),
+            "said": seen.said,
+        }
+        await self._writing.batch(record.model_copy(update=update))
+        self._around.log(
+            LogEvent.BATCH_DELAYED,
+            level="warning",
+            batch_id=record.batch_id,
+            state=seen.status,
+            error=seen.code,
+            http_status=None,
+        )
+
+    async def _end_late(
+        self, record: BatchRecord, answers: Mapping[str, Told], *, state: str, code: str
+    ) -> None:
+        """Put on record what the lines cost whose intents had gone back before."""
+        missing, ended = Told(code=code), []
+        for one in self._book.of(record.lines, late=True):
+            said = _answer(record, one, answers.get(one.line_id, missing), state)
+            ended.append((one, await self._unclaimed(one, said)))
+        await self._writing.forget(ended)
 
     async def _unclaimed(self, one: Waiting, answer: BatchAnswer) -> ProviderAttempt:
         """Give the end of a line that nobody waits for any more."""

@@ -7,7 +7,13 @@ free lines ─► submitting (durable) ─► made ─► submitted (its id dura
 from dataclasses import dataclass
 
 from agents.clock import uuid7
-from agents.deciding.batching import Rules, fate, look_pause_s, ready
+from agents.deciding.batching import (
+    POOL_FULL,
+    Rules,
+    fate,
+    look_pause_s,
+    ready,
+)
 from agents.executing.asking import request_of
 from agents.executing.prompts import render
 from agents.providers.batching import Batching, SeenBatch
@@ -16,6 +22,7 @@ from schemas.vocabulary import LogEvent
 from streams.batching.answers import Told, answers_of
 from streams.batching.book import Book, Waiting
 from streams.batching.ends import Ends, Surroundings, status_of, unanswered
+from streams.batching.pools import PoolsFull
 from streams.batching.writing import Writing
 from streams.messages.records import OutRecord
 
@@ -58,6 +65,7 @@ class Rounds:
         self._book = book
         self._writing = writing
         self._ends = Ends(around, book, writing)
+        self._pools_full = PoolsFull(around.clock)
         now = around.clock.monotonic()
         self._pending = {
             one.batch_id: _Pending(now + (SETTLE_S if one.state == "submitting" else 0.0))
@@ -82,11 +90,15 @@ class Rounds:
         most = min(settings.hybrid_batch_lines, settings.max_record_bytes // 2 // NAME_BYTES)
         rules = Rules(round(settings.hybrid_batch_wait * 1000), most)
         lines = {one.line_id: one for one in self._book.free()}
-        now_ms = self._around.clock.now_ms()
-        planned = (one.planned for one in lines.values())
+        now_ms, held = self._around.clock.now_ms(), self._pools_full.held()
+        planned = (
+            one.planned
+            for one in lines.values()
+            if (one.planned.provider, one.planned.model) not in held
+        )
         return [
             [lines[line.line_id] for line in batch]
-            for batch in ready(planned, rules, now_ms=now_ms)
+            for batch in ready(planned, rules, now_ms=now_ms, pools=self._book.pools())
         ]
 
     async def _begin(self, lines: list[Waiting]) -> None:
@@ -104,6 +116,7 @@ class Rounds:
             key=provider.keys[0] if provider.keys else "",
             lines=[one.line_id for one in lines],
             count=len(lines),
+            prompt_tokens=sum(one.line.prompt_tokens for one in lines),
             created_at=around.clock.now(),
         )
         topic = around.settings.topics.attempts
@@ -186,9 +199,14 @@ class Rounds:
             waited_s = (self._around.clock.now() - record.created_at).total_seconds()
             pending.next_at = self._around.clock.monotonic() + look_pause_s(waited_s)
             return
-        await self._ends.whole(
-            record, answers, state=seen.status, code=f"batch_{seen.status}", seen=seen
-        )
+        if seen.code == POOL_FULL and self._pools_full.hold(record):
+            await self._ends.not_begun(record, seen)
+        else:
+            if seen.status == "completed":
+                self._pools_full.had_room(record)
+            await self._ends.whole(
+                record, answers, state=seen.status, code=f"batch_{seen.status}", seen=seen
+            )
         await self._ends.tidy(record, seen, batching)
 
     async def _find(self, record: BatchRecord, batching: Batching, pending: _Pending) -> None:

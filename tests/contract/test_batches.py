@@ -109,6 +109,7 @@ def test_what_is_wrong_with_a_batch_is_told() -> None:
         made = await provider.submit(line + b"\n" + line, batch_id="own", key="")
         done = await ended(provider, made)
         assert (done.status, done.said) == ("failed", "duplicate_custom_id")
+        assert done.code == "duplicate_custom_id"
         assert (done.output_file_id, done.error_file_id) == ("", "")
 
     with_provider(steps)
@@ -135,4 +136,17 @@ def test_batches_go_neither_with_background_nor_at_azure(
     file.write_text(f'[[providers]]\nname = "x"\n{kind}{rest}{lines}\n')
     monkeypatch.setenv("HYBRID_CONFIG", str(file))
     with pytest.raises(UsageError, match="batch goes neither with background nor at Azure"):
+        load_settings()
+
+
+def test_a_pool_is_of_a_provider_that_answers_batches(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "hybrid.toml"
+    file.write_text(
+        '[[providers]]\nname = "x"\nkind = "openai"\nmodel = "m"\nkey_variable = "K"\n'
+        "batch_tokens = 9\n"
+    )
+    monkeypatch.setenv("HYBRID_CONFIG", str(file))
+    with pytest.raises(UsageError, match="batch_tokens goes with batch = true"):
         load_settings()

@@ -133,6 +133,21 @@ def test_what_is_no_batch_fails_its_validation_whole(lines: list[Any], code: str
     served(steps)
 
 
+def test_a_pool_that_is_full_fails_a_batch_until_what_is_in_it_has_ended() -> None:
+    async def steps(client: openai.AsyncOpenAI, _simulated: simulator.Simulator) -> None:
+        text = "hello " * 20  # 30 tokens
+        first = await made(client, line(0, text))
+        second = await made(client, line(1, text))
+        done = await ended(client, second.id)
+        assert done.status == "failed"
+        assert [one.code for one in done.errors.data] == ["token_limit_exceeded"]
+        assert (await ended(client, first.id)).status == "completed"
+        third = await made(client, line(2, text))
+        assert (await ended(client, third.id)).status == "completed"
+
+    served(steps, most_enqueued=40)
+
+
 def test_one_that_expires_half_done_names_the_lines_that_were_not() -> None:
     async def steps(client: openai.AsyncOpenAI, simulated: simulator.Simulator) -> None:
         batch = await made(client, *map(line, range(10)))

@@ -10,7 +10,7 @@ import pytest
 
 from hybrid.stack.process import free_port
 from streams.store.clickhouse import ClickHouse
-from tests.chaos.batching import BATCHING
+from tests.chaos.batching import batching_settings
 from tests.chaos.running import RunningStack, running_stack
 from tests.integration.driving import Case, eventually
 from tests.integration.test_commands import hybrid
@@ -24,7 +24,7 @@ def batching(
 ) -> Iterator[RunningStack]:
     port = free_port()
     file = tmp_path_factory.mktemp("config") / "hybrid.toml"
-    file.write_text(BATCHING.format(port=port))
+    file.write_text(batching_settings(port))
     environment = {
         "HYBRID_CONFIG": str(file), "HYBRID_BATCH_WAIT": "1", "HYBRID_BATCH_MARGIN": "5",
     }  # fmt: skip

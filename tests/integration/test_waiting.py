@@ -15,6 +15,8 @@ from tests.integration.driving import Case, eventually
 from tests.integration.test_commands import hybrid
 
 pytestmark = pytest.mark.integration
+#: Several times as many as are called for at once.
+SLOW = 160
 
 
 def told(case: Case, intent_id: str) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def case(stack: RunningStack) -> Case:
 
 def test_an_urgent_intent_starts_within_a_second_while_every_slot_is_busy(case: Case) -> None:
     settings = case.stack.settings
-    slow = [case.intent({"note": "[[sim:latency_ms=1500]]"}) for _ in range(400)]
+    slow = [case.intent({"note": "[[sim:latency_ms=1500]]"}) for _ in range(SLOW)]
     case.publish(*slow)
     eventually(case.calls, lambda calls: len(calls) >= 40)
 
@@ -54,8 +56,8 @@ def test_an_urgent_intent_starts_within_a_second_while_every_slot_is_busy(case: 
     )
     begun = next(one["at"] for one in calls if one["intent"] == identifier)
     assert begun - at < 1.0
-    assert len({one["intent"] for one in calls}) < 400, "the ordinary ones are still waiting"
-    case.wait(401, within_s=90)
+    assert len({one["intent"] for one in calls}) < SLOW, "the ordinary ones are still waiting"
+    case.wait(SLOW + 1, within_s=90)
 
 
 def test_a_deferred_intent_is_tried_again_within_a_second_of_its_time(case: Case) -> None:

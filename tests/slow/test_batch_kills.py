@@ -1,5 +1,6 @@
 """kill -9 where intents wait in batches: at each step, and at chance's moments among thousands."""
 
+import asyncio
 import os
 import random
 import signal
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 
 from hybrid.stack.process import free_port
+from streams.batching.looking import read_batches
 from streams.failpoints import BATCH_POINTS
-from tests.chaos.batching import BATCHING
+from tests.chaos.batching import batching_settings
 from tests.chaos.running import RunningStack, running_stack
 from tests.integration.driving import Case, eventually
 
@@ -23,15 +25,17 @@ pytestmark = pytest.mark.integration
 #: What ends a batch is passed again by who goes on with it: the second passage is the one.
 AT = {"batch_ended": 2, "batch_returned": 2}
 INTENTS, LINES = 30, 10
+#: Tokens of the simulator's pool: some 25 lines, of those.
+ENQUEUED, POOLED = 2_500, 60
 NOTE = {"note": "[[sim:tokens=100]]"}
 #: What becomes of the first batches of the long run.
 PLAN = ["ok", "expires", "lost", "fails", "ok", "cancelled", "503"]
 MANY, MANY_LINES, KILLS = 5_000, 500, 5
 
 
-def environment_of(folder: Path, port: int, **more: str) -> dict[str, str]:
+def environment_of(folder: Path, port: int, *lines: str, **more: str) -> dict[str, str]:
     file = folder / "hybrid.toml"
-    file.write_text(BATCHING.format(port=port))
+    file.write_text(batching_settings(port, *lines))
     return {"HYBRID_CONFIG": str(file), "HYBRID_BATCH_WAIT": "1", **more}
 
 
@@ -60,6 +64,30 @@ def test_a_kill_at_a_step_loses_nothing_and_submits_no_line_twice(
         paid = sum(Decimal(one["total_cost_usd"]) for (one,) in found.results.values())
         assert paid == sum(Decimal(call["billed_usd"]) for call in calls)
         eventually(case.outcomes, lambda again: again.count() == INTENTS)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("limit", [None, ENQUEUED])
+def test_a_pool_that_is_full_makes_nothing_dearer(
+    stack: RunningStack, tmp_path: Path, limit: int | None
+) -> None:
+    port = free_port()
+    lines = [] if limit is None else [f"batch_tokens = {limit}"]
+    environment = environment_of(tmp_path, port, *lines, HYBRID_BATCH_LINES=str(LINES))
+    with running_stack(
+        workers=1, environment=environment, simulator_port=port, host=stack
+    ) as running:
+        faults = {"turnaround_s": 2.0, "most_enqueued": ENQUEUED}
+        running.set_faults({"openai": {"latency_ms": 20, "batching": faults}})
+        case = Case(running)
+        case.publish(*(case.intent(NOTE, processing="batch") for _ in range(POOLED)))
+        found = case.wait(POOLED, within_s=180)
+        assert (len(found.results), found.dead_letters, found.doubled()) == (POOLED, {}, {})
+        calls = case.calls()
+        assert (len(calls), all(call["batch"] for call in calls)) == (POOLED, True)
+        book = asyncio.run(read_batches(case.stack.settings))
+        refused = [one for one in book.batches.values() if one.state == "failed"]
+        assert bool(refused) is (limit is None)
 
 
 @pytest.mark.timeout(600)

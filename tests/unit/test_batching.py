@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from agents.deciding.batching import (
     MOST_BYTES,
+    PAST,
     WINDOW_MS,
     Line,
+    Pool,
     Rules,
     expected_ms,
     fate,
@@ -22,12 +24,14 @@ from agents.deciding.batching import (
     is_late,
     look_pause_s,
     may_wait,
+    pool_pause_s,
     ready,
 )
 from agents.deciding.budgets import Spending
 from agents.executing.account import Execution
+from agents.executing.turnaround import TurnAround
 from agents.task import Deferred, Paid
-from schemas.batches import BatchAnswer, BatchLine
+from schemas.batches import BatchAnswer, BatchLine, BatchRecord
 from schemas.budgets import BudgetSpec
 from schemas.events import DeferralState, LedgerRecord
 from schemas.settings import Settings
@@ -73,6 +77,35 @@ def test_a_file_has_a_size_that_the_provider_takes() -> None:
     assert ready([a_line(size=2 * MOST_BYTES)], RULES, now_ms=60_000), "one alone goes, whatever"
 
 
+def test_batches_fill_the_pool_of_their_model_and_the_rest_waits_for_room() -> None:
+    lines = [a_line(number, tokens=10, since_ms=number) for number in range(12)]
+    lines.append(a_line(99, model="n", tokens=10_000))
+    rules = Rules(wait_ms=60_000, most_lines=100)
+
+    def made(used: int) -> list[list[str]]:
+        pools = {("p", "m"): Pool(limit=80, used=used)}
+        found = ready(lines, rules, now_ms=90_000, pools=pools)
+        return [[line.line_id for line in one] for one in found if one[0].model == "m"]
+
+    pairs = [[f"a-{number}", f"a-{number + 1}"] for number in range(0, 12, 2)]
+    assert made(0) == pairs[:4], "a quarter each"
+    assert made(50) == pairs[:1]
+    assert made(70) == made(90) == []
+
+
+def test_a_prompt_that_is_larger_than_its_pool_goes_alone() -> None:
+    line = a_line(tokens=500)
+    made = ready([line], RULES, now_ms=60_000, pools={("p", "m"): Pool(limit=80)})
+    assert made == [(line,)]
+    assert ready([line], RULES, now_ms=60_000, pools={("p", "m"): Pool(80, used=1)}) == []
+
+
+def test_a_pool_that_is_full_is_tried_ever_more_rarely_and_not_for_ever() -> None:
+    assert [pool_pause_s(times) for times in range(1, 11)] == [
+        10, 20, 40, 80, 160, 320, 640, 900, 900, None,
+    ]  # fmt: skip
+
+
 @given(
     lines=st.lists(
         st.builds(
@@ -116,8 +149,8 @@ def test_a_deadline_decides_whether_it_waits_and_when_it_goes_back() -> None:
         ("realtime", True, None, False),
         ("auto", True, None, True),
         ("auto", False, None, False),
-        ("auto", False, WINDOW_MS, False),
-        ("auto", False, WINDOW_MS + MARGIN_MS, True),
+        ("auto", False, WINDOW_MS - 1, False),
+        ("auto", False, WINDOW_MS, True),
     ],
 )
 def test_who_says_nothing_waits_where_all_that_it_says_allows_it(
@@ -125,6 +158,33 @@ def test_who_says_nothing_waits_where_all_that_it_says_allows_it(
 ) -> None:
     found = may_wait(processing, low=low, deadline_ms=deadline_ms, margin_ms=MARGIN_MS)
     assert found is waits
+
+
+def test_it_waits_too_where_its_deadline_leaves_twice_the_time_that_batches_took() -> None:
+    def waits(deadline_ms: int, expected: int | None) -> bool:
+        return may_wait(
+            "auto", low=False, deadline_ms=deadline_ms, margin_ms=MARGIN_MS, expected=expected
+        )
+
+    hour_ms, eighth_ms = 3_600_000, 450_000
+    assert waits(hour_ms, eighth_ms)
+    assert waits(2 * (eighth_ms + MARGIN_MS), eighth_ms)
+    assert not waits(2 * (eighth_ms + MARGIN_MS) - 1, eighth_ms)
+    assert not waits(hour_ms, hour_ms)
+    assert not waits(hour_ms, None)
+    assert waits(WINDOW_MS, WINDOW_MS), "none takes longer than a day"
+
+
+def test_what_came_back_says_how_long_the_next_one_is_away() -> None:
+    took = TurnAround()
+    assert took.expected_ms("p", "m") is None
+    took.learn("p", "m", "b-1", 100)
+    took.learn("p", "m", "b-1", 90)
+    assert took.expected_ms("p", "m") == 100, "of a batch, its slowest line"
+    assert took.expected_ms("p", "n") is None
+    for number in range(PAST):
+        took.learn("p", "m", f"b-{number + 2}", 10)
+    assert took.expected_ms("p", "m") == 10, "the last ones count"
 
 
 def test_the_last_batches_say_how_long_the_next_one_takes() -> None:
@@ -256,6 +316,27 @@ def test_a_line_that_was_late_is_known_until_its_batch_has_ended() -> None:
     assert book.free() == []
     assert [one.line for one in book.of(["a"], late=True)] == [late.line]
     assert book.of(["a"]) == []
+
+
+def test_the_book_knows_what_of_a_pool_is_used() -> None:
+    provider = {
+        "name": "openai", "kind": "openai", "model": "m", "key_variable": "K", "batch": True,
+        "batch_tokens": 1_000,
+    }  # fmt: skip
+    record, state = the_line(), {"created_at": NOW, "provider": "openai", "prompt_tokens": 30}
+    book = Book(Settings.model_validate({"providers": [provider]}))
+    assert book.pools() == {}
+    book.take(record.key or b"", as_read(record))
+    (waiting,) = book.free()
+    who = ("openai", waiting.planned.model)
+    assert book.pools() == {who: Pool(1_000)}
+    for number, stands in enumerate(("submitting", "submitted", "completed")):
+        batch = BatchRecord.model_validate(
+            {**state, "batch_id": str(number), "model": who[1], "state": stands}
+        )
+        book.batches[batch.batch_id] = batch
+    assert book.pools() == {who: Pool(1_000, used=60)}
+    assert the_book(record).pools() == {}, "no limit is set"
 
 
 def test_what_says_nothing_of_a_line_is_not_ours() -> None:
