@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from streams.kafka.reading import read_topic
 from streams.publishing.intents import open_producer
 from tests.chaos.oracle import read_outcomes
-from tests.chaos.running import RunningStack, running_stack
+from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
 from tests.integration.test_commands import hybrid
 
@@ -74,45 +73,3 @@ def _bill_difference(case: Case) -> Decimal:
     done = hybrid(*asked, environment=case.stack.stack.environment())
     reported = sum((Decimal(row["cost_usd"]) for row in json.loads(done.stdout)), Decimal(0))
     return reported - sum((Decimal(one["billed_usd"]) for one in case.calls()), Decimal(0))
-
-
-@pytest.mark.timeout(240)
-def test_an_intent_that_kills_its_workers_is_taken_out_of_circulation(stack: RunningStack) -> None:
-    """Every worker dies at its first call: after four deaths the intent ends without a fifth."""
-    environment = {"HYBRID_FAIL_POINT": "after_started_journalled:1"}
-    with running_stack(workers=1, environment=environment, partitions=4, host=stack) as running:
-        case = Case(running)
-        case.publish(case.intent())
-        letter = case.dead_letter(within_s=120)
-        assert (letter["reason"], letter["error_code"]) == ("poison", "kills_workers")
-        assert case.calls() == []
-        assert running.stack.restarts == 4
-
-
-@pytest.mark.timeout(240)
-def test_a_worker_that_only_produces_dead_letters_stops_before_the_topic_is_empty(
-    stack: RunningStack,
-) -> None:
-    """Everything fails, and no breaker sees it: the worker says so, and leaves the rest alone."""
-    environment = {"HYBRID_RETRY_DELAYS": "0", "HYBRID_DEFER_DELAYS": "0.2"}
-    with running_stack(workers=1, environment=environment, partitions=4, host=stack) as running:
-        broken = {"always": "503", "latency_ms": 1}
-        running.set_faults({"openai": broken, "azure": broken})
-        case = Case(running)
-        case.publish(*[case.intent() for _ in range(600)])
-        eventually(lambda: running.ready(0), lambda ready: not ready, within_s=120)
-        alerts = eventually(lambda: _alert_names(running), bool)
-        assert alerts == {"mostly_dead_letters"}
-        assert 100 <= case.outcomes().count() < 300
-        assert running.stack.restarts == 0
-
-
-def _alert_names(running: RunningStack) -> set[str]:
-    async def read() -> set[str]:
-        topic = running.settings.topics.alerts
-        return {
-            json.loads(one.value or b"{}")["name"]
-            async for one in read_topic(running.settings, topic)
-        }
-
-    return asyncio.run(read())
