@@ -1,95 +1,17 @@
-"""Prometheus `/metrics`, `/healthz` and `/readyz` of one process."""
+"""`/metrics`, `/healthz` and `/readyz` of one process, and what a recorder says of itself there."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from agents.capacity.breaker import BreakerState
-from agents.providers.adapters import Provider
 from hybrid.errors import UsageError
-from streams.lanes.lane import LaneState
 from streams.recording.recorder import Recorder
-from streams.worker.worker import Worker
 
-__all__ = ["RecorderMetrics", "WorkerMetrics", "serve_metrics"]
-
-
-class WorkerMetrics(Collector):
-    """Reads a worker's state when asked."""
-
-    def __init__(self, worker: Worker) -> None:
-        """Keep the worker that is asked at each scrape."""
-        self._worker = worker
-
-    def collect(self) -> Iterator[Metric]:
-        """Give the metrics of the moment."""
-        worker = self._worker
-        outcomes = CounterMetricFamily(
-            "hybrid_outcomes", "Outcomes committed by this worker", labels=["outcome"]
-        )
-        for name in ("completed", "failed", "deferred"):
-            outcomes.add_metric([name], worker.outcomes[name])
-        yield outcomes
-        gauges = {
-            "hybrid_in_flight": (
-                "Intents that run or wait for their commit",
-                worker.dispatcher.running,
-            ),
-            "hybrid_waiting": ("Records fetched that have not begun", worker.dispatcher.waiting),
-            "hybrid_paused": (
-                "Those of them that an operator has paused",
-                worker.dispatcher.paused,
-            ),
-            "hybrid_oldest_waiting_seconds": (
-                "Since when the oldest of them was written to Kafka, or was due; 0 = none is due",
-                worker.dispatcher.oldest_waiting_s,
-            ),
-            "hybrid_lanes": ("Lanes of this worker", len(worker.lanes)),
-            "hybrid_ledger_entries": (
-                "Decisions kept in memory",
-                sum(len(lane.ledger) for lane in worker.lanes.values()),
-            ),
-            "hybrid_ready": ("1 when every lane is open", int(worker.ready)),
-        }
-        lanes = GaugeMetricFamily(
-            "hybrid_lane_open", "1 for each lane that runs intents here", labels=["lane"]
-        )
-        for number, lane in sorted(worker.lanes.items()):
-            lanes.add_metric([str(number)], int(lane.state is LaneState.OPEN))
-        yield lanes
-        states = GaugeMetricFamily(
-            "hybrid_provider_available",
-            "1 when a provider is called, 0 when its breaker is not closed",
-            labels=["provider"],
-        )
-        calls = GaugeMetricFamily(
-            "hybrid_provider_in_flight", "Calls in flight", labels=["provider"]
-        )
-        for name in worker.capacity.providers:
-            states.add_metric([name], int(worker.capacity.state(name) is BreakerState.CLOSED))
-            calls.add_metric([name], worker.capacity.in_flight(name))
-        yield states
-        yield calls
-        yield _keys_of(worker.providers)
-        for name, (text, value) in gauges.items():
-            yield GaugeMetricFamily(name, text, value=value)
-
-
-def _keys_of(providers: Iterable[Provider]) -> Metric:
-    """Count each provider's keys, and tokens, by whether they are used; never which they are."""
-    keys = GaugeMetricFamily(
-        "hybrid_provider_keys",
-        "Keys by state: usable, or resting after a refusal",
-        labels=["provider", "state"],
-    )
-    for one in providers:
-        usable = one.usable_keys
-        keys.add_metric([one.name, "usable"], usable)
-        keys.add_metric([one.name, "resting"], len(one.keys) - usable)
-    return keys
+__all__ = ["RecorderMetrics", "serve_metrics"]
 
 
 class RecorderMetrics(Collector):
@@ -128,8 +50,10 @@ async def serve_metrics(
     registry = CollectorRegistry()
     registry.register(collector)
 
-    async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), content_type="text/plain")
+    async def metrics(request: web.Request) -> web.Response:
+        # OpenMetrics for who asks for it: exemplars are there only.
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 
     async def healthy(_request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

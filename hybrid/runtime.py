@@ -15,8 +15,9 @@ from agents.executing.prompts import load_prompts
 from agents.log import Log
 from hybrid.errors import HybridError, UsageError
 from hybrid.logs import build_log
-from hybrid.metrics import RecorderMetrics, WorkerMetrics, serve_metrics
+from hybrid.metrics import RecorderMetrics, serve_metrics
 from hybrid.providing import build_providers, require_keys
+from hybrid.worker_metrics import WorkerMetrics
 from schemas.settings import Settings
 from schemas.versions import NewerRecordError
 from streams.alerts.watch import watch

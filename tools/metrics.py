@@ -6,18 +6,22 @@ from unittest.mock import MagicMock
 from prometheus_client.core import Metric
 from prose import wrapped
 
-from hybrid.metrics import RecorderMetrics, WorkerMetrics
+from hybrid.metrics import RecorderMetrics
+from hybrid.worker_metrics import WorkerMetrics
+from streams.worker.tallies import Tallies
 
 __all__ = ["metrics", "served"]
 
 HEAD = """
-Prometheus' text format, at `/metrics` on `HYBRID_METRICS_PORT` (9464; 0 = off) of each worker and
+Prometheus' text format, or OpenMetrics for who asks for it (`Accept: application/openmetrics-text`;
+histograms have exemplars there, each with the trace id of its newest intent or call), at `/metrics` on `HYBRID_METRICS_PORT` (9464; 0 = off) of each worker and
 each recorder. At the same port `/healthz` says that the process is alive, and `/readyz` (200 or
 503) whether it takes work. What to do when one of them moves:
 [operations.md](operations.md#what-to-watch); rules for Prometheus made of them:
-[deploy/prometheus/rules.yaml](../deploy/prometheus/rules.yaml). Money is not among them: the bill
-is in ClickHouse ([costs.md](costs.md)), to the call, and an alert says what needs somebody
-([operations.md](operations.md#alerts)). Words such as *lane* and *breaker* are in the
+[deploy/prometheus/rules.yaml](../deploy/prometheus/rules.yaml). Counters begin anew with their
+process, also that of money: the bill is in ClickHouse ([costs.md](costs.md)), to the call, and an
+alert says what needs somebody ([operations.md](operations.md#alerts)). No label names a tenant or
+a user. Words such as *lane* and *breaker* are in the
 [glossary](glossary.md).
 """
 #: A counter is served under its name with this behind it.
@@ -48,7 +52,10 @@ def _name(family: Metric) -> str:
 
 def _families() -> dict[str, list[Metric]]:
     """Ask each collector, of a process that has nothing: names, kinds and meanings are the same."""
-    collectors = {"worker": WorkerMetrics(MagicMock()), "recorder": RecorderMetrics(MagicMock())}
+    collectors = {
+        "worker": WorkerMetrics(MagicMock(tallies=Tallies())),
+        "recorder": RecorderMetrics(MagicMock()),
+    }
     return {name: list(_collected(one)) for name, one in collectors.items()}
 
 

@@ -53,6 +53,11 @@ class Limiter:
         self._share = share
 
     @property
+    def pace(self) -> float:
+        """The part of the limits that is used: 1 until a 429 has taught less."""
+        return self._pace
+
+    @property
     def capacity(self) -> float:
         """How many calls may be in flight."""
         return min(self._configured, self._taught)

@@ -87,6 +87,14 @@ class Capacity:
         """Count a provider's calls in flight."""
         return self._limiters[name].in_flight
 
+    def pace(self, name: str) -> float:
+        """Which part of a provider's limits is used, as its 429s have taught; 1 = all of them."""
+        return self._limiters[name].pace
+
+    def most_in_flight(self, name: str) -> float:
+        """How many calls to a provider may be in flight at this worker; infinite = no limit."""
+        return self._limiters[name].capacity
+
     def wait_s(self, name: str, *, urgent: bool = False) -> float:
         """Seconds until a provider may be called, as far as is known; 0 = now."""
         if name in self._paused:

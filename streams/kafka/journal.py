@@ -42,11 +42,14 @@ class AttemptJournal:
         log: Log,
         fail_points: FailPoints,
         on_broken: Callable[[str], None] = lambda _why: None,
+        on_ended: Callable[[ProviderAttempt], None] = lambda _attempt: None,
     ) -> None:
         """Keep settings and clock; `start` connects.
 
-        `on_broken` hears, in one sentence, of what does not pass by itself.
+        `on_broken` hears, in one sentence, of what does not pass by itself; `on_ended` of calls
+        that have ended, once the broker has them.
         """
+        self._on_ended = on_ended
         self._on_broken = on_broken
         self._settings = settings
         self._topic = settings.topics.attempts
@@ -95,6 +98,8 @@ class AttemptJournal:
         )
         if attempt.status is AttemptStatus.STARTED:
             self._fail_points.reach("after_started_journalled")
+        else:
+            self._on_ended(attempt)
 
     async def write_record(self, record: OutRecord) -> None:
         """Write any record and wait until the broker has it; waits for a broker that is away."""

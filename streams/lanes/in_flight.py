@@ -27,6 +27,11 @@ class InFlight:
         """Give those of this moment; they may be taken out meanwhile."""
         return iter(list(self._jobs.values()))
 
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the oldest of their records was written, in milliseconds since 1970."""
+        return min((job.incoming.timestamp_ms for job in self), default=None)
+
     def get(self, slot: str) -> Job | None:
         """Find the job of a slot."""
         return self._jobs.get(slot)

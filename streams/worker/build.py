@@ -30,12 +30,12 @@ from streams.worker.flow import Flow
 from streams.worker.followers import Followers
 from streams.worker.incidents import Incidents
 from streams.worker.lane_zero import at_lane_zero
-from streams.worker.outcomes import OutcomeCounts
 from streams.worker.overseer import Overseer
 from streams.worker.price_watch import PriceWatch
 from streams.worker.rebalance import Rebalance
 from streams.worker.stall_watch import StallWatch
 from streams.worker.supervisor import Supervisor
+from streams.worker.tallies import Tallies
 from streams.worker.worker import Worker, WorkerParts
 
 __all__ = ["build_worker"]
@@ -67,7 +67,7 @@ class _Shared:
     overseer: Overseer
     spending: Spending
     cache: AnswerCache
-    outcomes: OutcomeCounts
+    tallies: Tallies
     prices: PriceBook
 
 
@@ -122,7 +122,7 @@ def build_worker(
         flow=shared.flow,
         followers=_followers(base, shared),
         watches=_watches(base, shared),
-        outcomes=shared.outcomes,
+        tallies=shared.tallies,
         app=_app(base, shared, rebalance),
         providers=tuple(providers.values()),
     )
@@ -157,12 +157,14 @@ def _watches(base: _Base, shared: _Shared) -> dict[str, Callable[[], Coroutine[N
 def _shared(base: _Base) -> _Shared:
     settings, ground = base.settings, base.ground
     clock, log = ground.clock, ground.log
+    tallies = Tallies()
     journal = AttemptJournal(
         settings,
         clock=clock,
         log=log,
         fail_points=base.fail_points,
         on_broken=base.supervisor.end,
+        on_ended=tallies.note_attempt,
     )
     flow = Flow(supervisor=base.supervisor, clock=clock)
     incidents = Incidents(
@@ -189,7 +191,7 @@ def _shared(base: _Base) -> _Shared:
         overseer=Overseer(orders, dispatcher=dispatcher, capacity=capacity, clock=clock, log=log),
         spending=Spending(settings.budgets),
         cache=AnswerCache(settings.hybrid_cache_bytes),
-        outcomes=OutcomeCounts(),
+        tallies=tallies,
         prices=book_of(settings),
     )
 
@@ -198,7 +200,7 @@ def _lane_parts(base: _Base, shared: _Shared) -> LaneParts:
     settings, ground, incidents = base.settings, base.ground, shared.incidents
 
     def on_outcome(outcome: Outcome) -> None:
-        shared.outcomes.note(outcome)
+        shared.tallies.note_outcome(outcome)
         incidents.note(outcome)
 
     return LaneParts(

@@ -28,9 +28,9 @@ from streams.membership.single_instance import require_free_instance
 from streams.worker.dispatcher import Dispatcher
 from streams.worker.flow import Flow
 from streams.worker.followers import Followers
-from streams.worker.outcomes import OutcomeCounts
 from streams.worker.rebalance import Rebalance
 from streams.worker.supervisor import Supervisor
+from streams.worker.tallies import Tallies
 
 __all__ = ["Worker", "WorkerParts"]
 
@@ -55,7 +55,7 @@ class WorkerParts:
     followers: Followers
     #: What looks after something for as long as the worker runs, by what it is called.
     watches: Mapping[str, Callable[[], Coroutine[None, None, None]]]
-    outcomes: OutcomeCounts
+    tallies: Tallies
     app: App
     providers: tuple[Provider, ...]
 
@@ -101,9 +101,9 @@ class Worker:
         return self._parts.capacity
 
     @property
-    def outcomes(self) -> OutcomeCounts:
-        """How many outcomes this worker has committed, by kind."""
-        return self._parts.outcomes
+    def tallies(self) -> Tallies:
+        """What this worker has committed and called."""
+        return self._parts.tallies
 
     @property
     def failure(self) -> BaseException | None:
@@ -176,7 +176,7 @@ class Worker:
             with suppress(Exception):  # nothing depends on it any more
                 await asyncio.wait_for(provider.close(), 2)
         watchdog.cancel()
-        self._log(LogEvent.WORKER_STOPPED, worker=self._name, outcomes=dict(parts.outcomes))
+        self._log(LogEvent.WORKER_STOPPED, worker=self._name, outcomes=dict(parts.tallies.outcomes))
 
     async def _until_crashed(self, start: asyncio.Task[Any]) -> None:
         """Fail the worker when the Faust app could not start, or has crashed."""

@@ -16,9 +16,13 @@ from pathlib import Path
 
 from tests.deploy.janitor import Janitor, remove_folder
 
-__all__ = ["ROOT", "Daemon", "Engine", "EngineMissingError", "running_engine"]
+__all__ = ["METRICS_CODE", "ROOT", "Daemon", "Engine", "EngineMissingError", "running_engine"]
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Where the names of metrics are.
+METRICS_CODE = "".join(
+    (ROOT / "hybrid" / name).read_text() for name in ("metrics.py", "worker_metrics.py")
+)
 START_LIMIT_S = 60
 #: The longest grace of a container, and what the engine does beside.
 STOP_LIMIT_S = 120

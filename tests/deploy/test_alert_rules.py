@@ -4,12 +4,17 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry, generate_latest
 
+from hybrid.metrics import RecorderMetrics
+from hybrid.worker_metrics import WorkerMetrics
 from tests.deploy.chart_tools import ToolMissingError, need_tool, output_of
-from tests.deploy.engine import ROOT
+from tests.deploy.engine import METRICS_CODE, ROOT
+from tests.unit.test_tallies import some
 
 pytestmark = pytest.mark.timeout(1800)
 RULES = ROOT / "deploy/prometheus/rules.yaml"
@@ -81,11 +86,21 @@ def promtool() -> Path:
 
 def test_every_alert_has_a_case_and_only_names_what_is_served() -> None:
     assert {one["alert"] for one in _alerts()} == set(TROUBLE)
-    served = set(re.findall(r'"(hybrid_\w+)"', (ROOT / "hybrid/metrics.py").read_text()))
+    served = set(re.findall(r'"(hybrid_\w+)"', METRICS_CODE))
     for one in _alerts():
         named = {n.removesuffix("_total") for n in re.findall(r"hybrid_\w+", one["expr"])}
         assert named, one["alert"]
         assert named <= served, one["alert"]
+
+
+def test_prometheus_reads_what_is_served(promtool: Path) -> None:
+    worker = MagicMock(tallies=some(), lanes={}, providers=[], dispatcher=MagicMock(paused=0))
+    for collector in (WorkerMetrics(worker), RecorderMetrics(MagicMock())):
+        registry = CollectorRegistry()
+        registry.register(collector)
+        text = generate_latest(registry).decode()
+        assert text.count("# TYPE hybrid_") >= 4
+        output_of(promtool, "check", "metrics", text_in=text)
 
 
 def test_each_alert_fires_when_it_should_and_only_then(promtool: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tests.deploy.chart_tools import (
     output_of,
 )
 from tests.deploy.charts import CHART, FULL, LEAST, Manifests, conform, lint, render
-from tests.deploy.engine import ROOT
+from tests.deploy.engine import METRICS_CODE, ROOT
 
 pytestmark = pytest.mark.timeout(1800)
 VARIABLE = re.compile(r"^(HYBRID|KAFKA|CLICKHOUSE|OPENAI|AZURE)_[A-Z0-9_]+$")
@@ -261,7 +261,7 @@ def test_scaling_goes_by_age_and_by_what_waits_and_never_beyond_the_partitions(
     queries = " ".join(one["metadata"]["query"] for one in spec["triggers"])
     metrics = set(re.findall(r"hybrid_\w+", queries))
     assert metrics >= {"hybrid_oldest_waiting_seconds", "hybrid_waiting"}
-    assert metrics <= set(re.findall(r'"(hybrid_\w+)"', (ROOT / "hybrid/metrics.py").read_text()))
+    assert metrics <= set(re.findall(r'"(hybrid_\w+)"', METRICS_CODE))
     assert 'job="rel-hybrid-orchestrator-worker"' in queries
     stateful = full.one("StatefulSet")
     assert spec["scaleTargetRef"]["name"] == stateful["metadata"]["name"]

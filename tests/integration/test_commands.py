@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from hybrid.cli import app
@@ -445,14 +446,25 @@ def test_metrics_health_and_readiness_are_served(stack: RunningStack) -> None:
 
     base = stack.stack.addresses()["metrics"][0].removesuffix("/metrics")
 
-    def get(path: str) -> str:
-        with urllib.request.urlopen(base + path, timeout=5) as answer:
+    def get(path: str, accept: str = "*/*") -> str:
+        request = urllib.request.Request(base + path, headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=5) as answer:
             return str(answer.read().decode())
 
     assert get("/healthz") == "ok\n"
     text = eventually(lambda: get("/metrics"), lambda text: "hybrid_outcomes_total" in text)
     assert "\nhybrid_oldest_waiting_seconds 0.0\n" in text
     assert get("/readyz") == "ready\n"
+    case = Case(stack)
+    case.publish(*(case.intent() for _ in range(16)))  # some of them are this worker's
+    assert len(case.wait(16).results) == 16
+    text = eventually(
+        lambda: get("/metrics", "application/openmetrics-text"),
+        lambda text: 'hybrid_attempts_total{outcome="success",provider="openai"}' in text,
+    )
+    found = {one.name: one for one in text_string_to_metric_families(text)}
+    assert any(one.exemplar for one in found["hybrid_call_seconds"].samples), "a trace to look at"
+    assert any(one.exemplar for one in found["hybrid_result_seconds"].samples)
 
 
 def test_topics_take_the_brokers_own_replication_where_nothing_is_said(
