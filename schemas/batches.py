@@ -47,6 +47,7 @@ class BatchRecord(Message):
     state: BatchState
     key: str = Field(default="", description="what the log calls the key it is made with")
     provider_batch_id: str = ""
+    doubtful: bool = Field(default=False, description="it may have been made before, unheard of")
     input_file_id: str = ""
     lines: list[str] = Field(default_factory=list, description="attempt ids; empty once it ended")
     count: int = 0

@@ -61,6 +61,8 @@ class Batching:
     plan: list[str] = field(default_factory=list)
     #: The part of the lines that is answered before a batch expires or is cancelled.
     done_share: float = 0.5
+    #: Seconds after which a batch is in the list.
+    listed_after_s: float = 0.0
     #: The next answers to looks, lists and cancellations, and to files that are read.
     looks: list[str] = field(default_factory=list)
     #: The next answers to uploads: statuses, "lost", "ok".

@@ -25,6 +25,8 @@ class Batch:
     output: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    #: When it was made, in monotonic seconds.
+    made: float = field(default_factory=time.monotonic)
 
     @property
     def status(self) -> str:

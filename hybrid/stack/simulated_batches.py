@@ -8,6 +8,7 @@ answered in time is in the error file, one that was cancelled is in neither.
 import asyncio
 import json
 import random
+import time
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
@@ -93,8 +94,11 @@ class BatchRoom:
         refusal = self.files.trouble(request)
         if refusal is not None:
             return refusal
+        until = time.monotonic() - self._faults(provider_of(request)).batching.listed_after_s
         own = [
-            one for one in reversed(self._batches.values()) if one.provider == provider_of(request)
+            one
+            for one in reversed(self._batches.values())
+            if one.provider == provider_of(request) and one.made <= until
         ]
         documents = [one.document for one in own]
         after, limit = request.query.get("after"), int(request.query.get("limit", 20))

@@ -117,10 +117,10 @@ class Ends:
         missing, ended = Told(code=code), []
         for one in self._book.of(record.lines, late=True):
             said = _answer(record, one, answers.get(one.line_id, missing), state)
-            ended.append((one, await self._unclaimed(one, said)))
+            ended.append((one, await self.unclaimed(one, said)))
         await self._writing.forget(ended)
 
-    async def _unclaimed(self, one: Waiting, answer: BatchAnswer) -> ProviderAttempt:
+    async def unclaimed(self, one: Waiting, answer: BatchAnswer) -> ProviderAttempt:
         """Give the end of a line that nobody waits for any more."""
         attempt, around = one.line.attempt, self._around
         provider = around.providers.get(attempt.provider)

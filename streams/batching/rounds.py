@@ -10,7 +10,6 @@ from agents.clock import uuid7
 from agents.deciding.batching import (
     POOL_FULL,
     Rules,
-    fate,
     look_pause_s,
     ready,
 )
@@ -19,9 +18,10 @@ from agents.executing.prompts import render
 from agents.providers.batching import Batching, SeenBatch
 from schemas.batches import BatchRecord
 from schemas.vocabulary import LogEvent
-from streams.batching.answers import Told, answers_of
 from streams.batching.book import Book, Waiting
+from streams.batching.doubled import Doubled
 from streams.batching.ends import Ends, Surroundings, status_of, unanswered
+from streams.batching.files import read_answers
 from streams.batching.pools import PoolsFull
 from streams.batching.writing import Writing
 from streams.messages.records import OutRecord
@@ -65,6 +65,7 @@ class Rounds:
         self._book = book
         self._writing = writing
         self._ends = Ends(around, book, writing)
+        self._doubled = Doubled(around, book, writing, self._ends)
         self._pools_full = PoolsFull(around.clock)
         now = around.clock.monotonic()
         self._pending = {
@@ -75,6 +76,7 @@ class Rounds:
     async def once(self) -> None:
         """Do what is to be done now; raises KafkaError, TimeoutError, ProducerFenced."""
         await self._ends.late()
+        await self._doubled.once()
         for batch in self._made_now():
             await self._begin(batch)
         for record in self._book.live:
@@ -186,7 +188,9 @@ class Rounds:
         try:
             await self._cancel_if_wanted(record, batching, pending)
             seen = await batching.look(record.provider_batch_id, key=record.key)
-            answers = await self._read(seen, batching, record)
+            if record.doubtful:
+                await self._doubled.look(record, batching)
+            answers = await read_answers(seen, batching, key=record.key)
         except Exception as error:  # noqa: BLE001 - it is paid for, and may be there later
             self._ends.delayed(record, error)
             pending.absent = pending.absent + 1 if status_of(error) == NOT_FOUND else 0
@@ -218,16 +222,13 @@ class Rounds:
             pending.next_at = self._around.clock.monotonic() + RETRY_S
             return
         if not found:
-            await self._make(record, batching, pending)
+            # A list may be late: whether another one was made is asked again while this one runs.
+            doubtful = record.model_copy(update={"doubtful": True})
+            await self._make(doubtful, batching, pending)
             return
-        for extra in found[1:]:
-            self._around.log(
-                LogEvent.BATCH_DOUBLED,
-                level="warning",
-                batch_id=record.batch_id,
-                provider_batch_id=extra.batch_id,
-            )
         await self._submitted(record, found[0], pending)
+        own = {"provider_batch_id": found[0].batch_id}
+        await self._doubled.tell(record.model_copy(update=own), batching, found)
 
     async def _cancel_if_wanted(
         self, record: BatchRecord, batching: Batching, pending: _Pending
@@ -237,15 +238,3 @@ class Rounds:
         if wanted and not pending.cancelling:
             pending.cancelling = True
             await batching.cancel(record.provider_batch_id, key=record.key)
-
-    @staticmethod
-    async def _read(
-        seen: SeenBatch, batching: Batching, record: BatchRecord
-    ) -> dict[str, Told] | None:
-        """Give what became of the lines of a batch that has ended; None while it goes on."""
-        if fate(seen.status) != "ended":
-            return None
-        answers: dict[str, Told] = {}
-        for file in filter(None, (seen.error_file_id, seen.output_file_id)):
-            answers |= answers_of(await batching.read(file, key=record.key))
-        return answers

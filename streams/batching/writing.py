@@ -73,6 +73,15 @@ class Writing:
         for waiting, _ in ended:
             self._book.lines.pop(waiting.line_id, None)
 
+    async def on_record(self, attempts: list[ProviderAttempt]) -> None:
+        """Write calls that have ended and belong to no line that waits."""
+        topic = self._settings.topics.attempts
+        for begin in range(0, len(attempts), RETURNED_AT_ONCE):
+            some = attempts[begin : begin + RETURNED_AT_ONCE]
+            await self._transact(
+                [OutRecord(topic, one.intent_id.encode(), one.to_json()) for one in some]
+            )
+
     def _standing(self, waiting: Waiting, now: Waiting | None) -> OutRecord:
         """Build the record that a line stands as it does now, or is ended."""
         topics, partition = self._settings.topics, waiting.incoming.partition

@@ -20,6 +20,7 @@ from streams.failpoints import BATCH_POINTS
 from tests.chaos.batching import batching_settings
 from tests.chaos.running import RunningStack, running_stack
 from tests.integration.driving import Case, eventually
+from tests.integration.test_batches import rows
 
 pytestmark = pytest.mark.integration
 #: What ends a batch is passed again by who goes on with it: the second passage is the one.
@@ -88,6 +89,36 @@ def test_a_pool_that_is_full_makes_nothing_dearer(
         book = asyncio.run(read_batches(case.stack.settings))
         refused = [one for one in book.batches.values() if one.state == "failed"]
         assert bool(refused) is (limit is None)
+
+
+@pytest.mark.timeout(240)
+def test_a_batch_that_was_made_twice_is_told_of_cancelled_and_on_the_bill(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    """The answer to its making is lost, and it is not in the list when it is asked for."""
+    port = free_port()
+    environment = environment_of(tmp_path, port)
+    with running_stack(
+        workers=1, environment=environment, simulator_port=port, host=stack
+    ) as running:
+        faults = {"turnaround_s": 20.0, "listed_after_s": 8.0, "plan": ["lost", "ok"]}
+        running.set_faults({"openai": {"latency_ms": 20, "batching": faults}})
+        case = Case(running)
+        case.publish(*(case.intent(NOTE, processing="batch") for _ in range(LINES)))
+        found = case.wait(LINES, within_s=120)
+        assert (len(found.results), found.dead_letters, found.doubled()) == (LINES, {}, {})
+        calls = case.calls()
+        answered = Counter(call["attempt_id"] for call in calls)
+        assert len({call["batch"] for call in calls}) == 2
+        assert set(answered.values()) <= {1, 2}
+        assert LINES < len(calls) < 2 * LINES, "the other one was cancelled"
+        billed = sum(Decimal(call["billed_usd"]) for call in calls)
+        written = eventually(lambda: rows(case, len(calls)), lambda found: len(found) == len(calls))
+        assert sum(Decimal(one[3]) for one in written) == billed
+        assert Counter(bool(one[5]) for one in written) == {
+            True: LINES, False: len(calls) - LINES,
+        }  # fmt: skip
+        assert "batch_doubled" in (running.stack.folder / "logs/worker-0.log").read_text()
 
 
 @pytest.mark.timeout(600)
