@@ -91,7 +91,7 @@ class ProviderSettings(MoneySettings):
         if self.providers:
             return self.providers
         openai = ProviderSpec.model_construct(
-            self._set_of("hybrid_openai_timeout"),
+            self._set_of("hybrid_openai_timeout", "hybrid_openai_embedding_model"),
             name="openai",
             kind="openai",
             key_variable="OPENAI_API_KEY",
@@ -103,7 +103,7 @@ class ProviderSettings(MoneySettings):
             **_limit_fields(self.hybrid_openai_limits),
         )
         azure = ProviderSpec.model_construct(
-            self._set_of("hybrid_azure_timeout"),
+            self._set_of("hybrid_azure_timeout", "hybrid_azure_embedding_deployment"),
             name="azure",
             kind="azure",
             key_variable="AZURE_OPENAI_API_KEY" if self.hybrid_azure_auth == "key" else "",
@@ -122,7 +122,9 @@ class ProviderSettings(MoneySettings):
     def models_at(self, spec: ProviderSpec) -> tuple[str, ...]:
         """Name the models (deployments) that are configured at a provider, its own first."""
         grouped = [group.at[spec.name].model for group in self.models if spec.name in group.at]
-        return tuple(dict.fromkeys([spec.own_model, *grouped]))
+        # The default that nobody named need not be there: who embeds nothing misses nothing.
+        named = spec.embedding_model if "embedding_model" in spec.model_fields_set else ""
+        return tuple(dict.fromkeys([spec.own_model, *filter(None, [named]), *grouped]))
 
     def bases_at(self, spec: ProviderSpec) -> dict[str, str]:
         """Give what the models at a provider really are, for those of which that is said."""
@@ -140,9 +142,10 @@ class ProviderSettings(MoneySettings):
             if spec.embedding_model
         }
 
-    def _set_of(self, timeout: str) -> set[str]:
-        """Name what was set of a provider's time limits: nothing, or its timeout."""
-        return {"timeout"} if timeout in self.model_fields_set else set()
+    def _set_of(self, timeout: str, embedding_model: str) -> set[str]:
+        """Name what was set of a provider, by the names of the settings that may have been."""
+        names = {"timeout": timeout, "embedding_model": embedding_model}
+        return {name for name, setting in names.items() if setting in self.model_fields_set}
 
     def key_places(self, spec: ProviderSpec) -> tuple[KeyPlace, ...]:
         """Say where each of a provider's keys is, and whether there is anything."""
