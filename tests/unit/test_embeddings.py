@@ -1,5 +1,6 @@
 """Embeddings: what an intent may say, how vectors are written, what is refused before it is paid."""
 
+import base64
 from decimal import Decimal
 from typing import Any
 
@@ -33,9 +34,12 @@ from agents.pricing.usage import Usage, read_input_usage
 from hybrid.stack.simulated_embeddings import vector_of
 from schemas.embeddings import MOST_INPUTS, embedding_problem, inputs_of, packed, unpacked, written
 from schemas.events import CachedAnswer
+from schemas.outcome import CostInfo
 from schemas.settings import Settings
 from schemas.vocabulary import FailureKind, UsageSource
-from tests.builders import a_result, a_task, an_intent
+from streams.triage.pricing import Estimator, Priced
+from streams.triage.typical import Typical
+from tests.builders import NOW, a_letter, a_result, a_task, an_intent
 
 SMALL = known_model(["text-embedding-3-small"])
 ADA = known_model(["ada-of-ours", "text-embedding-ada-002"])
@@ -267,6 +271,21 @@ def test_only_the_prompt_is_paid_for() -> None:
     assert rates.at_most(prompt, length.most) == dollar
     assert length.within(dollar, rates, prompt) is length
     assert length.within(Decimal("0.99"), rates, prompt) is None
+
+
+def test_a_replay_is_priced_by_its_inputs_alone() -> None:
+    typical = Typical()
+    chat, paid = a_result(a_task()), CostInfo(output_tokens=40)
+    typical.add(chat.model_copy(update={"cost_info": paid}))
+    typical.add(chat.model_copy(update={"embeddings": [packed([1])]}))
+    assert typical.output_tokens(chat.type, "openai") == 40, "vectors are no short answer"
+    value = embedding(["a" * 4_000]).to_json()
+    letter = a_letter(original={"value": base64.b64encode(value).decode()})
+    priced = Estimator(Settings(), typical, at=NOW).price(letter)
+    assert isinstance(priced, Priced)
+    assert (priced.route, priced.input_tokens) == (("openai",), 1_000)
+    assert priced.expected_usd == Decimal("0.00002")
+    assert Decimal("0.00008") < (priced.most_usd or 0) < Decimal("0.00009")
 
 
 # ── routes ──────────────────────────────────────────────────────────────────────────────────────
