@@ -120,14 +120,22 @@ async def both(running: RunningStack, texts: int, inputs: int) -> tuple[Seen, fl
     return seen, time.monotonic() - begun
 
 
-def rows(store: ClickHouse, intents: int) -> tuple[Any, ...]:
+def rows(store: ClickHouse, calls: int) -> tuple[Any, ...]:
     """Give what is on record once all calls are."""
     until = time.monotonic() + LIMIT_S
     while True:
         (found,) = store.rows(SUMS)[1]
-        if found[0] >= intents or time.monotonic() > until:
+        if found[0] >= calls or time.monotonic() > until:
             return tuple(found)
         time.sleep(0.5)
+
+
+def outcomes(store: ClickHouse) -> str:
+    """Say how calls ended."""
+    sql = (
+        "SELECT outcome, error_code, count() FROM provider_attempts FINAL GROUP BY 1, 2 ORDER BY 3"
+    )
+    return ", ".join(f"{count} {name} {code}".strip() for name, code, count in store.rows(sql)[1])
 
 
 def peak_mb(pid: int) -> float:
@@ -144,23 +152,27 @@ def report(running: RunningStack, texts: int, inputs: int, say: Callable[[str], 
     before = {name: cpu_of(pid) for name, pid in ours.items()}
     began = time.monotonic()
     seen, seconds = asyncio.run(both(running, texts, inputs))
-    store = ClickHouse(running.settings)
-    count, tokens, output, usd = rows(store, -(-texts // inputs))
+    store, calls = ClickHouse(running.settings), running.calls()
+    count, tokens, output, usd = rows(store, len(calls))
     on_record_s = time.monotonic() - began
+    ended = outcomes(store)
     store.close()
     spent = {name: cpu_of(pid) - before[name] for name, pid in ours.items()}
-    calls = running.calls()
     billed = sum(Decimal(call["billed_usd"]) for call in calls)
     say(
         f"{texts} texts in {seen.results} results of {seen.vectors} vectors: {seconds:.1f} s, "
         f"{texts / seconds:.0f} texts/s; {seen.other} dead letters"
     )
-    say(f"on record after {on_record_s:.1f} s: {count} rows, {tokens} tokens in, {output} out")
+    say(
+        f"on record after {on_record_s:.1f} s: {count} rows ({ended}), {tokens} tokens in, "
+        f"{output} out"
+    )
     say(f"dollars: record {Decimal(usd):f}, results {seen.usd:f}, simulator's bill {billed:f} "
         f"for {len(calls)} calls")  # fmt: skip
     peaks = ", ".join(f"{name} {peak_mb(pid):.0f} MB" for name, pid in ours.items())
     shares = ", ".join(f"{name} {cpu:.1f} s" for name, cpu in spent.items())
-    say(f"peak of resident memory: {peaks}; CPU: {shares}")
+    say(f"peak of resident memory: {peaks}")
+    say(f"CPU: {shares}")
     for problem in seen.problems[:5]:
         say(f"wrong: {problem}")
     whole = seen.vectors == texts and count == len(calls) == seen.results
@@ -171,7 +183,9 @@ def main() -> int:
     """Print what came of it; 1 where a vector, a row or a digit is not right."""
     texts = int(sys.argv[1]) if len(sys.argv) > 1 else TEXTS
     inputs = int(sys.argv[2]) if len(sys.argv) > 2 else INPUTS  # noqa: PLR2004 - argv
-    with running_stack(workers=1, environment={"HYBRID_LOG_LEVEL": "warning"}) as running:
+    # A simulator that shares the cores with all others answers 256 calls one after another.
+    environment = {"HYBRID_LOG_LEVEL": "warning", "HYBRID_OPENAI_TIMEOUT": "600"}
+    with running_stack(workers=1, environment=environment) as running:
         return 0 if report(running, texts, inputs, lambda line: print(line, flush=True)) else 1
 
 

@@ -19,7 +19,7 @@ from agents.executing.endings import refused
 from agents.executing.planning import Planner
 from agents.pricing.tokens import counter_of
 from agents.task import Failed
-from schemas.embeddings import inputs_of
+from schemas.embeddings import inputs_of, unpacked
 from schemas.intent import WorkflowIntent
 from schemas.outcome import WorkflowResult
 from schemas.vocabulary import DeadLetterReason
@@ -81,14 +81,21 @@ class Embeddings:
     ) -> tuple[EmbeddingModel | None, Length | str]:
         names = self._planner.names(intent, provider)
         known = known_model(names)
-        asked, seen = intent.parameters.get("dimensions"), self._sizes.of(names[0])
-        return known, length_of(known, asked=asked, seen=seen)
+        return known, length_of(known, asked=_asked(intent), seen=self._sizes.of(names[0]))
 
     def note(self, intent: WorkflowIntent, provider: str, result: WorkflowResult) -> None:
         """Remember how long the vectors of a model are."""
-        if intent.parameters.get("dimensions") is None:
-            model = self._planner.names(intent, provider)[0]
-            self._sizes.note(model, len(result.vectors[0]))
+        names = self._planner.names(intent, provider)
+        if result.embeddings and known_model(names) is None and _asked(intent) is None:
+            first = result.embeddings[0]
+            length = len(unpacked(first) if isinstance(first, str) else first)
+            self._sizes.note(names[0], length)
+
+
+def _asked(intent: WorkflowIntent) -> int | None:
+    """Give how long vectors are asked to be; None where their model decides."""
+    asked: int | None = intent.parameters.get("dimensions")
+    return asked
 
 
 async def _tokens_problem(intent: WorkflowIntent, known: EmbeddingModel | None) -> str | None:
