@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.deciding.batching import Line, Rules, ready
+from agents.deciding.batching import Line, Pool, Rules, ready
 from agents.deciding.cache import AnswerCache, request_key
 from agents.deciding.embedding import (
     ASSUMED,
@@ -325,3 +325,13 @@ def test_a_batch_is_of_one_task_and_of_50_000_inputs_at_most() -> None:
     assert sorted((len(one), sum(line.inputs for line in one)) for one in made) == [
         (5, 10_000), (25, 50_000), (30, 0),
     ]  # fmt: skip
+
+
+def test_both_tasks_of_a_model_share_its_pool() -> None:
+    lines = [
+        Line(name, "p", "m", size=1, since_ms=0, tokens=20, inputs=inputs)
+        for name, inputs in (("chat", 0), ("vectors", 1))
+    ]
+    rules, pools = Rules(wait_ms=1, most_lines=1), {("p", "m"): Pool(100, used=70)}
+    (made,) = ready(lines, rules, now_ms=10, pools=pools)
+    assert [one.line_id for one in made] == ["chat"]
