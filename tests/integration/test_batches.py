@@ -82,7 +82,7 @@ def test_what_may_wait_is_answered_in_one_batch_at_half_the_price(batching: Runn
 
 
 def test_embeddings_wait_in_a_batch_of_their_own(batching: RunningStack) -> None:
-    play(batching, turnaround_s=0.5)
+    play(batching, turnaround_s=0.1)
     case = Case(batching)
     model = "gpt-3.5-turbo"  # of both tasks, as no real model is
     texts = [f'{{"marker":"{case.name}"}} {number}' for number in range(3)]

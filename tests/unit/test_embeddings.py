@@ -106,7 +106,7 @@ def test_a_request_for_vectors_is_another_than_a_chats() -> None:
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9)
 
 
-@given(st.lists(floats, min_size=1, max_size=40))
+@given(st.lists(floats, min_size=1, max_size=8))
 def test_a_vector_is_the_same_by_either_way_to_write_it(numbers: list[float]) -> None:
     text = packed(numbers)
     assert unpacked(text).tolist() == numbers
