@@ -1,7 +1,9 @@
 """Embeddings: what an intent may say, how vectors are written, what is refused before it is paid."""
 
 import base64
+from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +30,7 @@ from agents.deciding.routes import Router
 from agents.deciding.vectors import vectors_failure
 from agents.executing.allowance import NO_ANSWER
 from agents.executing.allowance import length_of as answer_length
+from agents.executing.asking import Call
 from agents.executing.prompts import load_prompts, render
 from agents.pricing.rates import Prompt, Rates
 from agents.pricing.usage import Usage, read_input_usage
@@ -335,3 +338,11 @@ def test_both_tasks_of_a_model_share_its_pool() -> None:
     rules, pools = Rules(wait_ms=1, most_lines=1), {("p", "m"): Pool(100, used=70)}
     (made,) = ready(lines, rules, now_ms=10, pools=pools)
     assert [one.line_id for one in made] == ["chat"]
+
+
+def test_a_call_for_vectors_is_kept_by_no_provider_and_expects_no_answer_in_words() -> None:
+    provider: Any = SimpleNamespace(keeping=object())
+    chat = Call(provider, "m", [], prompt_tokens=10, max_output=None)
+    assert (chat.keeping, chat.expected_tokens(an_intent())) == (provider.keeping, 266)
+    vectors = replace(chat, embeds=True)
+    assert (vectors.keeping, vectors.expected_tokens(embedding())) == (None, 10)
