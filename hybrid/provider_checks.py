@@ -130,6 +130,8 @@ def _of_model(
 
 
 def _what_to_do(settings: Settings, spec: ProviderSpec, model: str) -> str:
+    if model == spec.embedding_model:
+        return "name another for embeddings, or have the key's project allowed to use it"
     if model != spec.own_model:
         return "name another in [[models]], or have the key's project allowed to use it"
     where = f"model of [[providers]] {spec.name}" if settings.providers else VARIABLES[spec.name]

@@ -179,6 +179,7 @@ def _provider(settings: Settings, spec: ProviderSpec, clock: Clock, log: Log) ->
         ),
         dialect=dialect_of(spec),
         api=spec.api,
+        embedding_model=spec.embedding_model,
         background=spec.background,
         idempotency_header=spec.idempotency_header,
         link=_link(settings, spec, tls),

@@ -105,6 +105,7 @@ class CachedAnswer(Message):
     annotations: list[dict[str, Any]] | None = None
     logprobs: list[dict[str, Any]] | None = None
     reasoning_summary: str | None = None
+    embeddings: list[str] | None = Field(default=None, description="base64 of float32")
     stored_at_ms: int
 
 

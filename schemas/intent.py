@@ -93,6 +93,11 @@ class WorkflowIntent(Message):
     force_provider: ProviderName | None = Field(
         default=None, description="This provider and no other: no fallback."
     )
+    task: Literal["chat", "embedding"] = Field(
+        default="chat",
+        description="`embedding`: the texts in `input` of the data become vectors, `embeddings` of "
+        "the result; `chat`: a model answers.",
+    )
     processing: Literal["auto", "realtime", "batch"] = Field(
         default="auto",
         description="`batch`: it may wait in a provider's batch, at that price, until a day, or "
@@ -123,7 +128,8 @@ class WorkflowIntent(Message):
     parameters: dict[str, Any] = Field(
         default_factory=dict,
         description="What the provider's request takes beside the fields here: reasoning_effort, "
-        "verbosity, top_p, stop, seed, tools, tool_choice, logprobs, metadata and the like.",
+        "verbosity, top_p, stop, seed, tools, tool_choice, logprobs, metadata and the like; of an "
+        "embedding: dimensions, encoding_format.",
     )
     not_before: Timestamp | None = Field(
         default=None,

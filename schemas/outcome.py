@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, SerializerFunctionWrapHandler, model_serializer
 
 from schemas.base import Message, Timestamp, Usd
+from schemas.embeddings import unpacked
 from schemas.intent import TraceContext
 from schemas.vocabulary import DeadLetterReason, ErrorClass
 
@@ -100,7 +101,12 @@ class WorkflowResult(Message):
         description="who served: it tells OpenAIExecutionResult from AzureExecutionResult"
     )
     model: str = Field(description="the model that served, as the reply names it")
-    content: str = Field(description="the answer's text")
+    content: str = Field(description="the answer's text; empty for task embedding")
+    embeddings: list[str] | list[list[float]] | None = Field(
+        default=None,
+        description="of task embedding: a vector for each input, in their order, as base64 of "
+        "little-endian float32, or of numbers with `encoding_format` float",
+    )
     structured: Any = Field(
         default=None, description="the answer as JSON, where there was a `response_schema`"
     )
@@ -137,6 +143,12 @@ class WorkflowResult(Message):
         default=None, description="the intent's `metadata`"
     )
     completed_at: Timestamp = Field(description="when it was answered")
+
+    @property
+    def vectors(self) -> list[list[float]]:
+        """The embeddings as numbers, however they are written; raises ValueError for others'."""
+        found = self.embeddings or []
+        return [unpacked(one).tolist() if isinstance(one, str) else one for one in found]
 
 
 class OpenAIExecutionResult(WorkflowResult):

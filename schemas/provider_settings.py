@@ -16,6 +16,8 @@ __all__ = ["DEFAULT_MODEL", "ProviderSettings", "numbers_in"]
 
 #: Why this one: docs/configuration.md, "The default model".
 DEFAULT_MODEL = "gpt-6-luna"
+#: The cheapest of OpenAI's.
+DEFAULT_EMBEDDING_MODEL = "text-embedding-3-small"
 NUMBER = r"\d+(\.\d+)?"
 
 
@@ -54,6 +56,10 @@ class ProviderSettings(MoneySettings):
     """Model of provider `openai` where the intent names none."""
     hybrid_azure_deployment: str = DEFAULT_MODEL
     """Deployment of provider `azure` where the intent names none."""
+    hybrid_openai_embedding_model: str = DEFAULT_EMBEDDING_MODEL
+    """Model of provider `openai` for intents with `task = "embedding"` that name none."""
+    hybrid_azure_embedding_deployment: str = ""
+    """Deployment of provider `azure` for them; without it they are not sent there."""
     hybrid_openai_timeout: float = Field(default=30.0, gt=0, le=3600)
     """Seconds for one attempt on provider `openai`."""
     hybrid_azure_timeout: float = Field(default=45.0, gt=0, le=3600)
@@ -85,18 +91,19 @@ class ProviderSettings(MoneySettings):
         if self.providers:
             return self.providers
         openai = ProviderSpec.model_construct(
-            self._set_of("hybrid_openai_timeout"),
+            self._set_of("hybrid_openai_timeout", "hybrid_openai_embedding_model"),
             name="openai",
             kind="openai",
             key_variable="OPENAI_API_KEY",
             base_url=self.openai_base_url,
             model=self.hybrid_openai_model,
+            embedding_model=self.hybrid_openai_embedding_model,
             timeout=self.hybrid_openai_timeout,
             stream=self.hybrid_stream,
             **_limit_fields(self.hybrid_openai_limits),
         )
         azure = ProviderSpec.model_construct(
-            self._set_of("hybrid_azure_timeout"),
+            self._set_of("hybrid_azure_timeout", "hybrid_azure_embedding_deployment"),
             name="azure",
             kind="azure",
             key_variable="AZURE_OPENAI_API_KEY" if self.hybrid_azure_auth == "key" else "",
@@ -104,6 +111,7 @@ class ProviderSettings(MoneySettings):
             endpoint=self.azure_openai_endpoint,
             api_version=self.openai_api_version,
             deployment=self.hybrid_azure_deployment,
+            embedding_model=self.hybrid_azure_embedding_deployment,
             base_model=self.hybrid_azure_base_model or "",
             timeout=self.hybrid_azure_timeout,
             stream=self.hybrid_stream,
@@ -114,7 +122,9 @@ class ProviderSettings(MoneySettings):
     def models_at(self, spec: ProviderSpec) -> tuple[str, ...]:
         """Name the models (deployments) that are configured at a provider, its own first."""
         grouped = [group.at[spec.name].model for group in self.models if spec.name in group.at]
-        return tuple(dict.fromkeys([spec.own_model, *grouped]))
+        # The default that nobody named need not be there: who embeds nothing misses nothing.
+        named = spec.embedding_model if "embedding_model" in spec.model_fields_set else ""
+        return tuple(dict.fromkeys([spec.own_model, *filter(None, [named]), *grouped]))
 
     def bases_at(self, spec: ProviderSpec) -> dict[str, str]:
         """Give what the models at a provider really are, for those of which that is said."""
@@ -124,9 +134,18 @@ class ProviderSettings(MoneySettings):
                 found[group.at[spec.name].model] = group.base_at(spec.name)
         return {model: base for model, base in found.items() if base}
 
-    def _set_of(self, timeout: str) -> set[str]:
-        """Name what was set of a provider's time limits: nothing, or its timeout."""
-        return {"timeout"} if timeout in self.model_fields_set else set()
+    def embedders(self) -> dict[str, str]:
+        """Give what the embedding model of each provider really is, of those that have one."""
+        return {
+            spec.name: self.bases_at(spec).get(spec.embedding_model, spec.embedding_model)
+            for spec in self.provider_specs
+            if spec.embedding_model
+        }
+
+    def _set_of(self, timeout: str, embedding_model: str) -> set[str]:
+        """Name what was set of a provider, by the names of the settings that may have been."""
+        names = {"timeout": timeout, "embedding_model": embedding_model}
+        return {name for name, setting in names.items() if setting in self.model_fields_set}
 
     def key_places(self, spec: ProviderSpec) -> tuple[KeyPlace, ...]:
         """Say where each of a provider's keys is, and whether there is anything."""

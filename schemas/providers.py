@@ -56,6 +56,9 @@ class ProviderSpec(KeyedTable):
     """Deployment (kind azure)."""
     model: str = ""
     """Model where the intent names none (not azure: there the deployment stands for it)."""
+    embedding_model: str = ""
+    """Model, at Azure the deployment, of intents with `task = "embedding"` that name none; without
+    it these are not sent there."""
     base_model: str = ""
     """The model that the deployment, or a model's alias, really is: for its price where an answer
     does not name it, and for bounds before there is one."""

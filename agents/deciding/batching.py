@@ -28,6 +28,8 @@ WINDOW_MS = 24 * 60 * 60 * 1000
 LEAST_PAUSE_S, MOST_PAUSE_S, SHARE = 1.0, 60.0, 8
 #: What a file holds at most, in bytes, below OpenAI's 200 MB.
 MOST_BYTES = 100_000_000
+#: Texts of which one batch gives embeddings (OpenAI's page on batches).
+MOST_INPUTS = 50_000
 #: A batch takes such a part of its model's pool at most, so that the next is on its way meanwhile.
 POOL_SHARES = 4
 #: So many batches say how long the next one takes.
@@ -58,6 +60,8 @@ class Line:
     #: Tokens of its prompt, about.
     tokens: int = 0
     back_at_ms: int | None = None
+    #: Texts whose embeddings are wanted; none = it is a chat, which is at another path.
+    inputs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +153,17 @@ def ready(
     now_ms: int,
     pools: Mapping[tuple[str, str], Pool] | None = None,
 ) -> list[tuple[Line, ...]]:
-    """Give the batches that are to be made now, each of one provider and model.
+    """Give the batches that are to be made now, each of one provider, model and task.
 
     One is made when its oldest line has waited long enough, or it is full; where its model has a
     pool, when there is room in that, too.
     """
-    groups: dict[tuple[str, str], list[Line]] = {}
+    groups: dict[tuple[str, str, bool], list[Line]] = {}
     for line in lines:
-        groups.setdefault((line.provider, line.model), []).append(line)
-    made = []
-    for who, group in groups.items():
-        pool = (pools or {}).get(who)
+        groups.setdefault((line.provider, line.model, line.inputs > 0), []).append(line)
+    made, left = [], dict(pools or {})  # chats and embeddings of one model share its pool
+    for (provider, model, _), group in groups.items():
+        pool = left.get((provider, model))
         group.sort(key=lambda one: (one.since_ms, one.line_id))
         for batch, full in _cut(group, rules.most_lines, pool):
             if not full and now_ms - batch[0].since_ms < rules.wait_ms:
@@ -168,6 +172,7 @@ def ready(
                 pool = pool.with_one_more(sum(line.tokens for line in batch))
                 if pool is None:
                     break
+                left[provider, model] = pool
             made.append(batch)
     return made
 
@@ -177,15 +182,17 @@ def _cut(
 ) -> Iterable[tuple[tuple[Line, ...], bool]]:
     """Cut lines, of which there is one at least, into batches; of each, whether it is full."""
     taken: list[Line] = []
-    size = tokens = 0
+    size = tokens = inputs = 0
     for line in group:
         over = size + line.size > MOST_BYTES or len(taken) >= most_lines
+        over = over or inputs + line.inputs > MOST_INPUTS
         if taken and (over or (pool is not None and tokens + line.tokens > pool.share)):
             yield tuple(taken), True
-            taken, size, tokens = [], 0, 0
+            taken, size, tokens, inputs = [], 0, 0, 0
         taken.append(line)
         size += line.size
         tokens += line.tokens
+        inputs += line.inputs
     yield tuple(taken), len(taken) >= most_lines
 
 

@@ -29,6 +29,7 @@ def request_key(intent: WorkflowIntent, model: str, messages: list[dict[str, Any
         intent.response_schema,
         # Left out where there are none: names from before parameters stay what they were.
         *([intent.parameters] if intent.parameters else []),
+        *([intent.task] if intent.task != "chat" else []),
     ]
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return blake2b(text.encode(), digest_size=32).hexdigest()
@@ -79,4 +80,4 @@ class AnswerCache:
 
 
 def _size(answer: CachedAnswer) -> int:
-    return len(answer.content) + ENTRY_BYTES
+    return len(answer.content) + sum(map(len, answer.embeddings or ())) + ENTRY_BYTES

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from agents.deciding.groups import Groups
@@ -39,6 +40,11 @@ class Routable(Protocol):
         """The model, or the group of models, that it asks for."""
         ...
 
+    @property
+    def task(self) -> str:
+        """`chat` or `embedding`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
@@ -49,6 +55,7 @@ class Sketch:
     requires_multi_platform: bool = False
     force_provider: str | None = None
     model: str | None = None
+    task: str = "chat"
 
 
 class Router:
@@ -59,11 +66,13 @@ class Router:
         kinds: Mapping[str, str],
         routes: Sequence[RouteSpec] = (),
         groups: Groups | None = None,
+        embedders: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Keep the providers with their kinds, the routes (none = the built-in ones), the groups.
 
-        Groups are those of models.
+        Groups are those of models; `embedders` says what the embedding model of a provider is.
         """
+        self._embedders = dict(embedders)
         self._kinds = dict(kinds)
         self._routes = tuple(routes)
         self.groups = groups or Groups()
@@ -74,12 +83,28 @@ class Router:
         One that lacks the group of models that is asked for is left out. `identity` is the intent's
         id: where providers share a group by weight, it says who is first.
         """
-        return self.groups.ordered(intent.model, self._planned(intent), identity)
+        planned = self._planned(intent)
+        if intent.task == "embedding" and intent.model is None:
+            return self._alike(planned)
+        return self.groups.ordered(intent.model, planned, identity)
+
+    def _alike(self, planned: tuple[str, ...]) -> tuple[str, ...]:
+        """Leave those whose embedding model is the first one's: others' vectors lie elsewhere."""
+        having = [name for name in planned if name in self._embedders]
+        wanted = {self._embedders[name] for name in having[:1]}
+        return tuple(name for name in having if self._embedders[name] in wanted)
 
     def absence(self, intent: Routable) -> tuple[str, str]:
         """Say why an intent's route is empty: an error's code, and a sentence."""
         planned = ", ".join(self._planned(intent))
         model = intent.model
+        if planned and model is None:
+            message = (
+                f"no provider of the intent's route ({planned}) has a model for task embedding:"
+                " name one in the intent, or set HYBRID_OPENAI_EMBEDDING_MODEL,"
+                " HYBRID_AZURE_EMBEDDING_DEPLOYMENT or embedding_model of the provider"
+            )
+            return "no_embedding_model", message
         if not planned or model is None:
             forced = intent.force_provider
             return "provider_not_configured", f"provider {forced} is not configured"

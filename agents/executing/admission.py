@@ -12,6 +12,8 @@ from agents.executing.moves import over_budget
 from agents.executing.prompts import chat_in
 from agents.executing.results import deferral as deferral_of
 from agents.task import Deferred, Failed
+from schemas.embeddings import embedding_problem
+from schemas.intent import WorkflowIntent
 from schemas.parameters import chat_problem
 from schemas.vocabulary import DeadLetterReason, LogEvent
 
@@ -56,10 +58,9 @@ class Admission:
         problem = self._unwaitable(run)
         if problem is not None:
             return refused(run, DeadLetterReason.INVALID_INTENT, "not_before", problem)
-        chat = chat_in(intent)
-        problem = chat_problem(chat) if chat is not None else None
+        code, problem = _unsendable(intent)
         if problem is not None:
-            return refused(run, DeadLetterReason.INVALID_INTENT, "invalid_messages", problem)
+            return refused(run, DeadLetterReason.INVALID_INTENT, code, problem)
         if routed and not providers:
             return price_unknown(run, routed)
         if not providers:
@@ -117,3 +118,11 @@ class Admission:
             LogEvent.WORKFLOW_DEFERRED, run, reason=NOT_BEFORE, delay_ms=until_ms - now_ms
         )
         return Deferred(index, state)
+
+
+def _unsendable(intent: WorkflowIntent) -> tuple[str, str | None]:
+    """Say what is wrong with what is to be sent, after the code of it; None where it is well."""
+    if intent.task == "embedding":
+        return "invalid_embedding", embedding_problem(intent)
+    chat = chat_in(intent)
+    return "invalid_messages", None if chat is None else chat_problem(chat)

@@ -52,6 +52,10 @@ class Length:
         return Length(most, most, self.longest, cut=self.cut or affordable < self.longest)
 
 
+#: Nothing is written: only the prompt has to be paid for. What money is held against is `longest`.
+NO_ANSWER = Length(None, 0, FEWEST_TOKENS)
+
+
 def length_of(intent: WorkflowIntent, limit: int, *, known: bool, window: int | None) -> Length:
     """Give what an answer's length is bounded by before money is thought of.
 
@@ -60,6 +64,8 @@ def length_of(intent: WorkflowIntent, limit: int, *, known: bool, window: int | 
     refused: so few tokens where its own limit is not known; and at most half of its window, which
     must hold the prompt too.
     """
+    if intent.task == "embedding":
+        return NO_ANSWER
     asked = intent.max_output_tokens
     longest = asked or DEFAULT_OUTPUT_TOKENS
     if known:

@@ -7,12 +7,16 @@ from typing import Any
 from agents.executing.account import Execution
 from agents.executing.kept import Holder
 from agents.providers.adapters import ChatRequest, Provider
+from agents.providers.keeping import Keeping
 from agents.task import Task
 from schemas.attempt import ProviderAttempt
 from schemas.intent import WorkflowIntent
 from schemas.vocabulary import Priority
 
 __all__ = ["Call", "Sent", "request_of"]
+
+#: Output tokens counted against a provider's limit before the answer is there.
+ASSUMED_OUTPUT_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,23 @@ class Call:
     hedge_at: int | None = None
     #: Whether the intent chose that name; else the configuration did.
     own_model: bool = False
+    #: Whether it asks for embeddings.
+    embeds: bool = False
+
+    @property
+    def keeping(self) -> Keeping | None:
+        """Where its answer is kept until somebody fetches it; None = it is not."""
+        return None if self.embeds else self.provider.keeping
+
+    def expected_tokens(self, intent: WorkflowIntent) -> int:
+        """Give the tokens that count against the provider's limit before the answer is there.
+
+        What money cuts an answer to says nothing of how long it will be; what was asked for does.
+        """
+        if self.embeds:
+            return self.prompt_tokens
+        longest = intent.max_output_tokens or ASSUMED_OUTPUT_TOKENS
+        return self.prompt_tokens + min(self.max_output or longest, longest)
 
 
 @dataclass(frozen=True, slots=True)

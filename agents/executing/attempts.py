@@ -9,6 +9,7 @@ from typing import Any
 
 from agents.deciding.failures import TRUNCATED, Failure
 from agents.deciding.structured import AnswerError, parse_answer
+from agents.deciding.vectors import vectors_failure
 from agents.executing.account import Execution
 from agents.executing.ground import Ground
 from agents.pricing.prices import PriceBook
@@ -118,7 +119,8 @@ class Attempts:
         """Make the record of a call that was answered with 200."""
         provider = (started.provider, self._kinds[started.provider])
         models = self._models(started, reply)
-        usage = reply.usage or _counted(models, messages, reply.content)
+        embeds = run.task.intent.task == "embedding"
+        usage = reply.usage or _counted(models, messages, reply.content, embeds=embeds)
         price = self._prices.price(
             provider,
             models,
@@ -165,6 +167,8 @@ class Attempts:
             return Failure(FailureKind.CONTENT_FILTER, "content_filter", message, 200), None
         if reply.failure is not None:
             return reply.failure, None
+        if run.task.intent.task == "embedding":
+            return vectors_failure(run.task.intent, reply.beside.embeddings), None
         schema = run.task.intent.response_schema
         message = "the length limit cut the answer off"
         cut = Failure(FailureKind.BAD_OUTPUT, TRUNCATED, message, 200)
@@ -224,8 +228,13 @@ class Attempts:
         )
 
 
-def _counted(models: tuple[str, ...], messages: list[dict[str, Any]], content: str) -> Usage:
+def _counted(
+    models: tuple[str, ...], messages: list[dict[str, Any]], content: str, *, embeds: bool
+) -> Usage:
     count = counter_of(models)
+    if embeds:  # each text by itself, and nothing around it
+        tokens = sum(count(text_in(message)) for message in messages)
+        return estimated_usage(prompt_tokens=tokens, content_tokens=0)
     return estimated_usage(
         prompt_tokens=count_messages(count, messages), content_tokens=count(content)
     )

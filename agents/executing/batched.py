@@ -15,6 +15,7 @@ from agents.executing.account import Execution
 from agents.executing.allowance import Short
 from agents.executing.asking import request_of
 from agents.executing.attempts import Answer, Attempts
+from agents.executing.embeddings import Embeddings
 from agents.executing.ground import Ground
 from agents.executing.planning import Planner
 from agents.executing.ports import Journal
@@ -49,14 +50,16 @@ class Batched:
         attempts: Attempts,
         journal: Journal,
         ground: Ground,
+        embeddings: Embeddings,
         margin_ms: int,
     ) -> None:
-        """Keep who plans a line, who reads it, who makes its record; what a deadline leaves."""
+        """Keep who plans a line, reads it, makes its record; what fits; what a deadline leaves."""
         self._providers = providers
         self._planner = planner
         self._attempts = attempts
         self._journal = journal
         self._ground = ground
+        self._embeddings = embeddings
         self._margin_ms = margin_ms
         self._turnaround = TurnAround()
 
@@ -79,6 +82,8 @@ class Batched:
         ):
             return None
         if not in_time(run.limits.deadline_at_ms, now_ms=now_ms, margin_ms=margin_ms):
+            return None
+        if not self._embeddings.fit_a_batch(run, provider.name):
             return None
         call = self._planner.plan(run, provider.name, self._planner.messages(intent))
         if isinstance(call, Short):

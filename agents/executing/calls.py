@@ -28,8 +28,6 @@ from schemas.vocabulary import LogEvent
 
 __all__ = ["Caller"]
 
-#: Output tokens counted against a provider's limit before the answer is there.
-ASSUMED_OUTPUT_TOKENS = 256
 #: Error code of a call that was cancelled because its rival answered first.
 HEDGE_LOST = "hedge_lost"
 
@@ -110,9 +108,7 @@ class Caller:
 
     async def _one(self, run: Execution, call: Call, permit: Permit) -> Answer:
         """Make one call, on record before and after it, and known to its provider's capacity."""
-        # What money cuts an answer to says nothing of how long it will be; what was asked for does.
-        longest = run.task.intent.max_output_tokens or ASSUMED_OUTPUT_TOKENS
-        expected = call.prompt_tokens + min(call.max_output or longest, longest)
+        expected = call.expected_tokens(run.task.intent)
         turn = self._capacity.take(call.provider.name, expected)
         try:
             started = await self._on_record(run, call, permit)
@@ -137,7 +133,7 @@ class Caller:
         )
         try:
             await self._journal.write(started, run.task.traceparent)
-            if call.provider.keeping is not None:  # it may be made, and nothing heard of it
+            if call.keeping is not None:  # it may be made, and nothing heard of it
                 await permit.keep(KeptCall(attempt=started))
             await permit.confirm()
         except (LaneLostError, asyncio.CancelledError):
@@ -160,7 +156,7 @@ class Caller:
             attempt=started.attempt,
         )
         since, ask, holder = self._ground.clock.monotonic(), call.provider.complete, None
-        if call.provider.keeping is not None:
+        if call.keeping is not None:
             holder = Holder(permit, self._journal, started, run.task.traceparent)
             ask = partial(ask, keeper=holder)
         return await self._answer(Sent(run, call, started, since, holder), ask)

@@ -20,6 +20,7 @@ from agents.executing.admission import Admission
 from agents.executing.attempts import Attempts
 from agents.executing.batched import Batched
 from agents.executing.calls import Caller
+from agents.executing.embeddings import Embeddings
 from agents.executing.endings import called_off
 from agents.executing.ground import Ground
 from agents.executing.planning import Planner
@@ -29,7 +30,7 @@ from agents.executing.resumed import Resumption
 from agents.executing.reuse import Reuse
 from agents.pricing.prices import PriceBook
 from agents.providers.adapters import Provider
-from agents.task import Deferred, Failed, Outcome, Task
+from agents.task import Completed, Deferred, Failed, Outcome, Task
 from schemas.vocabulary import DeadLetterReason, LogEvent
 
 __all__ = ["Executor", "Rules"]
@@ -49,6 +50,8 @@ class Rules:
     types: frozenset[str] | None = None
     #: Seconds before its deadline at which an intent leaves a batch.
     batch_margin_s: float = 90.0
+    #: Bytes of the largest record: vectors that do not fit into one are not paid for.
+    max_record_bytes: int = 1_638_400
 
 
 class Executor:
@@ -83,6 +86,9 @@ class Executor:
             groups=router.groups,
             clock=ground.clock,
         )
+        self._embeddings = Embeddings(
+            planner=self._planner, max_record_bytes=rules.max_record_bytes
+        )
         kinds = {name: provider.kind for name, provider in providers.items()}
         attempts = Attempts(kinds=kinds, prices=rules.prices, ground=ground)
         caller = Caller(
@@ -98,7 +104,8 @@ class Executor:
         )  # fmt: skip
         self._batched = Batched(
             providers=providers, planner=self._planner, attempts=attempts, journal=journal,
-            ground=ground, margin_ms=round(rules.batch_margin_s * 1000),
+            ground=ground, embeddings=self._embeddings,
+            margin_ms=round(rules.batch_margin_s * 1000),
         )  # fmt: skip
         self._pursuit = Pursuit(
             policy=rules.policy,
@@ -134,12 +141,14 @@ class Executor:
         routed = self._router.route(task.intent, identity=task.intent_id)
         providers = self._planner.payable(task.intent, routed)
         outcome: Outcome | None = self._admission.refusal(run, providers, routed=routed)
+        paid_for = bool(task.kept) or task.batch is not None
+        if outcome is None and task.intent.task == "embedding" and not paid_for:
+            outcome = await self._embeddings.refusal(run, providers[0])
         if task.orphans and providers and not _never_called(outcome):
             # Those whose answers are kept are booked when these are fetched, or let go.
             known = {one.attempt.execution_id for one in task.kept}
             bound = self._planner.most(task.intent, providers)
             run.take_over(bound, max(0, task.orphans - len(known)))
-        paid_for = bool(task.kept) or task.batch is not None
         if paid_for and isinstance(outcome, Deferred):
             outcome = None  # what is to be fetched is paid for: no budget stands against it
         elif paid_for and outcome is not None:
@@ -155,6 +164,8 @@ class Executor:
                 model=self._planner.asked_for(task.intent, routed),
                 messages=partial(self._planner.messages, task.intent),
             )
+        if isinstance(outcome, Completed) and outcome.result.embeddings:
+            self._embeddings.note(task.intent, providers[0], outcome.result)
         if outcome.paid is not run.paid:
             outcome = replace(outcome, paid=run.paid)
         return self._told(run, outcome)

@@ -61,13 +61,13 @@ class Planner:
     def model(self, intent: WorkflowIntent, provider: str) -> str:
         """Name the model that an intent asks a provider for."""
         if intent.model is None:
-            return self._providers[provider].model
+            return _own_model(intent, self._providers[provider])
         return self._groups.name_at(intent.model, provider)
 
     def asked_for(self, intent: WorkflowIntent, providers: tuple[str, ...]) -> str:
         """Name the model of an intent for those that want the same; `providers` are its route."""
         if intent.model is None:
-            return self._providers[providers[0]].model
+            return _own_model(intent, self._providers[providers[0]])
         return self._groups.words(intent.model, providers)
 
     def payable(self, intent: WorkflowIntent, providers: tuple[str, ...]) -> tuple[str, ...]:
@@ -153,6 +153,7 @@ class Planner:
             bound_usd=bound_usd,
             cut=length.cut,
             own_model=intent.model is not None and intent.model not in self._groups,
+            embeds=intent.task == "embedding",
         )
 
     def _terms(
@@ -171,8 +172,14 @@ class Planner:
         window = self._prices.window(*sold)
         prompt = prompt_of(messages, models=sold[1], schema=_beside(intent), window=window)
         rates = self._prices.worst(*sold, prompt, at=at)
+        if rates is not None and intent.task == "embedding":
+            rates = rates.asked_only()
         limit, known = self._prices.longest(*sold)
         return prompt, rates, length_of(intent, limit, known=known, window=window)
+
+    def names(self, intent: WorkflowIntent, provider: str) -> tuple[str, ...]:
+        """Give the names of the model that an intent asks a provider for, best first."""
+        return self._sold(intent, self._providers[provider])[1]
 
     def _sold(
         self, intent: WorkflowIntent, provider: Provider
@@ -188,6 +195,11 @@ class Planner:
         """Hold back what the calls of an execution cost, those that are about to be made too."""
         tenant = run.task.intent.tenant
         self._spending.hold(run.task.execution_id, tenant, run.at_stake + (usd or 0))
+
+
+def _own_model(intent: WorkflowIntent, provider: Provider) -> str:
+    """Name what is called where the intent names no model."""
+    return provider.embedding_model if intent.task == "embedding" else provider.model
 
 
 def _beside(intent: WorkflowIntent) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from schemas.embeddings import inputs_of
 from schemas.intent import WorkflowIntent
 
 __all__ = ["BUILT_IN_PROMPTS", "chat_in", "load_prompts", "render"]
@@ -37,7 +38,12 @@ def chat_in(intent: WorkflowIntent) -> list[dict[str, Any]] | None:
 
 
 def render(intent: WorkflowIntent, prompts: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Build the chat messages of an intent; a `messages` list in `data` is sent as it is."""
+    """Build the chat messages of an intent; a `messages` list in `data` is sent as it is.
+
+    Of task embedding: its inputs, each as a message that nobody says.
+    """
+    if intent.task == "embedding":
+        return [{"content": text} for text in inputs_of(intent)]
     chat = chat_in(intent)
     if chat is not None:
         return chat

@@ -9,6 +9,7 @@ from agents.executing.account import Execution
 from agents.pricing.usage import Usage
 from agents.providers.replies import ChatReply
 from schemas.attempt import ProviderAttempt
+from schemas.embeddings import written
 from schemas.events import CachedAnswer, DeferralState
 from schemas.outcome import (
     AzureExecutionResult,
@@ -39,6 +40,7 @@ class _Said:
     annotations: list[dict[str, Any]] | None
     logprobs: list[dict[str, Any]] | None
     reasoning_summary: str | None
+    embeddings: list[str] | None
 
 
 def deferral(
@@ -111,6 +113,7 @@ def result(
             annotations=list(reply.beside.annotations) or None,
             logprobs=list(reply.beside.logprobs) or None,
             reasoning_summary=reply.beside.reasoning_summary or None,
+            embeddings=list(reply.beside.embeddings) or None,
         ),
         structured,
         cost_info=CostInfo(
@@ -158,6 +161,8 @@ def _result(
         provider=answer.provider,
         model=answer.served_model,
         content=answer.content,
+        embeddings=answer.embeddings
+        and written(answer.embeddings, intent.parameters.get("encoding_format")),
         structured=structured,
         tool_calls=tool_calls,
         dropped_parameters=dropped,

@@ -10,6 +10,7 @@ from agents.executing.ground import Ground
 from agents.executing.results import cached_result
 from agents.executing.single_flight import SingleFlight
 from agents.task import Completed, Deferred, Failed
+from schemas.embeddings import packed
 from schemas.events import CachedAnswer
 from schemas.vocabulary import LogEvent
 
@@ -56,10 +57,11 @@ class Reuse:
                 annotations=outcome.result.annotations,
                 logprobs=outcome.result.logprobs,
                 reasoning_summary=outcome.result.reasoning_summary,
+                embeddings=_kept(outcome.result.embeddings),
                 stored_at_ms=clock.now_ms(),
             )
             cut = answer.finish_reason != "stop" or not answer.content
-            if cut or outcome.result.tool_calls:
+            if (cut and not answer.embeddings) or outcome.result.tool_calls:
                 return outcome  # cut off, empty, or work to do: nothing to give to others
             self._cache.put(key, answer)
             return replace(outcome, cached=(key, answer))
@@ -75,3 +77,10 @@ class Reuse:
         )
         self._ground.say(LogEvent.CACHE_HIT, run, provider=answer.provider)
         return Completed(result, None)
+
+
+def _kept(vectors: list[str] | list[list[float]] | None) -> list[str] | None:
+    """Give vectors as they are kept, however the intent wanted them."""
+    if vectors is None:
+        return None
+    return [one if isinstance(one, str) else packed(one) for one in vectors]

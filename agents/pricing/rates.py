@@ -40,6 +40,10 @@ class Rates:
         """Give all of them as a share, such as 0.85 under a contract with 15 % off."""
         return Rates(price_id, **{name: getattr(self, name) * share for name in AMOUNTS})
 
+    def asked_only(self) -> "Rates":
+        """Give the same for a call that is answered without a token, such as an embedding."""
+        return replace(self, output=Decimal(0), reasoning=Decimal(0), audio_output=Decimal(0))
+
     def usd(self, usage: Usage) -> Decimal:
         """Price a call."""
         return self.parts(usage)[0]

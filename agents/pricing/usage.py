@@ -6,7 +6,8 @@ from typing import Any
 
 from schemas.vocabulary import UsageSource
 
-__all__ = ["NO_USAGE", "Usage", "estimate_tokens", "estimated_usage", "read_usage"]
+__all__ = ["NO_USAGE", "Usage", "estimate_tokens", "estimated_usage", "read_input_usage",
+           "read_usage"]  # fmt: skip
 
 #: Characters to a token, where no tokenizer is known.
 CHARACTERS_PER_TOKEN = 4
@@ -83,6 +84,20 @@ def read_usage(body: object) -> Usage | None:
         cache_write=written,
         audio_input=audio,
         audio_output=min(_first(body, "completion_tokens_details", AUDIO), visible),
+    )
+
+
+def read_input_usage(body: object) -> Usage | None:
+    """Read the `usage` of what has no answer in words, such as an embedding; None as above.
+
+    OpenAI says `prompt_tokens` and the same as `total_tokens`; others only one of them.
+    """
+    if not isinstance(body, dict):
+        return None
+    prompt = body.get("prompt_tokens", body.get("total_tokens"))
+    details = body.get("prompt_tokens_details")
+    return read_usage(
+        {"prompt_tokens": prompt, "completion_tokens": 0, "prompt_tokens_details": details}
     )
 
 

@@ -1,26 +1,24 @@
 """Provider adapters: one call over the openai SDK's client, classified when it fails."""
 
 import asyncio
-import ssl
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from dataclasses import replace
 from functools import partial
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import httpx2
 import openai
 
-from agents.clock import Clock
 from agents.credentials.credentials import Credentials, Grant
 from agents.credentials.sources import SecretError
 from agents.deciding.failures import Failure, KeyNote, classify_http, text_of
 from agents.pricing.prices import charge_of
-from agents.providers.apis import APIS, Api
+from agents.providers.apis import APIS, EMBEDDINGS, Api
 from agents.providers.arguments import Dialect, Lessons, Manner
 from agents.providers.asked import Asked, within
 from agents.providers.batching import Batching
 from agents.providers.bodies import answer_of, fields_of
+from agents.providers.common import Common, Link
 from agents.providers.errors import ExecutionError, execution_error
 from agents.providers.inquiry import Finding, inquire
 from agents.providers.keeping import Keeper, Keeping, NotKeptError
@@ -39,41 +37,6 @@ from agents.providers.wire import UnwritableRequestError, Wire, encoded
 from schemas.vocabulary import FailureKind
 
 __all__ = ["ChatRequest", "Common", "Link", "Provider", "SdkProvider", "Transport"]
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """The way to a provider, and for whom its calls are."""
-
-    headers: Mapping[str, str] = field(default_factory=dict)
-    organization: str = ""
-    project: str = ""
-    #: Whether OPENAI_ORG_ID and OPENAI_PROJECT_ID are meant for it.
-    from_environment: bool = False
-    #: Whom TLS believes there, and the certificate that is shown; None = the usual roots, none.
-    tls: ssl.SSLContext | None = None
-    proxy: str | None = None
-
-
-class Common(TypedDict):
-    """What a provider of either kind is built with; `concurrency` bounds its connections."""
-
-    #: A key that never changes, or who looks after several.
-    api_key: str | Credentials
-    timeout_s: float
-    concurrency: int
-    clock: Clock
-    transport: NotRequired[Transport]
-    dialect: NotRequired[Dialect]
-    #: How it is asked: a name in `APIS`, `chat` without it.
-    api: NotRequired[str]
-    #: Whether its answers are made in the background, and kept there.
-    background: NotRequired[bool]
-    #: Whether it answers batches, and at which share of the standard price.
-    batch_price: NotRequired[Decimal]
-    #: Header by which it knows a request again; none where it knows none.
-    idempotency_header: NotRequired[str]
-    link: NotRequired[Link]
 
 
 class SdkProvider:
@@ -100,6 +63,7 @@ class SdkProvider:
         self.kind = kind
         self.model = model
         self.deployment = deployment
+        self.embedding_model = common.get("embedding_model", "")
         transport = common.get("transport", Transport())
         own = TimeLimits(common["timeout_s"], transport.first_token_s, transport.idle_s)
         self._times = TimeTable(name, own, lines=transport.time_lines, fixed=transport.set_limits)
@@ -160,9 +124,9 @@ class SdkProvider:
         if request.within_s is not None:
             limit = min(limit, request.within_s)
         manner = self._manner(request)
-        body: dict[str, Any] = {}
+        api, body = self._api_of(request), dict[str, Any]()
         try:
-            body = self._api.body(request, manner)
+            body = api.body(request, manner)
             written = encoded(body)
             asked = Asked(request, grant, manner, written, times, limit, keeper)
             return self._told(*await self._reply(asked), request, manner, body)
@@ -175,7 +139,7 @@ class SdkProvider:
         except NotKeptError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever libraries raise, the call was made
-            failure = self._failure_of(error, manner.model, sent=self._api.parameters(body))
+            failure = self._failure_of(error, manner.model, sent=api.parameters(body))
         raise self._error(failure, request)
 
     def _told(
@@ -191,7 +155,7 @@ class SdkProvider:
         asked, share = body.get("service_tier", ""), self._transport.low_tier_price
         charge = charge_of(served=reply.tier, asked=asked, share=share)
         # What was refused meanwhile, to a call beside this one, was not sent either way.
-        dropped = self._api.left_out(request, manner)
+        dropped = self._api_of(request).left_out(request, manner)
         return replace(reply, request_id=number, rest_s=rest_s, charge=charge, dropped=dropped)
 
     def limit_s(self, model: str | None) -> float:
@@ -252,16 +216,19 @@ class SdkProvider:
         # limit is off, so its APITimeoutError is one too: its aiohttp transport calls a reset that.
         return Failure(FailureKind.CONNECTION, "connection", f"no connection ({cause})")
 
+    def _api_of(self, request: ChatRequest) -> Api:
+        return EMBEDDINGS if request.embeds else self._api
+
     def _manner(self, request: ChatRequest) -> Manner:
-        """Tell how a call is made, as this vendor and model take it."""
-        model = request.model or self.model
-        learnt = self._lessons.of(model)
+        """Tell how a call is made, as this vendor and model take it; vectors come whole."""
+        model = request.model or (self.embedding_model if request.embeds else self.model)
+        learnt, words = self._lessons.of(model), not request.embeds
         return Manner(
             model,
             self._dialect,
             learnt,
-            stream=self._transport.stream and "stream" not in learnt,
-            tier=self._transport.low_tier if request.low_priority else "",
+            stream=self._transport.stream and words and "stream" not in learnt,
+            tier=self._transport.low_tier if request.low_priority and words else "",
         )
 
     @staticmethod
@@ -275,8 +242,9 @@ class SdkProvider:
         """
         manner, times = asked.manner, asked.times
         headers = self._headers(asked.request, asked.grant.headers)
-        post = partial(self._wire.post, self._api.path, asked.body, headers, model=manner.model)
-        whole = self._api.assembly(self._clock.now())
+        api = self._api_of(asked.request)
+        post = partial(self._wire.post, api.path, asked.body, headers, model=manner.model)
+        whole = api.assembly(self._clock.now())
         came: Mapping[str, str] = {}
 
         async def opened() -> Answer | httpx2.Response:

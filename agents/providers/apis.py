@@ -6,10 +6,11 @@ from typing import Any, Protocol
 
 from agents.providers.arguments import Manner, body_of, left_out, messages_of
 from agents.providers.assembly import Assembly, ChatAssembly
+from agents.providers.embeddings import EmbeddingsApi
 from agents.providers.requests import ChatRequest
 from agents.providers.responses import ResponsesApi
 
-__all__ = ["APIS", "Api", "ChatApi"]
+__all__ = ["APIS", "EMBEDDINGS", "Api", "ChatApi"]
 
 
 class Api(Protocol):
@@ -69,3 +70,5 @@ class ChatApi:
 
 #: `api` of a provider → how it is asked.
 APIS: dict[str, Api] = {"chat": ChatApi(), "responses": ResponsesApi()}
+#: How embeddings are asked for, whatever else a provider's `api` is.
+EMBEDDINGS: Api = EmbeddingsApi()

@@ -13,7 +13,9 @@ __all__ = ["CAPS", "Dialect", "Lessons", "Manner", "body_of", "left_out", "messa
 #: Both names of the limit of an answer's length; a model takes one or the other, or both.
 CAPS = ("max_completion_tokens", "max_tokens")
 #: Without these the answer would be to another question: they are never left out.
-NEEDED = frozenset({"model", "messages", "input", "tools", "tool_choice", "modalities", "audio"})
+NEEDED = frozenset(
+    {"model", "messages", "input", "dimensions", "tools", "tool_choice", "modalities", "audio"}
+)
 #: And these say what it may cost, and whether it is kept: only the configuration leaves them out.
 PROMISED = frozenset({"max_output_tokens", "store", "background"})
 #: Models whose lessons are remembered by one provider of a worker.

@@ -37,6 +37,8 @@ class Beside:
     logprobs: tuple[dict[str, Any], ...] = ()
     #: What the model says of its reasoning, where it was asked to.
     reasoning_summary: str = ""
+    #: Vectors of the inputs, in their order, as base64 of float32.
+    embeddings: tuple[str, ...] = ()
 
 
 NOTHING = Beside()
@@ -88,6 +90,7 @@ class Assembly:
         self._annotations: list[dict[str, Any]] = []
         self._logprobs: list[dict[str, Any]] = []
         self._summary: list[str] = []
+        self._vectors: list[str] = []
         self._calls = ToolCalls()
         self._model = self._finish = self._tier = ""
         self._usage: Usage | None = None
@@ -129,6 +132,7 @@ class Assembly:
                 tuple(self._annotations[:MOST_ANNOTATIONS]),
                 tuple(self._logprobs),
                 "\n\n".join(one for one in self._summary if one),
+                tuple(self._vectors),
             ),
             failure=failure,
         )

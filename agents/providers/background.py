@@ -117,7 +117,9 @@ class BackgroundProvider(SdkProvider):
         return None
 
     async def _reply(self, asked: Asked) -> tuple[ChatReply, str, float]:
-        """Make a response, have it put on record, and wait for it."""
+        """Make a response, have it put on record, and wait for it; embeddings come at once."""
+        if asked.request.embeds:
+            return await super()._reply(asked)
         begun = self._clock.monotonic()
         document, headers = await self._made(asked)
         if text(document.get("status")) not in PENDING:

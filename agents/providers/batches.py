@@ -16,6 +16,7 @@ from typing import Any
 from agents.deciding.failures import Failure, classify_http
 from agents.pricing.prices import Charge
 from agents.providers.adapters import Common, SdkProvider
+from agents.providers.apis import EMBEDDINGS
 from agents.providers.batching import SeenBatch
 from agents.providers.bodies import answer_of, document_of, fields_of, text
 from agents.providers.replies import ChatReply, UnreadableReplyError
@@ -53,16 +54,17 @@ class BatchProvider(SdkProvider):
             {
                 "custom_id": request.attempt_id,
                 "method": "POST",
-                "url": self._url,
-                "body": self._api.body(request, manner),
+                "url": self._url(embeds=request.embeds),
+                "body": self._api_of(request).body(request, manner),
             }
         )
 
-    @property
-    def _url(self) -> str:
-        return f"/v1{self._api.path}"
+    def _url(self, *, embeds: bool) -> str:
+        return f"/v1{EMBEDDINGS.path if embeds else self._api.path}"
 
-    async def submit(self, content: bytes, *, batch_id: str, key: str) -> SeenBatch:
+    async def submit(
+        self, content: bytes, *, batch_id: str, key: str, embeds: bool = False
+    ) -> SeenBatch:
         """Upload lines, and make a batch of them that has our id in its metadata."""
         headers, client = await self._auth(key), self._wire.client
         async with asyncio.timeout(FILE_LIMIT_S):
@@ -73,7 +75,7 @@ class BatchProvider(SdkProvider):
         async with asyncio.timeout(ASK_LIMIT_S):
             made = await client.batches.with_raw_response.create(
                 input_file_id=identifier,
-                endpoint=self._url,  # type: ignore[arg-type] # the SDK's list of paths
+                endpoint=self._url(embeds=embeds),  # type: ignore[arg-type] # the SDK's list of paths
                 completion_window="24h",
                 metadata={OWN_NAME: batch_id},
                 extra_headers=headers,
@@ -134,13 +136,13 @@ class BatchProvider(SdkProvider):
             failure = classify_http(answer_of(status, {}, body), now=self._clock.now())
             raise self._error(replace(failure, request_id=number), request)
         try:
-            whole = self._api.assembly(self._clock.now())
+            whole = self._api_of(request).assembly(self._clock.now())
             whole.add(body)
             reply = whole.reply()
         except UnreadableReplyError as error:
             told: Failure = replace(error.failure, request_id=number)
             raise self._error(told, request) from None
-        dropped = self._api.left_out(request, self._manner(request))
+        dropped = self._api_of(request).left_out(request, self._manner(request))
         charge = Charge(BATCH_TIER, self._share)
         return replace(reply, request_id=number, charge=charge, dropped=dropped)
 

@@ -32,8 +32,10 @@ class Batching(Protocol):
         """Write a line of a batch's file; raises UnwritableRequestError."""
         ...
 
-    async def submit(self, content: bytes, *, batch_id: str, key: str) -> SeenBatch:
-        """Upload lines, and make a batch of them that has our id in its metadata."""
+    async def submit(
+        self, content: bytes, *, batch_id: str, key: str, embeds: bool = False
+    ) -> SeenBatch:
+        """Upload lines, all of embeddings or none, and make a batch with our id in its metadata."""
         ...
 
     async def found(self, batch_id: str, *, key: str) -> list[SeenBatch]:

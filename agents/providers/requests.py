@@ -35,9 +35,14 @@ class ChatRequest:
     within_s: float | None = None
     low_priority: bool = False
 
+    @property
+    def embeds(self) -> bool:
+        """Whether vectors are wanted: messages that nobody says are inputs (`prompts.render`)."""
+        return bool(self.messages) and "role" not in self.messages[0]
+
 
 class Provider(Protocol):
-    """One place that serves chat completions."""
+    """One place that serves models."""
 
     @property
     def name(self) -> str:
@@ -57,6 +62,11 @@ class Provider(Protocol):
     @property
     def model(self) -> str:
         """The model (deployment) used when the intent names none."""
+        ...
+
+    @property
+    def embedding_model(self) -> str:
+        """The same for embeddings; empty where it has none of its own."""
         ...
 
     def limit_s(self, model: str | None) -> float:

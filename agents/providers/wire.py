@@ -21,6 +21,8 @@ __all__ = ["UnwritableRequestError", "Wire", "encoded"]
 #: Signs that a segment of a path may hold as they are (RFC 3986 §3.3).
 SEGMENT = "!$&'()*+,;=:@"
 DOTS = frozenset({"", ".", ".."})
+#: What is asked of a deployment at Azure's dated API.
+OF_DEPLOYMENTS = frozenset({"/chat/completions", "/embeddings"})
 #: Paths and kinds of headers whose way is kept; models are paths at Azure's old API.
 MOST_KNOWN = 256
 
@@ -56,7 +58,7 @@ class Wire:
         Raises what the SDK raises, what aiohttp raises, and UnwritableRequestError for a model that
         fits no path.
         """
-        if self._deployments and path == "/chat/completions":
+        if self._deployments and path in OF_DEPLOYMENTS:
             if model in DOTS:
                 message = "the model's name fits no path"
                 raise UnwritableRequestError(message)

@@ -29,7 +29,12 @@ WORDS = (
 #: What it bills, dollars per 1,000 tokens; its own table, so that ours is checked and not repeated.
 BILLED_PER_1000 = {"openai": Decimal("0.002"), "azure": Decimal("0.01")}
 #: The same by model where that counts: dollars per million tokens of prompts, and of answers.
-BILLED_PER_MILLION = {"gpt-6-luna": (Decimal("0.10"), Decimal("0.50"))}
+BILLED_PER_MILLION = {
+    "gpt-6-luna": (Decimal("0.10"), Decimal("0.50")),
+    "text-embedding-3-small": (Decimal("0.02"), Decimal(0)),
+    "text-embedding-3-large": (Decimal("0.13"), Decimal(0)),
+    "text-embedding-ada-002": (Decimal("0.10"), Decimal(0)),
+}
 
 
 @dataclass

@@ -45,7 +45,10 @@ def text_of(body: Mapping[str, Any]) -> str:
     messages = body.get("messages", body.get("input", []))
     if isinstance(messages, str):
         return messages
-    return "".join(_said(one.get("content") or one.get("output") or "") for one in messages)
+    return "".join(
+        one if isinstance(one, str) else _said(one.get("content") or one.get("output") or "")
+        for one in messages
+    )
 
 
 def is_answered(body: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from hybrid.stack.simulated import Call, Faults, wants_of
-from hybrid.stack.simulated_apis import Written, chat_document, response_document, text_of
+from hybrid.stack.simulated_apis import text_of
 from hybrid.stack.simulated_batch import Batch, begun, expired
 from hybrid.stack.simulated_files import FileRoom, provider_of, unknown
 
@@ -27,10 +27,9 @@ __all__ = ["BatchRoom"]
 VALIDATED, FINALIZED = 0.1, 0.1
 STEPS = 10  # in which its lines are answered
 SHARE = Decimal("0.5")  # what it is charged of the standard price
-#: The paths below the root that a batch may be for.
-ENDPOINTS = {"/v1/chat/completions": chat_document, "/v1/responses": response_document}
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
-MOST_LINES = 50_000
+EMBEDDINGS = "/v1/embeddings"
+MOST_LINES = MOST_INPUTS = 50_000
 OK = 200
 
 
@@ -42,9 +41,9 @@ class BatchRoom:
         faults: Callable[[str], Faults],
         refuse: Callable[[int, str], web.Response],
         record: Callable[[Call], None],
-        write: Callable[[Call, dict[str, Any], str, dict[str, str]], Written],
+        write: Callable[[str, Call, dict[str, Any], str, dict[str, str]], dict[str, Any]],
     ) -> None:
-        """Keep none yet; `write` makes up an answer and bills it, the rest is as elsewhere."""
+        """Keep none yet; `write` answers a path, and bills it, the rest is as elsewhere."""
         self.files = FileRoom(faults, refuse)
         self._faults = faults
         self._record = record
@@ -180,7 +179,7 @@ class BatchRoom:
     def _validated(self, batch: Batch) -> list[dict[str, Any]]:
         """Read the lines; gives what is wrong with them."""
         raw = self.files.of(batch.provider)[batch.document["input_file_id"]].content
-        problems, seen, models = [], set[str](), set[str]()
+        problems, seen, models, inputs = [], set[str](), set[str](), 0
         for number, text in enumerate(raw.decode().splitlines(), 1):
             code = "simulated_failure" if batch.fate == "fails" else ""
             try:
@@ -193,13 +192,15 @@ class BatchRoom:
                 code = "duplicate_custom_id"
             if line and line.get("url") != batch.document["endpoint"]:
                 code = "mismatched_url"
+            if line.get("url") == EMBEDDINGS:
+                inputs += len(line["body"].get("input", []))
             if len(models) > 1:
                 code = "mismatched_model"
             seen.add(identifier)
             if code:
                 problems.append({"code": code, "line": number, "message": code, "param": None})
             batch.lines.append(line)
-        if not batch.lines or len(batch.lines) > MOST_LINES:
+        if not batch.lines or len(batch.lines) > MOST_LINES or inputs > MOST_INPUTS:
             problems.append({"code": "wrong_size", "line": None, "message": "1 to 50,000 lines"})
         batch.document["request_counts"]["total"] = len(batch.lines)
         batch.model = ",".join(models)
@@ -225,7 +226,7 @@ class BatchRoom:
         wants = wants_of(text)
         call = Call.of(batch.provider, str(body.get("model")), line["custom_id"], text)
         call.batch = batch.document["id"]
-        written = self._write(call, body, text, wants)
+        document = self._write(batch.document["endpoint"], call, body, text, wants)
         status = int(wants.get("batch_status") or wants.get("status") or OK)
         answer: dict[str, Any] = {
             "id": f"batch_req_{uuid.uuid4().hex}",
@@ -234,7 +235,6 @@ class BatchRoom:
             "error": None,
         }
         if status == OK:
-            document = ENDPOINTS[batch.document["endpoint"]](written)
             answer["response"]["body"] = document
             billed = Decimal(call.billed_usd) * SHARE
             call.billed_usd = format(billed, "f")

@@ -1,4 +1,4 @@
-"""The simulated providers: OpenAI and Azure, chat completions and Responses, scripted faults.
+"""The simulated providers: OpenAI and Azure, chats, Responses, embeddings, scripted faults.
 
 Every request it saw is in its log, with what it billed: the oracle of the fault tests. Faults come
 from three places: rates set for a provider (`POST /_sim/faults`), a fixed plan for a provider
@@ -28,6 +28,7 @@ from hybrid.stack.simulated_apis import (
 )
 from hybrid.stack.simulated_background import Cabinet, Kept, is_background
 from hybrid.stack.simulated_batches import BatchRoom
+from hybrid.stack.simulated_embeddings import embedded
 from hybrid.stack.simulated_models import Shelf
 
 __all__ = ["Simulator", "serve"]
@@ -64,7 +65,7 @@ class Simulator:
             self._record,
         )
         self.cabinet = Cabinet(*tools)
-        self.batches = BatchRoom(*tools, self._answer)
+        self.batches = BatchRoom(*tools, self._document)
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """Answer a request of either provider and either API."""
@@ -106,9 +107,8 @@ class Simulator:
             return self._refuse(int(act), faults, wants)
         if body.get("stream"):
             return await self._serve_stream(request, call, body, text, wants)
-        written = self._answer(call, body, text, wants)
+        document = self._document(request.path, call, body, text, wants)
         self._record(call)
-        document = response_document(written) if _is_response(request) else chat_document(written)
         return web.json_response(document, headers={"x-request-id": f"req-{call.sequence}"})
 
     async def _serve_stream(
@@ -125,7 +125,7 @@ class Simulator:
         await response.prepare(request)
         written = self._answer(call, body, text, wants)
         self._record(call)
-        events = response_events(written) if _is_response(request) else chat_chunks(written)
+        events = response_events(written) if _is_response(request.path) else chat_chunks(written)
         for event in events:
             data = event if isinstance(event, str) else json.dumps(event)
             await response.write(f"data: {data}\n\n".encode())
@@ -133,6 +133,16 @@ class Simulator:
                 await _until_gone(request)
                 return response
         return response
+
+    def _document(
+        self, path: str, call: Call, body: dict[str, Any], text: str, wants: dict[str, str]
+    ) -> dict[str, Any]:
+        """Answer a request to a path, and bill it."""
+        if path.endswith("/embeddings"):
+            call.sequence = call.sequence or self._next()
+            return embedded(call, body, wants)
+        written = self._answer(call, body, text, wants)
+        return response_document(written) if _is_response(path) else chat_document(written)
 
     def _answer(
         self, call: Call, body: dict[str, Any], text: str, wants: dict[str, str]
@@ -238,8 +248,8 @@ class Simulator:
         return web.json_response({})
 
 
-def _is_response(request: web.Request) -> bool:
-    return request.path.endswith("/responses")
+def _is_response(path: str) -> bool:
+    return path.endswith("/responses")
 
 
 def _is_piece(event: dict[str, Any] | str) -> bool:
@@ -263,10 +273,11 @@ async def _until_gone(request: web.Request) -> None:
 async def serve(simulator: Simulator, *, port: int, host: str = "127.0.0.1") -> web.AppRunner:
     """Serve until the runner is cleaned up; raises OSError when the port is taken."""
     app = web.Application(client_max_size=64 * 1024 * 1024)
-    for api in ("chat/completions", "responses"):
+    for api in ("chat/completions", "embeddings", "responses"):
         app.router.add_post(f"/v1/{api}", simulator.complete)
         app.router.add_post(f"/openai/v1/{api}", simulator.complete)
-    app.router.add_post("/openai/deployments/{deployment}/chat/completions", simulator.complete)
+    for api in ("chat/completions", "embeddings"):
+        app.router.add_post(f"/openai/deployments/{{deployment}}/{api}", simulator.complete)
     app.router.add_post("/openai/responses", simulator.complete)
     simulator.shelf.routes(app)
     simulator.cabinet.routes(app)

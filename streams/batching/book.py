@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from agents.deciding.batching import PAST, Line, Pool, goes_back_at
 from schemas.batches import BatchCancel, BatchLine, BatchRecord
 from schemas.codec import read_intent
+from schemas.embeddings import inputs_of
 from schemas.events import DeferralState
 from schemas.intent import WorkflowIntent
 from schemas.settings import Settings
@@ -96,6 +97,7 @@ class Book:
             since_ms=incoming.timestamp_ms,
             tokens=line.prompt_tokens,
             back_at_ms=goes_back_at(deadline_at_ms, margin_ms=self._margin_ms),
+            inputs=len(inputs_of(intent)) if intent.task == "embedding" else 0,
         )
         return Waiting(incoming, line, state, intent, planned)
 

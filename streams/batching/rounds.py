@@ -145,7 +145,11 @@ class Rounds:
         pending.tries += 1
         try:
             content = self._content(record, batching)
-            seen = await batching.submit(content, batch_id=record.batch_id, key=record.key)
+            # Of one task, all of them: so they were gathered.
+            embeds = any(one.planned.inputs for one in self._book.of(record.lines))
+            seen = await batching.submit(
+                content, batch_id=record.batch_id, key=record.key, embeds=embeds
+            )
         except Exception as error:  # noqa: BLE001 - whatever libraries raise, it may be made
             self._ends.delayed(record, error)
             if status_of(error) in REFUSED or pending.tries >= MOST_TRIES:

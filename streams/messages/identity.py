@@ -171,6 +171,7 @@ def outline(incoming: Incoming, router: Router, *, max_bytes: int) -> Outline:
             requires_multi_platform=bool(_either(document, "requires_multi_platform")),
             force_provider=_either(document, "force_provider"),
             model=document.get("model"),
+            task=document.get("task", "chat"),
         )
         within = _either(document, "deadline_ms")
         is_shared = sketch.model in router.groups  # who is first hangs on the intent's id

@@ -233,7 +233,7 @@ def route_of(settings: Settings, router: Router, line: bytes) -> tuple[str, byte
 def routes(settings: Settings) -> Router:
     """Build the routes over all that is configured: who has the keys is known to the workers."""
     kinds = {spec.name: spec.kind for spec in settings.provider_specs}
-    return Router(kinds, settings.routes, Groups(settings.models))
+    return Router(kinds, settings.routes, Groups(settings.models), settings.embedders())
 
 
 def _require_provider(settings: Settings, forced: str) -> None:

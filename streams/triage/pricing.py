@@ -106,10 +106,13 @@ class Estimator:
         rates = self._worst(who, names, -(-prompt.tokens // STEP) * STEP)
         limit, known = self._book.longest(who, names)
         length = length_of(intent, limit, known=known, window=window)
+        if rates is not None and intent.task == "embedding":
+            rates = rates.asked_only()
         return None if rates is None else rates.at_most(prompt, length.most)
 
     def _expected(self, intent: WorkflowIntent, provider: str, tokens: int) -> Decimal | None:
-        output = self._typical.output_tokens(intent.type, provider)
+        embeds = intent.task == "embedding"
+        output = 0 if embeds else self._typical.output_tokens(intent.type, provider)
         if output is None:
             return None
         who, names = self._sold(intent, provider)
@@ -125,7 +128,8 @@ class Estimator:
         spec = self._specs[provider]
         who = (spec.name, spec.kind)
         model = self.router.groups.name_at(intent.model, provider) if intent.model else None
-        return who, self._book.seller(who).names(model or spec.own_model)
+        own = spec.embedding_model if intent.task == "embedding" else spec.own_model
+        return who, self._book.seller(who).names(model or own)
 
     def _worst_rates(
         self, who: tuple[str, str], names: tuple[str, ...], tokens: int

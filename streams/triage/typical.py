@@ -26,8 +26,8 @@ class Typical:
         self._tokens: dict[tuple[str, str], list[int]] = defaultdict(list)
 
     def add(self, result: WorkflowResult) -> None:
-        """Take a result in; an answer that was not paid for says nothing."""
-        if result.metadata.cached:
+        """Take a result in; vectors, and an answer that was not paid for, say nothing."""
+        if result.metadata.cached or result.embeddings:
             return
         tokens = result.cost_info.output_tokens
         for name in ((result.type, result.provider), (result.type, ""), ("", "")):

@@ -28,7 +28,7 @@ def router_of(settings: Settings, providers: Mapping[str, Provider]) -> Router:
     ]
     kinds = {name: provider.kind for name, provider in providers.items()}
     routes = [route for route in cut if route.providers]
-    return Router(kinds, routes, Groups(settings.models))
+    return Router(kinds, routes, Groups(settings.models), settings.embedders())
 
 
 def types_of(settings: Settings, prompts: Mapping[str, str]) -> frozenset[str] | None:

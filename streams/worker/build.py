@@ -273,6 +273,7 @@ def _executor(base: _Base, shared: _Shared) -> Executor:
             cache_ttl_s=settings.hybrid_cache_ttl,
             types=types_of(settings, base.prompts),
             batch_margin_s=settings.hybrid_batch_margin,
+            max_record_bytes=settings.max_record_bytes,
         ),
         spending=shared.spending,
         cache=shared.cache,

@@ -95,11 +95,14 @@ class Run:
         breaker_calls: int = 1000,
         types: frozenset[str] | None = None,
         times: int = 1,
+        then: dict[str, Any] | None = None,
         api: str = "chat",
         **intent: Any,
     ) -> None:
         self.api = api
         self.types = types
+        #: What differs in another intent that follows.
+        self.then = then
         self.times, self.dialect = times, dialect or Dialect()
         self.vendor, self.record = Vendor(*answers), Record()
         self.clock, self.breaker = ManualClock(NOW), BreakerPolicy(calls=breaker_calls)
@@ -120,6 +123,9 @@ class Run:
         try:
             for _ in range(self.times):
                 outcome = await executor.execute(a_task(intent=an_intent(**intent)), Free())
+            if self.then is not None:
+                task = a_task(intent=an_intent(**{**intent, **self.then}))
+                outcome = await executor.execute(task, Free())
             return outcome
         finally:
             self.health = capacity.state("openai")

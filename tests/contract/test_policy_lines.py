@@ -129,7 +129,7 @@ class World:
     def run(
         self, text: str = "hello", *, deferral: DeferralState | None = None, **changes: Any
     ) -> Run:
-        intent = an_intent(type=TYPES[self.first], data={"note": text}, **changes)
+        intent = an_intent(type=TYPES[self.first], **{"data": {"note": text}, **changes})
 
         async def once() -> Run:
             port = free_port()

@@ -92,6 +92,15 @@ def test_all_models_of_the_groups_are_asked_for() -> None:
     assert "name another in [[models]]" in said
 
 
+def test_a_model_for_embeddings_is_asked_for_where_somebody_named_it() -> None:
+    bench = Bench()
+    bench.shelf.missing = {"text-embedding-3-small"}
+    assert bench.one("openai")[0] == "ok", "the default is nobody's choice"
+    state, said = bench.one("openai", hybrid_openai_embedding_model="text-embedding-3-small")
+    assert state == "broken"
+    assert "model text-embedding-3-small is not there: name another for embeddings" in said
+
+
 @pytest.mark.parametrize("status", ["401", "403"])
 def test_a_key_that_is_refused_is_broken_and_named_by_its_variable(status: str) -> None:
     bench = Bench()

@@ -81,6 +81,29 @@ def test_what_may_wait_is_answered_in_one_batch_at_half_the_price(batching: Runn
     assert all(one[4].endswith(":batch") for one in written), "the price says that it was a batch"
 
 
+def test_embeddings_wait_in_a_batch_of_their_own(batching: RunningStack) -> None:
+    play(batching, turnaround_s=0.1)
+    case = Case(batching)
+    model = "gpt-3.5-turbo"  # of both tasks, as no real model is
+    texts = [f'{{"marker":"{case.name}"}} {number}' for number in range(3)]
+    vectors = case.intent({"input": texts}, task="embedding", model=model, processing="batch")
+    large = case.intent(
+        {"input": texts * 124}, task="embedding", model=model, processing="batch",
+        parameters={"dimensions": 800},
+    )  # fmt: skip
+    chat = case.intent(model=model, processing="batch")
+    case.publish(vectors, large, chat)
+    found = case.wait(3)
+    assert (len(found.results), len(found.dead_letters)) == (3, 0)
+    counts = [len(found.results[one["intent_id"]][0]["embeddings"]) for one in (vectors, large)]
+    assert counts == [3, 372]
+    calls = case.calls()
+    batches = {call["batch"] for call in calls}
+    assert len(batches) == 3, "one of vectors, one of chats; what fits into no record is in none"
+    billed = sum(Decimal(call["billed_usd"]) for call in calls)
+    assert sum(Decimal(one[3]) for one in rows(case, 3)) == billed
+
+
 def test_the_others_are_called_for_at_once(batching: RunningStack) -> None:
     play(batching, turnaround_s=600.0)
     case = Case(batching)
