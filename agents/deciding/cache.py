@@ -18,8 +18,13 @@ __all__ = ["AnswerCache", "request_key", "time_to_live_s"]
 ENTRY_BYTES = 500
 
 
-def request_key(intent: WorkflowIntent, model: str, messages: list[dict[str, Any]]) -> str:
-    """Name a request by what its answer depends on; nothing can be read back from the name."""
+def request_key(
+    intent: WorkflowIntent, model: str, messages: list[dict[str, Any]], *, stands_for: str = ""
+) -> str:
+    """Name a request by what its answer depends on; nothing can be read back from the name.
+
+    `stands_for` names what was replaced in it: two persons' requests differ in nothing else.
+    """
     parts = [
         intent.tenant,
         model,
@@ -28,8 +33,9 @@ def request_key(intent: WorkflowIntent, model: str, messages: list[dict[str, Any
         intent.temperature,
         intent.response_schema,
         # Left out where there are none: names from before parameters stay what they were.
-        *([intent.parameters] if intent.parameters else []),
+        *([intent.parameters] if intent.parameters or stands_for else []),
         *([intent.task] if intent.task != "chat" else []),
+        *([stands_for] if stands_for else []),
     ]
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return blake2b(text.encode(), digest_size=32).hexdigest()

@@ -24,7 +24,14 @@ from streams.membership.faust_app import App, build_app
 from streams.membership.lease import Lease
 from streams.messages.identity import outline
 from streams.messages.orders import Orders
-from streams.worker.assembly import capacity_of, hedging_of, policy_of, router_of, types_of
+from streams.worker.assembly import (
+    capacity_of,
+    hedging_of,
+    policy_of,
+    protection_of,
+    router_of,
+    types_of,
+)
 from streams.worker.dispatcher import Dispatcher
 from streams.worker.flow import Flow
 from streams.worker.followers import Followers
@@ -274,6 +281,7 @@ def _executor(base: _Base, shared: _Shared) -> Executor:
             types=types_of(settings, base.prompts),
             batch_margin_s=settings.hybrid_batch_margin,
             max_record_bytes=settings.max_record_bytes,
+            protection=protection_of(settings),
         ),
         spending=shared.spending,
         cache=shared.cache,

@@ -12,6 +12,7 @@ from streams.batching.ends import Surroundings
 from streams.batching.gatherer import Gatherer
 from streams.deliveries.pacer import DeliveryPacer
 from streams.failpoints import FailPoints
+from streams.worker.assembly import protection_of
 
 __all__ = ["LaneZero", "at_lane_zero"]
 
@@ -63,5 +64,6 @@ def at_lane_zero(
             prices=prices,
             ground=ground,
         ),
+        protection=protection_of(settings),
     )
     return LaneZero(pacer.run, Gatherer(around).run)
