@@ -55,6 +55,12 @@ class ProtectionSettings(ConnectionSettings):
     hybrid_protect: tuple[Kind, ...] = ()
     """What is replaced in all that a provider gets, and put back into its answer: any of email,
     phone, card, iban, key, separated by commas, or `all` (docs/security.md)."""
+    hybrid_content_keys: str | None = None
+    """Folder of key files, one a tenant and `default`: with it, what dead letters, put-off intents,
+    lines of batches and cached answers hold is encrypted (docs/security.md)."""
+    hybrid_dead_letters: Literal["content", "reference"] = "content"
+    """Whether a dead letter carries the intent as it came, or only says where it stands: then it
+    can be replayed for as long as its topic keeps it."""
     protect: tuple[ProtectSpec, ...] = ()
     """Patterns of one's own whose finds are replaced too."""
 

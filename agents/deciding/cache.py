@@ -71,6 +71,11 @@ class AnswerCache:
         self._answers.move_to_end(key)
         return answer
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._answers.clear()
+        self._bytes = 0
+
     def put(self, key: str, answer: CachedAnswer) -> None:
         """Keep an answer; an older one under the same key is replaced, a newer one stays."""
         known = self._answers.get(key)

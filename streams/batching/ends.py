@@ -22,6 +22,7 @@ from streams.batching.answers import Told
 from streams.batching.book import Book, Waiting
 from streams.batching.writing import Writing
 from streams.failpoints import FailPoints
+from streams.messages.sealing import Vault
 
 __all__ = ["Ends", "Surroundings", "status_of", "unanswered"]
 
@@ -44,6 +45,8 @@ class Surroundings:
     attempts: Attempts
     #: What providers do not get to see.
     protection: Protection = OFF
+    #: Opens content at rest, and seals it; None = nothing is sealed.
+    vault: Vault | None = None
 
 
 class Ends:
