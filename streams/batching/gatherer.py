@@ -144,7 +144,7 @@ class Gatherer:
                 gone.append(key)
         if not gone or around.vault is None:
             return
-        await learn_all(around.settings, around.vault, around.clock)
+        await learn_all(around.settings, around.vault, around.clock, around.log)
         for key in gone:
             incoming, _ = self._sealed[key]
             if around.vault.opened(incoming).unreadable is not None:

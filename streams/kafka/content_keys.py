@@ -10,7 +10,9 @@ from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from agents.clock import Clock
+from agents.log import Log
 from schemas.settings import Settings
+from schemas.vocabulary import LogEvent
 from streams.kafka.clients import BrokerUnavailableError
 from streams.kafka.ends import END_KEY
 from streams.kafka.reading import read_topic
@@ -70,19 +72,21 @@ async def known_vault(settings: Settings) -> Vault:
     vault = empty_vault(settings)
     if vault.seals:
         async for record in read_topic(settings, settings.topics.keys, needed=True):
-            with suppress(ValueError):  # somebody else's
+            with suppress(ValueError, OverflowError):  # somebody else's
                 learnt(vault, record)
     return vault
 
 
-async def learn_all(settings: Settings, vault: Vault, clock: Clock) -> None:
+async def learn_all(settings: Settings, vault: Vault, clock: Clock, log: Log) -> None:
     """Have a vault learn all keys that stand on the topic now; tries until it can."""
+    topic = settings.topics.keys
     while True:
         try:
-            async for record in read_topic(settings, settings.topics.keys):
-                with suppress(ValueError):  # somebody else's
+            async for record in read_topic(settings, topic):
+                with suppress(ValueError, OverflowError):  # somebody else's
                     learnt(vault, record)
-        except (KafkaError, BrokerUnavailableError, TimeoutError):
+        except (KafkaError, BrokerUnavailableError, TimeoutError) as error:
+            log(LogEvent.FOLLOW_DELAYED, level="warning", topic=topic, error=type(error).__name__)
             await clock.sleep(AGAIN_S)
         else:
             return

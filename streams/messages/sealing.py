@@ -149,10 +149,8 @@ class Vault:
         self, whose: Whose, *, lane: int, now_ms: int
     ) -> tuple[str, bytes, tuple[OutRecord, ...]]:
         """Give the key for a person's new content, and its record where it is new."""
-        key_id, name = (
-            self._ring.written_with(whose.tenant),
-            self._newest.get((whose.tenant, whose.user_id)),
-        )
+        key_id = self._ring.written_with(whose.tenant)
+        name = self._newest.get((whose.tenant, whose.user_id))
         known = self._known.get(name or "")
         if name is not None and known is not None:
             young = now_ms - known.made_at_ms < ONE_KEYS_TIME_MS

@@ -236,7 +236,9 @@ def _lane_parts(base: _Base, shared: _Shared) -> LaneParts:
             on_crossing=incidents.crossed,
             on_broken=base.supervisor.end,
             orders=shared.orders,
-            contents=Contents(base.vault, partial(learn_all, settings, base.vault, ground.clock)),
+            contents=Contents(
+                base.vault, partial(learn_all, settings, base.vault, ground.clock, ground.log)
+            ),
         ),
     )
 

@@ -227,7 +227,8 @@ def test_what_is_planted_is_found_nowhere_else_and_all_that_is_done_with_it_work
     case = Case(stack)
     soon = (datetime.now(UTC) + timedelta(seconds=8)).isoformat()
     told = case.intent({"text": TEXT, "note": "[[sim:text=Dear REVEAL]]"})
-    cached = [case.intent({"marker": case.name, "text": TEXT}, cache=True) for _ in range(2)]
+    same = {"marker": case.name, "text": TEXT, "note": "[[sim:text=Dear REVEAL]]"}
+    cached = [case.intent(same, cache=True) for _ in range(2)]
     later = case.intent({"text": TEXT}, not_before=soon)
     line = case.intent({"text": TEXT, "note": "[[sim:text=Dear REVEAL]]"}, processing="batch")
     wrong = case.intent({"text": TEXT, "note": "[[sim:status=400]]"}, user_id="u-wrong")
@@ -242,7 +243,7 @@ def test_what_is_planted_is_found_nowhere_else_and_all_that_is_done_with_it_work
     )
     found = case.wait(6)
     assert set(found.dead_letters) == {wrong["intent_id"]}
-    for one in (told, line):
+    for one in (told, line, *cached):
         assert found.results[one["intent_id"]][0]["content"] == f"Dear {MAIL}"
     assert [found.results[one["intent_id"]][0]["metadata"]["cached"] for one in cached].count(
         True
