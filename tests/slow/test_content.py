@@ -317,6 +317,13 @@ def test_a_forgotten_persons_content_cannot_be_read_and_the_bill_stays(place: Pl
     if place.stack.stack.environment()["HYBRID_DEAD_LETTERS"] == "content":
         shown = json.loads(place.run("dlq", "show", "--content", mine["intent_id"]))
         assert shown["intent"]["data"]["text"] == TEXT
+    names = {**os.environ, **place.stack.stack.environment(), "HYBRID_CONTENT_KEYS": ""}
+    bare = hybrid("forget", "--user", user, "--yes", environment=names)
+    assert bare.returncode == 2
+    assert "HYBRID_CONTENT_KEYS is not set here" in bare.stderr
+    wrong = hybrid("dlq", "list", environment={**names, "HYBRID_CONTENT_KEYS": "/nowhere"})
+    assert wrong.returncode == 2
+    assert "the key files cannot be read (No such file or directory)" in wrong.stderr
     assert "1 open intents ended" in place.run("forget", "--user", user, "--yes")
     assert case.wait(3).dead_letters[open_one["intent_id"]][0]["reason"] == "cancelled"
     if place.stack.stack.environment()["HYBRID_DEAD_LETTERS"] == "content":

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.task import Failed
+from hybrid.cli import _status
 from schemas.events import DeferralState
 from schemas.outcome import DeadLetter
 from schemas.topics import Topics
@@ -360,4 +361,5 @@ def test_key_files_that_are_wrong_are_refused_in_one_sentence_without_a_key(
     with pytest.raises(KeyFileError, match=re.escape(said)) as error:
         KeyRing.of(files)
     assert key(1) not in str(error.value)
+    assert _status(error.value) == 2  # whichever command meets it
     assert an_intent().tenant == "default"  # whom the file of that name serves too
