@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agents.deciding.cache import request_key
 from agents.deciding.patterns import FINDERS
 from agents.deciding.protecting import OFF, Mask, Protection
+from agents.executing.prompts import load_prompts, render
 from schemas.protection import KINDS, ProtectSpec
 from schemas.settings import Settings
 from tests.builders import a_result, a_task, an_intent
@@ -132,6 +133,12 @@ def test_the_same_value_has_the_same_placeholder_wherever_it_stands_in_an_intent
 def test_a_number_in_the_data_is_found_too() -> None:
     mask = ALL.mask(an_intent(data={"card": 4111111111111111, "count": 12, "none": None}))
     assert mask.intent.data == {"card": "[CARD_1]", "count": 12, "none": None}
+
+
+def test_inputs_of_embeddings_are_covered_as_they_are_sent() -> None:
+    intent = an_intent(task="embedding", data={"input": ["to a@x.org", "to b@x.org", "none"]})
+    sent = render(ALL.mask(intent).intent, load_prompts())
+    assert [one["content"] for one in sent] == ["to [EMAIL_1]", "to [EMAIL_2]", "none"]
 
 
 def test_what_an_intent_writes_itself_stands_for_nothing() -> None:
