@@ -73,8 +73,7 @@ class Executor:
         ground: Ground,
     ) -> None:
         """Put admission, reuse and pursuit together, once for all intents."""
-        self._router = router
-        self._ground = ground
+        self._router, self._ground = router, ground
         self._protection = rules.protection
         self._spending = spending
         self._admission = Admission(
