@@ -50,6 +50,12 @@ def _cancelling() -> Register:
     return cancelling.register
 
 
+def _forgetting() -> Register:
+    from hybrid.commands import forgetting  # noqa: PLC0415 - see above
+
+    return forgetting.register
+
+
 def _standing() -> Register:
     from hybrid.commands import status  # noqa: PLC0415 - see above
 
@@ -122,6 +128,10 @@ PARTS = (
     Later(
         _cancelling,
         {"cancel": "End intents that have no outcome yet: waiting, put off or running."},
+    ),
+    Later(
+        _forgetting,
+        {"forget": "Make a person's content at rest unreadable, for ever; the bill stays."},
     ),
     Later(
         _stories,
@@ -228,13 +238,16 @@ def _status(error: Exception) -> int | None:
     from streams.kafka.clients import BrokerUnavailableError  # noqa: PLC0415
     from streams.kafka.presence import TopicsError  # noqa: PLC0415
     from streams.kafka.rights import RightsError  # noqa: PLC0415
+    from streams.messages.key_ring import KeyFileError  # noqa: PLC0415
     from streams.store.clickhouse import (  # noqa: PLC0415
         ClickHouseRefusedError,
         ClickHouseUnavailableError,
     )
     from streams.store.migrations import MigrationError  # noqa: PLC0415
 
-    wrong = (BrokerUnavailableError, ClickHouseUnavailableError, TopicsError, RightsError)
+    wrong = (
+        BrokerUnavailableError, ClickHouseUnavailableError, TopicsError, RightsError, KeyFileError,
+    )  # fmt: skip
     if isinstance(error, wrong):
         return 2
     failed = (ClickHouseRefusedError, MigrationError, KafkaError)

@@ -41,6 +41,7 @@ TABLES = (
     "prices",
     "budgets",
     "time_limits",
+    "protect",
     "alerts",
     "tenant_weights",
     "policy",

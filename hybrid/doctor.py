@@ -17,7 +17,7 @@ from hybrid.broker_checks import (
 from hybrid.checking import Check, Probe, not_looked_at, run_probes, score_of
 from hybrid.config import can_be_called, need_clickhouse, need_kafka
 from hybrid.errors import HybridError
-from hybrid.host_checks import check_port, check_prices, check_secrets
+from hybrid.host_checks import check_content, check_port, check_prices, check_secrets
 from hybrid.provider_checks import examine_provider
 from hybrid.store_checks import check_dead_letters, check_orphans, check_store, check_tables
 from schemas.settings import Settings
@@ -44,6 +44,7 @@ STORE = (
 HOST = (
     Probe("prices", check_prices),
     Probe("secrets", check_secrets),
+    Probe("content", check_content),
     Probe("port", check_port),
 )
 

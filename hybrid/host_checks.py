@@ -16,8 +16,10 @@ from hybrid.checking import Check
 from hybrid.config import can_be_called
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
+from streams.kafka.content_keys import open_to_others, read_ring
+from streams.messages.key_ring import KeyFileError
 
-__all__ = ["check_port", "check_prices", "check_secrets"]
+__all__ = ["check_content", "check_port", "check_prices", "check_secrets"]
 
 #: A list of prices whose newest price is older than this misses models, and price changes.
 MOST_AGE_DAYS = 120
@@ -87,6 +89,23 @@ async def check_secrets(settings: Settings) -> Check:
     label, where = found[0]
     detail = f"the value of {label} stands in {where} too, which logs and commands show"
     return Check("secrets", "broken", detail, f"take it out of {where}, and renew {label}")
+
+
+async def check_content(settings: Settings) -> Check:
+    """See whether the key files can be read, and by their owner alone."""
+    try:
+        ring = read_ring(settings)
+        if ring is None:
+            return Check("content", "ok", "content at rest is not encrypted (HYBRID_CONTENT_KEYS)")
+        seen = open_to_others(settings)
+    except (KeyFileError, OSError) as error:
+        advice = "put a file `default` there, with lines `KEYID base64-of-32-bytes`"
+        return Check("content", "broken", str(error), advice)
+    files = f"{len(ring.writing)} key files with {len(ring.keys)} keys"
+    if seen:
+        detail = f"{files}; others than their owner may read {', '.join(seen)}"
+        return Check("content", "warning", detail, "run chmod 600 on them")
+    return Check("content", "ok", f"{files}: content at rest is encrypted")
 
 
 async def check_port(settings: Settings) -> Check:

@@ -45,6 +45,10 @@ def _left_out(said: dict[str, Any]) -> Iterator[str]:
     for state, count in said["left_out"].items():
         yield f"{count} {LEFT_OUT[state]}"
     for why, count in list(said["refused_again"].items())[:MOST]:
+        code, _, sentence = why.partition(": ")
+        if code == "content_gone":
+            yield f"{count} cannot be replayed: {sentence}"
+            continue
         yield f"{count} would be refused again by validation: {why}"
     if said["over_limit"]:
         yield f"{said['over_limit']} came back 3 times or more: --force replays them"

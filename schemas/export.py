@@ -21,6 +21,7 @@ from schemas.events import (
 from schemas.intent import WorkflowIntent
 from schemas.operations import OperationRecord
 from schemas.outcome import DeadLetter, WorkflowResult
+from schemas.sealing import KeyRecord
 from schemas.topics import Topics
 
 __all__ = ["MESSAGES", "asyncapi", "json_schema", "write_all"]
@@ -42,6 +43,7 @@ MESSAGES: dict[str, type[BaseModel]] = {
         ReplayRecord,
         OperationRecord,
         BatchRecord,
+        KeyRecord,
     )
 }
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from schemas.budgets import BudgetSpec
-from schemas.connections import ConnectionSettings
 from schemas.pricing import PriceSpec
+from schemas.protection import ProtectionSettings
 
 __all__ = ["MoneySettings"]
 
 
-class MoneySettings(ConnectionSettings):
+class MoneySettings(ProtectionSettings):
     """Prices and budgets."""
 
     hybrid_prices: Literal["original", "public"] = "original"

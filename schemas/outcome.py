@@ -19,6 +19,7 @@ __all__ = [
     "OriginalRecord",
     "RecordSource",
     "ResultMetadata",
+    "SealedContent",
     "Timings",
     "WorkflowResult",
 ]
@@ -194,6 +195,15 @@ class OriginalRecord(Message):
     )
 
 
+class SealedContent(Message):
+    """A dead letter's content, encrypted: its original value, and the model's refusal."""
+
+    data_key: str = Field(description="id of the person's key, on `workflow.keys`")
+    key_id: str = Field(description="of the tenant's key that opens that one")
+    tenant: str
+    content: str = Field(description="nonce and content, encrypted: AES-256-GCM, base64")
+
+
 class DeadLetter(Message):
     """The one end of an intent that has no result."""
 
@@ -218,7 +228,19 @@ class DeadLetter(Message):
     replay_count: int = Field(default=0, description="how often the intent had been replayed")
     source: RecordSource = Field(description="where the record was read")
     original: OriginalRecord = Field(description="the record as it came, byte for byte")
+    sealed: SealedContent | None = Field(
+        default=None, description="with `HYBRID_CONTENT_KEYS`: the original's value, encrypted"
+    )
+    by_reference: bool = Field(
+        default=False, description="whether the original's value stands at `source` only"
+    )
     tenant: str = Field(default="default", description="the intent's")
     type: str | None = Field(default=None, description="null where it could not be read")
     trace_context: TraceContext | None = Field(default=None, description="the intent's")
+    deduplication_id: str | None = Field(default=None, description="the intent's")
     failed_at: Timestamp = Field(description="when it ended")
+
+    @property
+    def is_without_content(self) -> bool:
+        """Whether the intent stands elsewhere or is encrypted, and was not read from there."""
+        return self.sealed is not None or (self.by_reference and self.original.value is None)

@@ -13,11 +13,14 @@ __all__ = [
     "duration_name",
 ]
 
+HOUR_MS = 60 * 60 * 1000
 DAY_MS = 24 * 60 * 60 * 1000
 #: Dead letters are kept so long.
 DEAD_LETTERS_KEPT_MS = 30 * DAY_MS
 #: A replay is remembered a little longer than its dead letter can be replayed.
 REPLAYS_KEPT_MS = DEAD_LETTERS_KEPT_MS + 2 * DAY_MS
+#: A person's key seals for a week, and is kept for longer than the last dead letter of it.
+KEYS_KEPT_MS = DEAD_LETTERS_KEPT_MS + 10 * DAY_MS
 #: A compacted topic is cut into so many segments over its retention.
 SEGMENTS = 24
 
@@ -38,6 +41,9 @@ class TopicSpec:
     dead_letters: bool = False
     #: Of a compacted topic: its newest records, so long, are neither compacted nor deleted.
     segment_ms: int = 0
+    #: Of a compacted topic: what a tombstone ends is gone from the disks so soon after it; 0 = when
+    #: the broker comes to it.
+    gone_within_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,11 @@ class Topics:
         return f"{self.prefix}.batches"
 
     @cached_property
+    def keys(self) -> str:
+        """KeyRecord (internal), compacted: persons' keys to their content at rest."""
+        return f"{self.prefix}.keys"
+
+    @cached_property
     def sources(self) -> tuple[str, ...]:
         """The topics that workers consume; a lane is one partition number of all of them."""
         return (self.intents, self.urgent, *self.deferred)
@@ -148,6 +159,7 @@ class Topics:
             self.spend,
             self.replays,
             self.batches,
+            self.keys,
         )
 
     @cached_property
@@ -183,4 +195,5 @@ class Topics:
             TopicSpec(self.replays, "ReplayRecord", REPLAYS_KEPT_MS, compact=True),
             TopicSpec(self.operations, "OperationRecord", REPLAYS_KEPT_MS, compact=True),
             TopicSpec(self.batches, "BatchRecord", week, compact=True),
+            TopicSpec(self.keys, "KeyRecord", KEYS_KEPT_MS, compact=True, gone_within_ms=HOUR_MS),
         )

@@ -238,6 +238,7 @@ class LogEvent(StrEnum):
     DELIVERIES_UNPACED = "deliveries_unpaced"  # paced as if nothing had gone out: it is not known
     CACHE_HIT = "cache_hit"  # an answer that was paid for before is given again
     FOLLOW_DELAYED = "follow_delayed"  # a topic that workers follow cannot be read for now
+    CONTENT_UNREADABLE = "content_unreadable"  # what is sealed cannot be opened here; it waits
     RECORD_PASSED_OVER = "record_passed_over"  # a record of somebody else's in one of our topics
     JOURNAL_DELAYED = "journal_delayed"  # the broker has not a call's record; the call waits
     RECORDER_STARTED = "recorder_started"  # a recorder begins

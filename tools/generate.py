@@ -35,6 +35,7 @@ from schemas.budgets import BudgetSpec
 from schemas.export import MESSAGES, asyncapi, json_schema
 from schemas.models import ModelSpec, PlaceSpec
 from schemas.pricing import PriceSpec
+from schemas.protection import ProtectSpec
 from schemas.provider_settings import DEFAULT_MODEL
 from schemas.providers import ProviderSpec, RouteSpec, TimeLimitSpec
 from schemas.settings import Settings
@@ -298,6 +299,7 @@ def configuration() -> str:
         ("prices", PriceSpec),
         ("budgets", BudgetSpec),
         ("alerts", AlertSpec),
+        ("protect", ProtectSpec),
     ):
         shown = f"[{name}]" if name == "alerts" else f"[[{name}]]"
         lines += ["", f"### `{shown}`", "", *wrapped(_text(Settings.model_fields[name])), ""]

@@ -18,8 +18,13 @@ __all__ = ["AnswerCache", "request_key", "time_to_live_s"]
 ENTRY_BYTES = 500
 
 
-def request_key(intent: WorkflowIntent, model: str, messages: list[dict[str, Any]]) -> str:
-    """Name a request by what its answer depends on; nothing can be read back from the name."""
+def request_key(
+    intent: WorkflowIntent, model: str, messages: list[dict[str, Any]], *, stands_for: str = ""
+) -> str:
+    """Name a request by what its answer depends on; nothing can be read back from the name.
+
+    `stands_for` names what was replaced in it: two persons' requests differ in nothing else.
+    """
     parts = [
         intent.tenant,
         model,
@@ -28,8 +33,9 @@ def request_key(intent: WorkflowIntent, model: str, messages: list[dict[str, Any
         intent.temperature,
         intent.response_schema,
         # Left out where there are none: names from before parameters stay what they were.
-        *([intent.parameters] if intent.parameters else []),
+        *([intent.parameters] if intent.parameters or stands_for else []),
         *([intent.task] if intent.task != "chat" else []),
+        *([stands_for] if stands_for else []),
     ]
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return blake2b(text.encode(), digest_size=32).hexdigest()
@@ -64,6 +70,11 @@ class AnswerCache:
             return None
         self._answers.move_to_end(key)
         return answer
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._answers.clear()
+        self._bytes = 0
 
     def put(self, key: str, answer: CachedAnswer) -> None:
         """Keep an answer; an older one under the same key is replaced, a newer one stays."""

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from agents.deciding.failures import Failure
 from agents.deciding.policy import Limits, Past, Situation
+from agents.deciding.protecting import Mask
 from agents.deciding.schedule import milliseconds
 from agents.task import NOTHING, Paid, Task
 from schemas.attempt import ProviderAttempt
@@ -29,6 +31,8 @@ class Execution:
 
     task: Task
     began: datetime
+    #: What stands for what in the task's intent; None = nothing has been replaced in it.
+    mask: Mask | None = None
     position: int = field(default=0, init=False)
     calls: int = field(default=0, init=False)
     calls_here: int = field(default=0, init=False)
@@ -66,6 +70,12 @@ class Execution:
             else:
                 self.spent = before.spent_usd
             self.at_risk = max(Decimal(0), (before.exposure_usd or Decimal(0)) - self.spent)
+
+    def answered(self, content: str) -> tuple[str, dict[str, Any] | None]:
+        """Give an answer with what was replaced put back, and the schema that it is to follow."""
+        if self.mask is None:
+            return content, self.task.intent.response_schema
+        return self.mask.reveal(content), self.mask.own.response_schema
 
     @property
     def summaries(self) -> list[AttemptSummary]:

@@ -169,7 +169,7 @@ class Attempts:
             return reply.failure, None
         if run.task.intent.task == "embedding":
             return vectors_failure(run.task.intent, reply.beside.embeddings), None
-        schema = run.task.intent.response_schema
+        content, schema = run.answered(reply.content)
         message = "the length limit cut the answer off"
         cut = Failure(FailureKind.BAD_OUTPUT, TRUNCATED, message, 200)
         if reply.finish_reason == "length" and not reply.content:
@@ -177,11 +177,12 @@ class Attempts:
         if schema is None or reply.beside.tool_calls:
             return None, None
         try:
-            return None, parse_answer(reply.content, schema)
+            return None, parse_answer(content, schema)
         except AnswerError as error:
             if reply.finish_reason == "length":
                 return cut, None
-            return Failure(FailureKind.BAD_OUTPUT, "schema_mismatch", str(error), 200), None
+            said = str(error) if run.mask is None else run.mask.hidden(str(error))
+            return Failure(FailureKind.BAD_OUTPUT, "schema_mismatch", said, 200), None
 
     def failed(self, started: ProviderAttempt, failure: Failure, call_ms: int) -> Answer:
         """Make the record of a call that failed."""

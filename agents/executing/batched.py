@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from agents.deciding.batching import WINDOW_MS, in_time, may_wait
+from agents.deciding.protecting import Mask
 from agents.executing.account import Execution
 from agents.executing.allowance import Short
 from agents.executing.asking import request_of
@@ -192,13 +193,14 @@ async def unclaimed(
     task: Task,
     told: BatchAnswer,
     messages: list[dict[str, Any]],
+    *,
+    mask: Mask | None = None,
 ) -> ProviderAttempt:
     """Give the end of a line whose intent had gone back before: what it cost, and for nobody."""
     if told.status is None:
         bound = told.attempt.cost_upper_usd if told.may_cost else Decimal(0)
         ended = attempts.cancelled(told.attempt, CALL_MS, code=told.code)
         return ended.model_copy(update={"cost_upper_usd": bound})
-    answer = await read(
-        attempts, batching, Execution(task, told.attempt.started_at), told, messages
-    )
+    run = Execution(task, told.attempt.started_at, mask)
+    answer = await read(attempts, batching, run, told, messages)
     return answer.attempt.model_copy(update={"used_result": False})

@@ -13,6 +13,7 @@ from agents.deciding.budgets import Spending
 from agents.deciding.cache import AnswerCache
 from agents.deciding.hedging import HedgePolicy, Hedger
 from agents.deciding.policy import RetryPolicy
+from agents.deciding.protecting import OFF, Protection
 from agents.deciding.routes import Router
 from agents.deciding.schedule import NOT_BEFORE
 from agents.executing.account import Execution
@@ -52,6 +53,8 @@ class Rules:
     batch_margin_s: float = 90.0
     #: Bytes of the largest record: vectors that do not fit into one are not paid for.
     max_record_bytes: int = 1_638_400
+    #: What providers do not get to see.
+    protection: Protection = OFF
 
 
 class Executor:
@@ -70,8 +73,8 @@ class Executor:
         ground: Ground,
     ) -> None:
         """Put admission, reuse and pursuit together, once for all intents."""
-        self._router = router
-        self._ground = ground
+        self._router, self._ground = router, ground
+        self._protection = rules.protection
         self._spending = spending
         self._admission = Admission(
             spending=spending, policy=rules.policy, router=router, ground=ground, types=rules.types
@@ -124,7 +127,8 @@ class Executor:
         What it cost is to be booked at once, before anything else runs: nothing is held back for
         it any more.
         """
-        run = Execution(task, self._ground.clock.now())
+        mask = self._protection.mask(task.intent)
+        run = Execution(replace(task, intent=mask.intent), self._ground.clock.now(), mask)
         try:
             return await self._execute(run, permit)
         except asyncio.CancelledError:
@@ -168,6 +172,8 @@ class Executor:
             self._embeddings.note(task.intent, providers[0], outcome.result)
         if outcome.paid is not run.paid:
             outcome = replace(outcome, paid=run.paid)
+        if run.mask is not None and isinstance(outcome, Completed):
+            outcome = replace(outcome, result=run.mask.revealed(outcome.result))
         return self._told(run, outcome)
 
     def _told(self, run: Execution, outcome: Outcome) -> Outcome:

@@ -40,7 +40,8 @@ class Reuse:
         ttl_s = time_to_live_s(run.task.intent, self._ttl_s)
         if ttl_s is None:
             return await pursue()
-        key, clock = request_key(run.task.intent, model, messages()), self._ground.clock
+        clock, stands_for = self._ground.clock, run.mask.name if run.mask else ""
+        key = request_key(run.task.intent, model, messages(), stands_for=stands_for)
         async with self._flights.turn(key):
             hit = self._cache.get(key, now_ms=clock.now_ms(), ttl_s=ttl_s)
             if hit is not None:
@@ -67,11 +68,11 @@ class Reuse:
             return replace(outcome, cached=(key, answer))
 
     def _complete(self, run: Execution, answer: CachedAnswer) -> Completed:
-        schema = run.task.intent.response_schema
+        content, schema = run.answered(answer.content)
         result = cached_result(
             run,
             answer,
-            parse_answer(answer.content, schema) if schema is not None else None,
+            parse_answer(content, schema) if schema is not None else None,
             result_id=self._ground.new_id(),
             now=self._ground.clock.now(),
         )

@@ -120,6 +120,8 @@ def _document(settings: Settings, letter: DeadLetter, *, content: bool) -> dict[
     """Give a letter with its intent; content is replaced by its size unless it is asked for."""
     document, value = letter.to_dict(), original_value(letter)
     document["intent"], document["intent_problem"] = None, None
+    if letter.is_without_content:
+        return document | {"intent_problem": letter.suggested_action}
     try:
         intent = decode_intent(value, max_bytes=settings.hybrid_max_intent_bytes)
         document["intent"] = intent.to_dict()
@@ -141,5 +143,5 @@ async def _collect(
     settings: Settings, selection: Selection
 ) -> list[tuple[DeadLetter, LetterState]]:
     book = await read_book(settings)
-    found = standing_letters(settings, selection, book)
+    found = standing_letters(settings, selection, book, sources=True)
     return [(letter, state) async for _, letter, state in found]

@@ -6,6 +6,7 @@ from functools import cache
 
 from agents.clock import Clock, Dice
 from agents.deciding.batching import expected_ms, is_late
+from agents.deciding.protecting import OFF, Protection
 from agents.executing.attempts import Attempts
 from agents.executing.batched import unclaimed
 from agents.executing.prompts import render
@@ -21,6 +22,7 @@ from streams.batching.answers import Told
 from streams.batching.book import Book, Waiting
 from streams.batching.writing import Writing
 from streams.failpoints import FailPoints
+from streams.messages.sealing import Vault
 
 __all__ = ["Ends", "Surroundings", "status_of", "unanswered"]
 
@@ -41,6 +43,10 @@ class Surroundings:
     lease_holds: Callable[[], bool]
     fail_points: FailPoints
     attempts: Attempts
+    #: What providers do not get to see.
+    protection: Protection = OFF
+    #: Opens content at rest, and seals it; None = nothing is sealed.
+    vault: Vault | None = None
 
 
 class Ends:
@@ -124,11 +130,14 @@ class Ends:
         """Give the end of a line that nobody waits for any more."""
         attempt, around = one.line.attempt, self._around
         provider = around.providers.get(attempt.provider)
-        task = Task(one.intent, attempt.intent_id, attempt.execution_id, one.state.source)
+        mask = around.protection.mask(one.intent)
+        task = Task(mask.intent, attempt.intent_id, attempt.execution_id, one.state.source)
         if provider is None or provider.batching is None:
             return attempt  # it stays as it is, with its bound
-        messages = render(one.intent, around.prompts)
-        return await unclaimed(around.attempts, provider.batching, task, answer, messages)
+        messages = render(mask.intent, around.prompts)
+        return await unclaimed(
+            around.attempts, provider.batching, task, answer, messages, mask=mask
+        )
 
     async def tidy(self, record: BatchRecord, seen: SeenBatch, batching: Batching) -> None:
         """Delete the files: what they hold is with the intents now."""

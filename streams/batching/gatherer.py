@@ -5,6 +5,7 @@ All that it knows is on `workflow.batches`, which it reads to its end before it 
 """
 
 import asyncio
+from collections.abc import Callable
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import ProducerFenced
@@ -14,16 +15,20 @@ from schemas.vocabulary import LogEvent
 from streams.batching.book import Book
 from streams.batching.ends import Surroundings
 from streams.batching.rounds import Rounds
-from streams.batching.writing import Writing
+from streams.batching.writing import Sealing, Writing
 from streams.kafka.clients import consumer, partitions_of, started
+from streams.kafka.content_keys import learn_all
 from streams.kafka.ends import END_KEY, read_to_ends, write_ends
 from streams.kafka.passing import incoming_of, say_passed_over
 from streams.kafka.sole import STEP_LIMIT_S, fencing, keep_sole
+from streams.messages.records import Incoming
 
 __all__ = ["Gatherer"]
 
 #: Seconds between two rounds where nothing new comes.
 ROUND_S = 0.5
+#: Seconds for which a line that cannot be opened is tried again before its key is looked for.
+SURE_S = 5.0
 
 
 class Gatherer:
@@ -32,6 +37,8 @@ class Gatherer:
     def __init__(self, around: Surroundings) -> None:
         """Keep what it is given; `run` connects."""
         self._around = around
+        #: Lines that cannot be opened here, by their keys, and since when.
+        self._sealed: dict[bytes, tuple[Incoming, float]] = {}
 
     async def run(self) -> None:
         """Gather until cancelled, which is when lane 0 is somebody else's."""
@@ -57,9 +64,13 @@ class Gatherer:
             started(consumer(settings)) as reader,
         ):
             book = await self._known(client, reader)
-            rounds = Rounds(self._around, book, Writing(settings, client, book))
+            around = self._around
+            sealing = Sealing(around.vault, around.clock) if around.vault is not None else None
+            writing = Writing(settings, client, book, sealing)
+            rounds = Rounds(around, book, writing)
             while True:
                 await self._hear(reader, book)
+                await self._try_again(book, writing)
                 await rounds.once()
 
     async def _known(self, client: AIOKafkaProducer, reader: AIOKafkaConsumer) -> Book:
@@ -73,10 +84,12 @@ class Gatherer:
             await client.commit_transaction()
         await reader.seek_to_beginning(*tps)
         book = Book(settings)
+        self._sealed.clear()
 
         def load(record: ConsumerRecord) -> None:
             require_known(record.topic, record.partition, record.offset, record.headers)
-            book.load(record.key or b"", incoming_of(record))
+            self._sealed.pop(record.key or b"", None)
+            self._take(record, incoming_of(record), book.load)
 
         what = "the batches cannot be read to their end"
         await read_to_ends(reader, ends, load, what=what, on_foreign=self._pass_over)
@@ -90,9 +103,53 @@ class Gatherer:
                     continue
                 try:
                     require_known(record.topic, record.partition, record.offset, record.headers)
-                    book.take(record.key or b"", incoming_of(record))
+                    self._sealed.pop(record.key or b"", None)  # it has ended, or is another now
+                    self._take(record, incoming_of(record), book.take)
                 except Exception as error:  # noqa: BLE001 - somebody else's record
                     self._pass_over(record, error)
+
+    def _take(
+        self, record: ConsumerRecord, incoming: Incoming, take: Callable[[bytes, Incoming], None]
+    ) -> None:
+        """Take a record; a line that cannot be opened yet waits until its key is here."""
+        vault = self._around.vault
+        opened = incoming if vault is None else vault.opened(incoming)
+        if opened.unreadable is None:
+            take(record.key or b"", opened)
+            return
+        self._around.log(
+            LogEvent.CONTENT_UNREADABLE,
+            level="warning",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            error_code=opened.unreadable.code,
+            why=str(opened.unreadable),
+        )
+        self._sealed[record.key or b""] = (incoming, self._around.clock.monotonic())
+
+    async def _try_again(self, book: Book, writing: Writing) -> None:
+        """Take the lines whose keys have come, and give up those whose keys will never come.
+
+        A line may be read before its key. After a while all keys are read to their end: what is not
+        there then is gone, and the lane ends the intent.
+        """
+        around, gone = self._around, []
+        for key, (incoming, since) in list(self._sealed.items()):
+            opened = incoming if around.vault is None else around.vault.opened(incoming)
+            if opened.unreadable is None:
+                del self._sealed[key]
+                book.take(key, opened)
+            elif opened.unreadable.is_forgotten and around.clock.monotonic() - since > SURE_S:
+                gone.append(key)
+        if not gone or around.vault is None:
+            return
+        await learn_all(around.settings, around.vault, around.clock, around.log)
+        for key in gone:
+            incoming, _ = self._sealed[key]
+            if around.vault.opened(incoming).unreadable is not None:
+                del self._sealed[key]
+                await writing.give_up(incoming)
 
     def _pass_over(self, record: ConsumerRecord, error: Exception) -> None:
         if isinstance(error, NewerRecordError):

@@ -8,6 +8,7 @@ from schemas.batches import BatchCancel
 from schemas.settings import Settings
 from streams.batching.book import CANCEL_PREFIX, Book
 from streams.kafka.clients import producer, reached
+from streams.kafka.content_keys import known_vault
 from streams.kafka.ends import END_KEY
 from streams.kafka.passing import incoming_of
 from streams.kafka.reading import read_topic
@@ -24,12 +25,12 @@ async def read_batches(settings: Settings) -> Book:
 
     What is not ours is passed over.
     """
-    book = Book(settings)
+    book, vault = Book(settings), await known_vault(settings)
     async for record in read_topic(settings, settings.topics.batches, needed=True):
         if record.key is None or record.key == END_KEY:
             continue
         try:
-            book.load(record.key, incoming_of(record))
+            book.load(record.key, vault.opened(incoming_of(record)))
         except ValueError:
             continue
     return book

@@ -135,9 +135,10 @@ class Rounds:
     def _content(self, record: BatchRecord, batching: Batching) -> bytes:
         lines = []
         for one in self._book.of(record.lines):
-            messages = render(one.intent, self._around.prompts)
+            intent = self._around.protection.mask(one.intent).intent
+            messages = render(intent, self._around.prompts)
             cap = one.line.max_output_tokens
-            request = request_of(one.intent, messages, one.line.attempt, max_output=cap)
+            request = request_of(intent, messages, one.line.attempt, max_output=cap)
             lines.append(batching.line(request))
         return b"\n".join(lines) + b"\n"
 

@@ -2,32 +2,57 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from agents.clock import Clock
 from schemas.attempt import ProviderAttempt
-from schemas.batches import BatchAnswer, BatchRecord
+from schemas.batches import BatchAnswer, BatchLine, BatchRecord
 from schemas.settings import Settings
 from streams.batching.book import BATCH_PREFIX, Book, Waiting
 from streams.kafka.passing import queued
 from streams.kafka.sole import STEP_LIMIT_S
 from streams.messages.batch_records import line_record, return_record
-from streams.messages.records import OutRecord
+from streams.messages.deferrals import deferral_of
+from streams.messages.records import BATCH_LINE_HEADER, Incoming, OutRecord, header
+from streams.messages.sealing import Vault, Whose
 
 __all__ = ["Writing"]
 
 #: Lines that go back in one transaction.
 RETURNED_AT_ONCE = 200
 #: Bytes that a record's framing takes beside what is counted.
-FRAMING_BYTES = 1024
+FRAMING_BYTES = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """Seals what intents hold, as lanes do."""
+
+    vault: Vault
+    clock: Clock
+
+    def of(self, record: OutRecord, waiting: Waiting) -> tuple[OutRecord, ...]:
+        """Seal a record of an intent that waits, or that goes back."""
+        intent, lane = waiting.intent, waiting.incoming.partition
+        whose = Whose(intent.tenant, intent.user_id, waiting.state.intent_id)
+        return self.vault.sealed((record,), whose, lane=lane, now_ms=self.clock.now_ms())
 
 
 class Writing:
     """Writes, and keeps the book in step with what is written."""
 
-    def __init__(self, settings: Settings, client: AIOKafkaProducer, book: Book) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client: AIOKafkaProducer,
+        book: Book,
+        sealing: Sealing | None = None,
+    ) -> None:
         """Write with a transactional producer that has been started."""
+        self._sealing = sealing
         self._settings = settings
         self._client = client
         self._book = book
@@ -48,11 +73,11 @@ class Writing:
         """
         for begin in range(0, len(answers), RETURNED_AT_ONCE):
             some = answers[begin : begin + RETURNED_AT_ONCE]
-            records = []
+            records: list[OutRecord] = []
             for waiting, answer in some:
-                records.append(self._returning(waiting, answer))
+                records += self._returning(waiting, answer)
                 late = waiting.late() if waiting.line_id in keep else None
-                records.append(self._standing(waiting, late))
+                records += self._standing(waiting, late)
             await self._transact(records)
             for waiting, _ in some:
                 self._book.lines.pop(waiting.line_id, None)
@@ -67,7 +92,7 @@ class Writing:
             for waiting, attempt in ended[begin : begin + RETURNED_AT_ONCE]:
                 key = attempt.intent_id.encode()
                 records += [
-                    OutRecord(topic, key, attempt.to_json()), self._standing(waiting, None),
+                    OutRecord(topic, key, attempt.to_json()), *self._standing(waiting, None),
                 ]  # fmt: skip
             await self._transact(records)
         for waiting, _ in ended:
@@ -82,15 +107,31 @@ class Writing:
                 [OutRecord(topic, one.intent_id.encode(), one.to_json()) for one in some]
             )
 
-    def _standing(self, waiting: Waiting, now: Waiting | None) -> OutRecord:
+    async def give_up(self, incoming: Incoming) -> None:
+        """Send an intent back that nobody can read any more: its lane ends it."""
+        state, raw = deferral_of(incoming), header(incoming.headers, BATCH_LINE_HEADER)
+        if state is None or raw is None or incoming.key is None:
+            return
+        line = BatchLine.model_validate_json(raw)
+        topics = self._settings.topics
+        ended = OutRecord(topics.batches, incoming.key, None, partition=incoming.partition)
+        answer = BatchAnswer(attempt=line.attempt, code="content_forgotten", may_cost=True)
+        back = [] if line.late else [return_record(topics, incoming, line, state, answer)]
+        await self._transact([*back, ended])
+
+    def _standing(self, waiting: Waiting, now: Waiting | None) -> tuple[OutRecord, ...]:
         """Build the record that a line stands as it does now, or is ended."""
         topics, partition = self._settings.topics, waiting.incoming.partition
         if now is None:
             key = waiting.line_id.encode()
-            return OutRecord(topics.batches, key, None, partition=partition)
-        return line_record(topics, now.incoming, now.line, now.state, lane=partition)
+            return (OutRecord(topics.batches, key, None, partition=partition),)
+        record = line_record(topics, now.incoming, now.line, now.state, lane=partition)
+        return self._sealed(record, waiting)
 
-    def _returning(self, waiting: Waiting, answer: BatchAnswer) -> OutRecord:
+    def _sealed(self, record: OutRecord, waiting: Waiting) -> tuple[OutRecord, ...]:
+        return (record,) if self._sealing is None else self._sealing.of(record, waiting)
+
+    def _returning(self, waiting: Waiting, answer: BatchAnswer) -> tuple[OutRecord, ...]:
         topics, limit = self._settings.topics, self._settings.max_record_bytes - FRAMING_BYTES
         where = (topics, waiting.incoming, waiting.line, waiting.state)
         record = return_record(*where, answer)
@@ -102,7 +143,7 @@ class Writing:
                 "may_cost": True,
             }
             record = return_record(*where, answer.model_copy(update=update))
-        return record
+        return self._sealed(record, waiting)
 
     async def _transact(self, records: list[OutRecord]) -> None:
         client = self._client

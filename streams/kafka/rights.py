@@ -24,6 +24,7 @@ __all__ = [
     "RightsError",
     "cancel_rights",
     "dismissal_rights",
+    "forget_rights",
     "lacking",
     "missing_rights",
     "plan_rights",
@@ -62,6 +63,7 @@ def worker_rights(settings: Settings) -> Rights:
     topics, prefix = settings.topics, settings.hybrid_topic_prefix
     read = {*topics.sources, topics.ledger, topics.cache, topics.spend, topics.replays}
     read |= {topics.results, topics.deliveries, topics.batches}  # what one worker does for all
+    read |= {topics.keys}
     read |= {topics.operations}  # what is paused
     write = {*topics.written_by_lanes, topics.deliveries, topics.alerts}
     return Rights(
@@ -102,6 +104,14 @@ def cancel_rights(settings: Settings) -> Rights:
     topics = settings.topics
     read = {*topics.sources, topics.state, topics.results, topics.dead_letters}
     return Rights(_by_topic(read, {topics.operations}))
+
+
+def forget_rights(settings: Settings) -> Rights:
+    """Give what it takes to end a person's work, and to destroy its keys."""
+    topics = settings.topics
+    read = {*topics.sources, topics.state, topics.results, topics.dead_letters}
+    read |= {topics.batches, topics.keys}
+    return Rights(_by_topic(read, {topics.operations, topics.keys}))
 
 
 def replay_rights(settings: Settings, transactional_id: str) -> Rights:

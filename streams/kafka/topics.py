@@ -76,6 +76,8 @@ def _config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
         # worker would read seven days of decisions at its start, three records for each.
         segment_ms = spec.segment_ms or spec.retention_ms // SEGMENTS
         config["segment.ms"] = str(max(HOUR_MS, segment_ms))
+        if spec.gone_within_ms:
+            config["max.compaction.lag.ms"] = str(spec.gone_within_ms)
     return config
 
 

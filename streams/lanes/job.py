@@ -16,6 +16,7 @@ from schemas.settings import Settings
 from streams.failpoints import FailPoints
 from streams.kafka.journal import AttemptJournal
 from streams.lanes.broker import LaneBroker
+from streams.lanes.contents import Contents
 from streams.messages.identity import NO_OUTLINE, Outline
 from streams.messages.offset_tracker import OffsetTracker
 from streams.messages.orders import Orders
@@ -139,6 +140,8 @@ class LaneEvents:
     on_broken: Callable[[str], None] = lambda _why: None
     #: What operators have ordered.
     orders: Orders = field(default_factory=Orders)
+    #: Opens content at rest, and seals it.
+    contents: Contents = field(default_factory=Contents)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any, assert_never
 
-from agents.clock import uuid7
 from agents.executing.ports import NO_TAKER, LaneLostError
 from schemas.vocabulary import LogEvent
 from streams.lanes.admission import Admission, admit, batch_answer
@@ -27,7 +26,7 @@ from streams.lanes.runner import JobRunner
 from streams.lanes.starts import Starts
 from streams.lanes.verdicts import Verdicts, kills_workers
 from streams.messages.identity import Identified, identify
-from streams.messages.records import Identity, duplicate_records
+from streams.messages.records import Incoming
 
 __all__ = ["Lane", "LaneState"]
 
@@ -166,7 +165,16 @@ class Lane:
 
     def offer(self, delivery: Delivery, finished: Callable[[], None]) -> None:
         """Take a delivery; `finished` is called once when its slot is free again."""
-        incoming = delivery.incoming
+
+        def take(incoming: Incoming, *, late: bool) -> None:
+            if late and self.state is not LaneState.OPEN:
+                finished()  # it is read again
+            else:
+                self._take(incoming, delivery, finished)
+
+        self._parts.events.contents.give(delivery.incoming, take)
+
+    def _take(self, incoming: Incoming, delivery: Delivery, finished: Callable[[], None]) -> None:
         settings = self._parts.settings
         found = identify(
             incoming,
@@ -180,7 +188,7 @@ class Lane:
             return
         if running is not None:
             if running.join(delivery):
-                self._note_duplicate(running, delivery, who)
+                self._verdicts.note_duplicate(running, delivery, who)
             finished()
             return
         job = Job(who, incoming, [delivery], finished)
@@ -191,7 +199,7 @@ class Lane:
                 delivery.done()
                 finished()
             case Admission.DUPLICATE:
-                self._note_duplicate(job, delivery, who)
+                self._verdicts.note_duplicate(job, delivery, who)
                 self.jobs.add(job, f"duplicate/{incoming.topic}/{incoming.offset}")
                 self._committer.submit(job)
             case other:
@@ -200,20 +208,6 @@ class Lane:
     def _admission(self, job: Job) -> Admission:
         topics, now_ms = self._parts.settings.topics, self._parts.clock.now_ms()
         return admit(self.ledger, job.who, job.incoming, topics, now_ms=now_ms)
-
-    def _note_duplicate(self, job: Job, delivery: Delivery, who: Identity) -> None:
-        parts = self._parts
-        job.extra.append(
-            duplicate_records(
-                parts.settings.topics,
-                delivery.incoming,
-                who,
-                event_id=uuid7(parts.clock.now_ms(), parts.dice),
-                worker=parts.worker,
-                now=parts.clock.now(),
-            )
-        )
-        parts.log(LogEvent.DUPLICATE_IGNORED, intent_id=who.intent_id, lane=self.number)
 
     def _start(self, job: Job, found: Identified) -> None:
         self.jobs.add(job, job.who.key)
@@ -269,7 +263,7 @@ class Lane:
             if job.task is not None:
                 job.task.cancel(NO_TAKER)  # what it costs goes on record as cancelled
             if admission is Admission.DUPLICATE:
-                self._note_duplicate(job, job.deliveries[0], job.who)
+                self._verdicts.note_duplicate(job, job.deliveries[0], job.who)
             job.extra_sent = 0  # they were in the transaction that was not committed
             overtaken.append(job)
         return overtaken

@@ -20,10 +20,18 @@ MAX_PASSED_BYTES = 32_768
 
 
 def dead_letter(
-    incoming: Incoming, who: Identity, failed: Failed, *, dead_letter_id: str, now: datetime
+    incoming: Incoming,
+    who: Identity,
+    failed: Failed,
+    dead_letter_id: str,
+    *,
+    now: datetime,
+    by_reference: bool = False,
 ) -> DeadLetter:
-    """Build the dead letter, with the exact bytes that came."""
+    """Build the dead letter, with the exact bytes that came, or only where they stand."""
     intent = who.intent
+    # What cannot be opened stands nowhere else for long: its source is what was put off.
+    by_reference = by_reference and incoming.unreadable is None
     return DeadLetter(
         dead_letter_id=dead_letter_id,
         intent_id=who.intent_id,
@@ -33,7 +41,7 @@ def dead_letter(
         error_message=failed.message,
         retriable=failed.retriable,
         suggested_action=failed.suggested_action,
-        refusal=failed.refusal,
+        refusal=None if by_reference else failed.refusal,
         attempts=list(failed.attempts),
         fallback_history=list(failed.fallbacks),
         spent_usd=failed.spent_usd,
@@ -41,16 +49,18 @@ def dead_letter(
         source=who.source,
         original=OriginalRecord(
             key=_base64(incoming.key),
-            value=_base64(incoming.value),
+            value=None if by_reference else _base64(incoming.value),
             headers=[
                 (name, base64.b64encode(value).decode())
                 for name, value in writable_headers(incoming.headers)
                 if name not in OWN_HEADERS
             ],
         ),
+        by_reference=by_reference,
         tenant=intent.tenant if intent else "default",
         type=intent.type if intent else None,
         trace_context=who.trace_context,
+        deduplication_id=intent.deduplication_id if intent else None,
         failed_at=now,
     )
 

@@ -47,6 +47,7 @@ class _Origin:
     worker: str
     group: str
     now: datetime
+    by_reference: bool = False
 
     @property
     def key(self) -> bytes:
@@ -87,9 +88,10 @@ def outcome_records(
     worker: str,
     group: str,
     now: datetime,
+    by_reference: bool = False,
 ) -> Decided:
     """Build result, dead letter or deferral with its attempts, state, events and ledger entry."""
-    origin = _Origin(topics, incoming, who, lane, outcome_id, worker, group, now)
+    origin = _Origin(topics, incoming, who, lane, outcome_id, worker, group, now, by_reference)
     match outcome:
         case Completed():
             verdict = _completed(origin, outcome)
@@ -154,7 +156,8 @@ def _completed(origin: _Origin, outcome: Completed) -> _Verdict:
 
 def _failed(origin: _Origin, outcome: Failed) -> _Verdict:
     incoming, who = origin.incoming, origin.who
-    letter = dead_letter(incoming, who, outcome, dead_letter_id=origin.outcome_id, now=origin.now)
+    told, by_reference = origin.outcome_id, origin.by_reference
+    letter = dead_letter(incoming, who, outcome, told, now=origin.now, by_reference=by_reference)
     record = OutRecord(
         origin.topics.dead_letters,
         origin.key if who.intent else (incoming.key or origin.key),

@@ -7,9 +7,16 @@ from typing import assert_never
 from agents.clock import uuid7
 from agents.task import NOTHING, Completed, Deferred, Failed, Outcome, Paid
 from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent
-from streams.lanes.job import Job, LaneParts
+from streams.lanes.job import Delivery, Job, LaneParts
 from streams.lanes.outcome_records import outcome_records
-from streams.messages.records import Decided, OutRecord, spend_record
+from streams.messages.records import (
+    Decided,
+    Identity,
+    OutRecord,
+    duplicate_records,
+    spend_record,
+)
+from streams.messages.sealing import Whose
 
 __all__ = ["Verdicts", "internal", "kills_workers"]
 
@@ -69,8 +76,8 @@ class Verdicts:
         return replace(decided, records=(*decided.records, spent))
 
     def _records(self, job: Job, outcome: Outcome, outcome_id: str) -> Decided:
-        parts = self._parts
-        return outcome_records(
+        parts, who = self._parts, job.who
+        decided = outcome_records(
             parts.settings.topics,
             job.incoming,
             job.who,
@@ -80,7 +87,34 @@ class Verdicts:
             worker=parts.worker,
             group=parts.settings.worker_group,
             now=parts.clock.now(),
+            by_reference=parts.settings.hybrid_dead_letters == "reference",
         )
+        vault = parts.events.contents.vault
+        if vault is None or not vault.seals:
+            return decided
+        whose = Whose(
+            who.intent.tenant if who.intent else "default",
+            who.intent.user_id if who.intent else "",
+            who.intent_id,
+        )
+        now_ms = parts.clock.now_ms()
+        records = vault.sealed(decided.records, whose, lane=self._lane, now_ms=now_ms)
+        return replace(decided, records=records)
+
+    def note_duplicate(self, job: Job, delivery: Delivery, who: Identity) -> None:
+        """Have a job tell of a record that repeats it."""
+        parts = self._parts
+        job.extra.append(
+            duplicate_records(
+                parts.settings.topics,
+                delivery.incoming,
+                who,
+                event_id=uuid7(parts.clock.now_ms(), parts.dice),
+                worker=parts.worker,
+                now=parts.clock.now(),
+            )
+        )
+        parts.log(LogEvent.DUPLICATE_IGNORED, intent_id=who.intent_id, lane=self._lane)
 
     def shrink(self, job: Job) -> bool:
         """Put a minimal dead letter in place of what the broker refused; False: it is one already.

@@ -17,7 +17,7 @@ from schemas.events import DeferralState
 from schemas.intent import TraceContext
 from schemas.outcome import RecordSource
 from schemas.tracing import made_traceparent
-from schemas.vocabulary import ErrorClass, Priority
+from schemas.vocabulary import DeadLetterReason, ErrorClass, Priority
 from streams.messages.deferrals import deferral_of
 from streams.messages.orders import Named
 from streams.messages.records import (
@@ -28,6 +28,7 @@ from streams.messages.records import (
     Incoming,
     header,
 )
+from streams.messages.sealed import UnreadableError
 
 __all__ = [
     "NO_OUTLINE",
@@ -60,6 +61,8 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
     known = _known_id(incoming, deferral)
     letter = _replayed_letter(incoming)
     source = deferral.source if deferral else incoming.source
+    if incoming.unreadable is not None:
+        return _sealed(incoming, incoming.unreadable, deferral, replays)
     try:
         intent, unknown = read_intent(
             incoming.value, max_bytes=max_bytes, refuse_unknown=refuse_unknown
@@ -94,6 +97,29 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
     trace = _trace(incoming, intent.trace_context, source, intent_id)
     who = Identity(key, intent_id, replays, intent, deferral, source, letter, unknown, trace)
     return Identified(who)
+
+
+def _sealed(
+    incoming: Incoming, why: UnreadableError, deferral: DeferralState | None, replays: int
+) -> Identified:
+    """End an intent whose content nobody can read here; a replay runs it once somebody can."""
+    intent_id = _known_id(incoming, deferral) or _derived_id(incoming)
+    source = deferral.source if deferral else incoming.source
+    failed = Failed(
+        reason=DeadLetterReason.CANCELLED if why.is_forgotten else DeadLetterReason.INTERNAL,
+        error_class=ErrorClass.UNKNOWN,
+        code=why.code,
+        message=str(why),
+        retriable=not why.is_forgotten,
+        suggested_action="nothing can be done: it is meant to be so"
+        if why.is_forgotten
+        else "put the key into HYBRID_CONTENT_KEYS of the workers, then replay",
+        spent_usd=deferral.spent_usd if deferral else None,
+    )
+    letter, trace = _replayed_letter(incoming), _trace(incoming, None, source, intent_id)
+    derived = _derived_id(incoming)
+    who = Identity(derived, intent_id, replays, None, deferral, source, letter, traceparent=trace)
+    return Identified(who, failed)
 
 
 def _trace(

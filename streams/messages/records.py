@@ -24,6 +24,7 @@ from schemas.versions import RECORD_VERSION, VERSION_HEADER
 from schemas.vocabulary import EventName, WorkflowStatus
 from streams.messages.moments import LATEST_MS
 from streams.messages.orders import Named
+from streams.messages.sealed import UnreadableError
 
 __all__ = [
     "BATCH_ANSWER_HEADER",
@@ -61,7 +62,7 @@ INTENT_ID_HEADER = "intent-id"
 #: Before the hexadecimal bytes of a header's name that is not UTF-8.
 RAW_NAME_PREFIX = "hybrid-raw-name/"
 
-#: Headers of ours that are rewritten, not passed through, when an intent is written again.
+#: Headers of ours that are rewritten, not passed on, when an intent is written again.
 OWN_HEADERS = frozenset(
     {DEFERRAL_HEADER, DELIVERY_HEADER, VERSION_HEADER, BATCH_LINE_HEADER, BATCH_ANSWER_HEADER}
 )
@@ -83,6 +84,7 @@ class Incoming:
     headers: Headers
     #: The timestamp as the record has it, which may be no moment at all.
     written_ms: int | None = None
+    unreadable: UnreadableError | None = None  # why its content, which is sealed, stays so
 
     @property
     def traceparent(self) -> str | None:

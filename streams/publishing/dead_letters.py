@@ -19,6 +19,7 @@ from streams.messages.records import (
     REPLAYED_HEADER,
     OutRecord,
 )
+from streams.publishing.contents import Contents
 
 __all__ = [
     "Selection",
@@ -80,9 +81,12 @@ async def dead_letters(settings: Settings, selection: Selection) -> AsyncIterato
 
 
 async def placed(
-    settings: Settings, selection: Selection
+    settings: Settings, selection: Selection, *, sources: bool = False
 ) -> AsyncIterator[tuple[Place, DeadLetter]]:
-    """Give the chosen dead letters with where they stand; the limit is the caller's matter."""
+    """Give the chosen dead letters with where they stand; the limit is the caller's matter.
+
+    `sources`: of those that only say where their intent stands it is read there.
+    """
     records = read_topic(
         settings,
         settings.topics.dead_letters,
@@ -90,13 +94,14 @@ async def placed(
         until=selection.until,
         needed=True,
     )
-    async for record in records:
-        try:
-            letter = DeadLetter.model_validate_json(record.value or b"")
-        except ValidationError:
-            continue
-        if selection.takes(letter):
-            yield (record.partition, record.offset), letter
+    async with Contents(settings, sources=sources) as contents:
+        async for record in records:
+            try:
+                letter = DeadLetter.model_validate_json(record.value or b"")
+            except ValidationError:
+                continue
+            if selection.takes(letter):
+                yield (record.partition, record.offset), await contents.restored(letter)
 
 
 def replayed_record(letter: DeadLetter, topics: Topics) -> OutRecord:

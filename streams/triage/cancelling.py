@@ -1,7 +1,7 @@
 """Ending intents from outside of the workers: which there are, the order, what came of it."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from pydantic import ValidationError
 
 from schemas.events import HybridWorkflowState
+from schemas.intent import WorkflowIntent
 from schemas.operations import CancelRecord
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
@@ -21,6 +22,7 @@ from streams.kafka.backlog import (
     read_places,
 )
 from streams.kafka.clients import consumer, partitions_of, started
+from streams.kafka.content_keys import known_vault
 from streams.kafka.partitioning import partition_of
 from streams.kafka.passing import incoming_of
 from streams.messages.identity import identify
@@ -60,8 +62,16 @@ class Ended:
     left: set[str] = field(default_factory=set)
 
 
-async def look_up(settings: Settings, order: CancelRecord, *, limit_s: float) -> Standing:
+async def look_up(
+    settings: Settings,
+    order: CancelRecord,
+    *,
+    limit_s: float,
+    takes: Callable[[WorkflowIntent], bool] = lambda _intent: True,
+) -> Standing:
     """Find what an order would end, and of its ids those that have ended, or are not there.
+
+    `takes`: which of those that wait are meant, where the order itself cannot say it.
 
     Reads what workers have not committed, and of ids the newest states, for so many seconds each.
     Raises BrokerUnavailableError, RightsError, KafkaError, TimeoutError.
@@ -71,10 +81,14 @@ async def look_up(settings: Settings, order: CancelRecord, *, limit_s: float) ->
     #: Intent id → the replay that waits or runs; 0 = it is the intent itself.
     waiting: dict[str, int] = {}
     states: dict[str, HybridWorkflowState] = {}
+    vault = await known_vault(settings)
 
     def waits(record: ConsumerRecord) -> None:
-        who = identify(incoming_of(record), max_bytes=settings.hybrid_max_intent_bytes).who
-        if who.intent is not None and orders.calls_off(who.named) is not None:
+        incoming = vault.opened(incoming_of(record))
+        who = identify(incoming, max_bytes=settings.hybrid_max_intent_bytes).who
+        if who.intent is None or not takes(who.intent):
+            return
+        if orders.calls_off(who.named) is not None:
             waiting[who.intent_id] = max(who.replay_count, waiting.get(who.intent_id, 0))
 
     def stands(record: ConsumerRecord) -> None:

@@ -66,7 +66,7 @@ async def choose(
     """
     found = Choice()
     newest: dict[int, int] = {}
-    async for place, letter in placed(settings, selection):
+    async for place, letter in placed(settings, selection, sources=True):
         state = book.state(place, letter)
         if selection.state not in {None, state}:
             continue
@@ -78,6 +78,9 @@ async def choose(
             found.over_limit += 1
             continue
         refusal = readable(settings, router, letter)
+        if isinstance(refusal, Refusal) and letter.is_without_content:
+            found.refused[f"{refusal.code}: {refusal.message}"] += 1
+            continue
         if isinstance(refusal, Refusal):
             why = f"{refusal.code}: {normalised(refusal.message)}"
             known = why in found.refused or len(found.refused) < MOST_REFUSALS

@@ -60,6 +60,7 @@ def _whose(letter: DeadLetter) -> tuple[str, str]:
         stated = document.get("deduplication_id") or document.get("deduplicationId")
     except (ValueError, AttributeError):
         stated = None
+    stated = letter.deduplication_id or stated  # letters of before that do not say it themselves
     return letter.tenant, deduplication_key(letter.tenant, str(stated or letter.intent_id))
 
 

@@ -9,6 +9,7 @@ from schemas.outcome import DeadLetter
 from schemas.settings import Settings
 from streams.kafka.clients import consumer, started
 from streams.kafka.reading import STALL_LIMIT_S, TopicStalledError
+from streams.publishing.contents import Contents
 from streams.triage.places import Place, Places
 
 __all__ = ["planned_letters"]
@@ -25,7 +26,10 @@ async def planned_letters(
     What is not kept any more is left out. Raises KafkaError, TimeoutError, TopicStalledError.
     """
     topic, last = settings.topics.dead_letters, dict[TopicPartition, int]()
-    async with started(consumer(settings)) as client:
+    async with (
+        started(consumer(settings)) as client,
+        Contents(settings, sources=True) as contents,
+    ):
         begins = {}
         for partition in places.partitions():
             tp = TopicPartition(topic, partition)
@@ -49,9 +53,10 @@ async def planned_letters(
                     place = (tp.partition, record.offset)
                     if place in places and record.offset > after.get(tp.partition, -1):
                         try:
-                            yield place, DeadLetter.model_validate_json(record.value or b"")
+                            letter = DeadLetter.model_validate_json(record.value or b"")
                         except ValidationError:
                             continue
+                        yield place, await contents.restored(letter)
 
 
 async def _unread(

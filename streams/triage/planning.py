@@ -89,7 +89,7 @@ async def make_plan(
     )
     out = await providers_out(settings, now=now)
     price, causes = _Price(), Causes(most=MOST_NAMED)
-    async for place, letter in placed(settings, selection):
+    async for place, letter in placed(settings, selection, sources=True):
         priced = estimator.price(letter) if place in choice.places else None
         if isinstance(priced, Priced):
             causes.add(letter, stated_model(letter))

@@ -55,6 +55,8 @@ def readable(
     settings: Settings, router: Router, letter: DeadLetter
 ) -> tuple[WorkflowIntent, tuple[str, ...]] | Refusal:
     """Read a dead letter's intent and give its route, or why it would be refused again."""
+    if letter.is_without_content:
+        return Refusal("content_gone", letter.suggested_action)
     try:
         intent = decode_intent(original_value(letter), max_bytes=settings.hybrid_max_intent_bytes)
     except IntentError as error:

@@ -38,6 +38,8 @@ __all__ = ["run_plan"]
 
 #: So many are sent first, and so many of them must end well, within so many seconds.
 CANARY, CANARY_WELL, CANARY_LIMIT_S = 5, 4, 120.0
+#: Why a letter is passed over whose content cannot be read any more.
+UNREADABLE = "unreadable"
 #: Records, and bytes, of one transaction.
 TOGETHER, TOGETHER_BYTES = 200, 4_000_000
 #: With a rate it sends so often a second, where that is more than one record each.
@@ -148,7 +150,9 @@ class _Runner:
         """Take a letter into a batch, to be sent or, where it was dealt with since, passed over."""
         state = self._live.book.state(place, letter, but=self._run.plan_id)
         again = self._planned.plan.again
-        if may_replay(state, again=again) or state is LetterState.WAITING:
+        if letter.is_without_content:
+            batch.skipped[UNREADABLE] += 1
+        elif may_replay(state, again=again) or state is LetterState.WAITING:
             batch.records.append(replayed_record(letter, self._settings.topics))
             batch.letters.append((letter.dead_letter_id, bound))
         else:

@@ -13,11 +13,14 @@ __all__ = ["standing_letters"]
 
 
 async def standing_letters(
-    settings: Settings, selection: Selection, book: Book
+    settings: Settings, selection: Selection, book: Book, *, sources: bool = False
 ) -> AsyncIterator[tuple[Place, DeadLetter, LetterState]]:
-    """Give the chosen dead letters, one by one, each with its place and where it stands."""
+    """Give the chosen dead letters, one by one, each with its place and where it stands.
+
+    `sources`: of those that only say where their intent stands it is read there.
+    """
     count = 0
-    async for place, letter in placed(settings, selection):
+    async for place, letter in placed(settings, selection, sources=sources):
         state = book.state(place, letter)
         if selection.state not in {None, state}:
             continue

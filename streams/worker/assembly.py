@@ -11,11 +11,12 @@ from agents.deciding.groups import Groups
 from agents.deciding.hedging import HedgePolicy
 from agents.deciding.overrides import overrides_of
 from agents.deciding.policy import RetryPolicy
+from agents.deciding.protecting import Protection
 from agents.deciding.routes import Router
 from agents.providers.adapters import Provider
 from schemas.settings import Settings
 
-__all__ = ["capacity_of", "hedging_of", "policy_of", "router_of", "types_of"]
+__all__ = ["capacity_of", "hedging_of", "policy_of", "protection_of", "router_of", "types_of"]
 
 
 def router_of(settings: Settings, providers: Mapping[str, Provider]) -> Router:
@@ -64,6 +65,11 @@ def policy_of(settings: Settings) -> RetryPolicy:
         fallback_on=frozenset(settings.hybrid_fallback_on),
         overrides=overrides_of(settings),
     )
+
+
+def protection_of(settings: Settings) -> Protection:
+    """Build what keeps from providers what they are not to see."""
+    return Protection(settings.hybrid_protect, settings.protect)
 
 
 def hedging_of(settings: Settings) -> HedgePolicy:

@@ -17,14 +17,24 @@ from agents.providers.adapters import Provider
 from agents.task import Outcome
 from schemas.settings import Settings
 from streams.failpoints import FailPoints
+from streams.kafka.content_keys import empty_vault, learn_all
 from streams.kafka.journal import AttemptJournal
 from streams.lanes.broker import KafkaLaneBroker
+from streams.lanes.contents import Contents
 from streams.lanes.job import LaneEvents, LaneParts
 from streams.membership.faust_app import App, build_app
 from streams.membership.lease import Lease
 from streams.messages.identity import outline
 from streams.messages.orders import Orders
-from streams.worker.assembly import capacity_of, hedging_of, policy_of, router_of, types_of
+from streams.messages.sealing import Vault
+from streams.worker.assembly import (
+    capacity_of,
+    hedging_of,
+    policy_of,
+    protection_of,
+    router_of,
+    types_of,
+)
 from streams.worker.dispatcher import Dispatcher
 from streams.worker.flow import Flow
 from streams.worker.followers import Followers
@@ -51,6 +61,7 @@ class _Base:
     ground: Ground
     fail_points: FailPoints
     supervisor: Supervisor
+    vault: Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +100,7 @@ def build_worker(
         Ground(clock, dice, name, log, says_info=settings.logs_info),
         FailPoints(settings.hybrid_fail_point),
         Supervisor(log=log),
+        empty_vault(settings),
     )
     shared = _shared(base)
     rebalance = Rebalance(
@@ -106,6 +118,7 @@ def build_worker(
             prices=shared.prices,
             fail_points=base.fail_points,
             lease_holds=shared.lease.holds,
+            vault=base.vault,
         ),
         supervisor=base.supervisor,
         clock=clock,
@@ -135,6 +148,7 @@ def _followers(base: _Base, shared: _Shared) -> Followers:
         cache=shared.cache,
         spending=shared.spending,
         ordered=shared.overseer.take,
+        vault=base.vault,
         clock=base.ground.clock,
         log=base.ground.log,
     )
@@ -222,17 +236,20 @@ def _lane_parts(base: _Base, shared: _Shared) -> LaneParts:
             on_crossing=incidents.crossed,
             on_broken=base.supervisor.end,
             orders=shared.orders,
+            contents=Contents(
+                base.vault, partial(learn_all, settings, base.vault, ground.clock, ground.log)
+            ),
         ),
     )
 
 
 def _app(base: _Base, shared: _Shared, rebalance: Rebalance) -> App:
     """Build what Faust does here: it delivers records, and says when lanes come and go."""
-    dispatcher = shared.dispatcher
+    dispatcher, opened = shared.dispatcher, base.vault.opened
     app = build_app(
         base.settings,
         clock=base.ground.clock,
-        put=dispatcher.put,
+        put=lambda incoming: dispatcher.put(opened(incoming)),
         heard=shared.lease.heard,
         fetched=dispatcher.fetched,
         committable=dispatcher.committable,
@@ -274,6 +291,7 @@ def _executor(base: _Base, shared: _Shared) -> Executor:
             types=types_of(settings, base.prompts),
             batch_margin_s=settings.hybrid_batch_margin,
             max_record_bytes=settings.max_record_bytes,
+            protection=protection_of(settings),
         ),
         spending=shared.spending,
         cache=shared.cache,

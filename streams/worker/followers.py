@@ -13,7 +13,11 @@ from schemas.budgets import SpendRecord
 from schemas.events import CachedAnswer
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
+from streams.kafka.content_keys import learnt
 from streams.kafka.following import follow
+from streams.messages.records import readable_headers
+from streams.messages.sealed import UnreadableError
+from streams.messages.sealing import Vault
 from streams.worker.supervisor import Supervisor
 
 __all__ = ["Followers"]
@@ -32,6 +36,7 @@ class Followers:
         cache: AnswerCache,
         spending: Spending,
         ordered: Callable[[ConsumerRecord], None],
+        vault: Vault,
         clock: Clock,
         log: Log,
     ) -> None:
@@ -40,12 +45,15 @@ class Followers:
         self._settings = settings
         self._cache = cache
         self._spending = spending
+        self._vault = vault
         self._clock = clock
         self._log = log
 
     async def start(self, supervisor: Supervisor) -> None:
         """Follow them; what was spent, where a budget is set, and ordered is known before work."""
         settings, clock, log = self._settings, self._clock, self._log
+        if self._vault.seals:  # before all that it opens
+            await self._known(supervisor, settings.topics.keys, "content's keys", self._key)
         cached = follow(settings, settings.topics.cache, self._cached, clock=clock, log=log)
         supervisor.keep("following the cache", cached)
         first = [(settings.topics.operations, "what operators order", self._ordered)]
@@ -66,8 +74,16 @@ class Followers:
             self._log(LogEvent.FOLLOW_DELAYED, level="warning", topic=topic, error="TimeoutError")
 
     def _cached(self, record: ConsumerRecord) -> None:
-        answer = CachedAnswer.model_validate_json(record.value or b"")
-        self._cache.put((record.key or b"").decode(), answer)
+        key, headers = record.key or b"", readable_headers(record.headers)
+        try:
+            value = self._vault.opened_value(key, record.value or b"", headers)
+        except UnreadableError:
+            return  # forgotten, or its key comes later: it is asked for once more
+        self._cache.put(key.decode(), CachedAnswer.model_validate_json(value))
+
+    def _key(self, record: ConsumerRecord) -> None:
+        if learnt(self._vault, record):
+            self._cache.clear()  # it does not know whose its answers are
 
     def _spent(self, record: ConsumerRecord) -> None:
         self._spending.learn(SpendRecord.model_validate_json(record.value or b""))

@@ -12,6 +12,8 @@ from streams.batching.ends import Surroundings
 from streams.batching.gatherer import Gatherer
 from streams.deliveries.pacer import DeliveryPacer
 from streams.failpoints import FailPoints
+from streams.messages.sealing import Vault
+from streams.worker.assembly import protection_of
 
 __all__ = ["LaneZero", "at_lane_zero"]
 
@@ -37,6 +39,7 @@ def at_lane_zero(
     prices: PriceBook,
     fail_points: FailPoints,
     lease_holds: Callable[[], bool],
+    vault: Vault,
 ) -> LaneZero:
     """Give what it does: deliveries and, where a provider has them, batches."""
     pacer = DeliveryPacer(
@@ -63,5 +66,7 @@ def at_lane_zero(
             prices=prices,
             ground=ground,
         ),
+        protection=protection_of(settings),
+        vault=vault,
     )
     return LaneZero(pacer.run, Gatherer(around).run)

@@ -18,6 +18,7 @@ from agents.deciding.budgets import Spending
 from agents.deciding.cache import AnswerCache
 from agents.deciding.hedging import HedgePolicy
 from agents.deciding.policy import RetryPolicy
+from agents.deciding.protecting import OFF, Protection
 from agents.deciding.routes import Router
 from agents.executing.executor import Executor, Rules
 from agents.executing.ground import Ground
@@ -97,9 +98,10 @@ class Run:
         times: int = 1,
         then: dict[str, Any] | None = None,
         api: str = "chat",
+        protection: Protection = OFF,
         **intent: Any,
     ) -> None:
-        self.api = api
+        self.api, self.protection = api, protection
         self.types = types
         #: What differs in another intent that follows.
         self.then = then
@@ -116,7 +118,10 @@ class Run:
         capacity = Capacity({"openai": ProviderLimits()}, self.breaker, clock=clock)
         executor = Executor(
             providers={"openai": provider}, router=Router({"openai": "openai"}), capacity=capacity,
-            rules=Rules(RetryPolicy(), HedgePolicy(), PriceBook(), load_prompts(), 3600, self.types),
+            rules=Rules(
+                RetryPolicy(), HedgePolicy(), PriceBook(), load_prompts(), 3600, self.types,
+                protection=self.protection,
+            ),
             spending=Spending(()), cache=AnswerCache(1_000_000), journal=self.record,
             ground=Ground(clock, SystemDice(1), "w", silent),
         )  # fmt: skip

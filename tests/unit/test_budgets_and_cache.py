@@ -219,6 +219,8 @@ def test_an_old_answer_is_not_given_and_an_older_one_replaces_nothing() -> None:
     assert found is not None
     assert found.content == "new"
     assert cache.get("k", now_ms=61_001, ttl_s=60) is None
+    cache.clear()
+    assert cache.get("k", now_ms=60_000, ttl_s=60) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 2_000)), max_size=50))

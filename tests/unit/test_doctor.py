@@ -1,10 +1,12 @@
 """What the doctor makes of what it meets."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +17,7 @@ from pydantic import SecretStr
 from hybrid import broker_checks, doctor
 from hybrid.broker_checks import judge_instance, judge_replication, judge_rights
 from hybrid.checking import Check, Probe, guarded, run_probes, score_of
-from hybrid.host_checks import check_secrets
+from hybrid.host_checks import check_content, check_secrets
 from hybrid.store_checks import judge_dead_letters, judge_orphans, judge_store
 from schemas.settings import Settings
 from streams.kafka.topics import TopicReport
@@ -150,3 +152,27 @@ def test_a_secret_that_stands_elsewhere_too_is_found(changes: dict[str, str]) ->
     found = asyncio.run(check_secrets(settings.model_copy(update=changes)))
     assert found.state == "broken"
     assert "s3cr3t" not in found.detail + found.advice
+
+
+def keys_in(folder: Path, **files: str) -> Check:
+    for name, text in files.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o600)
+    return asyncio.run(check_content(Settings(hybrid_content_keys=str(folder))))
+
+
+def test_key_files_are_read_and_are_their_owners_alone(tmp_path: Path) -> None:
+    line = "k1 " + base64.b64encode(b"k" * 32).decode()
+    assert asyncio.run(check_content(Settings())).state == "ok"
+    gone = asyncio.run(check_content(Settings(hybrid_content_keys=str(tmp_path / "no"))))
+    assert (gone.state, "cannot be read (No such file" in gone.detail) == ("broken", True)
+    assert "there is no key file default" in keys_in(tmp_path).detail
+    assert "line 1: must be" in keys_in(tmp_path, default="k1 short").detail
+    assert "no text of letters" in keys_in(tmp_path, default="é").detail
+    good = keys_in(
+        tmp_path, **{"default": line, "acme%2Feu": line.replace("k1", "k2"), ".new": "x"}
+    )
+    assert (good.state, good.detail[:28]) == ("ok", "2 key files with 2 keys: con")
+    (tmp_path / "default").chmod(0o640)
+    assert keys_in(tmp_path).state == "warning"
+    assert line[3:] not in keys_in(tmp_path, default=f"{line} x").detail

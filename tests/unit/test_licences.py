@@ -11,7 +11,7 @@ LOCK = (ROOT / "requirements/runtime.lock").read_text()
 NAMES = re.findall(r"(?m)^([A-Za-z0-9._-]+)==", LOCK)
 #: Permissive, or (MPL 2.0) binding changed files of the package only.
 FINE = re.compile(
-    r"MIT( License)?|(Apache Software License|Apache-2\.0)|BSD( License|-[23]-Clause)"
+    r"MIT(-0| License)?|(Apache Software License|Apache-2\.0)|BSD( License|-[23]-Clause)"
     r"|ISC License \(ISCL\)|PSF-2\.0|Python Software Foundation License|Repoze Public License"
     r"|Mozilla Public License 2\.0 \(MPL 2\.0\)"
 )

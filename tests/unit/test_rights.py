@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from schemas.settings import Settings
-from streams.kafka.rights import Rights, recorder_rights, worker_rights
+from streams.kafka.rights import Rights, forget_rights, recorder_rights, worker_rights
 from tests.rights_page import table
 
 SETTINGS = Settings(hybrid_alert_webhook=SecretStr("http://127.0.0.1:9/"))
@@ -19,7 +19,8 @@ def test_the_page_names_everything_that_speaks_to_kafka() -> None:
 
 
 @pytest.mark.parametrize(
-    ("process", "asked"), [("worker", worker_rights), ("recorder", recorder_rights)]
+    ("process", "asked"),
+    [("worker", worker_rights), ("recorder", recorder_rights), ("forget", forget_rights)],
 )
 def test_page_and_start_want_the_same(process: str, asked: Callable[[Settings], Rights]) -> None:
     wanted, topics = asked(SETTINGS), [spec.name for spec in SETTINGS.topics.specs()]
@@ -35,7 +36,7 @@ def test_page_and_start_want_the_same(process: str, asked: Callable[[Settings], 
     }
     asked_for = {(one, topic) for topic, found in wanted.topics.items() for one in found}
     assert written == asked_for
-    groups = {one.name for one in TABLE[process] if one.kind == "group"}
+    groups = {one.name for one in TABLE[process] if (one.kind, one.operation) == ("group", "READ")}
     assert groups == set(wanted.groups)
     identifiers = {one.name for one in TABLE[process] if one.kind == "transactional id"}
     for identifier in wanted.transactional_ids:

@@ -223,6 +223,7 @@ def lines(count: int = 2, **summary: Any) -> str:
         ({"without_expected": 1}, "expected cost 0.5 USD and 1 not known"),
         ({"without_most": 2}, "at most not known"),
         ({"left_out": {"resolved": 3}}, "3 were replayed before and have a result"),
+        ({"refused_again": {"content_gone: content forgotten: x": 1}}, "1 cannot be replayed: content forgotten"),
         ({"refused_again": {"not_json: the value is not JSON": 4}}, "4 would be refused again by validation: not_json"),
         ({"over_limit": 5}, "5 came back 3 times or more: --force replays them"),
         (
