@@ -29,7 +29,7 @@ __all__ = [
     "need_kafka",
 ]
 
-SECRET_WORDS = ("key", "password", "url", "secret", "webhook")
+SECRET_WORDS = ("key", "password", "url", "secret", "webhook", "console_token")
 NOT_SECRET = ("openai_base_url",)
 #: A user, or a user and a password, before the host of an address; as much as it may be.
 LOGIN = re.compile(r".*@", re.DOTALL)
