@@ -1,7 +1,7 @@
 """The console's routes, each with the role that it needs, and what stands before all of them."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -11,8 +11,19 @@ from hybrid.console.access import Role
 from hybrid.console.fresh import WORLD, sentence_of
 from hybrid.console.ground import GROUND, Ground
 from hybrid.console.guards import guard, with_headers
-from hybrid.console.live import Hub, live_now
-from hybrid.console.pages import alerts, entering, letters, now, plans
+from hybrid.console.live import HUBS, STREAMS, Hub, Streams, live
+from hybrid.console.pages import (
+    alerts,
+    checks,
+    costs,
+    entering,
+    intent,
+    letters,
+    now,
+    plans,
+    providers,
+    tail,
+)
 from hybrid.errors import UsageError
 
 __all__ = ["LOCK", "ROUTES", "build_app"]
@@ -75,7 +86,7 @@ ROUTES: tuple[Route, ...] = (
     ("POST", "/enter", entering.entered, NOBODY),
     ("POST", "/logout", entering.sign_out, VIEWER),
     ("GET", "/", now.now, VIEWER),
-    ("GET", "/live/now", live_now, VIEWER),
+    ("GET", "/live/{page}", live, VIEWER),
     ("GET", "/letters", letters.letters, VIEWER),
     ("GET", "/letters/rows", letters.rows, VIEWER),
     ("GET", "/letters/dismiss", letters.changing, OPERATOR),
@@ -83,7 +94,14 @@ ROUTES: tuple[Route, ...] = (
     ("GET", "/letters/reopen", letters.changing, OPERATOR),
     ("POST", "/letters/reopen", letters.change, OPERATOR),
     ("GET", "/letters/{id}", letters.letter, VIEWER),
+    ("GET", "/intents", intent.intent, VIEWER),
+    ("GET", "/costs", costs.costs, VIEWER),
+    ("GET", "/costs.csv", costs.costs_csv, VIEWER),
+    ("GET", "/providers", providers.providers, VIEWER),
+    ("GET", "/tail", tail.tail, VIEWER),
     ("GET", "/alerts", alerts.alerts, VIEWER),
+    ("GET", "/settings", checks.settings, VIEWER),
+    ("GET", "/doctor", checks.doctor, VIEWER),
     ("GET", "/plans", plans.plans, VIEWER),
     ("POST", "/plans", plans.make, OPERATOR),
     ("GET", "/plans/{plan}", plans.plan, VIEWER),
@@ -94,18 +112,22 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
-def build_app(ground: Ground, hub: Hub, *, routes: Sequence[Route] = ROUTES) -> web.Application:
+def build_app(
+    ground: Ground, hubs: Mapping[str, Hub], *, routes: Sequence[Route] = ROUTES
+) -> web.Application:
     """Put the pages together; a test serves other routes."""
     needed: dict[web.AbstractRoute, Role] = {}
     app = web.Application(client_max_size=MOST_BYTES, middlewares=[told, guard(needed)])
     app[GROUND] = ground
-    app[Hub.KEY] = hub
+    app[HUBS], app[STREAMS] = hubs, Streams()
     app.on_response_prepare.append(with_headers)
     for method, path, handler, role in routes:
         needed[app.router.add_route(method, path, handler)] = role
 
     async def close(_app: web.Application) -> None:
-        await hub.close()
+        for hub in hubs.values():
+            await hub.close()
+        await ground.tail.close()
         await ground.runs.close()
 
     app.on_shutdown.append(close)

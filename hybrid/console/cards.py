@@ -33,8 +33,8 @@ ITSELF = {
     "recorder": "results go on; costs and traces are behind until it has caught up",
 }
 WHERE = {
-    "workers": ("What waits", "/"), "provider": ("What failed at it", "/letters"),
-    "waiting": ("What waits", "/"), "recorder": ("Alerts and doctor", "/"),
+    "workers": ("What the doctor says", "/doctor"), "provider": ("How it is", "/providers"),
+    "waiting": ("What waits", "/"), "recorder": ("What the doctor says", "/doctor"),
 }  # fmt: skip
 
 
@@ -86,8 +86,6 @@ def _of_needs(standing: Standing | None, on: Sequence[AlertStanding]) -> Iterabl
 
 def _of_need(need: Need, waits: int, since: datetime | None) -> Card:
     button, href = WHERE[need.about]
-    if need.subject:
-        href = f"{href}?{urlencode({'provider': need.subject})}"
     return Card(
         title={
             "workers": "No work is done", "provider": f"Provider {need.subject}",

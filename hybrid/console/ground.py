@@ -10,6 +10,7 @@ from agents.log import Log
 from hybrid.console.access import SESSION, Access
 from hybrid.console.runs import Runs
 from hybrid.console.sources import Sources
+from hybrid.console.tail import Tail
 from hybrid.console.views import Views
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
@@ -41,6 +42,7 @@ class Ground:
     access: Access
     sources: Sources
     runs: Runs
+    tail: Tail
     views: Views
     #: Name of the cookie, and whether it is for TLS only.
     cookie: str

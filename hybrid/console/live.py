@@ -5,15 +5,15 @@ nobody looks nothing is read.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import ClassVar
 
 from aiohttp import web
 
 from agents.clock import Clock
+from hybrid.console.access import SESSION
 
-__all__ = ["Hub", "live_now"]
+__all__ = ["HUBS", "STREAMS", "Hub", "Streams", "event_of", "live"]
 
 #: So often it is read while somebody looks.
 TICK_S = 3.0
@@ -21,15 +21,21 @@ TICK_S = 3.0
 PING_S = 15.0
 #: A stream ends after this long, and is begun again: whoever may not look any more is out then.
 LIFE_S = 600.0
+#: A browser has six connections to a host: where a reader has more streams than this, in windows
+#: side by side, the oldest ends and is asked for again, so that the others and the pages go on.
+MOST_STREAMS = 4
+#: A stream that has ended is asked for again after so many milliseconds.
+AGAIN_MS = 3000
 
 
 class Hub:
     """One text for many readers."""
 
-    KEY: ClassVar[web.AppKey["Hub"]]
-
-    def __init__(self, render: Callable[[], Awaitable[str]], *, clock: Clock) -> None:
-        """Keep what gives the newest text."""
+    def __init__(
+        self, render: Callable[[], Awaitable[str]], *, clock: Clock, tick_s: float = TICK_S
+    ) -> None:
+        """Keep what gives the newest text, and how often it is asked."""
+        self._tick_s = tick_s
         self._render = render
         self._clock = clock
         self._readers = 0
@@ -44,6 +50,7 @@ class Hub:
         until = self._clock.monotonic() + LIFE_S
         self._readers += 1
         if self._task is None or self._task.done():
+            self.text = ""  # what was known when the last one left is old
             self._task = asyncio.create_task(self._tick())
         sent = None
         try:
@@ -72,19 +79,52 @@ class Hub:
             self.ticks += 1
             self._changed.set()
             self._changed = asyncio.Event()
-            await self._clock.sleep(TICK_S)
+            await self._clock.sleep(self._tick_s)
 
 
-Hub.KEY = web.AppKey("hub", Hub)
+class Streams:
+    """The streams of each reader, of whom each has a few at once; the newest go on."""
+
+    def __init__(self, most: int = MOST_STREAMS) -> None:
+        """Begin without any."""
+        self._most = most
+        self._open: dict[str, list[asyncio.Task[None]]] = {}
+
+    async def run(self, reader: str, stream: Coroutine[None, None, None]) -> None:
+        """Run a stream to its end, or until newer ones of its reader take its place."""
+        task = asyncio.create_task(stream)
+        mine = self._open.setdefault(reader, [])
+        mine.append(task)
+        while len(mine) > self._most:
+            mine.pop(0).cancel()
+        try:
+            await asyncio.wait({task})
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+        finally:
+            task.cancel()
+            if task in mine:
+                mine.remove(task)
+            if not mine and self._open.get(reader) is mine:
+                del self._open[reader]
+
+
+HUBS: web.AppKey[Mapping[str, Hub]] = web.AppKey("hubs", Mapping)
+STREAMS = web.AppKey("streams", Streams)
 
 
 def event_of(text: str) -> str:
     """Write a text as one event: each of its lines is a line of data."""
-    return "".join(f"data: {line}\n" for line in text.splitlines()) + "\n"
+    return "".join(
+        (f"retry: {AGAIN_MS}\n", *(f"data: {line}\n" for line in text.splitlines()), "\n")
+    )
 
 
-async def live_now(request: web.Request) -> web.StreamResponse:
-    """Send the first page's state as long as its reader looks."""
+async def live(request: web.Request) -> web.StreamResponse:
+    """Send a page's newest state as long as its reader looks."""
+    hub = request.app[HUBS].get(request.match_info["page"])
+    if hub is None:
+        raise web.HTTPNotFound(text="there is no such stream\n")
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
     )
@@ -94,5 +134,13 @@ async def live_now(request: web.Request) -> web.StreamResponse:
         await response.write(text.encode())
 
     with suppress(ConnectionResetError, ConnectionAbortedError):  # the reader has left
-        await request.app[Hub.KEY].follow(send)
+        await request.app[STREAMS].run(_reader(request), hub.follow(send))
     return response
+
+
+def _reader(request: web.Request) -> str:
+    """Tell readers apart: by their session, or else by where they are."""
+    session = request.get(SESSION)
+    return (
+        session.form_token if session else f"{request.remote} {request.headers.get('User-Agent')}"
+    )

@@ -18,8 +18,10 @@ from hybrid.console.app import build_app
 from hybrid.console.ground import Ground
 from hybrid.console.live import Hub
 from hybrid.console.pages.now import render_live
+from hybrid.console.pages.tail import render_tail
 from hybrid.console.runs import Runs
 from hybrid.console.sources import Sources
+from hybrid.console.tail import Tail
 from hybrid.console.views import Views
 from hybrid.errors import UsageError
 from schemas.settings import Settings
@@ -29,6 +31,8 @@ __all__ = ["Place", "made", "place_of", "serve"]
 #: Names of this machine, whatever the console is called otherwise.
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 STOP_S = 5.0
+#: The tail is rendered so often.
+TAIL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +107,16 @@ def made(
             on_link=lambda code: on_link(f"{place.address}/enter?code={code}"),
         ),
         sources=sources,
+        tail=Tail(settings, clock=clock),
         runs=Runs(settings, clock=clock, on_change=sources.changed),
         views=Views(name=settings.hybrid_console_name, clock=clock),
         cookie="__Host-hybrid_console" if place.is_tls else f"hybrid_console_{place.port}",
         is_tls=place.is_tls,
         hosts=place.hosts,
     )
-    return build_app(ground, Hub(lambda: render_live(ground), clock=clock))
+    first = Hub(lambda: render_live(ground), clock=clock)
+    tail = Hub(lambda: render_tail(ground), clock=clock, tick_s=TAIL_S)
+    return build_app(ground, {"now": first, "tail": tail})
 
 
 async def serve(app: web.Application, place: Place, *, ready: Callable[[], None]) -> None:

@@ -24,7 +24,9 @@ UNKNOWN = "–"
 #: Path, name and key of each page of the menu; the key follows `g`.
 PAGES = (
     ("/", "Now", "n"), ("/letters", "Dead letters", "d"), ("/plans", "Replays", "r"),
-    ("/alerts", "Alerts", "a"),
+    ("/intents", "Intent", "i"), ("/costs", "Costs", "c"), ("/providers", "Providers", "p"),
+    ("/tail", "Live tail", "l"), ("/alerts", "Alerts", "a"), ("/settings", "Settings", "s"),
+    ("/doctor", "Doctor", "o"),
 )  # fmt: skip
 FOLDER = Path(__file__).parent / "templates"
 
@@ -50,6 +52,7 @@ class Views:
         self._templates = Environment(
             loader=FileSystemLoader(FOLDER),
             autoescape=True,
+            auto_reload=False,  # an upgrade of the files is of the next process
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -68,12 +71,13 @@ class Views:
         status: int = 200,
         command: str = "",
         again_s: int = 0,
+        heading: str = "",
         **values: Any,  # noqa: ANN401 - what a template shows
     ) -> web.Response:
         """Render a page for who asks.
 
-        `command` is what shows the same in a terminal; with `again_s` the page is loaded again
-        after so many seconds.
+        `heading` stands on the page where it is not the title. `command` is what shows the same
+        in a terminal; with `again_s` the page is loaded again after so many seconds.
         """
         reader = self.reader(request)
         text = self.part(
@@ -81,6 +85,7 @@ class Views:
             title=title,
             command=command,
             again_s=again_s,
+            heading=heading,
             path=request.path,
             reader=reader,
             **values,

@@ -19,12 +19,12 @@ def test_the_first_page_tells_how_things_stand_and_is_live(stack: RunningStack) 
             assert stream.headers["Content-Type"] == "text/event-stream"
             event = (await stream.content.readuntil(b"\n\n")).decode()
         lines = event.splitlines()
-        assert all(one.startswith("data: ") for one in lines if one)
+        assert all(one.startswith(("data: ", "retry: ")) for one in lines if one)
         assert f"{stack.settings.topics.intents}</dt>" in event
         assert "2 of 2 workers" in event
         page = await visitor.get("/")
         assert 'hx-sse:connect="/live/now"' in page
-        assert "was spent today (UTC)" in page
+        assert "was spent today</a> (UTC)" in page
 
     visit(stack.settings, stack.stack.addresses()["metrics"], scene)
 

@@ -27,7 +27,7 @@ def test_from_the_causes_to_the_replayed_dead_letters_without_javascript(
 
     async def scene(visitor: Visitor, links: list[str]) -> None:
         seen = await visitor.get(mine)
-        assert "4 dead letters</a> of 1 causes" in seen
+        assert "4 dead letters</a> of 1 cause;" in seen
         assert f"hybrid dlq causes --tenant {case.name} --state open" in seen
         assert 'action="/plans"' not in seen  # a viewer has no button
         await sign_in(visitor, links)

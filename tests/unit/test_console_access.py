@@ -22,6 +22,7 @@ from hybrid.console.live import Hub
 from hybrid.console.runs import Runs
 from hybrid.console.serving import Place, place_of
 from hybrid.console.sources import Sources
+from hybrid.console.tail import Tail
 from hybrid.console.views import Views
 from hybrid.errors import UsageError
 from schemas.settings import Settings
@@ -55,6 +56,7 @@ def a_ground(
         log=silent,
         access=Access(clock=clock, token=TOKEN, is_local=is_local, owner="ann@host"),
         sources=sources,
+        tail=Tail(settings, clock=clock),
         runs=Runs(settings, clock=clock, on_change=sources.changed),
         views=Views(name="prod-eu", clock=clock),
         cookie="__Host-hybrid_console" if is_tls else "hybrid_console_1",
@@ -68,7 +70,7 @@ async def served(ground: Ground) -> Any:
     async def nothing() -> str:
         return ""
 
-    app = build_app(ground, Hub(nothing, clock=ground.clock), routes=STUBS)
+    app = build_app(ground, {"x": Hub(nothing, clock=ground.clock)}, routes=STUBS)
     async with TestClient(TestServer(app), headers={"Host": "ops.example.com"}) as client:
         yield client
 
@@ -131,7 +133,7 @@ def test_a_route_that_nobody_has_given_a_role_is_denied() -> None:
         async def nothing() -> str:
             return ""
 
-        app = build_app(ground, Hub(nothing, clock=ground.clock), routes=STUBS)
+        app = build_app(ground, {"x": Hub(nothing, clock=ground.clock)}, routes=STUBS)
         app.router.add_get("/forgotten", reached)
         async with TestClient(TestServer(app), headers={"Host": "ops.example.com"}) as client:
             cookie, _ = signed_in(ground)

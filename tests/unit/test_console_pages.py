@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.clock import ManualClock
+from hybrid.checking import Check
 from hybrid.console.cards import MOST_CARDS, cards_of
 from hybrid.console.filters import Filters
 from hybrid.console.fresh import Fresh, Seen, sentence_of
-from hybrid.console.live import Hub, event_of
+from hybrid.console.live import Hub, Streams, event_of
+from hybrid.console.tail import Happened
+from hybrid.console.tail import Newest as NewestEvents
 from hybrid.console.views import Views, link, usd
 from hybrid.errors import HybridError, UsageError
 from hybrid.standing import Provider, Standing, Worker
@@ -37,7 +40,7 @@ class Reader:
 
 def shown(template: str, **values: Any) -> str:
     common = {
-        "title": "T", "command": HOSTILE, "again_s": 0, "path": "/", "reader": Reader(),
+        "title": "T", "command": HOSTILE, "again_s": 0, "path": "/", "reader": Reader(), "heading": "",
     }  # fmt: skip
     return Views(name=HOSTILE, clock=ManualClock(NOW)).part(template, **common | values)
 
@@ -84,6 +87,11 @@ def test_what_others_wrote_is_text_and_never_markup() -> None:
         shown("letter.html", letters=[{"row": row, "json": HOSTILE, "words": {"id": HOSTILE}}]),
         shown("dismiss.html", found=found, words={"tenant": HOSTILE, "until": "x"}, reopens=False),
         shown("now.html", cards=cards, standing=None, letters=None, budgets=[], flow=None, providers=[], unknown_parts={HOSTILE: HOSTILE}, as_of=None),
+        shown("alerts.html", seen=Seen([], NOW), alerts=standing_alerts([(NOW, an_alert(message=HOSTILE, subject=HOSTILE))]), on=1, posts=True),
+        shown("intent.html", identifier=HOSTILE, problem=HOSTILE, story=None),
+        shown("tail.html", events=[Happened(NOW, *[HOSTILE] * 5)], seen=1, problem=HOSTILE),
+        shown("doctor.html", seen=Seen([], NOW), checks=[Check(HOSTILE, "ok", HOSTILE, HOSTILE)], score=1, bad=0),
+        shown("settings.html", rows=[dict.fromkeys(("name", "value", "source", "default"), HOSTILE)], count=1, changed=False),
         shown("login.html", code=HOSTILE, problem=HOSTILE, takes_token=True),
         shown("problem.html", sentence=HOSTILE, code=503),
     ]  # fmt: skip
@@ -142,7 +150,7 @@ def test_cards_are_of_what_is_bad_then_of_what_is_dear_and_five_at_the_most() ->
     # The alert of the provider is said by how the workers see it, with the alert's beginning.
     assert [one.title for one in few] == ["Provider openai", "Budget of acme per day"]
     assert few[0].since == NOW - timedelta(hours=1)
-    assert few[0].href == "/letters?provider=openai"
+    assert few[0].href == "/providers"
 
 
 def test_an_alert_is_on_until_it_is_said_to_be_over() -> None:
@@ -240,6 +248,14 @@ def test_readers_ask_together_and_see_the_last_answer_when_the_next_one_fails() 
     assert sentence_of(KeyError("a secret")) == "a defect, please report it (KeyError)"
 
 
+def test_the_tail_has_the_newest_event_of_each_intent_and_no_more_than_it_shows() -> None:
+    newest = NewestEvents(most=2)
+    for intent, name in (("a", "1"), ("b", "1"), ("a", "2"), ("c", "1")):
+        newest.add(Happened(NOW, name, intent, "t", "k", "w"))
+    assert [(one.intent_id, one.name) for one in newest.rows()] == [("c", "1"), ("a", "2")]
+    assert newest.seen == 4
+
+
 def test_many_who_look_cause_one_reading_a_tick_and_nobody_none() -> None:
     async def scene() -> None:
         clock, rendered = ManualClock(NOW), 0
@@ -263,7 +279,7 @@ def test_many_who_look_cause_one_reading_a_tick_and_nobody_none() -> None:
         ends = await asyncio.gather(*(reader(one) for one in seen), return_exceptions=True)
         assert all(isinstance(one, ConnectionResetError) for one in ends)
         assert [len(one) for one in seen] == [3] * 8
-        assert seen[0][0] == "data: state\ndata: 1\n\n"
+        assert seen[0][0] == "retry: 3000\ndata: state\ndata: 1\n\n"
         assert hub.ticks == rendered <= 5
         await asyncio.sleep(0)
         before = rendered
@@ -273,4 +289,37 @@ def test_many_who_look_cause_one_reading_a_tick_and_nobody_none() -> None:
         await hub.close()
 
     asyncio.run(scene())
-    assert event_of("a\nb") == "data: a\ndata: b\n\n"
+    assert event_of("a\nb") == "retry: 3000\ndata: a\ndata: b\n\n"
+
+
+def test_of_a_readers_streams_the_newest_go_on_and_nobody_elses_end() -> None:
+    async def scene() -> None:
+        streams, ended = Streams(most=2), list[str]()
+
+        async def stream(name: str) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(name)
+
+        tasks = []
+        for reader, number in (("a", 1), ("b", 1), ("a", 2), ("a", 3), ("a", 4)):
+            run = streams.run(reader, stream(f"{reader}{number}"))
+            tasks.append(asyncio.create_task(run))
+            for _ in range(3):
+                await asyncio.sleep(0)
+        await asyncio.wait({tasks[0], tasks[2]}, timeout=5)
+        assert ended == ["a1", "a2"]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)
+        assert sorted(ended) == ["a1", "a2", "a3", "a4", "b1"]
+
+        async def fails() -> None:
+            raise ConnectionResetError
+
+        with pytest.raises(ConnectionResetError):
+            await streams.run("c", fails())
+
+    asyncio.run(scene())

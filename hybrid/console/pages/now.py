@@ -11,7 +11,7 @@ from hybrid.console.ground import GROUND, Ground
 from hybrid.standing import Standing
 from streams.bill.flow import Flow
 
-__all__ = ["now", "render_live"]
+__all__ = ["now", "providers_of", "render_live"]
 
 #: So long the page waits for what is not known yet; what comes later comes over the stream.
 WAIT_S = 1.5
@@ -39,6 +39,7 @@ async def now(request: web.Request) -> web.Response:
         request,
         "now.html",
         title=f"● {count} · Now" if count else "Now",
+        heading="Now",
         command="hybrid status --watch",
         **values,
     )
@@ -82,13 +83,14 @@ async def _values(ground: Ground, *, wait_s: float) -> dict[str, Any]:
         "letters": letters.value,
         "budgets": budgets.value,
         "flow": _drawn(flow.value),
-        "providers": _providers(standing.value),
+        "providers": providers_of(standing.value),
         "unknown_parts": unknown,
         "as_of": standing.as_of,
     }
 
 
-def _providers(standing: Standing | None) -> list[Provider]:
+def providers_of(standing: Standing | None) -> list[Provider]:
+    """Put together what all workers say of each provider."""
     if standing is None:
         return []
     found: dict[str, list[Any]] = {}

@@ -82,7 +82,7 @@ async def plan(request: web.Request) -> web.Response:
             text=f"there is no plan {plan_id}: it is kept for 32 days, one without letters not\n"
         )
     shown = _document(ground, planned)
-    moves = shown["state"] == RunState.RUNNING.value
+    moves = shown["is_here"] or shown["state"] == RunState.RUNNING.value
     return ground.views.page(
         request,
         "plan.html",
@@ -100,19 +100,21 @@ def _document(ground: Ground, planned: Planned) -> dict[str, object]:
     progress = progress_of(planned, ground.clock)
     passed = sum(progress.skipped.values())
     plan_id = planned.plan.plan_id
+    is_here = ground.runs.is_here(plan_id)
+    is_valid = ground.clock.now() <= planned.plan.expires_at
     return {
         "plan": planned.plan,
         "run": planned.run,
         "state": planned.state.value if planned.state else "",
         "is_over": planned.state in OVER,
-        "is_here": ground.runs.is_here(plan_id),
+        "is_here": is_here,
         "problem": ground.runs.problems.get(plan_id, ""),
         "sent": progress.sent,
         "passed": passed,
         "left": planned.plan.count - progress.sent - passed,
         "said": progress.said,
         "moved_at": planned.progress.updated_at if planned.progress else None,
-        "can_begin": planned.run is None and ground.clock.now() <= planned.plan.expires_at,
+        "can_begin": planned.run is None and not is_here and is_valid,
     }
 
 

@@ -23,6 +23,22 @@
   if (again && !document.getElementById("run")) {
     setTimeout(() => location.reload(), Number(again.dataset.again) * 1000);
   }
+  // A live part stands still while one is in it: with the keyboard, a selection, or the space bar.
+  let held = false;
+  const still = (live) => {
+    const chosen = document.getSelection();
+    return held || live.contains(document.activeElement)
+      || (chosen && !chosen.isCollapsed && live.contains(chosen.anchorNode));
+  };
+  document.addEventListener("htmx:sse:before:message", (event) => {
+    const live = document.getElementById("live");
+    const stands = live && still(live);
+    document.getElementById("state").textContent = stands ? "paused" : "live";
+    if (stands) event.preventDefault();
+  });
+  document.addEventListener("htmx:sse:error", () => {
+    document.getElementById("state").textContent = "reconnecting";
+  });
   let before = "";
   document.addEventListener("keydown", (event) => {
     const inField = event.target.closest("input, select, textarea");
@@ -35,6 +51,10 @@
     } else if (event.key === ".") {
       const command = document.getElementById("command");
       if (command) copy(command.textContent);
+    } else if (event.key === " " && document.getElementById("live") && !event.target.closest("a, button, summary, [tabindex]")) {
+      event.preventDefault();
+      held = !held;
+      document.getElementById("state").textContent = held ? "paused" : "live";
     } else if (event.key === "y") {
       copy(location.href);
     } else if (was === "g") {
