@@ -125,6 +125,7 @@ def build_app(
         needed[app.router.add_route(method, path, handler)] = role
 
     async def close(_app: web.Application) -> None:
+        app[STREAMS].close()
         for hub in hubs.values():
             await hub.close()
         await ground.tail.close()

@@ -87,8 +87,11 @@ def _require_own_page(request: web.Request) -> None:
 
 
 async def _require_form_token(request: web.Request, wanted: str) -> None:
-    """Refuse a form without the session's own token; raises HTTPForbidden."""
-    given = (await request.post()).get(FORM_TOKEN)
+    """Refuse a form without the session's own token; raises HTTPForbidden, HTTPBadRequest."""
+    try:
+        given = (await request.post()).get(FORM_TOKEN)
+    except ValueError:
+        raise web.HTTPBadRequest(text="this is no form\n") from None
     text = given if isinstance(given, str) else ""
     if not hmac.compare_digest(text.encode("utf-8", "replace"), wanted.encode()):
         raise web.HTTPForbidden(text="this form is of another session: load the page again\n")

@@ -90,6 +90,11 @@ class Streams:
         self._most = most
         self._open: dict[str, list[asyncio.Task[None]]] = {}
 
+    def close(self) -> None:
+        """End all of them: the server stops."""
+        for task in [task for mine in self._open.values() for task in mine]:
+            task.cancel()
+
     async def run(self, reader: str, stream: Coroutine[None, None, None]) -> None:
         """Run a stream to its end, or until newer ones of its reader take its place."""
         task = asyncio.create_task(stream)

@@ -5,6 +5,7 @@ import ipaddress
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -137,7 +138,8 @@ async def serve(app: web.Application, place: Place, *, ready: Callable[[], None]
         loop.add_signal_handler(number, _stopping(stopped))
     ready()
     await stopped.wait()
-    await asyncio.wait_for(runner.cleanup(), 2 * STOP_S)
+    with suppress(TimeoutError):  # what still reads is read-only, or goes on when it is resumed
+        await asyncio.wait_for(runner.cleanup(), 2 * STOP_S)
 
 
 def _stopping(stopped: asyncio.Event) -> Callable[[], None]:
