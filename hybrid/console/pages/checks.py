@@ -12,7 +12,7 @@ from hybrid.doctor import score_of
 from hybrid.text import shown_address
 from schemas.settings import Settings
 
-__all__ = ["doctor", "settings"]
+__all__ = ["doctor", "settings", "shown_setting"]
 
 #: The first look asks every server and provider.
 WAIT_S = 20.0
@@ -59,16 +59,16 @@ def _row(chosen: Settings, name: str) -> dict[str, Any]:
     value, default = getattr(chosen, name), field.get_default(call_default_factory=True)
     return {
         "name": name.upper(),
-        "value": _shown(name, value),
+        "value": shown_setting(name, value),
         "source": source_of(name) if value != default else "default",
-        "default": "" if default is PydanticUndefined else _shown(name, default),
+        "default": "" if default is PydanticUndefined else shown_setting(name, default),
     }
 
 
-def _shown(name: str, value: object) -> str:
+def shown_setting(name: str, value: object) -> str:
     """Write a value; of a secret only that it is set, of an address not who logs in."""
-    if isinstance(value, SecretStr):
-        return "set"
+    if isinstance(value, SecretStr) or (value and name.endswith("_command")):
+        return "set"  # a command may have a password in its words
     if value is None or value in ("", (), {}):
         return "not set"
     if name in ADDRESSES:
