@@ -16,7 +16,7 @@ from agents.clock import Clock
 from agents.log import Log
 from hybrid.console.access import Access
 from hybrid.console.app import build_app
-from hybrid.console.ground import Ground
+from hybrid.console.ground import GROUND, Ground
 from hybrid.console.live import Hub
 from hybrid.console.pages.now import render_live
 from hybrid.console.pages.tail import render_tail
@@ -133,6 +133,7 @@ async def serve(app: web.Application, place: Place, *, ready: Callable[[], None]
             "with --port"
         )
         raise UsageError(message) from error
+    await app[GROUND].sources.warm()
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stopping(stopped))

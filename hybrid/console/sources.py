@@ -63,6 +63,14 @@ class Sources:
         self.open_letters.forget()
         self.book.forget()
 
+    async def warm(self) -> None:
+        """Begin to read what the first page shows."""
+        await self.standing.get(wait_s=0)
+        await self.open_letters.get(wait_s=0)
+        await self.alerts.get(wait_s=0)
+        await self.budgets.get(wait_s=0)
+        await self.flow.get(wait_s=0)
+
     async def asked(self, question: Callable[[ClickHouse], T]) -> T:
         """Ask ClickHouse; raises ClickHouseUnavailableError, ClickHouseRefusedError."""
         return await asyncio.to_thread(self._ask, question)

@@ -80,12 +80,15 @@ async def overview(
     *,
     most: int = 0,
     before: Key | None = None,
+    book: Book | None = None,
 ) -> Overview:
     """Read the chosen dead letters once, and keep `most` of them at the most.
 
+    `book` is what has been done about them, where it was just read.
     Raises BrokerUnavailableError, RightsError, TopicsError, KafkaError.
     """
-    found, newest = Overview(await read_book(settings)), Newest(most, before=before)
+    known = book or await read_book(settings)
+    found, newest = Overview(known), Newest(most, before=before)
     everywhere = replace(selection, state=None, limit=None)
     async for place, letter, state in standing_letters(settings, everywhere, found.book):
         found.by_state[state] += 1

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from hybrid.console.filters import Filters
 from hybrid.console.fresh import Seen
-from hybrid.console.ground import GROUND, Action, acted, who_asks
+from hybrid.console.ground import GROUND, Action, Ground, acted, who_asks
 from hybrid.console.pages.asking import form_of, limited
 from hybrid.console.views import link
 from hybrid.errors import UsageError
@@ -37,7 +37,7 @@ async def letters(request: web.Request) -> web.Response:
     if filters.selection == Selection(state=LetterState.OPEN):
         seen = await ground.sources.open_letters.get(wait_s=WAIT_S)
     else:
-        found = await limited(overview(ground.settings, filters.selection))
+        found = await limited(_read(ground, filters.selection))
         seen = Seen(found, ground.clock.now())
     causes = seen.value.causes.sorted() if seen.value else []
     return ground.views.page(
@@ -55,6 +55,14 @@ async def letters(request: web.Request) -> web.Response:
         reasons=[one.value for one in DeadLetterReason],
         at=ground.clock.now(),
     )
+
+
+async def _read(
+    ground: Ground, selection: Selection, *, most: int = 0, before: Key | None = None
+) -> Overview:
+    """Read what matches, with what was known a moment ago of what has been done about it."""
+    book = (await ground.sources.book.get(wait_s=WAIT_S)).value
+    return await overview(ground.settings, selection, most=most, before=before, book=book)
 
 
 def _shown(cause: Cause, filters: Filters) -> dict[str, object]:
@@ -90,7 +98,7 @@ async def rows(request: web.Request) -> web.Response:
     ground = request.app[GROUND]
     filters = Filters.read(request.query, now=ground.clock.now(), state=LetterState.OPEN)
     before = _key(request.query.get("before", ""))
-    found = await limited(overview(ground.settings, filters.selection, most=MOST, before=before))
+    found = await limited(_read(ground, filters.selection, most=MOST, before=before))
     older = found.rows[-1].key if found.rows and found.more else None
     return ground.views.page(
         request,
@@ -126,7 +134,7 @@ async def letter(request: web.Request) -> web.Response:
     """Show one dead letter, without the content of its prompt."""
     ground = request.app[GROUND]
     identifier = request.match_info["id"]
-    found = await limited(overview(ground.settings, Selection(id=identifier), most=MOST))
+    found = await limited(_read(ground, Selection(id=identifier), most=MOST))
     if not found.rows:
         raise web.HTTPNotFound(
             text=f"no dead letter has the id {identifier}: Kafka keeps them for 30 days\n"

@@ -14,7 +14,7 @@ from streams.bill.flow import Flow
 __all__ = ["now", "providers_of", "render_live"]
 
 #: So long the page waits for what is not known yet; what comes later comes over the stream.
-WAIT_S = 1.5
+WAIT_S = 0.25
 #: So long the stream waits: it has time.
 LIVE_WAIT_S = 12.0
 
@@ -41,6 +41,7 @@ async def now(request: web.Request) -> web.Response:
         title=f"● {count} · Now" if count else "Now",
         heading="Now",
         command="hybrid status --watch",
+        again_s=0 if values["standing"] else 3,
         **values,
     )
 

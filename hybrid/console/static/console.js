@@ -20,7 +20,7 @@
     });
   }
   const again = document.querySelector("main[data-again]");
-  if (again && !document.getElementById("run")) {
+  if (again && !document.getElementById("run") && !document.getElementById("live")) {
     setTimeout(() => location.reload(), Number(again.dataset.again) * 1000);
   }
   // A live part stands still while one is in it: with the keyboard, a selection, or the space bar.
