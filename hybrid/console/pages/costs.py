@@ -68,16 +68,20 @@ async def costs(request: web.Request) -> web.Response:
     """Show what was spent, by what it is grouped."""
     ground, asked = request.app[GROUND], read(request.query, request)
 
-    def ask(store: ClickHouse) -> tuple[Table, Table, Table, Table]:
+    def ask(store: ClickHouse) -> tuple[dict[str, Any], Table, Table, Table]:
+        """Ask what there is to ask: a query over all calls takes its time."""
+        whole, none = questions.total(store, **asked.which), Table([], [])
+        total = dict(zip(whole.columns, whole.rows[0], strict=True))
+        if not total["calls"]:
+            return total, none, none, none
         return (
+            total,
             questions.report(store, by=asked.by, **asked.which),
-            questions.total(store, **asked.which),
-            questions.unpriced(store, **asked.which),
+            questions.unpriced(store, **asked.which) if total["unpriced"] else none,
             questions.wasted(store, **asked.which),
         )
 
-    table, whole, priceless, wasted = await ground.sources.asked(ask)
-    total = dict(zip(whole.columns, whole.rows[0], strict=True))
+    total, table, priceless, wasted = await ground.sources.asked(ask)
     options = "".join(f" --{name} {value}" for name, value in asked.words.items())
     return ground.views.page(
         request,
