@@ -5,6 +5,7 @@ nobody looks nothing is read.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 
@@ -64,6 +65,8 @@ class Hub:
                         await changed.wait()
                 except TimeoutError:
                     await send(": still here\n\n")
+                if self._task.done():  # it could not be rendered: the reader asks again
+                    return
         finally:
             self._readers -= 1
 
@@ -74,12 +77,17 @@ class Hub:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _tick(self) -> None:
-        while self._readers:
-            self.text = await self._render()
-            self.ticks += 1
+        try:
+            while self._readers:
+                self.text = await self._render()
+                self.ticks += 1
+                self._changed.set()
+                self._changed = asyncio.Event()
+                await self._clock.sleep(self._tick_s)
+        except Exception:  # readers ask again
+            logging.getLogger("aiohttp.web").exception("a live part failed")
+        finally:
             self._changed.set()
-            self._changed = asyncio.Event()
-            await self._clock.sleep(self._tick_s)
 
 
 class Streams:

@@ -323,3 +323,26 @@ def test_of_a_readers_streams_the_newest_go_on_and_nobody_elses_end() -> None:
             await streams.run("c", fails())
 
     asyncio.run(scene())
+
+
+def test_who_looks_at_what_cannot_be_rendered_is_let_go_to_ask_again() -> None:
+    async def scene() -> None:
+        first = True
+
+        async def render() -> str:
+            nonlocal first
+            if not first:
+                raise KeyError
+            first = False
+            return "state"
+
+        hub, seen = Hub(render, clock=ManualClock(NOW)), list[str]()
+
+        async def send(text: str) -> None:
+            seen.append(text)
+
+        await asyncio.wait_for(hub.follow(send), 5)
+        assert len(seen) == 1
+        await hub.close()
+
+    asyncio.run(scene())
