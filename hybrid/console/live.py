@@ -81,13 +81,17 @@ class Hub:
             while self._readers:
                 self.text = await self._render()
                 self.ticks += 1
-                self._changed.set()
-                self._changed = asyncio.Event()
+                self._wake()
                 await self._clock.sleep(self._tick_s)
         except Exception:  # readers ask again
             logging.getLogger("aiohttp.web").exception("a live part failed")
         finally:
-            self._changed.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        """Wake who waits; who comes later waits anew, and does not spin."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 class Streams:

@@ -346,3 +346,30 @@ def test_who_looks_at_what_cannot_be_rendered_is_let_go_to_ask_again() -> None:
         await hub.close()
 
     asyncio.run(scene())
+
+
+@pytest.mark.timeout(10)  # an event that stays set would have the loop do nothing else
+def test_who_comes_when_nobody_looks_any_more_is_served_as_the_first_one_was() -> None:
+    async def scene() -> None:
+        rendered = 0
+
+        async def render() -> str:
+            nonlocal rendered
+            rendered += 1
+            return f"state {rendered}"
+
+        async def send(text: str) -> None:
+            seen.append(text)
+            raise ConnectionResetError
+
+        hub, seen = Hub(render, clock=ManualClock(NOW)), list[str]()
+        for number in (1, 2, 3):
+            with pytest.raises(ConnectionResetError):
+                await hub.follow(send)
+            assert len(seen) == number
+            for _ in range(5):  # until the hub has seen that nobody looks
+                await asyncio.sleep(0)
+        assert len(set(seen)) == 3
+        await hub.close()
+
+    asyncio.run(scene())
