@@ -208,7 +208,7 @@ def test_a_cause_is_a_filter_of_its_own_letters() -> None:
     letters.append(a_letter(error_message="something else"))
     cause = max(causes_of(*letters).sorted(), key=lambda one: one.count)
     selection = Selection(cause=cause.kind.id)
-    assert [selection.takes(one) for one in letters] == [True, True, False]
+    assert [selection.is_of_cause(one) for one in letters] == [True, True, False]
 
 
 def test_readers_ask_together_and_see_the_last_answer_when_the_next_one_fails() -> None:
