@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-containers test-slow unit check format chaos outage upgrade storm answers litellm recipes mutants image kustomize deploy-test docs release bench bench-smoke bench-all lock generate clean
+.PHONY: demo test test-containers test-slow test-browser unit check format chaos outage upgrade storm answers litellm recipes mutants image kustomize deploy-test docs release bench bench-smoke bench-all lock generate clean
 
 demo: .venv/.installed ## the whole job once, on real parts
 	@$(BIN)/hybrid demo
@@ -17,6 +17,9 @@ test-containers: .venv/.installed ## what needs a broker and a ClickHouse, on co
 
 test-slow: .venv/.installed ## what is slow by its nature: three brokers, and all faults in one run of real processes
 	$(BIN)/pytest tests/slow
+
+test-browser: .venv/.browser ## the console in Debian's chromium: apt-get install chromium; CHROMIUM=path names another
+	$(BIN)/pytest tests/browser
 
 unit: .venv/.installed ## the tests without I/O
 	$(BIN)/pytest tests/unit
@@ -93,6 +96,7 @@ lock: ## new versions into the lock files; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/uv.in -o requirements/uv.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/build.in -o requirements/build.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/docs.in -o requirements/docs.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements/all.lock requirements/browser.in -o requirements/browser.lock
 	for peer in bare faststream faust quix; do uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate bench/peers/requirements/$$peer.in -o bench/peers/requirements/$$peer.lock || exit 1; done
 
 clean:
@@ -105,6 +109,10 @@ clean:
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.lock
 	@$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/all.lock
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.browser: .venv/.installed requirements/browser.lock
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --require-hashes -r requirements/browser.lock
 	@touch $@
 
 .venv-docs/.installed: requirements/docs.lock

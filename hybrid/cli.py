@@ -62,6 +62,12 @@ def _standing() -> Register:
     return status.register
 
 
+def _console() -> Register:
+    from hybrid.commands import console  # noqa: PLC0415 - see above
+
+    return console.register
+
+
 def _data() -> Register:
     from hybrid.commands import data  # noqa: PLC0415 - see above
 
@@ -110,6 +116,13 @@ PARTS = (
         },
     ),
     Later(_letters, {"dlq": "The dead letters."}),
+    Later(
+        _console,
+        {
+            "console": "Serve the operator's pages until Ctrl-C: what needs you, what it costs, "
+            "what puts it right."
+        },
+    ),
     Later(
         _standing,
         {

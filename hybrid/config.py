@@ -27,9 +27,10 @@ __all__ = [
     "load_settings",
     "need_clickhouse",
     "need_kafka",
+    "source_of",
 ]
 
-SECRET_WORDS = ("key", "password", "url", "secret", "webhook")
+SECRET_WORDS = ("key", "password", "url", "secret", "webhook", "console_token")
 NOT_SECRET = ("openai_base_url",)
 #: A user, or a user and a password, before the host of an address; as much as it may be.
 LOGIN = re.compile(r".*@", re.DOTALL)
@@ -113,6 +114,19 @@ def client_settings(given: Mapping[str, object]) -> Settings:
         environment.pop(f"{name.upper()}_FILE", None)
     chosen: dict[str, Any] = {name: one for name, one in given.items() if one is not None}
     return need_kafka(load_settings(environment=environment, **chosen))
+
+
+def source_of(name: str) -> str:
+    """Say where a setting that is not its default has come from."""
+    variable = name.upper()
+    if os.environ.get(variable):
+        return "the environment"
+    if os.environ.get(f"{variable}_FILE"):
+        return f"the file that {variable}_FILE names"
+    file = Path(os.environ.get("HYBRID_CONFIG") or "hybrid.toml")
+    if file.exists() and {name, f"{name}_file"} & set(_read_file(file)):
+        return str(file)
+    return "the local stack"
 
 
 def _key_variables(values: Mapping[str, Any]) -> tuple[str, ...]:

@@ -22,7 +22,17 @@ from streams.store.clickhouse import ClickHouse
 from streams.stories.words import duration
 from streams.triage.ordered import read_orders
 
-__all__ = ["Provider", "Standing", "Worker", "document_of", "gather", "verdict", "worker_of"]
+__all__ = [
+    "Need",
+    "Provider",
+    "Standing",
+    "Worker",
+    "document_of",
+    "gather",
+    "needs",
+    "verdict",
+    "worker_of",
+]
 
 #: Nobody waits longer for one part of the screen.
 PART_LIMIT_S = 10.0
@@ -74,6 +84,19 @@ class Standing:
     unknown: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that needs somebody."""
+
+    #: workers, provider, waiting or recorder.
+    about: str
+    sentence: str
+    #: The provider's name, where it is about one.
+    subject: str = ""
+    #: When it began, where that is known.
+    since: datetime | None = None
+
+
 def worker_of(address: str, text: str) -> Worker:
     """Read a worker's metrics."""
     found: dict[str, list[tuple[dict[str, str], float]]] = {}
@@ -107,28 +130,34 @@ def worker_of(address: str, text: str) -> Worker:
     )
 
 
-def verdict(standing: Standing) -> list[str]:
-    """Say what needs somebody, the worst first; nothing = nothing does, as far as it is known."""
-    needs = []
+def needs(standing: Standing) -> list[Need]:
+    """Give what needs somebody, the worst first; nothing = nothing does, as far as it is known."""
+    found = []
     workers, line = standing.workers, standing.line
     if workers and not any(one.ready for one in workers):
-        needs.append("no worker is ready")
+        found.append(Need("workers", "no worker is ready"))
     for name in dict.fromkeys(one.name for worker in workers for one in worker.providers):
         seen = [one for worker in workers for one in worker.providers if one.name == name]
         shut = sum(not one.available for one in seen)
         if shut:
-            needs.append(
-                f"{name} is not called by {shut} of {len(seen)} workers: breaker not closed"
-            )
+            said = f"{name} is not called by {shut} of {len(seen)} workers: breaker not closed"
+            found.append(Need("provider", said, name))
         if resting := sum(one.resting_keys for one in seen):
-            needs.append(f"{name} refuses {resting} of its keys")
+            found.append(Need("provider", f"{name} refuses {resting} of its keys", name))
     if line is not None and line.oldest_at is not None:
         age = standing.as_of - line.oldest_at
         if age > LONG_WAIT:
-            needs.append(f"the oldest intent in line came in {duration(age)} ago")
+            said = f"the oldest intent in line came in {duration(age)} ago"
+            found.append(Need("waiting", said, since=line.oldest_at))
     if (standing.recorder_lag or 0) > MOST_BEHIND:
-        needs.append(f"the recorder is {standing.recorder_lag:,} records behind")
-    return needs
+        said = f"the recorder is {standing.recorder_lag:,} records behind"
+        found.append(Need("recorder", said))
+    return found
+
+
+def verdict(standing: Standing) -> list[str]:
+    """Say what needs somebody, the worst first."""
+    return [one.sentence for one in needs(standing)]
 
 
 def document_of(standing: Standing) -> dict[str, Any]:
@@ -205,7 +234,7 @@ def _spend(settings: Settings, now: datetime) -> dict[str, Any]:
     if settings.clickhouse_url is None:
         message = "no ClickHouse is configured: set CLICKHOUSE_URL"
         raise ValueError(message)
-    store = ClickHouse(settings, timeout_s=PART_LIMIT_S)
+    store = ClickHouse(settings, timeout_s=PART_LIMIT_S, reads=True)
     try:
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         table = total(store, since=midnight)

@@ -12,7 +12,7 @@ from schemas.base import format_time
 from streams.stories.story import Span, SpanKind, Status, Story
 from streams.stories.words import duration, money
 
-__all__ = ["draw_story"]
+__all__ = ["WAITS", "draw_story", "facts_of", "words_of"]
 
 #: A bar has so many cells at the most; on a narrow terminal fewer, that the words have room.
 MOST_CELLS, LEAST_CELLS = 40, 10
@@ -35,7 +35,7 @@ def draw_story(story: Story, *, width: int) -> RenderableType:
     """Draw a story for a terminal of so many columns."""
     headline = cell(f"{story.headline}.")
     headline.stylize(STYLES.get(story.status, "bold yellow"))
-    parts: list[RenderableType] = [headline, Text(), _facts(story), Text()]
+    parts: list[RenderableType] = [headline, Text(), _grid(facts_of(story)), Text()]
     if story.spans:
         parts += [_waterfall(story, width), Text()]
     parts += [cell(note) for note in story.notes]
@@ -43,7 +43,8 @@ def draw_story(story: Story, *, width: int) -> RenderableType:
     return Group(*parts)
 
 
-def _facts(story: Story) -> RenderableType:
+def facts_of(story: Story) -> list[tuple[str, str]]:
+    """Give what is known of the intent, by its names."""
     record, ending = story.record, story.ending
     lines = [("intent", record.intent_id)]
     whose = [*record.tenants, *record.types]
@@ -59,7 +60,7 @@ def _facts(story: Story) -> RenderableType:
         if ending.advice:
             lines.append(("what to do", ending.advice))
     lines += [("waits at", part.place) for part in record.waiting if not story.is_over]
-    return _grid(lines)
+    return lines
 
 
 def _grid(lines: Iterable[tuple[str, str]]) -> Table:
@@ -88,7 +89,7 @@ def _waterfall(story: Story, width: int) -> Table:
             span.kind.value,
             Text(_bar(span, begin, whole, cells, story.now), style=_style(span)),
             _length(span, story.now),
-            cell(_words(span)),
+            cell(words_of(span)),
         )
     return table
 
@@ -119,7 +120,8 @@ def _length(span: Span, now: datetime) -> str:
     return duration(length) if length else ""
 
 
-def _words(span: Span) -> str:
+def words_of(span: Span) -> str:
+    """Say what a part of the time was, and why."""
     call = span.call
     if call is None:
         return f"{span.label}: {span.because}" if span.label else span.because

@@ -224,6 +224,7 @@ class LogEvent(StrEnum):
     WORK_PAUSED = "work_paused"  # an operator paused work: it waits until it is resumed
     WORK_RESUMED = "work_resumed"  # an operator let it go on, or the pause ended by itself
     CANCEL_ORDERED = "cancel_ordered"  # an operator ends intents, wherever they are
+    OPERATOR_ACTED = "operator_acted"  # somebody did something on the console's pages
     WORKER_HALTED = "worker_halted"  # mostly dead letters: the worker takes no work for a minute
     WORKER_RESUMED = "worker_resumed"  # the worker takes work again
     INTERNAL_ERROR = "internal_error"  # a defect of ours; the intent ends as a dead letter

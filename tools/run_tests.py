@@ -45,7 +45,7 @@ JOBS = {
     ),
     "core": (
         "contract/", "model/", "unit/test_asyncapi", "unit/test_client", "unit/test_command_itself",
-        "unit/test_contract", "unit/test_deploy", "unit/test_doc", "unit/test_imported_names", "unit/test_layout",
+        "unit/test_console", "unit/test_contract", "unit/test_deploy", "unit/test_doc", "unit/test_imported_names", "unit/test_layout",
         "unit/test_licences", "unit/test_mutants", "unit/test_outside_text", "unit/test_peer_bench",
         "unit/test_printing", "unit/test_project_files", "unit/test_secret_files",
         "unit/test_stack", "unit/test_startup", "unit/test_upgrade",

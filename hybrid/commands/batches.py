@@ -7,11 +7,11 @@ import typer
 
 from agents.clock import SystemClock
 from hybrid.commands.common import ColumnsOption, FormatOption, WideOption
-from hybrid.commands.plans import who_am_i
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import HybridError, UsageError
 from hybrid.printing import Format, View, console, print_table
 from hybrid.text import visible
+from hybrid.whoami import who_am_i
 from schemas.base import format_time
 from schemas.batches import BatchCancel, BatchRecord
 from streams.batching.book import LIVE, Book

@@ -9,10 +9,10 @@ import typer
 from agents.clock import SystemClock, SystemDice, uuid7
 from hybrid.commands.common import TenantOption, TypeOption, confirm, parse_moment
 from hybrid.commands.hands import MOST_WORDS, Why, say, usable_why
-from hybrid.commands.plans import who_am_i
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import UsageError
 from hybrid.text import visible
+from hybrid.whoami import who_am_i
 from schemas.operations import CancelRecord
 from schemas.settings import Settings
 from streams.kafka.rights import cancel_rights, require_rights

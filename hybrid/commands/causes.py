@@ -12,7 +12,8 @@ from hybrid.printing import Format, View, console, print_table
 from hybrid.text import json_text
 from schemas.base import format_time, format_usd
 from schemas.settings import Settings
-from streams.publishing.dead_letters import Selection, stated_model
+from streams.publishing.dead_letters import Selection
+from streams.publishing.kinds import stated_model
 from streams.triage.book import read_book
 from streams.triage.causes import Cause, Causes
 from streams.triage.stands import standing_letters
@@ -21,12 +22,13 @@ __all__ = ["dlq_causes"]
 
 COLUMNS = (
     "count", "reason", "failure", "provider", "model", "type", "message", "trend", "last_24h",
-    "tenants", "first_at", "last_at", "spent_usd", "unpriced", "can_succeed", "advice",
+    "tenants", "first_at", "last_at", "spent_usd", "unpriced", "can_succeed", "advice", "cause",
 )  # fmt: skip
 #: What is shown first where there is little room.
 RANK = (
     "count", "failure", "message", "trend", "can_succeed", "spent_usd", "reason", "advice",
     "provider", "type", "model", "last_24h", "tenants", "last_at", "first_at", "unpriced",
+    "cause",
 )  # fmt: skip
 #: Eight heights of a bar; nothing is a dot.
 BARS = "▁▂▃▄▅▆▇█"
@@ -86,6 +88,7 @@ def _line(cause: Cause, now: datetime) -> tuple[object, ...]:
         cause.unpriced,
         "yes" if cause.retriable else "no",
         cause.advice,
+        kind.id,
     )
 
 

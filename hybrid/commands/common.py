@@ -1,9 +1,8 @@
 """What several commands share: options, moments, a question, ClickHouse, prices."""
 
-import re
 import sys
 from contextlib import AbstractContextManager, closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +10,8 @@ from rich.console import Console
 
 from hybrid.config import load_settings, need_clickhouse
 from hybrid.errors import UsageError
+from hybrid.moments import moment_of
 from hybrid.printing import Format
-from hybrid.text import visible
 from schemas.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,12 +37,6 @@ __all__ = [
     "progress_on_stderr",
 ]
 
-#: Kafka's times begin here; nothing is older.
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-#: ClickHouse's DateTime64 ends a century later.
-LATEST = datetime(2199, 12, 31, tzinfo=UTC)
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
 
 FormatOption = Annotated[Format, typer.Option("--format", help="table, json or csv")]
 SinceOption = Annotated[
@@ -62,30 +55,7 @@ ColumnsOption = Annotated[
 
 def parse_moment(text: str | None, *, option: str = "--since") -> datetime | None:
     """Read a moment or an age; raises UsageError."""
-    if text is None:
-        return None
-    age = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip(), re.ASCII)
-    if age:
-        try:
-            return _within(datetime.now(UTC) - timedelta(seconds=float(age[1]) * UNITS[age[2]]))
-        except OverflowError:
-            return EARLIEST
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        message = (
-            f"{option} {visible(text)}: write a moment like 2026-01-31T09:00:00Z or an age like 24h"
-        )
-        raise UsageError(message) from None
-    return _within(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-
-
-def _within(moment: datetime) -> datetime:
-    """Cut a moment to what Kafka and ClickHouse can hold; further away it means the same."""
-    try:
-        return min(max(moment.astimezone(UTC), EARLIEST), LATEST)
-    except OverflowError:
-        return EARLIEST if moment.year == 1 else LATEST
+    return moment_of(text, now=datetime.now(UTC), option=option)
 
 
 def open_clickhouse() -> "AbstractContextManager[ClickHouse]":

@@ -8,10 +8,10 @@ import typer
 from agents.clock import SystemClock, SystemDice, uuid7
 from hybrid.commands.common import confirm
 from hybrid.commands.hands import MOST_WORDS, say
-from hybrid.commands.plans import who_am_i
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import HybridError, UsageError
 from hybrid.text import visible
+from hybrid.whoami import who_am_i
 from schemas.operations import CancelRecord
 from streams.triage.forgetting import NothingSealedError, Person, carry_out, open_work
 

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from agents.clock import SystemClock
-from hybrid.commands.plans import who_am_i
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import UsageError
 from hybrid.printing import console
 from hybrid.text import cell, visible
+from hybrid.whoami import who_am_i
 from schemas.operations import HoldRecord
 from schemas.settings import Settings
 from schemas.vocabulary import Held

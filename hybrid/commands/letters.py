@@ -1,7 +1,7 @@
 """The dead letters: `hybrid dlq list|show`, and the others of `dlq`."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,14 +11,14 @@ from hybrid.commands.common import ColumnsOption, FormatOption, WideOption
 from hybrid.commands.selecting import none_like, selecting
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import HybridError
+from hybrid.letter_text import letter_document
 from hybrid.printing import Format, View, console, print_table
 from hybrid.text import json_text, visible
 from schemas.base import format_time, format_usd
-from schemas.codec import IntentError, decode_intent
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
 from schemas.vocabulary import LetterState
-from streams.publishing.dead_letters import Selection, original_value
+from streams.publishing.dead_letters import Selection
 from streams.triage.book import read_book
 from streams.triage.stands import standing_letters
 
@@ -112,31 +112,8 @@ def dlq_show(
         )
         raise HybridError(message)
     for letter, state in letters:
-        document = {"state": state.value} | _document(settings, letter, content=content)
+        document = {"state": state.value} | letter_document(settings, letter, content=content)
         typer.echo(json_text(document, indent=2))
-
-
-def _document(settings: Settings, letter: DeadLetter, *, content: bool) -> dict[str, Any]:
-    """Give a letter with its intent; content is replaced by its size unless it is asked for."""
-    document, value = letter.to_dict(), original_value(letter)
-    document["intent"], document["intent_problem"] = None, None
-    if letter.is_without_content:
-        return document | {"intent_problem": letter.suggested_action}
-    try:
-        intent = decode_intent(value, max_bytes=settings.hybrid_max_intent_bytes)
-        document["intent"] = intent.to_dict()
-    except IntentError as error:
-        document["intent_problem"] = error.message
-    if content:
-        return document
-    if value is not None:
-        document["original"]["value"] = f"({len(value)} bytes; --content shows them)"
-    if document["refusal"] is not None:
-        document["refusal"] = "(--content shows it)"
-    if document["intent"] is not None:
-        named = ", ".join(sorted(document["intent"]["data"]))
-        document["intent"]["data"] = f"(fields {named}; --content shows them)"
-    return document
 
 
 async def _collect(

@@ -1,9 +1,6 @@
 """Replaying dead letters: `hybrid dlq plan|replay`."""
 
 import asyncio
-import getpass
-import socket
-from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
@@ -18,9 +15,11 @@ from hybrid.commands.common import (
 from hybrid.commands.selecting import selecting
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import HybridError, UsageError
+from hybrid.moneys import usd_of
 from hybrid.plan_text import lines_of
 from hybrid.printing import Format
 from hybrid.text import json_text, visible
+from hybrid.whoami import who_am_i
 from schemas.operations import PlanRecord, ProgressRecord
 from schemas.settings import Settings
 from schemas.vocabulary import RunState
@@ -28,7 +27,7 @@ from streams.publishing.dead_letters import Selection
 from streams.triage.beginning import Options, PlanError, progress_of, usable
 from streams.triage.book import OVER, Planned, read_book
 
-__all__ = ["MaxUsd", "Rate", "carry_out", "planned_of", "register", "usd_of", "who_am_i"]
+__all__ = ["MaxUsd", "Rate", "carry_out", "planned_of", "register"]
 
 Again = Annotated[
     bool, typer.Option("--again", help="also those that were replayed and have no outcome")
@@ -111,29 +110,6 @@ def dlq_replay(
         return
     confirm("Replay them?", yes=yes, otherwise="nothing was replayed")
     carry_out(settings, made, options, form)
-
-
-def who_am_i() -> str:
-    """Name who does it, as the machine knows them."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's number without a name
-        user = "?"
-    return f"{user}@{socket.gethostname()}"
-
-
-def usd_of(text: str | None) -> Decimal | None:
-    """Read `--max-usd`; raises UsageError."""
-    if text is None:
-        return None
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or amount <= 0:
-        message = f"--max-usd {visible(text)}: write dollars, such as 20 or 0.5"
-        raise UsageError(message)
-    return amount
 
 
 def _made(settings: Settings, selection: Selection, *, again: bool, force: bool) -> PlanRecord:

@@ -7,16 +7,18 @@ import typer
 
 from agents.clock import SystemClock
 from hybrid.commands.common import ColumnsOption, FormatOption, WideOption
-from hybrid.commands.plans import MaxUsd, Rate, carry_out, planned_of, usd_of, who_am_i
+from hybrid.commands.plans import MaxUsd, Rate, carry_out
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import HybridError
+from hybrid.moneys import usd_of
 from hybrid.printing import Format, View, console, print_table
+from hybrid.whoami import who_am_i
 from schemas.base import format_time, format_usd
 from schemas.operations import ControlRecord
 from schemas.settings import Settings
 from schemas.vocabulary import RunState
-from streams.triage.beginning import Options, progress_of
-from streams.triage.book import OVER, Planned, read_book
+from streams.triage.beginning import Options, PlanError, begun, progress_of
+from streams.triage.book import Planned, read_book
 from streams.triage.journal import write_operations
 
 __all__ = ["register"]
@@ -99,14 +101,11 @@ def dlq_stop(plan: PlanId) -> None:
 
 def _begun(settings: Settings, plan: str) -> Planned:
     """Give a plan whose run is not over; raises HybridError."""
-    planned = planned_of(settings, plan)
-    if planned.state is None:
-        message = f"plan {plan} was not begun: hybrid dlq replay {plan}"
-        raise HybridError(message)
-    if planned.state in OVER:
-        message = f"the run of plan {plan} is {planned.state.value}: make a new plan"
-        raise HybridError(message)
-    return planned
+    book = asyncio.run(read_book(settings))
+    try:
+        return begun(book, plan, SystemClock())
+    except PlanError as error:
+        raise HybridError(str(error)) from None
 
 
 def _control(plan: str, wanted: RunState) -> Planned:

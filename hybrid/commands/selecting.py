@@ -30,6 +30,7 @@ def _words(
     provider: ProviderOption = None,
     intent_id: Annotated[str | None, typer.Option(help="of this intent only")] = None,
     id_: Annotated[str | None, typer.Option("--id", help="dead letter or intent")] = None,
+    cause: Annotated[str | None, typer.Option(help="as `hybrid dlq causes` names it")] = None,
     since: SinceOption = None,
     until: UntilOption = None,
     state: Annotated[
@@ -46,6 +47,7 @@ def _words(
         provider=provider,
         intent_id=intent_id,
         id=id_,
+        cause=cause,
         since=parse_moment(since),
         until=parse_moment(until, option="--until"),
         state=state,

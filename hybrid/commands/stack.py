@@ -5,6 +5,7 @@ What they run is imported when they do: Faust, the SDK and the servers take a se
 
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 
 from hybrid.config import load_settings, need_clickhouse, need_kafka
 from hybrid.printing import console
-from hybrid.stack.environment import StackOptions, callers_environment
+from hybrid.stack.environment import CONSOLE_LINK, StackOptions, callers_environment
 from hybrid.stack.local import LocalStack
 
 __all__ = ["register"]
@@ -106,6 +107,14 @@ def _tell_ready(stack: LocalStack, seconds: float) -> None:
     console.print(f"[bold green]ready[/] after {seconds:.1f} s; Ctrl-C stops everything")
     for name in ("kafka", "clickhouse", "simulator", "metrics"):
         console.print(f"  {name:<11}{stack.addresses()[name]}", highlight=False)
+    if stack.console is not None:
+        console.print(f"  {'console':<11}{stack.console}", highlight=False)
+        with suppress(OSError):
+            file = stack.folder / CONSOLE_LINK
+            link = file.read_text(encoding="utf-8").strip()
+            console.print(f"  {'to act':<11}{link}", highlight=False, soft_wrap=True)
+            console.print(f"  {'':<11}works once; the next one is in {file}",
+                          highlight=False)  # fmt: skip
     console.print(f"  {'logs':<11}{stack.folder / 'logs'}", highlight=False)
     for name, where in stack.providers():
         console.print(f"  provider {name}: {where}", highlight=False, markup=False)

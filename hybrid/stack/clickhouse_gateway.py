@@ -28,6 +28,8 @@ NOT_SETTINGS = frozenset(
         "client_protocol_version", "wait_end_of_query", "buffer_size", "enable_http_compression",
         "send_progress_in_http_headers", "http_headers_progress_interval_ms", "stacktrace",
         "cancel_http_readonly_queries_on_client_close", "date_time_input_format_",
+    # Set in the one session there is, it could not be taken back.
+    "readonly",
     }
 )  # fmt: skip
 SAFE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -75,7 +77,8 @@ class ClickHouseGateway:
         statement, data = _split(options.get("query", ""), body)
         if not statement.strip():
             return web.Response(text="Ok.\n")
-        forbidden = _forbidden(request.method, statement)
+        only_reads = request.method == "GET" or options.get("readonly", "0") != "0"
+        forbidden = _forbidden(statement, only_reads=only_reads)
         if forbidden is not None:
             return _refusal(forbidden)
         loop = asyncio.get_running_loop()
@@ -198,10 +201,13 @@ def _refusal(text: str) -> web.Response:
     )
 
 
-def _forbidden(method: str, statement: str) -> str | None:
+def _forbidden(statement: str, *, only_reads: bool) -> str | None:
     """Say why a statement is not run; None when it may be."""
-    if method == "GET" and not READS.match(statement):
-        return "Code: 164. DB::Exception: a GET only reads; send the statement by POST (READONLY)"
+    if only_reads and not READS.match(statement):
+        return (
+            "Code: 164. DB::Exception: a GET, and what has readonly=1, only reads; send the "
+            "statement by POST (READONLY)"
+        )
     if OUTSIDE.search(statement):
         return (
             "Code: 497. DB::Exception: the local stack's engine reads and writes nothing outside "

@@ -10,10 +10,14 @@ from hybrid.text import shown_address
 from schemas.providers import ProviderSpec
 from schemas.settings import Settings
 
-__all__ = ["StackOptions", "callers_environment", "stack_environment", "where_of"]
+__all__ = ["CONSOLE_LINK", "StackOptions", "callers_environment", "stack_environment", "where_of"]
 
 #: Settings of other people's clusters have no say on the stack's own.
 OTHERS = ("KAFKA_", "CLICKHOUSE_")
+
+
+#: The file, in a stack's folder, with the link that makes its reader an operator of the console.
+CONSOLE_LINK = "console-link"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,8 @@ class StackOptions:
     simulator_port: int | None = None
     metrics_port: int | None = None
     seed: int = 0
-    #: Whether commands in other terminals find this stack without configuration.
+    #: Whether people use it: commands in other terminals find it without configuration, and the
+    #: operator's pages are served, unless HYBRID_CONSOLE_PORT is 0.
     announced: bool = False
     #: Whether a provider whose key is set is the real one (it costs money).
     real_providers: bool = True

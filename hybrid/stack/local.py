@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hybrid.config import load_settings
 from hybrid.errors import HybridError
 from hybrid.stack.brokers import Brokers, broker_names
 from hybrid.stack.environment import (
+    CONSOLE_LINK,
     StackOptions,
     callers_environment,
     stack_environment,
@@ -34,7 +36,7 @@ from hybrid.stack.ground import (
     usable_ports,
 )
 from hybrid.stack.parts import WORKER_STOP_S, Part, Report, stop_in_order, told_by_tens
-from hybrid.stack.process import Child, free_port, hybrid_command, wait_until
+from hybrid.stack.process import Child, free_port, hybrid_command, spelled, wait_until
 from schemas.settings import Settings
 from streams.kafka.topics import ensure_topics
 from streams.store.clickhouse import ClickHouse
@@ -65,6 +67,8 @@ class LocalStack:
         kafka_ports = usable_ports(kafkas, options.kafka_port, "--kafka-port", before)
         self.ports |= kafka_ports
         self._brokers = Brokers(self.folder, kafka_ports)
+        if options.announced and self.settings().hybrid_console_port:
+            self.ports["console"] = usable_port(None, "", before.get("console"))
         metrics = [f"metrics-{number}" for number in range(options.workers)]
         metrics_ports = usable_ports(metrics, options.metrics_port, "--metrics-port", before)
         self.metrics_ports = list(metrics_ports.values())
@@ -88,6 +92,11 @@ class LocalStack:
     def simulator(self) -> str:
         """The simulator's base address."""
         return f"http://127.0.0.1:{self.ports['simulator']}"
+
+    @property
+    def console(self) -> str | None:
+        """The address of the operator's pages; None = they are not served."""
+        return f"http://127.0.0.1:{self.ports['console']}" if "console" in self.ports else None
 
     @property
     def simulator_log(self) -> Path:
@@ -123,7 +132,7 @@ class LocalStack:
         return {
             "kafka": self.kafka,
             "clickhouse": self.clickhouse,
-            "console": None,
+            "console": self.console,
             "simulator": self.simulator,
             "metrics": [f"http://127.0.0.1:{port}/metrics" for port in self.metrics_ports],
             "pids": pids,
@@ -146,10 +155,10 @@ class LocalStack:
             raise
 
     def _steps(self) -> list[Callable[[], None]]:
-        return [self._start_servers, self._start_recording, self._start_workers, self._announce]
+        steps = (self._start_servers, self._start_recording, self._start_workers)
+        return [*steps, self._start_console, self._announce]
 
     def _start_servers(self) -> None:
-        # Engine and simulator come up while Kafka does.
         metrics = {f"metrics-{number}": port for number, port in enumerate(self.metrics_ports)}
         remember_ports(self.folder, {**self.ports, **metrics})
         self._supervise("clickhouse", self._start_clickhouse)
@@ -167,11 +176,8 @@ class LocalStack:
     def make_tables(self) -> None:
         """Apply the migrations."""
         settings = self.settings()
-        store = ClickHouse(settings)
-        try:
+        with closing(ClickHouse(settings)) as store:
             migrate(store, Layout.of(settings))
-        finally:
-            store.close()
 
     def command_of(self, _part: str, *arguments: str) -> list[str]:
         """Give the command line of a part; a test gives a part another version of ours."""
@@ -194,26 +200,13 @@ class LocalStack:
         self._brokers.wait_ready(self.settings())
 
     def _start_clickhouse(self) -> Child:
-        return self._child(
-            "clickhouse",
-            "clickhouse-engine",
-            "--data-dir",
-            str(self.folder / "clickhouse"),
-            "--port",
-            str(self.ports["clickhouse"]),
-        )
+        given = spelled(data_dir=self.folder / "clickhouse", port=self.ports["clickhouse"])
+        return self._child("clickhouse", "clickhouse-engine", *given)
 
     def _start_simulator(self) -> Child:
-        return self._child(
-            "simulator",
-            "simulator",
-            "--port",
-            str(self.ports["simulator"]),
-            "--seed",
-            str(self.options.seed),
-            "--log",
-            str(self.simulator_log),
-        )
+        port, seed = self.ports["simulator"], self.options.seed
+        given = spelled(port=port, seed=seed, log=self.simulator_log)
+        return self._child("simulator", "simulator", *given)
 
     def _start_recorder(self) -> Child:
         return self._child(
@@ -227,6 +220,18 @@ class LocalStack:
             HYBRID_METRICS_PORT=str(self.metrics_ports[number]),
             HYBRID_INSTANCE_ID=f"worker-{number}",
         )
+
+    def _start_console(self) -> None:
+        if self.console is None:
+            return
+        given = spelled(port=self.ports["console"], link_file=self.folder / CONSOLE_LINK)
+        given += [f"--metrics={one}" for one in self.addresses()["metrics"]]
+        start = partial(self._child, "console", "console", *given, HYBRID_CONSOLE_ADDRESSES="")
+        self._supervise("console", start)
+        try:
+            self._wait_http("console", self.ports["console"], "/healthz")
+        except HybridError as error:
+            self._report(f"{error}; the stack runs on, and it is started again")
 
     def _child(self, name: str, *arguments: str, **environment: str) -> Child:
         logs = self.folder / "logs"

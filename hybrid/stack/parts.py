@@ -46,7 +46,8 @@ class Part:
 
 def stop_in_order(parts: Mapping[str, Part]) -> None:
     """End every part: first those that use the others."""
-    users = [one.child for name, one in parts.items() if name.startswith(("worker", "recorder"))]
+    using = ("worker", "recorder", "console")
+    users = [one.child for name, one in parts.items() if name.startswith(using)]
     others = [one.child for one in parts.values() if one.child not in users]
     for children, within_s in ((users, WORKER_STOP_S), (others, SERVER_STOP_S)):
         for child in children:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Child", "free_port", "hybrid_command"]
+__all__ = ["Child", "free_port", "hybrid_command", "spelled"]
 
 PR_SET_PDEATHSIG = 1
 
@@ -17,6 +17,12 @@ PR_SET_PDEATHSIG = 1
 def hybrid_command(*arguments: str) -> list[str]:
     """Give the command line of one of our own commands in this very environment."""
     return [sys.executable, "-m", "hybrid", *arguments]
+
+
+def spelled(**options: object) -> list[str]:
+    """Give options as a command takes them: `data_dir=x` becomes `--data-dir`, `x`."""
+    pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in options.items())
+    return [word for pair in pairs for word in pair]
 
 
 def free_port() -> int:

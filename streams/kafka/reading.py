@@ -17,6 +17,9 @@ __all__ = ["TopicStalledError", "read_topic", "record_at"]
 
 #: Nothing has come for so long, and the end that was there at the start is not reached.
 STALL_LIMIT_S = 30.0
+#: Who follows waits so long for records. Who reads to an end looks sooner whether it is there: at
+#: the end of a topic that is written in transactions stands a marker, which is never given.
+FOLLOW_MS, LOOK_MS = 500, 50
 
 
 class TopicStalledError(KafkaError):
@@ -63,7 +66,8 @@ async def read_topic(
         now, moved = asyncio.get_running_loop().time, left
         moved_at = now()
         while follow or left:
-            batches = await client.getmany(timeout_ms=500, max_records=1000)
+            wait_ms = FOLLOW_MS if follow else LOOK_MS
+            batches = await client.getmany(timeout_ms=wait_ms, max_records=1000)
             for tp, records in batches.items():
                 for record in records:
                     if not follow and record.offset >= ends[tp]:

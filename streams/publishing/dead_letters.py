@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
@@ -20,18 +19,11 @@ from streams.messages.records import (
     OutRecord,
 )
 from streams.publishing.contents import Contents
+from streams.publishing.kinds import kind_of, stated_model
+from streams.publishing.originals import original_value
 
-__all__ = [
-    "Selection",
-    "dead_letters",
-    "original_value",
-    "placed",
-    "replayed_record",
-    "stated_model",
-]
+__all__ = ["Selection", "dead_letters", "placed", "replayed_record"]
 
-#: A name of a model that is longer is none.
-MOST_MODEL = 100
 #: Partition and offset of a dead letter.
 Place = tuple[int, int]
 
@@ -51,6 +43,8 @@ class Selection:
     intent_id: str | None = None
     #: Of the dead letter or of its intent.
     id: str | None = None
+    #: The cause that they have, by its id.
+    cause: str | None = None
     #: Where they stand; who asks for it has to know that.
     state: LetterState | None = None
     limit: int | None = None
@@ -68,6 +62,10 @@ class Selection:
             )
             and (self.id is None or self.id in {letter.dead_letter_id, letter.intent_id})
         )
+
+    def is_of_cause(self, letter: DeadLetter) -> bool:
+        """Whether a dead letter, with its content, has the cause that is meant."""
+        return self.cause is None or kind_of(letter, stated_model(letter)).id == self.cause
 
 
 async def dead_letters(settings: Settings, selection: Selection) -> AsyncIterator[DeadLetter]:
@@ -101,7 +99,9 @@ async def placed(
             except ValidationError:
                 continue
             if selection.takes(letter):
-                yield (record.partition, record.offset), await contents.restored(letter)
+                whole = await contents.restored(letter)
+                if selection.is_of_cause(whole):
+                    yield (record.partition, record.offset), whole
 
 
 def replayed_record(letter: DeadLetter, topics: Topics) -> OutRecord:
@@ -128,17 +128,3 @@ def replayed_record(letter: DeadLetter, topics: Topics) -> OutRecord:
         ),
         partition=letter.source.partition,
     )
-
-
-def original_value(letter: DeadLetter) -> bytes | None:
-    """Give the exact bytes of the intent."""
-    return None if letter.original.value is None else base64.b64decode(letter.original.value)
-
-
-def stated_model(letter: DeadLetter) -> str:
-    """Name the model that the intent asked for; empty where it leaves that to the provider."""
-    try:
-        model = from_json(original_value(letter) or b"{}").get("model")
-    except (ValueError, AttributeError):  # no JSON, or no object: a poison pill
-        return ""
-    return model[:MOST_MODEL] if isinstance(model, str) else ""

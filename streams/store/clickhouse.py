@@ -47,8 +47,19 @@ class ClickHouseRefusedError(Exception):
 class ClickHouse:
     """A synchronous client; callers on an event loop use a thread."""
 
-    def __init__(self, settings: Settings, *, timeout_s: float = 30) -> None:
-        """Connect; raises ClickHouseUnavailableError, ClickHouseRefusedError."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        timeout_s: float = 30,
+        reads: bool = False,
+        most_rows: int | None = None,
+    ) -> None:
+        """Connect; raises ClickHouseUnavailableError, ClickHouseRefusedError.
+
+        `reads`: the server is asked to change nothing, and to give a query up after `timeout_s`
+        or, with `most_rows`, when it would read more rows than that.
+        """
         url = settings.clickhouse_url.get_secret_value() if settings.clickhouse_url else ""
         address = address_of(url)
         self.database = address.database
@@ -69,6 +80,10 @@ class ClickHouse:
             )
         except ClickHouseError as error:
             raise self._told(error) from error
+        limits = {"max_execution_time": int(timeout_s), "readonly": 1}
+        if most_rows is not None:
+            limits["max_rows_to_read"] = most_rows
+        self._limits = self._settable(limits) if reads else {}
 
     def command(self, statement: str, *, settings: dict[str, Any] | None = None) -> None:
         """Run a statement without a result."""
@@ -136,7 +151,16 @@ class ClickHouse:
         return list(result.column_names), [tuple(row) for row in result.result_rows]
 
     def _settings(self) -> dict[str, Any]:
-        return {"database": self.database}
+        return {"database": self.database, **self._limits}
+
+    def _settable(self, limits: dict[str, int]) -> dict[str, int]:
+        """Leave out what this user may not set: one who may only read cannot be asked to."""
+        known = self._client.server_settings
+        return {
+            name: value
+            for name, value in limits.items()
+            if name not in known or not known[name].readonly
+        }
 
     def _guarded(self, action: Any) -> Any:  # noqa: ANN401
         try:

@@ -159,7 +159,7 @@ def _ask_clickhouse(settings: Settings, identifier: str) -> _Kept:
     if settings.clickhouse_url is None:
         return _Kept([], None, "no ClickHouse is configured")
     try:
-        store = ClickHouse(settings)
+        store = ClickHouse(settings, reads=True)
     except (ClickHouseUnavailableError, ClickHouseRefusedError) as error:
         return _Kept([], None, str(error))
     try:

@@ -7,9 +7,9 @@ from agents.clock import Clock
 from schemas.base import format_time
 from schemas.operations import ProgressRecord, RunRecord
 from schemas.vocabulary import RunState
-from streams.triage.book import Book, Planned
+from streams.triage.book import OVER, Book, Planned
 
-__all__ = ["Options", "PlanError", "progress_of", "run_record", "usable"]
+__all__ = ["Options", "PlanError", "begun", "progress_of", "run_record", "usable"]
 
 
 class PlanError(Exception):
@@ -44,6 +44,18 @@ def usable(book: Book, plan_id: str, clock: Clock) -> Planned:
         raise PlanError(message)
     if not planned.whole:
         message = f"the list of plan {plan_id} is not what was planned: make a new plan"
+        raise PlanError(message)
+    return planned
+
+
+def begun(book: Book, plan_id: str, clock: Clock) -> Planned:
+    """Give a plan whose run was begun and is not over; raises PlanError."""
+    planned = usable(book, plan_id, clock)
+    if planned.state is None:
+        message = f"plan {plan_id} was not begun: hybrid dlq replay {plan_id}"
+        raise PlanError(message)
+    if planned.state in OVER:
+        message = f"the run of plan {plan_id} is {planned.state.value}: make a new plan"
         raise PlanError(message)
     return planned
 

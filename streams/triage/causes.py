@@ -4,7 +4,6 @@ Memory is bounded by the number of causes, not of letters: a cause keeps sums, a
 month. Where the messages of one failure differ too much, the rest of them is one cause.
 """
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,8 +12,9 @@ from typing import Any
 
 from schemas.base import format_time, format_usd
 from schemas.outcome import DeadLetter
+from streams.publishing.kinds import Kind, kind_of
 
-__all__ = ["MOST_CAUSES", "OTHERS", "Cause", "Causes", "Kind", "kind_of", "normalised"]
+__all__ = ["MOST_CAUSES", "OTHERS", "Cause", "Causes"]
 
 #: So many causes are told apart by their messages; those that come later by the rest alone.
 MOST_CAUSES = 1_000
@@ -22,55 +22,10 @@ MOST_CAUSES = 1_000
 OTHERS = "(other messages)"
 #: So many tenants of a cause are counted; more are "more".
 MOST_TENANTS = 100
-#: A message longer than this differs in its end only by content.
-MOST_CHARACTERS = 200
 HOUR_S = 3_600
 DAY_HOURS = 24
 #: An hour with so many times the letters of the day's usual hour is a rise.
 RISE = 2
-
-# What differs between two letters of one cause, the widest first.
-_VARYING = (
-    (re.compile(r"https?://\S+"), "<url>"),
-    (re.compile(r"(['\"`])(?:(?!\1).)*\1"), "<text>"),
-    (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "<id>"),
-    (re.compile(r"\b(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{8,}\b"), "<id>"),
-    (re.compile(r"\d+(?:[.,:]\d+)*"), "<n>"),
-)
-
-
-def normalised(message: str) -> str:
-    """Take what differs out of a message: addresses, quoted text, ids, numbers."""
-    text = " ".join(message[: 4 * MOST_CHARACTERS].split())
-    for pattern, word in _VARYING:
-        text = pattern.sub(word, text)
-    return text[:MOST_CHARACTERS]
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """By what a cause is told from others."""
-
-    reason: str
-    #: The code of the last failure.
-    failure: str
-    provider: str
-    #: As the intent names it; empty = the provider's own.
-    model: str
-    type: str
-    message: str
-
-
-def kind_of(letter: DeadLetter, model: str) -> Kind:
-    """Give the kind of a dead letter; `model` is what its intent asked for."""
-    return Kind(
-        reason=letter.reason.value,
-        failure=letter.error_code,
-        provider=letter.attempts[-1].provider if letter.attempts else "",
-        model=model,
-        type=letter.type or "",
-        message=normalised(letter.error_message),
-    )
 
 
 @dataclass(slots=True)
@@ -132,6 +87,7 @@ class Cause:
         kind = self.kind
         more = len(self.tenants) > MOST_TENANTS
         return {
+            "cause": kind.id,
             "count": self.count,
             "reason": kind.reason,
             "failure": kind.failure,

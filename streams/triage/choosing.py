@@ -11,8 +11,8 @@ from schemas.vocabulary import LetterState
 from streams.messages.digests import digest
 from streams.messages.identity import deduplication_key
 from streams.publishing.dead_letters import Selection, placed
+from streams.publishing.kinds import normalised
 from streams.triage.book import Book
-from streams.triage.causes import normalised
 from streams.triage.places import Place, Places
 from streams.triage.pricing import Refusal, readable
 

@@ -10,7 +10,7 @@ from schemas.outcome import DeadLetter
 from schemas.vocabulary import LetterState, WorkflowStatus
 from streams.messages.digests import digest
 from streams.messages.identity import deduplication_key
-from streams.publishing.dead_letters import original_value
+from streams.publishing.originals import original_value
 
 __all__ = ["Ended"]
 

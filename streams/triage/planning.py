@@ -13,7 +13,8 @@ from schemas.base import Message, format_usd
 from schemas.operations import PlanPart, PlanRecord
 from schemas.settings import Settings
 from streams.kafka.rights import plan_rights, require_rights
-from streams.publishing.dead_letters import Selection, placed, stated_model
+from streams.publishing.dead_letters import Selection, placed
+from streams.publishing.kinds import stated_model
 from streams.triage.book import hash_of, read_book
 from streams.triage.causes import Cause, Causes
 from streams.triage.choosing import Choice, choose

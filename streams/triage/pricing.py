@@ -23,8 +23,8 @@ from schemas.codec import IntentError, decode_intent
 from schemas.intent import WorkflowIntent
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
-from streams.publishing.dead_letters import original_value
 from streams.publishing.intents import routes
+from streams.publishing.originals import original_value
 from streams.triage.typical import Typical
 
 __all__ = ["Estimator", "Priced", "Refusal", "readable"]

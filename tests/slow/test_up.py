@@ -66,9 +66,18 @@ def test_up_takes_the_callers_settings_and_plays_all_providers_when_asked(tmp_pa
         assert hybrid("publish", "-", environment=mine, given=INTENT).returncode == 0
         found = eventually(lambda: hybrid("results", environment=mine).stdout, bool, within_s=30)
         assert json.loads(found)["provider"] == "eu"
+        _shows_the_console(addresses["console"], tmp_path / "data" / "console-link")
         _is_for_programs_only(addresses["clickhouse"].replace("default:@", ""))
     finally:
         child.stop(within_s=40)
+
+
+def _shows_the_console(address: str, link_file: Path) -> None:
+    """It is there with the stack, and its link is for who owns the stack."""
+    with urllib.request.urlopen(f"{address}/", timeout=30) as answer:
+        assert 'id="live"' in answer.read().decode()
+    assert link_file.read_text().startswith(f"{address}/enter?code=")
+    assert link_file.stat().st_mode & 0o077 == 0
 
 
 def _is_for_programs_only(address: str) -> None:

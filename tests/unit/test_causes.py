@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.outcome import DeadLetter
-from streams.triage.causes import OTHERS, Causes, normalised
+from streams.publishing.kinds import normalised
+from streams.triage.causes import OTHERS, Causes
 from tests.builders import NOW, a_letter
 
 

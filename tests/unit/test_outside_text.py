@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hybrid.cli import _prepare_output
-from hybrid.commands.common import EARLIEST, LATEST, parse_moment
+from hybrid.commands.common import parse_moment
 from hybrid.config import load_settings
 from hybrid.errors import UsageError
+from hybrid.moments import EARLIEST, LATEST
 from hybrid.plots import Chart, draw, write_png
 from hybrid.printing import Format, print_table
 from hybrid.providing import require_keys

@@ -10,7 +10,11 @@ from hybrid.secret_files import SECRETS
 from hybrid.stack.environment import StackOptions, stack_environment
 from schemas.settings import Settings
 
-VALUES = {"clickhouse_url": "https://u:secret-p@host:8443/d", "hybrid_alert_webhook": "https://h/x"}
+VALUES = {
+    "clickhouse_url": "https://u:secret-p@host:8443/d",
+    "hybrid_alert_webhook": "https://h/x",
+    "hybrid_console_token": "secret-of-16-signs",
+}
 
 
 def test_every_secret_of_the_configuration_may_be_in_a_file(tmp_path: Path) -> None:

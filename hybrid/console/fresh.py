@@ -1,0 +1,91 @@
+"""Something that is read at most so often, by all readers together, and shown with its age."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from aiokafka.errors import KafkaError
+
+from agents.clock import Clock
+from hybrid.errors import HybridError
+from streams.kafka.clients import BrokerUnavailableError
+from streams.kafka.faults import FaultKind, kind_of, right_missing
+from streams.kafka.presence import TopicsError
+from streams.kafka.rights import RightsError
+from streams.store.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
+from streams.triage.beginning import PlanError
+
+__all__ = ["WORLD", "Fresh", "Seen", "sentence_of"]
+
+T = TypeVar("T")
+#: What nobody notices.
+BLINK_S = 0.2
+#: Errors of the world around us, or of who asks: each says a sentence.
+WORLD = (
+    BrokerUnavailableError, ClickHouseRefusedError, ClickHouseUnavailableError, HybridError,
+    KafkaError, OSError, PlanError, RightsError, TimeoutError, TopicsError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Generic[T]):
+    """What was seen last; `value` None = nothing yet, and `problem` says why, or why it is old."""
+
+    value: T | None
+    as_of: datetime | None
+    problem: str = ""
+
+
+class Fresh(Generic[T]):
+    """One question: while it is being asked nobody asks it again."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]], *, clock: Clock, keep_s: float) -> None:
+        """Keep the question; its answer is good for `keep_s` seconds."""
+        self._ask = ask
+        self._clock = clock
+        self._keep_s = keep_s
+        self._task: asyncio.Task[None] | None = None
+        self._seen: Seen[T] = Seen(None, None, "it is being read for the first time")
+        self._read_at = float("-inf")
+        self._is_wrong = True
+
+    def forget(self) -> None:
+        """Have the next reader ask anew; what is on its way was asked before, and is too."""
+        self._read_at = float("-inf")
+        self._is_wrong = True
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def get(self, *, wait_s: float) -> Seen[T]:
+        """Give what is known, asked anew where it is old.
+
+        Waits so long at the most for what is not known yet, or is wrong; for what is only old, the
+        blink of an eye.
+        """
+        if self._clock.monotonic() - self._read_at >= self._keep_s:
+            if self._task is None or self._task.done():
+                self._task = asyncio.create_task(self._read())
+            await asyncio.wait(
+                {self._task}, timeout=wait_s if self._is_wrong else min(wait_s, BLINK_S)
+            )
+        return self._seen
+
+    async def _read(self) -> None:
+        asked_at = self._clock.now()
+        try:
+            self._seen = Seen(await self._ask(), asked_at)
+        except Exception as error:  # noqa: BLE001 - a page says it, whatever it is
+            self._seen = Seen(self._seen.value, self._seen.as_of, sentence_of(error))
+        self._read_at, self._is_wrong = self._clock.monotonic(), False
+
+
+def sentence_of(error: BaseException) -> str:
+    """Say an error of the world around us; of a defect of ours only its kind."""
+    if kind_of(error) is FaultKind.RIGHT and not isinstance(error, RightsError):
+        return f"the broker refuses this {right_missing(error)}; docs/security.md lists the rights"
+    if isinstance(error, WORLD):
+        return str(error) or type(error).__name__
+    return f"a defect, please report it ({type(error).__name__})"

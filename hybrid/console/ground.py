@@ -1,0 +1,71 @@
+"""What all pages stand on, and the answers that they share."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aiohttp import web
+
+from agents.clock import Clock
+from agents.log import Log
+from hybrid.console.access import SESSION, Access
+from hybrid.console.runs import Runs
+from hybrid.console.sources import Sources
+from hybrid.console.tail import Tail
+from hybrid.console.views import Views
+from schemas.settings import Settings
+from schemas.vocabulary import LogEvent
+
+__all__ = ["GROUND", "Action", "Ground", "acted", "who_asks"]
+
+
+class Action(StrEnum):
+    """What an operator does here; a word of the log."""
+
+    SIGNED_IN = "signed_in"
+    SIGNED_OUT = "signed_out"
+    PLANNED = "planned"
+    RUN = "run"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    STOPPED = "stopped"
+    DISMISSED = "dismissed"
+    REOPENED = "reopened"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a page is given."""
+
+    settings: Settings
+    clock: Clock
+    log: Log
+    access: Access
+    sources: Sources
+    runs: Runs
+    tail: Tail
+    views: Views
+    #: Name of the cookie, and whether it is for TLS only.
+    cookie: str
+    is_tls: bool
+    #: What the Host header may be: `host` or `host:port`, in lower case.
+    hosts: frozenset[str]
+
+
+GROUND = web.AppKey("ground", Ground)
+
+
+def who_asks(request: web.Request) -> str:
+    """Name who asks, as it is kept with what is done."""
+    session = request.get(SESSION)
+    return session.who if session else "a viewer"
+
+
+def acted(request: web.Request, action: Action, what: str = "") -> None:
+    """Write who did what; the topics have it too."""
+    request.app[GROUND].log(
+        LogEvent.OPERATOR_ACTED,
+        action=action.value,
+        what=what,
+        by=who_asks(request),
+        address=request.remote or "",
+    )

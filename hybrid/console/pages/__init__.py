@@ -1,0 +1,1 @@
+"""The pages: each reads what a command reads, and shows it."""

@@ -1,0 +1,375 @@
+"""What the console's pages say, and how often they ask."""
+
+import asyncio
+import re
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.clock import ManualClock
+from hybrid.checking import Check
+from hybrid.console.cards import MOST_CARDS, cards_of
+from hybrid.console.filters import Filters
+from hybrid.console.fresh import Fresh, Seen, sentence_of
+from hybrid.console.live import Hub, Streams, event_of
+from hybrid.console.tail import Happened
+from hybrid.console.tail import Newest as NewestEvents
+from hybrid.console.views import Views, link, usd
+from hybrid.errors import HybridError, UsageError
+from hybrid.standing import Provider, Standing, Worker
+from schemas.events import Alert
+from schemas.vocabulary import LetterState
+from streams.alerts.standing import standing_alerts
+from streams.bill.budgets import BudgetLevel
+from streams.publishing.dead_letters import Selection
+from streams.triage.book import Book
+from streams.triage.causes import Causes
+from streams.triage.overview import Newest, Overview, Row
+from tests.builders import NOW, a_letter
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e\x1b[2J"
+
+
+class Reader:
+    is_operator, may_see, has_session, who, form_token = True, True, True, HOSTILE, "t"
+
+
+def shown(template: str, **values: Any) -> str:
+    common = {
+        "title": "T", "command": HOSTILE, "again_s": 0, "path": "/", "reader": Reader(), "heading": "",
+    }  # fmt: skip
+    return Views(name=HOSTILE, clock=ManualClock(NOW)).part(template, **common | values)
+
+
+def an_alert(**changes: Any) -> Alert:
+    values = {"alert_id": "a", "name": "call_latency", "message": "slow", "raised_at": NOW}
+    return Alert.model_validate(values | changes)
+
+
+def a_standing(**changes: Any) -> Standing:
+    return Standing(NOW, **changes)
+
+
+def a_worker(*providers: Provider, ready: bool = True) -> Worker:
+    return Worker("http://w", ready, 0, 0, 1, providers)
+
+
+def causes_of(*letters: Any) -> Causes:
+    found = Causes()
+    for one in letters:
+        found.add(one, "")
+    return found
+
+
+def test_what_others_wrote_is_text_and_never_markup() -> None:
+    letter = a_letter(
+        dead_letter_id=HOSTILE, intent_id=HOSTILE, tenant=HOSTILE, type=HOSTILE,
+        error_code=HOSTILE, error_message=HOSTILE, suggested_action=HOSTILE,
+        attempts=[{"attempt_id": "a", "provider": HOSTILE, "attempt": 1, "error_class": "timeout"}],
+    )  # fmt: skip
+    row = Row((0, 1), letter, LetterState.OPEN)
+    causes = causes_of(letter)
+    found = Overview(Book(), causes, rows=[row], matching=1)
+    filters = Filters.read({"tenant": HOSTILE, "type": HOSTILE}, now=NOW)
+    lists = {"states": [], "reasons": [], "filters": filters}
+    one = {"cause": causes.sorted()[0], "words": {"tenant": HOSTILE}, "whole": True}
+    cards = cards_of(
+        now=NOW, standing=None, alerts=standing_alerts([(NOW, an_alert(message=HOSTILE))]),
+        causes=causes.sorted(), budgets=[],
+    )  # fmt: skip
+    pages = [
+        shown("letters.html", seen=Seen(found, NOW, HOSTILE), causes=[one], more_causes=0, can_succeed=1, at=NOW, **lists),
+        shown("rows.html", found=found, older="", newest="", **lists),
+        shown("letter.html", letters=[{"row": row, "json": HOSTILE, "words": {"id": HOSTILE}}]),
+        shown("dismiss.html", found=found, words={"tenant": HOSTILE, "until": "x"}, reopens=False),
+        shown("now.html", cards=cards, standing=None, letters=None, budgets=[], flow=None, providers=[], unknown_parts={HOSTILE: HOSTILE}, as_of=None),
+        shown("alerts.html", seen=Seen([], NOW), alerts=standing_alerts([(NOW, an_alert(message=HOSTILE, subject=HOSTILE))]), on=1, posts=True),
+        shown("intent.html", identifier=HOSTILE, problem=HOSTILE, story=None),
+        shown("tail.html", events=[Happened(NOW, *[HOSTILE] * 5)], seen=1, problem=HOSTILE),
+        shown("doctor.html", seen=Seen([], NOW), checks=[Check(HOSTILE, "ok", HOSTILE, HOSTILE)], score=1, bad=0),
+        shown("settings.html", rows=[dict.fromkeys(("name", "value", "source", "default"), HOSTILE)], count=1, changed=False),
+        shown("login.html", code=HOSTILE, problem=HOSTILE, takes_token=True),
+        shown("problem.html", sentence=HOSTILE, code=503),
+    ]  # fmt: skip
+    for page in pages:
+        scripts = re.findall(r"<script[^>]*>", page)
+        assert all(' src="/static/' in one for one in scripts)
+        assert "<img" not in page
+        assert "onerror=alert(2)>" not in page
+        assert "\u202e" not in page
+        assert "\x1b" not in page
+        assert "alert(1)" in page  # it is there to be read
+
+
+def test_what_is_not_known_is_a_dash_and_never_nothing_spent() -> None:
+    assert [usd(one) for one in (None, "", "0", "0.00312", Decimal(1234))] == [
+        "–", "–", "$0", "$0.0031", "$1,234.00",
+    ]  # fmt: skip
+    values = {"cards": [], "standing": None, "letters": None, "budgets": None, "flow": None}
+    page = shown(
+        "now_live.html", **values, providers=[], unknown_parts={"x": "Kafka is away"}, as_of=None
+    )
+    assert "Nothing that is seen needs you; not all is seen." in page
+    assert "What was spent today is not known: –." in page
+    assert "x: Kafka is away" in page
+    quiet = shown("now_live.html", **values, providers=[], unknown_parts={}, as_of=NOW)
+    assert "Nothing needs you." in quiet
+
+
+def test_cards_are_of_what_is_bad_then_of_what_is_dear_and_five_at_the_most() -> None:
+    shut = Provider("openai", available=False, in_flight=0, resting_keys=0)
+    level = BudgetLevel(
+        tenant="acme", per="day", period="d", spent_usd=Decimal(8), limit_usd=Decimal(10),
+        state="alert", opens_at=NOW, then="defer",
+    )  # fmt: skip
+    causes = causes_of(
+        *(a_letter(error_code=f"code_{letter}", spent_usd=str(place))
+          for place, letter in enumerate("abcdef"))
+    )  # fmt: skip
+    said = [
+        (NOW, an_alert(name="provider_failing", subject="openai", raised_at=NOW - timedelta(hours=1))),
+        (NOW, an_alert(name="dead_letter_rate")),
+    ]  # fmt: skip
+    cards = cards_of(
+        now=NOW,
+        standing=a_standing(workers=(a_worker(shut),)),
+        alerts=standing_alerts(said),
+        causes=causes.sorted(),
+        budgets=[level],
+    )
+    assert len(cards) == MOST_CARDS
+    assert [one.usd for one in cards] == [5, 4, 3, 2, 1]
+    few = cards_of(
+        now=NOW, standing=a_standing(workers=(a_worker(shut),)), alerts=standing_alerts(said),
+        causes=[], budgets=[level],
+    )  # fmt: skip
+    # The alert of the provider is said by how the workers see it, with the alert's beginning.
+    assert [one.title for one in few] == ["Provider openai", "Budget of acme per day"]
+    assert few[0].since == NOW - timedelta(hours=1)
+    assert few[0].href == "/providers"
+
+
+def test_an_alert_is_on_until_it_is_said_to_be_over() -> None:
+    hour = timedelta(hours=1)
+    first = an_alert(subject="m", raised_at=NOW)
+    over = first.model_copy(update={"resolved": True})
+    again = an_alert(subject="m", raised_at=NOW + 3 * hour)
+    said = [(NOW + 3 * hour, again), (NOW, first), (NOW + hour, over), (NOW, an_alert(subject="n"))]
+    on, other = sorted(standing_alerts(said), key=lambda one: one.alert.subject)
+    assert (on.since, on.until, on.times) == (NOW + 3 * hour, None, 2)
+    assert (other.until, other.times) == (None, 1)
+    ended = standing_alerts(said[1:3])
+    assert [(one.since, one.until) for one in ended] == [(NOW, NOW + hour)]
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(0, 20), max_size=30), st.integers(0, 5), st.integers(0, 20))
+def test_the_newest_are_kept_and_whatever_is_older_is_on_the_next_page(
+    ages: list[int], most: int, before: int
+) -> None:
+    rows = [
+        Row((0, place), a_letter(failed_at=NOW - timedelta(hours=age)), LetterState.OPEN)
+        for place, age in enumerate(ages)
+    ]
+    bound = ((NOW - timedelta(hours=before)).timestamp(), 0, 0)
+    for limit in (None, bound):
+        newest = Newest(most, before=limit)
+        for row in rows:
+            newest.add(row)
+        wanted = sorted((one for one in rows if limit is None or one.key < limit),
+                        key=lambda one: one.key, reverse=True)  # fmt: skip
+        assert newest.rows() == wanted[:most]
+        assert newest.left_out == max(0, len(wanted) - most)
+
+
+def test_filters_are_the_commands_words_and_come_back_as_they_were() -> None:
+    filters = Filters.read(
+        {"tenant": "a b", "since": "1h", "nonsense": "x", "state": "open", "cause": ""}, now=NOW
+    )
+    assert filters.selection == Selection(
+        tenant="a b", since=NOW - timedelta(hours=1), state=LetterState.OPEN
+    )
+    assert filters.arguments() == " --tenant 'a b' --since 1h --state open"
+    assert filters.arguments(state=False) == " --tenant 'a b' --since 1h"
+    assert link("/letters", filters.words) == "/letters?tenant=a+b&since=1h&state=open"
+    assert Filters.read({}, now=NOW, state=LetterState.OPEN).selection.state is LetterState.OPEN
+    assert Filters.read({"state": "all"}, now=NOW, state=LetterState.OPEN).selection == Selection()
+    for wrong in ({"state": "wrong"}, {"reason": "<b>"}, {"since": "yesterday"}):
+        with pytest.raises(UsageError):
+            Filters.read(wrong, now=NOW)
+
+
+def test_a_cause_is_a_filter_of_its_own_letters() -> None:
+    letters = [a_letter(error_message=f"no answer within {n} s") for n in (1, 20)]
+    letters.append(a_letter(error_message="something else"))
+    cause = max(causes_of(*letters).sorted(), key=lambda one: one.count)
+    selection = Selection(cause=cause.kind.id)
+    assert [selection.is_of_cause(one) for one in letters] == [True, True, False]
+
+
+def test_readers_ask_together_and_see_the_last_answer_when_the_next_one_fails() -> None:
+    clock, asked = ManualClock(NOW), 0
+
+    async def scene() -> None:
+        gate = asyncio.Event()
+        failure: list[Exception] = []
+
+        async def ask() -> int:
+            nonlocal asked
+            asked += 1
+            await gate.wait()
+            if failure:
+                raise failure[0]
+            return asked
+
+        fresh = Fresh(ask, clock=clock, keep_s=5)
+        first = await fresh.get(wait_s=0)
+        assert (first.value, bool(first.problem)) == (None, True)
+        gate.set()
+        assert [
+            one.value for one in await asyncio.gather(*(fresh.get(wait_s=5) for _ in range(9)))
+        ] == [1] * 9
+        clock.advance(4)
+        assert (await fresh.get(wait_s=5)).value == 1
+        clock.advance(2)
+        failure.append(HybridError("Kafka is away"))
+        seen = await fresh.get(wait_s=5)
+        assert (seen.value, seen.as_of, seen.problem) == (1, NOW, "Kafka is away")
+        assert asked == 2
+        failure.clear()
+        fresh.forget()
+        assert (await fresh.get(wait_s=5)).value == 3
+
+    asyncio.run(scene())
+    assert sentence_of(KeyError("a secret")) == "a defect, please report it (KeyError)"
+
+
+def test_the_tail_has_the_newest_event_of_each_intent_and_no_more_than_it_shows() -> None:
+    newest = NewestEvents(most=2)
+    for intent, name in (("a", "1"), ("b", "1"), ("a", "2"), ("c", "1")):
+        newest.add(Happened(NOW, name, intent, "t", "k", "w"))
+    assert [(one.intent_id, one.name) for one in newest.rows()] == [("c", "1"), ("a", "2")]
+    assert newest.seen == 4
+
+
+def test_many_who_look_cause_one_reading_a_tick_and_nobody_none() -> None:
+    async def scene() -> None:
+        clock, rendered = ManualClock(NOW), 0
+
+        async def render() -> str:
+            nonlocal rendered
+            rendered += 1
+            return f"state\n{min(rendered, 3)}"
+
+        hub = Hub(render, clock=clock)
+        seen: list[list[str]] = [[] for _ in range(8)]
+
+        def reader(into: list[str]) -> Any:
+            async def send(text: str) -> None:
+                into.append(text)
+                if len(into) == 3:
+                    raise ConnectionResetError
+
+            return hub.follow(send)
+
+        ends = await asyncio.gather(*(reader(one) for one in seen), return_exceptions=True)
+        assert all(isinstance(one, ConnectionResetError) for one in ends)
+        assert [len(one) for one in seen] == [3] * 8
+        assert seen[0][0] == "retry: 3000\ndata: state\ndata: 1\n\n"
+        assert hub.ticks == rendered <= 5
+        await asyncio.sleep(0)
+        before = rendered
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert rendered <= before + 1
+        await hub.close()
+
+    asyncio.run(scene())
+    assert event_of("a\nb") == "retry: 3000\ndata: a\ndata: b\n\n"
+
+
+def test_of_a_readers_streams_the_newest_go_on_and_nobody_elses_end() -> None:
+    async def scene() -> None:
+        streams, ended = Streams(most=2), list[str]()
+
+        async def stream(name: str) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(name)
+
+        tasks = []
+        for reader, number in (("a", 1), ("b", 1), ("a", 2), ("a", 3), ("a", 4)):
+            run = streams.run(reader, stream(f"{reader}{number}"))
+            tasks.append(asyncio.create_task(run))
+            for _ in range(3):
+                await asyncio.sleep(0)
+        await asyncio.wait({tasks[0], tasks[2]}, timeout=5)
+        assert ended == ["a1", "a2"]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)
+        assert sorted(ended) == ["a1", "a2", "a3", "a4", "b1"]
+
+        async def fails() -> None:
+            raise ConnectionResetError
+
+        with pytest.raises(ConnectionResetError):
+            await streams.run("c", fails())
+
+    asyncio.run(scene())
+
+
+def test_who_looks_at_what_cannot_be_rendered_is_let_go_to_ask_again() -> None:
+    async def scene() -> None:
+        first = True
+
+        async def render() -> str:
+            nonlocal first
+            if not first:
+                raise KeyError
+            first = False
+            return "state"
+
+        hub, seen = Hub(render, clock=ManualClock(NOW)), list[str]()
+
+        async def send(text: str) -> None:
+            seen.append(text)
+
+        await asyncio.wait_for(hub.follow(send), 5)
+        assert len(seen) == 1
+        await hub.close()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.timeout(10)  # an event that stays set would have the loop do nothing else
+def test_who_comes_when_nobody_looks_any_more_is_served_as_the_first_one_was() -> None:
+    async def scene() -> None:
+        rendered = 0
+
+        async def render() -> str:
+            nonlocal rendered
+            rendered += 1
+            return f"state {rendered}"
+
+        async def send(text: str) -> None:
+            seen.append(text)
+            raise ConnectionResetError
+
+        hub, seen = Hub(render, clock=ManualClock(NOW)), list[str]()
+        for number in (1, 2, 3):
+            with pytest.raises(ConnectionResetError):
+                await hub.follow(send)
+            assert len(seen) == number
+            for _ in range(5):  # until the hub has seen that nobody looks
+                await asyncio.sleep(0)
+        assert len(set(seen)) == 3
+        await hub.close()
+
+    asyncio.run(scene())
