@@ -27,9 +27,9 @@ JOBS = {
     ),
     # What is on record.
     "records": (
-        "integration/test_versions", "integration/test_alerts", "integration/test_clickhouse",
-        "integration/test_focus", "integration/test_questions", "integration/test_recorder",
-        "integration/test_reports", "integration/test_repricing",
+        "integration/test_alerts", "integration/test_clickhouse", "integration/test_focus",
+        "integration/test_questions", "integration/test_recorder", "integration/test_reports",
+        "integration/test_repricing",
     ),
     # Workers of other settings.
     "settings": (
@@ -37,7 +37,7 @@ JOBS = {
         "integration/test_status",
     ),
     # A broker that asks who one is.
-    "secured": ("integration/test_rights", "integration/test_security", "integration/test_readme"),
+    "secured": ("integration/test_rights", "integration/test_security"),
     # What people do about dead letters and providers, on processes that are killed.
     "operating": (
         "integration/test_plans", "integration/test_runs", "integration/test_partitions",
