@@ -14,6 +14,7 @@ from agents.log import silent
 from schemas.budgets import BudgetSpec
 from streams.bill.budgets import budget_levels
 from streams.kafka.clients import consumer, started
+from streams.kafka.content_keys import empty_vault
 from streams.lanes.broker import KafkaLaneBroker
 from streams.lanes.ledger import Ledger
 from streams.worker.followers import Followers
@@ -56,6 +57,7 @@ def test_a_budget_starts_from_what_its_period_has_cost(stack: RunningStack) -> N
             cache=cache,
             spending=spending,
             ordered=lambda _record: None,
+            vault=empty_vault(settings),
             clock=clock,
             log=silent,
         )
