@@ -28,6 +28,7 @@ check: .venv/.installed ## format, lint, types, imports, generated files, the la
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests bench
 	$(BIN)/lint-imports
 	$(BIN)/python tools/generate.py --check
 	$(BIN)/python tools/contract.py
