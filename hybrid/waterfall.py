@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,7 +13,7 @@ from schemas.base import format_time
 from streams.stories.story import Span, SpanKind, Status, Story
 from streams.stories.words import duration, money
 
-__all__ = ["WAITS", "draw_story", "facts_of", "words_of"]
+__all__ = ["draw_story", "facts_of", "look_of", "words_of"]
 
 #: A bar has so many cells at the most; on a narrow terminal fewer, that the words have room.
 MOST_CELLS, LEAST_CELLS = 40, 10
@@ -25,6 +26,8 @@ STYLES = {
 }
 #: Work is drawn full, a wait light.
 FULL, LIGHT, POINT = "█", "░", "│"
+#: How a terminal draws what a span is.
+LOOKS = {"bad": "red", "wait": "yellow", "good": "green", "work": ""}
 WAITS = frozenset({
     SpanKind.QUEUE, SpanKind.LIMITER, SpanKind.BACKOFF, SpanKind.DEFERRAL, SpanKind.DEAD,
     SpanKind.DELIVERY,
@@ -87,7 +90,7 @@ def _waterfall(story: Story, width: int) -> Table:
         table.add_row(
             f"+{duration(span.begin - begin)}",
             span.kind.value,
-            Text(_bar(span, begin, whole, cells, story.now), style=_style(span)),
+            Text(_bar(span, begin, whole, cells, story.now), style=LOOKS[look_of(span)]),
             _length(span, story.now),
             cell(words_of(span)),
         )
@@ -105,12 +108,13 @@ def _bar(span: Span, begin: datetime, whole: timedelta, cells: int, now: datetim
     return " " * first + sign * count + " " * (cells - first - count)
 
 
-def _style(span: Span) -> str:
+def look_of(span: Span) -> Literal["bad", "wait", "good", "work"]:
+    """Say how a span is drawn: colour is not alone, for the words say it too."""
     if span.state in {"failed", "orphaned"}:
-        return "red"
+        return "bad"
     if span.kind in WAITS:
-        return "yellow"
-    return "green" if span.state == "success" else ""
+        return "wait"
+    return "good" if span.state == "success" else "work"
 
 
 def _length(span: Span, now: datetime) -> str:

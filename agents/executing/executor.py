@@ -127,8 +127,9 @@ class Executor:
         What it cost is to be booked at once, before anything else runs: nothing is held back for
         it any more.
         """
-        mask = self._protection.mask(task.intent)
-        run = Execution(replace(task, intent=mask.intent), self._ground.clock.now(), mask)
+        mask, now = self._protection.mask(task.intent), self._ground.clock.now()
+        shown = replace(task, intent=mask.intent) if mask.values else task
+        run = Execution(shown, now, mask if mask.values else None)
         try:
             return await self._execute(run, permit)
         except asyncio.CancelledError:

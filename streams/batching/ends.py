@@ -78,15 +78,7 @@ class Ends:
         await self._end_late(record, answers, state=state, code=code)
         self._around.fail_points.reach("batch_returned")
         answered = sum(1 for one in answers.values() if one.status == 200)  # noqa: PLR2004
-        update = {
-            "state": state,
-            "lines": [],
-            "answered": answered,
-            "failed": record.count - answered,
-            "ended_at": self._around.clock.now(),
-            "said": seen.said if seen else "",
-        }
-        await self._writing.batch(record.model_copy(update=update))
+        await self._note_end(record, state, seen, answered=answered)
         self._around.log(
             LogEvent.BATCH_ENDED,
             level="info" if state == "completed" else "warning",
@@ -99,14 +91,7 @@ class Ends:
     async def not_begun(self, record: BatchRecord, seen: SeenBatch) -> None:
         """Note that a batch found no room and answered nothing; its lines are gathered again."""
         await self._end_late(record, {}, state=seen.status, code=seen.code)
-        update = {
-            "state": seen.status,
-            "lines": [],
-            "failed": record.count,
-            "ended_at": self._around.clock.now(),
-            "said": seen.said,
-        }
-        await self._writing.batch(record.model_copy(update=update))
+        await self._note_end(record, seen.status, seen)
         self._around.log(
             LogEvent.BATCH_DELAYED,
             level="warning",
@@ -115,6 +100,20 @@ class Ends:
             error=seen.code,
             http_status=None,
         )
+
+    async def _note_end(
+        self, record: BatchRecord, state: str, seen: SeenBatch | None, *, answered: int = 0
+    ) -> None:
+        """Write that a batch has none of its lines any more."""
+        update = {
+            "state": state,
+            "lines": [],
+            "answered": answered,
+            "failed": record.count - answered,
+            "ended_at": self._around.clock.now(),
+            "said": seen.said if seen else "",
+        }
+        await self._writing.batch(record.model_copy(update=update))
 
     async def _end_late(
         self, record: BatchRecord, answers: Mapping[str, Told], *, state: str, code: str

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from hybrid.console.ground import GROUND
 from hybrid.text import json_text, visible
-from hybrid.waterfall import WAITS, facts_of, words_of
+from hybrid.waterfall import facts_of, look_of, words_of
 from streams.stories.document import document_of
 from streams.stories.finding import AmbiguousIdError, UnknownIdError, find_story
 from streams.stories.story import Span, Status, Story
@@ -77,7 +77,7 @@ def _rows(story: Story) -> list[dict[str, Any]]:
             "kind": span.kind.value,
             "lasts": _lasts(span, story),
             "words": words_of(span),
-            "look": _look(span),
+            "look": look_of(span),
             "x": round((span.begin - begin) / whole * (WIDTH - 4), 1),
             "width": max(3, round(span.length(story.now) / whole * (WIDTH - 4), 1)),
             "y": number * ROW,
@@ -91,12 +91,3 @@ def _lasts(span: Span, story: Story) -> str:
     if span.end is None:
         return f"{duration(length)}, and goes on"
     return duration(length) if length else ""
-
-
-def _look(span: Span) -> str:
-    """Name how it is drawn: colour is not alone, for the words say it too."""
-    if span.state in {"failed", "orphaned"}:
-        return "bad"
-    if span.kind in WAITS:
-        return "wait"
-    return "good" if span.state == "success" else "work"
