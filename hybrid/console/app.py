@@ -1,6 +1,5 @@
 """The console's routes, each with the role that it needs, and what stands before all of them."""
 
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -39,7 +38,7 @@ MOST_BYTES = 64 * 1024
 
 
 async def static(request: web.Request) -> web.Response:
-    """Give a file of the pages' own; its address has its hash, so that it may be kept."""
+    """Give a file of the pages' own; who has it asks again after an hour."""
     name = request.match_info["name"]
     found = _files().get(name)
     if found is None:
@@ -60,12 +59,6 @@ def _files() -> dict[str, tuple[bytes, str]]:
         for one in STATIC.iterdir()
         if one.suffix in TYPES
     }
-
-
-def version_of_files() -> str:
-    """Give what changes with the files, for their addresses."""
-    whole = hashlib.sha256(b"".join(body for _, (body, _) in sorted(_files().items())))
-    return whole.hexdigest()[:12]
 
 
 async def healthy(_request: web.Request) -> web.Response:

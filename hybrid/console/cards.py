@@ -53,6 +53,8 @@ class Card:
     usd: Decimal = Decimal(0)
     waiting: int = 0
     is_bad: bool = True
+    #: Whether no work goes on at all.
+    stops: bool = False
 
 
 def cards_of(
@@ -71,7 +73,7 @@ def cards_of(
         *_of_causes(causes),
         *_of_budgets(budgets),
     ]
-    found.sort(key=lambda one: (not one.is_bad, -one.usd, -one.waiting))
+    found.sort(key=lambda one: (not one.stops, not one.is_bad, -one.usd, -one.waiting))
     return found[:MOST_CARDS]
 
 
@@ -98,6 +100,7 @@ def _of_need(need: Need, waits: int, since: datetime | None) -> Card:
         href=href,
         command="hybrid doctor" if need.about in {"workers", "recorder"} else "hybrid status",
         waiting=waits,
+        stops=need.about == "workers",
     )  # fmt: skip
 
 

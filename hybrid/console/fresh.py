@@ -14,6 +14,7 @@ from streams.kafka.clients import BrokerUnavailableError
 from streams.kafka.faults import FaultKind, kind_of, right_missing
 from streams.kafka.presence import TopicsError
 from streams.kafka.rights import RightsError
+from streams.messages.key_ring import KeyFileError
 from streams.store.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.triage.beginning import PlanError
 
@@ -25,7 +26,7 @@ BLINK_S = 0.2
 #: Errors of the world around us, or of who asks: each says a sentence.
 WORLD = (
     BrokerUnavailableError, ClickHouseRefusedError, ClickHouseUnavailableError, HybridError,
-    KafkaError, OSError, PlanError, RightsError, TimeoutError, TopicsError,
+    KafkaError, KeyFileError, OSError, PlanError, RightsError, TimeoutError, TopicsError,
 )  # fmt: skip
 
 

@@ -48,13 +48,8 @@ class Runs:
 
     async def _carry_on(self, plan_id: str, options: Options) -> None:
         try:
-            await run_plan(
-                self._settings,
-                plan_id,
-                options,
-                clock=self._clock,
-                on_progress=lambda _progress: self._on_change(),
-            )
+            # How far it is, is read with all else: each of its steps would begin that anew.
+            await run_plan(self._settings, plan_id, options, clock=self._clock)
         except ProducerFenced:
             self.problems[plan_id] = "another process has taken this run over"
         except Exception as error:  # noqa: BLE001 - the page says it, whatever it is

@@ -86,8 +86,9 @@ class Sources:
             store.close()
 
     async def _standing(self) -> Standing:
-        stack = None if self._addresses else running_stack()
-        found = [str(one) for one in (stack or {}).get("metrics") or []]
+        stack = (None if self._addresses else running_stack()) or {}
+        is_its = stack.get("kafka") == self._settings.kafka_bootstrap_servers
+        found = [str(one) for one in (stack.get("metrics") or []) if is_its]
         return await gather(self._settings, self._addresses or found, now=self._clock.now())
 
     async def _open_letters(self) -> Overview:

@@ -25,6 +25,7 @@ from schemas.events import Alert
 from schemas.vocabulary import LetterState
 from streams.alerts.standing import standing_alerts
 from streams.bill.budgets import BudgetLevel
+from streams.messages.key_ring import KeyFileError
 from streams.publishing.dead_letters import Selection
 from streams.triage.book import Book
 from streams.triage.causes import Causes
@@ -143,6 +144,12 @@ def test_cards_are_of_what_is_bad_then_of_what_is_dear_and_five_at_the_most() ->
     )
     assert len(cards) == MOST_CARDS
     assert [one.usd for one in cards] == [5, 4, 3, 2, 1]
+    none = cards_of(
+        now=NOW, standing=a_standing(workers=(a_worker(shut, ready=False),)), alerts=[],
+        causes=causes.sorted(), budgets=[],
+    )  # fmt: skip
+    assert none[0].title == "No work is done", "however much money the others are about"
+    assert sentence_of(KeyFileError("a file is wrong")) == "a file is wrong"
     few = cards_of(
         now=NOW, standing=a_standing(workers=(a_worker(shut),)), alerts=standing_alerts(said),
         causes=[], budgets=[level],

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -82,7 +83,7 @@ async def costs(request: web.Request) -> web.Response:
         )
 
     total, table, priceless, wasted = await ground.sources.asked(ask)
-    options = "".join(f" --{name} {value}" for name, value in asked.words.items())
+    options = "".join(f" --{name} {shlex.quote(value)}" for name, value in asked.words.items())
     return ground.views.page(
         request,
         "costs.html",

@@ -1,12 +1,13 @@
 """One intent's story, by any id: what `hybrid trace` tells."""
 
+import shlex
 from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
 
 from hybrid.console.ground import GROUND
-from hybrid.text import json_text, visible
+from hybrid.text import json_text
 from hybrid.waterfall import facts_of, look_of, words_of
 from streams.stories.document import document_of
 from streams.stories.finding import AmbiguousIdError, UnknownIdError, find_story
@@ -51,7 +52,7 @@ def _page(
         "intent.html",
         title=f"Intent {identifier}" if identifier else "An intent's story",
         status=status,
-        command=f"hybrid trace {visible(identifier)}" if identifier else "hybrid trace ID",
+        command=f"hybrid trace {shlex.quote(identifier)}" if identifier else "hybrid trace ID",
         again_s=0 if is_over else 2,
         identifier=identifier,
         problem=problem,

@@ -1,5 +1,6 @@
 """Dead letters: causes first, then rows, then one; dismissing them, and taking that back."""
 
+import shlex
 from dataclasses import replace
 
 from aiohttp import web
@@ -151,7 +152,7 @@ async def letter(request: web.Request) -> web.Response:
         request,
         "letter.html",
         title=f"Dead letter {identifier}",
-        command=f"hybrid dlq show {identifier}",
+        command=f"hybrid dlq show {shlex.quote(identifier)}",
         letters=shown,
     )
 
