@@ -121,6 +121,7 @@ class DeferralState(Message):
         default=None, description="when the outage that it waits for was last seen; null = none"
     )
     intent_id: str
+    key: str = Field(default="", description="its name in the ledger; empty = of an older version")
     source: RecordSource
     limiter_ms: int = 0
     backoff_ms: int = 0

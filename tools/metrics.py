@@ -19,8 +19,9 @@ each recorder. At the same port `/healthz` says that the process is alive, and `
 503) whether it takes work. What to do when one of them moves:
 [operations.md](operations.md#what-to-watch); rules for Prometheus made of them:
 [deploy/prometheus/rules.yaml](../deploy/prometheus/rules.yaml). Counters begin anew with their
-process, also that of money: the bill is in ClickHouse ([costs.md](costs.md)), to the call, and an
-alert says what needs somebody ([operations.md](operations.md#alerts)). No label names a tenant or
+process, and what a batch answers for nobody is not among them: the bill is in ClickHouse
+([costs.md](costs.md)), to the call, and an alert says what needs somebody
+([operations.md](operations.md#alerts)). No label names a tenant or
 a user. Words such as *lane* and *breaker* are in the
 [glossary](glossary.md).
 """

@@ -56,6 +56,8 @@ class Book:
         self.lines: dict[str, Waiting] = {}
         self.batches: dict[str, BatchRecord] = {}
         self.cancelled: set[str] = set()
+        #: Lines that stand on the topic and cannot be opened here yet: they wait all the same.
+        self.unread: set[str] = set()
 
     def load(self, key: bytes, incoming: Incoming) -> None:
         """Take a record of before: what it says holds; raises ValueError for what is not ours."""
@@ -121,6 +123,8 @@ class Book:
         limits = {
             one.name: one.batch_tokens for one in self._providers if one.batch_tokens is not None
         }
+        if not limits:
+            return {}
         used: dict[tuple[str, str], int] = {}
         for batch in self.live:
             who = (batch.provider, batch.model)

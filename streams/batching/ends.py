@@ -24,10 +24,12 @@ from streams.batching.writing import Writing
 from streams.failpoints import FailPoints
 from streams.messages.sealing import Vault
 
-__all__ = ["Ends", "Surroundings", "status_of", "unanswered"]
+__all__ = ["NOT_FOUND", "Ends", "Surroundings", "status_of", "unanswered"]
 
 #: Why a line whose intent's deadline is near is not answered.
 LATE = "batch_late"
+#: What is not there, or not any more.
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)

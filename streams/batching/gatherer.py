@@ -22,6 +22,7 @@ from streams.kafka.ends import END_KEY, read_to_ends, write_ends
 from streams.kafka.passing import incoming_of, say_passed_over
 from streams.kafka.sole import STEP_LIMIT_S, fencing, keep_sole
 from streams.messages.records import Incoming
+from streams.messages.sealed import UnreadableError
 
 __all__ = ["Gatherer"]
 
@@ -71,6 +72,7 @@ class Gatherer:
             while True:
                 await self._hear(reader, book)
                 await self._try_again(book, writing)
+                book.unread = {key.decode() for key in self._sealed}
                 await rounds.once()
 
     async def _known(self, client: AIOKafkaProducer, reader: AIOKafkaConsumer) -> Book:
@@ -117,16 +119,20 @@ class Gatherer:
         if opened.unreadable is None:
             take(record.key or b"", opened)
             return
+        if not opened.unreadable.is_forgotten:  # else its key may come yet
+            self._say_unreadable(incoming, opened.unreadable)
+        self._sealed[record.key or b""] = (incoming, self._around.clock.monotonic())
+
+    def _say_unreadable(self, incoming: Incoming, why: UnreadableError) -> None:
         self._around.log(
             LogEvent.CONTENT_UNREADABLE,
             level="warning",
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            error_code=opened.unreadable.code,
-            why=str(opened.unreadable),
+            topic=incoming.topic,
+            partition=incoming.partition,
+            offset=incoming.offset,
+            error_code=why.code,
+            why=str(why),
         )
-        self._sealed[record.key or b""] = (incoming, self._around.clock.monotonic())
 
     async def _try_again(self, book: Book, writing: Writing) -> None:
         """Take the lines whose keys have come, and give up those whose keys will never come.
@@ -147,7 +153,9 @@ class Gatherer:
         await learn_all(around.settings, around.vault, around.clock, around.log)
         for key in gone:
             incoming, _ = self._sealed[key]
-            if around.vault.opened(incoming).unreadable is not None:
+            why = around.vault.opened(incoming).unreadable
+            if why is not None:
+                self._say_unreadable(incoming, why)
                 del self._sealed[key]
                 await writing.give_up(incoming)
 

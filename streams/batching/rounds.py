@@ -20,7 +20,7 @@ from schemas.batches import BatchRecord
 from schemas.vocabulary import LogEvent
 from streams.batching.book import Book, Waiting
 from streams.batching.doubled import Doubled
-from streams.batching.ends import Ends, Surroundings, status_of, unanswered
+from streams.batching.ends import NOT_FOUND, Ends, Surroundings, status_of, unanswered
 from streams.batching.files import read_answers
 from streams.batching.pools import PoolsFull
 from streams.batching.writing import Writing
@@ -41,7 +41,6 @@ MOST_TRIES = 8
 GONE_AFTER = 3
 #: Statuses that say that nothing was made, and that nothing will be.
 REFUSED = frozenset({400, 403, 404, 413, 422})
-NOT_FOUND = 404
 #: Of a line that nobody will answer, why.
 UNMADE, GONE = "batch_refused", "batch_gone"
 
@@ -80,6 +79,8 @@ class Rounds:
         for batch in self._made_now():
             await self._begin(batch)
         for record in self._book.live:
+            if self._book.unread.intersection(record.lines):
+                continue  # what is answered is paid for, and can be given back when it can be read
             pending = self._pending.setdefault(record.batch_id, _Pending(0.0))
             if self._around.clock.monotonic() >= pending.next_at and self._around.lease_holds():
                 await self._advance(record, pending)
@@ -231,9 +232,9 @@ class Rounds:
             doubtful = record.model_copy(update={"doubtful": True})
             await self._make(doubtful, batching, pending)
             return
-        await self._submitted(record, found[0], pending)
-        own = {"provider_batch_id": found[0].batch_id}
-        await self._doubled.tell(record.model_copy(update=own), batching, found)
+        twice = record.doubtful or len(found) > 1
+        doubtful = record.model_copy(update={"doubtful": twice})
+        await self._submitted(doubtful, found[0], pending)
 
     async def _cancel_if_wanted(
         self, record: BatchRecord, batching: Batching, pending: _Pending

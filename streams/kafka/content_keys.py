@@ -7,13 +7,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from aiokafka import ConsumerRecord
-from aiokafka.errors import KafkaError
 
 from agents.clock import Clock
 from agents.log import Log
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
-from streams.kafka.clients import BrokerUnavailableError
 from streams.kafka.ends import END_KEY
 from streams.kafka.reading import read_topic
 from streams.messages.key_ring import KeyFileError, KeyRing
@@ -85,7 +83,7 @@ async def learn_all(settings: Settings, vault: Vault, clock: Clock, log: Log) ->
             async for record in read_topic(settings, topic):
                 with suppress(ValueError, OverflowError):  # somebody else's
                     learnt(vault, record)
-        except (KafkaError, BrokerUnavailableError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - who waits for it would wait for ever, unheard
             log(LogEvent.FOLLOW_DELAYED, level="warning", topic=topic, error=type(error).__name__)
             await clock.sleep(AGAIN_S)
         else:

@@ -16,11 +16,10 @@ from schemas.topics import Topics
 from schemas.tracing import MAX_TRACE_BYTES, TRACEPARENT, TRACESTATE
 from schemas.vocabulary import EventName, WorkflowStatus
 from streams.lanes.letters import dead_letter, dead_letter_headers, public_headers
-from streams.messages.batch_records import line_record
+from streams.messages.batch_records import line_record, passed_on
 from streams.messages.records import (
     DEFERRAL_HEADER,
     DELIVERY_HEADER,
-    OWN_HEADERS,
     Decided,
     Identity,
     Incoming,
@@ -29,7 +28,6 @@ from streams.messages.records import (
     replay_record,
     start_record,
     with_trace,
-    writable_headers,
 )
 
 __all__ = ["outcome_records"]
@@ -184,7 +182,7 @@ def _deferred(origin: _Origin, outcome: Deferred) -> _Verdict:
             "until": format_time(until),
             "accepted_at": format_time(state.source.timestamp),
         },
-        (_deferred_record(origin.topics, origin.incoming, outcome, origin.lane),),
+        (_deferred_record(origin, outcome),),
         deferred_until=until,
     )
 
@@ -246,16 +244,17 @@ def _ledger_entry(origin: _Origin, outcome: Outcome, verdict: _Verdict) -> Ledge
     )
 
 
-def _deferred_record(topics: Topics, incoming: Incoming, outcome: Deferred, lane: int) -> OutRecord:
+def _deferred_record(origin: "_Origin", outcome: Deferred) -> OutRecord:
+    topics, incoming, lane = origin.topics, origin.incoming, origin.lane
+    # What nobody can read any more is still known by it.
+    state = outcome.state.model_copy(update={"key": origin.who.key})
     if outcome.line is not None:
-        return line_record(topics, incoming, outcome.line, outcome.state, lane=lane)
-    headers = writable_headers(incoming.headers)
-    passed = tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
+        return line_record(topics, incoming, outcome.line, state, lane=lane)
     return OutRecord(
         topics.deferred[outcome.topic_index],
         incoming.key,
         incoming.value or b"",
-        (*passed, (DEFERRAL_HEADER, outcome.state.to_json())),
+        (*passed_on(incoming.headers), (DEFERRAL_HEADER, state.to_json())),
         partition=lane,
     )
 

@@ -17,7 +17,7 @@ from streams.messages.records import (
     writable_headers,
 )
 
-__all__ = ["line_record", "return_record"]
+__all__ = ["line_record", "passed_on", "return_record"]
 
 
 def line_record(
@@ -28,7 +28,7 @@ def line_record(
     if line.key is None and incoming.key is not None:  # else it is written again
         told = line.model_copy(update={"key": base64.b64encode(incoming.key).decode()})
     headers = (
-        *_passed(incoming.headers),
+        *passed_on(incoming.headers),
         (DEFERRAL_HEADER, state.to_json()),
         (BATCH_LINE_HEADER, told.to_json()),
     )
@@ -44,7 +44,7 @@ def return_record(
     It is the hop that the lane has written into its ledger: whoever writes it twice is heard once.
     """
     headers = (
-        *_passed(waiting.headers),
+        *passed_on(waiting.headers),
         (DEFERRAL_HEADER, state.model_copy(update={"due_at_ms": 0}).to_json()),
         (BATCH_ANSWER_HEADER, answer.to_json()),
     )
@@ -59,5 +59,6 @@ def _key(line: BatchLine) -> bytes | None:
         return None
 
 
-def _passed(headers: Headers) -> Headers:
+def passed_on(headers: Headers) -> Headers:
+    """Give what of an intent's headers goes on with it: none of our own."""
     return tuple(pair for pair in writable_headers(headers) if pair[0] not in OWN_HEADERS)

@@ -117,8 +117,9 @@ def _sealed(
         spent_usd=deferral.spent_usd if deferral else None,
     )
     letter, trace = _replayed_letter(incoming), _trace(incoming, None, source, intent_id)
-    derived = _derived_id(incoming)
-    who = Identity(derived, intent_id, replays, None, deferral, source, letter, traceparent=trace)
+    # As it was put off, so that the ledger knows that it has ended, and a replay runs.
+    key = (deferral.key if deferral else "") or _derived_id(incoming)
+    who = Identity(key, intent_id, replays, None, deferral, source, letter, traceparent=trace)
     return Identified(who, failed)
 
 

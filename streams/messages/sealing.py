@@ -138,7 +138,8 @@ class Vault:
                 key, _framed(answer, one.value), _bound(whose.tenant, seal, bound)
             )
             out.append(replace(one, value=value, headers=(*headers, (SEAL_HEADER, seal.to_json()))))
-        return (*out, *made)
+        sealed = tuple(out)
+        return sealed if sealed == records else (*sealed, *made)  # a key of nothing is none
 
     def _holds_content(self, record: OutRecord) -> bool:
         topics = self._topics
@@ -288,10 +289,12 @@ def _decrypted(key: bytes, text: bytes, bound: bytes) -> bytes:
 
 def _bound(tenant: str, seal: Seal, intent_id: str) -> bytes:
     """Name what sealed content belongs to; lengths make the name unique whatever signs it has."""
-    parts = (tenant, seal.topic, intent_id)
-    return "/".join(f"{len(part)}:{part}" for part in parts).encode("utf-8", "surrogatepass")
+    return _named(tenant, seal.topic, intent_id)
 
 
 def _of_key(name: str, tenant: str, user_id: str) -> bytes:
-    parts = ("key", name, tenant, user_id)
+    return _named("key", name, tenant, user_id)
+
+
+def _named(*parts: str) -> bytes:
     return "/".join(f"{len(part)}:{part}" for part in parts).encode("utf-8", "surrogatepass")

@@ -10,19 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.task import Failed
+from agents.task import Deferred, Failed
 from hybrid.cli import _status
 from schemas.events import DeferralState
 from schemas.outcome import DeadLetter
 from schemas.topics import Topics
-from schemas.vocabulary import DeadLetterReason, ErrorClass
+from schemas.vocabulary import DeadLetterReason, ErrorClass, WorkflowStatus
+from streams.lanes.admission import Admission, admit
+from streams.lanes.ledger import Ledger
 from streams.lanes.letters import dead_letter
+from streams.lanes.outcome_records import outcome_records
 from streams.messages.identity import identify
 from streams.messages.key_ring import KeyFileError, KeyRing
 from streams.messages.records import (
     BATCH_ANSWER_HEADER,
     DEFERRAL_HEADER,
     INTENT_ID_HEADER,
+    REPLAY_COUNT_HEADER,
     Incoming,
     OutRecord,
 )
@@ -296,6 +300,28 @@ def test_what_cannot_be_opened_ends_as_a_dead_letter_that_a_replay_runs_once_it_
     assert full.opened(replayed).value == INTENT
 
 
+def test_what_could_not_be_opened_has_ended_in_the_ledger_and_its_replay_runs() -> None:
+    full, bare, incoming = vault(), Vault(TOPICS, None, chance=counting()), an_incoming(INTENT)
+    who = identify(incoming, max_bytes=1_000).who
+    before = DeferralState.model_validate_json(state())
+    decided = outcome_records(
+        TOPICS, incoming, who, Deferred(0, before), lane=3, outcome_id="o", worker="w", group="g",
+        now=NOW,
+    )  # fmt: skip
+    (record,) = [one for one in decided.records if one.topic in TOPICS.deferred]
+    ledger = Ledger(sources=TOPICS.sources, window_ms=10_000)
+    ledger.put(who.key, decided.ledger)
+    sealed = bare.opened(read(seal(full, record)))
+    ended = identify(sealed, max_bytes=1_000).who
+    assert admit(ledger, ended, sealed, TOPICS, now_ms=NOW_MS) is Admission.RUN
+    failed = {"status": WorkflowStatus.FAILED, "deferrals": 0}
+    ledger.put(ended.key, decided.ledger.model_copy(update=failed))
+    assert admit(ledger, ended, sealed, TOPICS, now_ms=NOW_MS) is Admission.DONE, "once"
+    again = an_incoming(INTENT, offset=99, headers=((REPLAY_COUNT_HEADER, b"1"),))
+    replayed = identify(again, max_bytes=1_000).who
+    assert admit(ledger, replayed, again, TOPICS, now_ms=NOW_MS) is Admission.RUN
+
+
 def test_a_forgotten_persons_work_ends_for_good() -> None:
     one = vault()
     sealed = seal(one, put_off())
@@ -322,7 +348,7 @@ def test_a_dead_letter_by_reference_says_where_and_nothing_more() -> None:
     assert letter.is_without_content
     assert (letter.source.topic, letter.source.offset) == (incoming.topic, incoming.offset)
     record = OutRecord(LETTERS, b"k", letter.to_json())
-    assert vault().sealed((record,), WHOSE, lane=3, now_ms=NOW_MS)[0] == record
+    assert vault().sealed((record,), WHOSE, lane=3, now_ms=NOW_MS) == (record,), "and no key"
     whole = dead_letter(incoming, who, failed, "d", now=NOW)
     assert not whole.is_without_content
     assert whole.refusal == "no, anna"
