@@ -10,8 +10,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-import uvloop
-
 from agents.clock import Clock, SystemClock, SystemDice
 from agents.executing.prompts import load_prompts
 from agents.log import Log
@@ -60,8 +58,7 @@ def check_worker(settings: Settings) -> None:
 
 def run_worker(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT; a second signal ends it at once."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_worker(settings))
+    asyncio.run(_worker(settings))
 
 
 def _collect_less() -> None:

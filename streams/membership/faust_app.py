@@ -164,9 +164,7 @@ class _Consumer(driver.Consumer):
             await self.perform_seek()
 
     def _new_consumer_thread(self) -> _ConsumerThread:
-        return _ConsumerThread(
-            self, loop=self.loop, thread_loop=type(self.loop)(), beacon=self.beacon
-        )
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Any:  # noqa: ANN401, ARG002
         return ()
