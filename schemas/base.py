@@ -104,7 +104,7 @@ class Message(BaseModel):
         Half a surrogate pair, which models send in their answers, is written as U+FFFD.
         """
         try:
-            return self.model_dump_json(by_alias=False).encode()
+            return self.__pydantic_serializer__.to_json(self, by_alias=False)
         except PydanticSerializationError:
             document = writable(self.to_dict())
             return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

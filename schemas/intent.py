@@ -3,6 +3,7 @@
 import re
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, StringConstraints, field_validator
@@ -28,6 +29,8 @@ MOMENT = re.compile(
 YEARS = range(1970, 9999)
 #: What providers read as an integer of 32 bits.
 MAX_OUTPUT_TOKENS = 2**31 - 1
+#: Traces whose ids are remembered: those of what is in flight are asked for some times in a row.
+LAST_TRACES = 1024
 
 #: Identifiers travel in Kafka keys and headers, ClickHouse columns and logs.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
@@ -41,6 +44,7 @@ class TraceContext(Message):
     parent_span_id: str | None = Field(default=None, max_length=128)
 
 
+@lru_cache(LAST_TRACES)
 def context_of(traceparent: str | None) -> TraceContext | None:
     """Give the ids of a valid `traceparent`; None where there is none."""
     if traceparent is None:

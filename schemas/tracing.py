@@ -6,6 +6,7 @@ stop a call nor write into its request.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 
 __all__ = [
@@ -27,12 +28,20 @@ _SHAPE = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})
 _STATE = re.compile(rb"[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*")
 #: W3C asks for 512 characters to be carried on at least.
 MAX_TRACE_BYTES = 512
+#: Traces of which it is remembered what they say: of what is in flight, not of all that was.
+LAST_TRACES = 1024
 
 
 def traceparent_of(headers: Iterable[tuple[str, bytes]]) -> str | None:
     """Give the last `traceparent`, in the form of version 00; None where it is not valid."""
     raw = _last(headers, TRACEPARENT)
-    found = _SHAPE.fullmatch(raw) if raw is not None and len(raw) <= MAX_TRACE_BYTES else None
+    return None if raw is None or len(raw) > MAX_TRACE_BYTES else _valid(raw)
+
+
+@lru_cache(LAST_TRACES)
+def _valid(raw: bytes) -> str | None:
+    """Give a trace in the form of version 00; each intent's is asked for some times in a row."""
+    found = _SHAPE.fullmatch(raw)
     if found is None:
         return None
     version, trace, span, flags, more = (part.decode() if part else "" for part in found.groups())

@@ -51,6 +51,7 @@ CHARACTERS_PER_AUDIO_TOKEN = 8
 TEXTS = frozenset({"text", "refusal", "input_text", "output_text", "thinking"})
 #: A part that does not say how long it is: a file that lies with the provider, a film.
 MOST_UNSIZED = 1_048_576
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def base_of(model: str) -> str:
@@ -89,7 +90,7 @@ def prompt_of(
 
 
 def _bytes(value: object) -> int:
-    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    return len(_ENCODER.encode(value).encode("utf-8", "replace"))
 
 
 class _Count:

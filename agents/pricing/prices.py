@@ -235,6 +235,8 @@ class PriceBook:
     def _spec(
         self, seller: Seller, models: Sequence[str], moment: Moment, tier: str
     ) -> PriceSpec | None:
+        if not self._specs:
+            return None
         for model in filter(None, models):
             for spec in reversed(self._specs):
                 fits = spec.provider in {"*", seller.name, seller.kind}

@@ -53,6 +53,11 @@ def flat_rates(kind: str, models: Sequence[str]) -> Rates | None:
     The best name of the model decides whether it is: a deployment may have the name of one and
     serve another. What cannot be a name, such as half a character, says nothing.
     """
+    return _flat(kind, tuple(models))
+
+
+@lru_cache(MOST_NAMES)
+def _flat(kind: str, models: tuple[str, ...]) -> Rates | None:
     best = next((one for one in models if one.isascii() and one.isprintable() and one), "")
     for model in models:
         flat = FLAT_PRICES.get((kind, model))

@@ -100,5 +100,7 @@ def free(price_id: str) -> Rates:
 
 def dearest(several: Sequence[Rates]) -> Rates:
     """Put the dearest rate of each class together, under the name of the first."""
+    if len(several) == 1:
+        return several[0]
     worst = {name: max(getattr(rates, name) for rates in several) for name in AMOUNTS}
     return replace(several[0], **worst)

@@ -25,6 +25,7 @@ DOTS = frozenset({"", ".", ".."})
 OF_DEPLOYMENTS = frozenset({"/chat/completions", "/embeddings"})
 #: Paths and kinds of headers whose way is kept; models are paths at Azure's old API.
 MOST_KNOWN = 256
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 class UnwritableRequestError(Exception):
@@ -34,8 +35,7 @@ class UnwritableRequestError(Exception):
 def encoded(body: Mapping[str, Any]) -> bytes:
     """Write a body once, the same bytes for the same body; raises UnwritableRequestError."""
     try:
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return text.encode()
+        return _ENCODER.encode(body).encode()
     except (ValueError, TypeError, RecursionError) as error:
         raise UnwritableRequestError(type(error).__name__) from error
 

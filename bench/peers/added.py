@@ -12,7 +12,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 
 from bench.peers.counting import Results, counted_results
-from bench.peers.ground import PARTITIONS, intent
+from bench.peers.ground import intent
 from bench.peers.lineup import Pipeline, Place
 from bench.peers.places import (
     START_LIMIT_S,
@@ -106,14 +106,14 @@ async def _first_result(
 async def _send(
     producer: AIOKafkaProducer, place: Place, prefix: str, *, rate: int, seconds: float
 ) -> dict[bytes, float]:
-    """Send at an even pace; gives when each was sent, a `time.time()`."""
+    """Send at an even pace, by key as any producer does; gives when each was sent, a `time.time()`."""
     sent: dict[bytes, float] = {}
     begin = time.monotonic()
     for number in range(int(rate * seconds)):
         await asyncio.sleep(max(0.0, begin + number / rate - time.monotonic()))
         key, value = intent(number, prefix)
         sent[key] = time.time()
-        await producer.send(place.intents, value, key=key, partition=number % PARTITIONS)
+        await producer.send(place.intents, value, key=key)
     return sent
 
 

@@ -1,7 +1,7 @@
 """From an outcome to the records of one transaction; pure."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import assert_never
@@ -9,11 +9,10 @@ from typing import assert_never
 from agents.deciding.schedule import NOT_BEFORE
 from agents.task import Completed, Deferred, Failed, Outcome
 from schemas.attempt import ProviderAttempt
-from schemas.base import Headers, Message, format_time
+from schemas.base import Message, format_time
 from schemas.events import HybridWorkflowState, LedgerRecord, WorkflowEvent
 from schemas.intent import WorkflowIntent
 from schemas.topics import Topics
-from schemas.tracing import MAX_TRACE_BYTES, TRACEPARENT, TRACESTATE
 from schemas.vocabulary import EventName, WorkflowStatus
 from streams.lanes.letters import dead_letter, dead_letter_headers, public_headers
 from streams.messages.batch_records import line_record, passed_on
@@ -24,11 +23,10 @@ from streams.messages.records import (
     Identity,
     Incoming,
     OutRecord,
-    header,
     replay_record,
     start_record,
-    with_trace,
 )
+from streams.messages.traces import traced, traces_of
 
 __all__ = ["outcome_records"]
 
@@ -119,11 +117,11 @@ def outcome_records(
             cost_usd=_cost(outcome),
         )
         records += [replayed] if replayed is not None else []
-    passed, whole = _traces(incoming, who)
+    passed, whole = traces_of(incoming, who)
     waiting = (*topics.deferred, topics.batches)
     # A deferred intent stays as it was sent: its trace is made again, the same.
-    traced = (_traced(one, passed if one.topic in waiting else whole) for one in records)
-    return Decided(outcome_id, ledger, tuple(traced))
+    told = (traced(one, passed if one.topic in waiting else whole) for one in records)
+    return Decided(outcome_id, ledger, tuple(told))
 
 
 def _cost(outcome: Completed | Failed) -> Decimal | None:
@@ -263,28 +261,6 @@ def _attempt_records(
     topics: Topics, attempt: ProviderAttempt | None, key: bytes
 ) -> list[OutRecord]:
     return [] if attempt is None else [OutRecord(topics.attempts, key, attempt.to_json())]
-
-
-def _traces(incoming: Incoming, who: Identity) -> tuple[Headers, Headers]:
-    """Give what goes on of the caller's trace, as it came; and that with a made one where it lacks.
-
-    What is too long for a trace would be copied to each record of the transaction.
-    """
-    passed = tuple(
-        (name, raw)
-        for name in (TRACEPARENT, TRACESTATE)
-        if (raw := header(incoming.headers, name)) is not None and len(raw) <= MAX_TRACE_BYTES
-    )
-    whole = (
-        passed if header(passed, TRACEPARENT) is not None else with_trace(passed, who.traceparent)
-    )
-    return passed, whole
-
-
-def _traced(record: OutRecord, trace: Headers) -> OutRecord:
-    """Add a trace to a record, as far as that does not say it itself."""
-    more = tuple(pair for pair in trace if header(record.headers, pair[0]) is None)
-    return replace(record, headers=(*record.headers, *more)) if more else record
 
 
 def _keyed(topic: str, key: str, message: Message, lane: int) -> OutRecord:

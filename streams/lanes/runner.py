@@ -12,7 +12,7 @@ from schemas.vocabulary import LogEvent
 from streams.lanes.job import Job, LaneParts
 from streams.lanes.starts import Starts
 from streams.lanes.verdicts import Verdicts, internal
-from streams.messages.records import with_trace
+from streams.messages.traces import with_trace
 
 __all__ = ["JobRunner"]
 

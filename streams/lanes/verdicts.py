@@ -42,12 +42,12 @@ class Verdicts:
             outcome_id = outcome.result.result_id
         decided = self._records(job, outcome, outcome_id)
         limit = parts.settings.max_record_bytes - FRAMING_BYTES
-        if any(record.size > limit for record in decided.records):
+        if decided.largest > limit:
             outcome = too_large(outcome)
             decided = self._records(job, outcome, outcome_id)
-        if any(record.size > limit for record in decided.records):  # the limit was lowered since
-            job.incoming = replace(job.incoming, key=None, value=None, headers=())
-            decided = self._records(job, outcome, outcome_id)
+            if decided.largest > limit:  # the limit was lowered since
+                job.incoming = replace(job.incoming, key=None, value=None, headers=())
+                decided = self._records(job, outcome, outcome_id)
         job.outcome, job.decided = outcome, self._booked(job, outcome, decided)
 
     def book_again(self, job: Job) -> None:
@@ -73,7 +73,7 @@ class Verdicts:
         for crossing in crossings:
             parts.events.on_crossing(crossing)
         spent = spend_record(parts.settings.topics, record)
-        return replace(decided, records=(*decided.records, spent))
+        return Decided(decided.outcome_id, decided.ledger, (*decided.records, spent))
 
     def _records(self, job: Job, outcome: Outcome, outcome_id: str) -> Decided:
         parts, who = self._parts, job.who

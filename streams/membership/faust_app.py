@@ -17,7 +17,7 @@ from agents.clock import Clock
 from schemas.settings import Settings
 from streams.kafka.clients import FETCHER_LOOKS_MS, connection_options
 from streams.kafka.parsing import read_any_header_name
-from streams.membership.handing_on import Batch, handing_on
+from streams.membership.handing_on import Batch, batches, handing_on
 from streams.membership.lane_assignor import LaneAssignor
 from streams.membership.single_instance import this_process
 from streams.messages.records import Incoming
@@ -34,9 +34,6 @@ REQUEST_LIMIT_S = 20.0
 SEEK_LIMIT_S = 30 * 86_400.0
 #: Records that one fetch may bring; bounds what a paused partition still receives.
 MAX_POLL_RECORDS = 500
-
-#: Records that are handed on at once, and not more: the loop has other work.
-BATCH_RECORDS = 100
 
 #: How soon partitions are seen that somebody adds; to be told, not to be used.
 METADATA_MAX_AGE_MS = 10_000
@@ -155,17 +152,11 @@ class _Consumer(driver.Consumer):
         if epoch != self._flow_epoch or not self.flow_active:
             await self._seek_back()
             return
-        for tp, batch in records.items():
-            for begin in range(0, len(batch), BATCH_RECORDS):
-                if epoch != self._flow_epoch or not self.flow_active:
-                    await self._seek_back()
-                    return
-                yield (
-                    tp,
-                    Batch.of(
-                        tp, batch[begin : begin + BATCH_RECORDS], self.app.consumer_generation_id
-                    ),
-                )
+        for tp, batch in batches(records):
+            if epoch != self._flow_epoch or not self.flow_active:
+                await self._seek_back()
+                return
+            yield tp, Batch.of(tp, batch, self.app.consumer_generation_id)
 
     async def _seek_back(self) -> None:
         """Read again from the committed offsets; while a rebalance is on, its end does that."""

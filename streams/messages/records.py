@@ -19,7 +19,7 @@ from schemas.events import (
 from schemas.intent import TraceContext, WorkflowIntent, context_of
 from schemas.outcome import RecordSource
 from schemas.topics import Topics
-from schemas.tracing import TRACEPARENT, traceparent_of
+from schemas.tracing import traceparent_of
 from schemas.versions import RECORD_VERSION, VERSION_HEADER
 from schemas.vocabulary import EventName, WorkflowStatus
 from streams.messages.moments import LATEST_MS
@@ -43,7 +43,6 @@ __all__ = [
     "replay_record",
     "spend_record",
     "start_record",
-    "with_trace",
     "writable_headers",
 ]
 
@@ -167,8 +166,10 @@ class OutRecord:
     @property
     def size(self) -> int:
         """Bytes of key, value and headers."""
-        named = sum(len(name) + len(value) for name, value in self.headers) + VERSION_BYTES
-        return len(self.key or b"") + len(self.value or b"") + named
+        size = len(self.key or b"") + len(self.value or b"") + VERSION_BYTES
+        for name, value in self.headers:
+            size += len(name) + len(value)
+        return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,11 @@ class Decided:
     outcome_id: str
     ledger: LedgerRecord
     records: tuple[OutRecord, ...] = field(default_factory=tuple)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest record."""
+        return max((record.size for record in self.records), default=0)
 
     @property
     def size(self) -> int:
@@ -218,13 +224,6 @@ def header(headers: Iterable[tuple[str, bytes]], name: str) -> bytes | None:
         if key == name:
             found = value
     return found
-
-
-def with_trace(headers: Headers, traceparent: str | None) -> Headers:
-    """Add a trace to headers that bring no valid one."""
-    if traceparent is None or traceparent_of(headers) is not None:
-        return headers
-    return (*headers, (TRACEPARENT, traceparent.encode()))
 
 
 def duplicate_records(

@@ -12,7 +12,8 @@ from schemas.vocabulary import DeadLetterReason, ErrorClass
 from streams.lanes.outcome_records import outcome_records
 from streams.messages.deferrals import deferral_of
 from streams.messages.identity import deduplication_key, identify
-from streams.messages.records import Decided, Incoming, start_record, with_trace
+from streams.messages.records import Decided, Incoming, start_record
+from streams.messages.traces import with_trace
 from tests.builders import NOW, NOW_MS, a_task, an_attempt, an_incoming, an_intent
 
 TOPICS = Topics("workflow", (10.0, 60.0), 86_400)

@@ -11,7 +11,8 @@ from schemas.settings import Settings
 from schemas.tracing import made_traceparent, trace_id_in, traceparent_of
 from streams.lanes.outcome_records import outcome_records
 from streams.messages.identity import identify
-from streams.messages.records import Identity, OutRecord, with_trace
+from streams.messages.records import Identity, OutRecord
+from streams.messages.traces import with_trace
 from tests.builders import NOW, NOW_MS, a_result, a_task, an_attempt, an_incoming
 
 HEADER = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
