@@ -13,6 +13,8 @@ __all__ = [
     "MAX_TRACE_BYTES",
     "TRACEPARENT",
     "TRACESTATE",
+    "is_span_id",
+    "is_trace_id",
     "made_traceparent",
     "trace_id_in",
     "traceparent_of",
@@ -57,8 +59,8 @@ def made_traceparent(trace_id: str | None, span_id: str | None, *, origin: str) 
     delivery. Ids that are no W3C ids are not taken. Nothing is said to be sampled.
     """
     made = blake2b(origin.encode(), digest_size=24).hexdigest()
-    trace = trace_id.lower() if trace_id and _is_id(trace_id, 32) else made[:32]
-    span = span_id.lower() if span_id and _is_id(span_id, 16) else made[32:]
+    trace = trace_id.lower() if trace_id and is_trace_id(trace_id) else made[:32]
+    span = span_id.lower() if span_id and is_span_id(span_id) else made[32:]
     return f"00-{trace}-{span}-00"
 
 
@@ -67,7 +69,17 @@ def trace_id_in(text: str) -> str | None:
     shape = _SHAPE.fullmatch(text.encode())
     if shape is not None:
         return shape[2].decode()
-    return text.lower() if _is_id(text, 32) else None
+    return text.lower() if is_trace_id(text) else None
+
+
+def is_trace_id(text: str | None) -> bool:
+    """Whether a text can be the id of a trace."""
+    return text is not None and _is_id(text, 32)
+
+
+def is_span_id(text: str | None) -> bool:
+    """Whether a text can be the id of a span."""
+    return text is not None and _is_id(text, 16)
 
 
 def _is_id(text: str, length: int) -> bool:

@@ -56,8 +56,8 @@ BATCH_LINE_HEADER, BATCH_ANSWER_HEADER = "hybrid-batch-line", "hybrid-batch-answ
 DELIVERY_HEADER = "hybrid-delivery"
 REPLAY_COUNT_HEADER = "replay-count"
 REPLAYED_HEADER = "replayed-dead-letter-id"
+REPLAYED_TRACE_HEADER = "replayed-trace-id"  # of its dead letter; its own may be another
 INTENT_ID_HEADER = "intent-id"
-
 #: Before the hexadecimal bytes of a header's name that is not UTF-8.
 RAW_NAME_PREFIX = "hybrid-raw-name/"
 
