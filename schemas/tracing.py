@@ -23,6 +23,8 @@ __all__ = [
 
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
+#: Where CloudEvents has it (its extension for distributed tracing).
+EVENT_TRACE = "ce_traceparent"
 
 #: version, trace id, span id, flags; a later version may have more behind them.
 _SHAPE = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[\x21-\x7e]*)?")
@@ -36,7 +38,10 @@ LAST_TRACES = 1024
 
 def traceparent_of(headers: Iterable[tuple[str, bytes]]) -> str | None:
     """Give the last `traceparent`, in the form of version 00; None where it is not valid."""
-    raw = _last(headers, TRACEPARENT)
+    pairs = headers if isinstance(headers, tuple) else tuple(headers)
+    raw = _last(pairs, TRACEPARENT)
+    if raw is None:
+        raw = _last(pairs, EVENT_TRACE)
     return None if raw is None or len(raw) > MAX_TRACE_BYTES else _valid(raw)
 
 
