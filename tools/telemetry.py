@@ -37,7 +37,8 @@ VARIABLES = (
         "`OTEL_EXPORTER_OTLP_HEADERS` (a login), `OTEL_EXPORTER_OTLP_TIMEOUT`, "
         "`OTEL_EXPORTER_OTLP_COMPRESSION`, `OTEL_EXPORTER_OTLP_CERTIFICATE` and the client's own, the "
         "same with `_TRACES_`, `OTEL_BSP_SCHEDULE_DELAY`: read by OpenTelemetry's SDK, from the "
-        "environment alone."
+        "environment alone (in Kubernetes a Secret of the chart's `envFrom`). Of a wrong value it "
+        "warns (`library_warning`), and takes its default."
     ),
     (
         "`OTEL_SERVICE_NAME` (`hybrid-orchestrator`), `OTEL_RESOURCE_ATTRIBUTES`: the resource. "

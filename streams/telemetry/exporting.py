@@ -68,7 +68,6 @@ class Collector:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
         self._root = Context()
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # losses are told of here
         ours = {
             "service.name": SCOPE,
             "service.version": _version(),
@@ -88,6 +87,8 @@ class Collector:
             max_export_batch_size=min(512, self._most),
         )
         self._provider.add_span_processor(self._processor)
+        # What the SDK says of wrong variables is in the log by now; losses are told of here.
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         schema = f"https://opentelemetry.io/schemas/{SEMANTIC_CONVENTIONS}"
         self._tracer = self._provider.get_tracer(SCOPE, _version(), schema_url=schema)
 

@@ -72,8 +72,8 @@ class Traces:
         self._outbox, self._reader = outbox, reader
         self._clock, self._log = clock, log
         self._most = most
-        #: By intent; None = nobody wants its spans.
-        self._begun: OrderedDict[str, Begun | None] = OrderedDict()
+        #: By tenant and intent; None = nobody wants its spans.
+        self._begun: OrderedDict[tuple[str, str], Begun | None] = OrderedDict()
 
     def begun(self, work: Work) -> None:
         """Hear that a job begins."""
@@ -92,19 +92,23 @@ class Traces:
         begun = begin(work, work.execution_id or (work.decided.outcome_id if work.decided else ""))
         if begun is not None and not self._outbox.samples(begun, f"process {work.incoming.topic}"):
             begun = None
-        self._begun[work.who.intent_id] = begun
-        self._begun.move_to_end(work.who.intent_id)
+        name = (work.who.tenant, work.who.intent_id)
+        self._begun[name] = begun
+        self._begun.move_to_end(name)
         if len(self._begun) > self._most:
             self._begun.popitem(last=False)
         return begun
 
     def _end_call(self, attempt: ProviderAttempt) -> None:
-        if (begun := self._begun.get(attempt.intent_id)) is not None:
+        begun = self._begun.get((attempt.tenant, attempt.intent_id))
+        if begun is not None:
             for span in call_spans(begun, attempt, self._reader):
                 self._outbox.put(span)
 
     def _commit(self, work: Work) -> None:
-        begun = self._begun.get(work.who.intent_id) if work.execution_id else self._begin(work)
+        name = (work.who.tenant, work.who.intent_id)
+        is_known = bool(work.execution_id) and name in self._begun
+        begun = self._begun[name] if is_known else self._begin(work)
         if begun is None or work.outcome is None:
             return
         if work.outcome.last_attempt is not None:

@@ -362,6 +362,27 @@ def test_of_executions_that_are_long_over_none_is_remembered() -> None:
     assert kept.spans == []
     traces.ended(a_call(second))
     assert len(kept.spans) == 1
+    first.outcome = completed(first)
+    first.decided = outcome_records(
+        TOPICS, first.incoming, first.who, first.outcome, lane=3, worker="w-1", group="g",
+        now=NOW, outcome_id=uuid7(NOW_MS, DICE),
+    )  # fmt: skip
+    traces.committed(first)  # what is committed is told of all the same
+    whole(kept.spans[1:])
+    assert kept.of(Form.PROCESS)[0].attributes["hybrid.intent.id"] == "a"
+
+
+def test_an_id_that_two_tenants_share_is_of_two_traces() -> None:
+    kept = Kept()
+    traces = Traces(kept, READER, clock=SystemClock(), log=lambda *_, **__: None)
+    first, second = (a_work(an_intent_record(intent_id="i", tenant=one)) for one in "ab")
+    for one in (first, second):
+        traces.begun(one)
+    for one, tenant in ((first, "a"), (second, "b")):
+        traces.ended(a_call(one, tenant=tenant))
+    assert [one.trace_id for one in kept.spans] == [
+        one.who.trace_context.trace_id for one in (first, second)
+    ]
 
 
 # ── the collector ───────────────────────────────────────────────────────────────────────────
