@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-containers test-slow test-browser unit check format chaos outage upgrade storm answers litellm recipes mutants image kustomize deploy-test docs release bench bench-smoke bench-all lock generate clean
+.PHONY: demo test test-containers test-slow test-browser unit check format chaos outage upgrade storm answers litellm recipes asyncapi mutants image kustomize deploy-test docs release bench bench-smoke bench-all lock generate clean
 
 demo: .venv/.installed ## the whole job once, on real parts
 	@$(BIN)/hybrid demo
@@ -58,6 +58,9 @@ litellm: .venv/.installed ## against LiteLLM's proxy with its mock answers, inst
 recipes: .venv/.installed ## the recipes of docs/recipes.md; needs a JDK, Go and Node, and their registries
 	$(BIN)/pytest tests/peers/check_recipes.py
 
+asyncapi: .venv/.installed ## the AsyncAPI document against the official schema of 3.1; needs Node and its registry
+	$(BIN)/pytest tests/peers/check_asyncapi.py
+
 mutants: .venv/.installed ## known bugs put back one at a time: the suite must notice each
 	$(BIN)/python tools/mutate.py
 
@@ -93,6 +96,7 @@ generate: .venv/.installed ## the files that are made from code
 lock: ## new versions into the lock files; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras pyproject.toml -o requirements/all.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra otel -c requirements/runtime.lock pyproject.toml -o requirements/image.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements/runtime.lock requirements/client.in -o requirements/client.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/uv.in -o requirements/uv.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/build.in -o requirements/build.lock

@@ -5,7 +5,7 @@ from typing import Any
 from schemas.codec import IntentError, decode_intent
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
-from streams.publishing.originals import original_value
+from streams.publishing.originals import original_body, original_value
 
 __all__ = ["letter_document"]
 
@@ -19,7 +19,7 @@ def letter_document(
     if letter.is_without_content:
         return document | {"intent_problem": letter.suggested_action}
     try:
-        intent = decode_intent(value, max_bytes=settings.hybrid_max_intent_bytes)
+        intent = decode_intent(original_body(letter), max_bytes=settings.hybrid_max_intent_bytes)
         document["intent"] = intent.to_dict()
     except IntentError as error:
         document["intent_problem"] = error.message

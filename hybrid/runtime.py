@@ -17,6 +17,7 @@ from hybrid.errors import HybridError, UsageError
 from hybrid.logs import build_log
 from hybrid.metrics import RecorderMetrics, serve_metrics
 from hybrid.providing import build_providers, require_keys
+from hybrid.tracing import build_tracing
 from hybrid.worker_metrics import WorkerMetrics
 from schemas.settings import Settings
 from schemas.versions import NewerRecordError
@@ -29,6 +30,7 @@ from streams.kafka.rights import RightsError
 from streams.membership.single_instance import InstanceTakenError
 from streams.recording.recorder import Recorder
 from streams.store.clickhouse import ClickHouseRefusedError
+from streams.telemetry.traces import NOBODY
 from streams.worker.build import build_worker
 from streams.worker.supervisor import WorkerEndedError
 
@@ -78,6 +80,7 @@ async def _worker(settings: Settings) -> None:
     log = build_log(settings, process=name, clock=clock)
     providers = build_providers(settings, clock, log)
     folder = Path(settings.hybrid_prompts_dir) if settings.hybrid_prompts_dir else None
+    tracing = build_tracing(settings, worker=name, clock=clock, log=log)
     try:
         worker = build_worker(
             settings,
@@ -87,18 +90,23 @@ async def _worker(settings: Settings) -> None:
             clock=clock,
             dice=SystemDice(),
             log=log,
+            traces=tracing.traces if tracing else NOBODY,
         )
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
     _on_signals(worker.stop)
     metrics = await serve_metrics(
-        WorkerMetrics(worker), port=settings.hybrid_metrics_port, ready=lambda: worker.ready
+        WorkerMetrics(worker, tracing.collector if tracing else None),
+        port=settings.hybrid_metrics_port,
+        ready=lambda: worker.ready,
     )
     try:
         await worker.run()
     except (BrokerUnavailableError, TopicsError, RightsError, InstanceTakenError) as error:
         raise UsageError(str(error)) from error
     finally:
+        if tracing is not None:
+            await tracing.collector.close()
         if metrics is not None:
             await metrics.cleanup()
     if isinstance(worker.failure, WorkerEndedError):

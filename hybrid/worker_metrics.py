@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite, isinf
+from typing import Protocol
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -22,12 +23,19 @@ from streams.worker.worker import Worker
 __all__ = ["WorkerMetrics"]
 
 
+class Collected(Protocol):
+    """What has become of spans."""
+
+    exported: int
+    lost: int
+
+
 class WorkerMetrics(Collector):
     """Reads a worker's state when asked."""
 
-    def __init__(self, worker: Worker) -> None:
-        """Keep the worker that is asked at each scrape."""
-        self._worker = worker
+    def __init__(self, worker: Worker, collector: Collected | None = None) -> None:
+        """Keep the worker that is asked at each scrape, and to whom its spans go."""
+        self._worker, self._collector = worker, collector
 
     def collect(self) -> Iterator[Metric]:
         """Give the metrics of the moment."""
@@ -37,6 +45,7 @@ class WorkerMetrics(Collector):
         yield from _lanes(worker.lanes)
         yield from _capacity(worker.capacity)
         yield _keys_of(worker.providers)
+        yield _spans(self._collector)
         gauges = {
             "hybrid_in_flight": (
                 "Intents that run or wait for their commit",
@@ -185,6 +194,17 @@ def _keys_of(providers: Iterable[Provider]) -> Metric:
         keys.add_metric([one.name, "usable"], usable)
         keys.add_metric([one.name, "resting"], len(one.keys) - usable)
     return keys
+
+
+def _spans(collector: Collected | None) -> Metric:
+    spans = CounterMetricFamily(
+        "hybrid_spans",
+        "Spans for a collector of OpenTelemetry: exported, or lost for want of one that takes them",
+        labels=["state"],
+    )
+    spans.add_metric(["exported"], collector.exported if collector else 0)
+    spans.add_metric(["lost"], collector.lost if collector else 0)
+    return spans
 
 
 def _counted(name: str, text: str, labels: list[str], counts: Mapping[str, float]) -> Metric:

@@ -24,6 +24,7 @@ __all__ = [
     "decode_intent",
     "derive_intent_id",
     "read_intent",
+    "refuse_deep",
 ]
 
 #: Namespace of derived intent ids (a fixed random UUID; changing it changes every derived id).
@@ -106,7 +107,7 @@ def read_intent(
     except UnicodeDecodeError as error:
         code, message = "not_utf8", f"the value is not UTF-8 at byte {error.start}"
         raise PoisonError(code, message) from None
-    _refuse_deep(text)
+    refuse_deep(text)
     try:
         document = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except _NotFiniteError:
@@ -175,8 +176,8 @@ def _encodable(document: object) -> bool:
     return True
 
 
-def _refuse_deep(text: str) -> None:
-    """Refuse JSON nested deeper than MAX_DEPTH; brackets inside strings do not count."""
+def refuse_deep(text: str) -> None:
+    """Refuse JSON nested deeper than MAX_DEPTH (PoisonError); brackets in strings do not count."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0

@@ -94,6 +94,21 @@ class Settings(ProviderSettings):
     """Name of the environment on the console's pages, such as prod-eu."""
     hybrid_emf_namespace: str | None = None
     """Namespace of CloudWatch's embedded metric format on standard output; without it off."""
+    otel_exporter_otlp_endpoint: str | None = None
+    """Address of an OpenTelemetry collector, OTLP over HTTP, such as http://collector:4318: a
+    worker's spans go to its /v1/traces (extra `otel`); without it none is made."""
+    otel_exporter_otlp_traces_endpoint: str | None = None
+    """The whole address for spans, path included; it wins over OTEL_EXPORTER_OTLP_ENDPOINT."""
+    otel_exporter_otlp_protocol: str = "http/protobuf"
+    """The only one that is spoken; `grpc` is refused where an address is set."""
+    otel_exporter_otlp_traces_protocol: str | None = None
+    """The same for spans; it wins over OTEL_EXPORTER_OTLP_PROTOCOL."""
+    otel_sdk_disabled: bool = False
+    """Whether no span is made, whatever address is set."""
+    otel_traces_exporter: str = "otlp"
+    """`otlp`, or `none`: no span is made."""
+    otel_bsp_max_queue_size: int = Field(default=2048, ge=1, le=1_000_000)
+    """Spans that wait for the collector at most; what comes above that is dropped and counted."""
     hybrid_max_intent_bytes: int = Field(default=1_048_576, ge=1024, le=64 * 1_048_576)
     """Largest value of an intent; a larger one is dead-lettered with its bytes."""
     hybrid_drain_budget: float = Field(default=10.0, ge=0, le=600)
@@ -204,13 +219,22 @@ class Settings(ProviderSettings):
         return value
 
     @field_validator(
-        "azure_openai_endpoint", "openai_base_url", "hybrid_alert_webhook", "hybrid_simulator"
-    )
+        "azure_openai_endpoint", "openai_base_url", "hybrid_alert_webhook", "hybrid_simulator",
+        "otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint",
+    )  # fmt: skip
     @classmethod
     def _endpoint_url(cls, value: SecretStr | str | None) -> SecretStr | str | None:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if text is not None and not re.match(r"^https?://[^/\s]+", text):
             message = "must be an http(s) URL"
+            raise ValueError(message)
+        return value
+
+    @field_validator("otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint")
+    @classmethod
+    def _no_login(cls, value: str | None) -> str | None:
+        if value is not None and "@" in value.split("://")[-1].split("/")[0]:
+            message = "must have no login in it: OTEL_EXPORTER_OTLP_HEADERS carries one"
             raise ValueError(message)
         return value
 
@@ -225,6 +249,19 @@ class Settings(ProviderSettings):
     def logs_info(self) -> bool:
         """Whether anything becomes of what is logged at `info`."""
         return self.hybrid_log_level in {"debug", "info"} or bool(self.hybrid_emf_namespace)
+
+    @property
+    def traces_endpoint(self) -> str | None:
+        """Where spans go; None = nowhere."""
+        if self.otel_sdk_disabled or self.otel_traces_exporter == "none":
+            return None
+        base = (self.otel_exporter_otlp_endpoint or "").rstrip("/")
+        return self.otel_exporter_otlp_traces_endpoint or (f"{base}/v1/traces" if base else None)
+
+    @property
+    def traces_protocol(self) -> str:
+        """What a collector of spans is to be spoken to in."""
+        return self.otel_exporter_otlp_traces_protocol or self.otel_exporter_otlp_protocol
 
     @property
     def worker_group(self) -> str:

@@ -13,6 +13,8 @@ __all__ = [
     "MAX_TRACE_BYTES",
     "TRACEPARENT",
     "TRACESTATE",
+    "is_span_id",
+    "is_trace_id",
     "made_traceparent",
     "trace_id_in",
     "traceparent_of",
@@ -21,6 +23,8 @@ __all__ = [
 
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
+#: Where CloudEvents has it (its extension for distributed tracing).
+EVENT_TRACE = "ce_traceparent"
 
 #: version, trace id, span id, flags; a later version may have more behind them.
 _SHAPE = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[\x21-\x7e]*)?")
@@ -34,7 +38,10 @@ LAST_TRACES = 1024
 
 def traceparent_of(headers: Iterable[tuple[str, bytes]]) -> str | None:
     """Give the last `traceparent`, in the form of version 00; None where it is not valid."""
-    raw = _last(headers, TRACEPARENT)
+    pairs = headers if isinstance(headers, tuple) else tuple(headers)
+    raw = _last(pairs, TRACEPARENT)
+    if raw is None:
+        raw = _last(pairs, EVENT_TRACE)
     return None if raw is None or len(raw) > MAX_TRACE_BYTES else _valid(raw)
 
 
@@ -57,8 +64,8 @@ def made_traceparent(trace_id: str | None, span_id: str | None, *, origin: str) 
     delivery. Ids that are no W3C ids are not taken. Nothing is said to be sampled.
     """
     made = blake2b(origin.encode(), digest_size=24).hexdigest()
-    trace = trace_id.lower() if trace_id and _is_id(trace_id, 32) else made[:32]
-    span = span_id.lower() if span_id and _is_id(span_id, 16) else made[32:]
+    trace = trace_id.lower() if trace_id and is_trace_id(trace_id) else made[:32]
+    span = span_id.lower() if span_id and is_span_id(span_id) else made[32:]
     return f"00-{trace}-{span}-00"
 
 
@@ -67,7 +74,17 @@ def trace_id_in(text: str) -> str | None:
     shape = _SHAPE.fullmatch(text.encode())
     if shape is not None:
         return shape[2].decode()
-    return text.lower() if _is_id(text, 32) else None
+    return text.lower() if is_trace_id(text) else None
+
+
+def is_trace_id(text: str | None) -> bool:
+    """Whether a text can be the id of a trace."""
+    return text is not None and _is_id(text, 32)
+
+
+def is_span_id(text: str | None) -> bool:
+    """Whether a text can be the id of a span."""
+    return text is not None and _is_id(text, 16)
 
 
 def _is_id(text: str, length: int) -> bool:

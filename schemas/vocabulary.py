@@ -248,4 +248,5 @@ class LogEvent(StrEnum):
     INSERT_DELAYED = "insert_delayed"  # ClickHouse has not taken a batch; it comes again
     TOPIC_MADE_ANEW = "topic_made_anew"  # a recorded topic is another one, read from its begin
     ROW_REFUSED = "row_refused"  # a row is not in ClickHouse and will not come
+    SPANS_LOST = "spans_lost"  # a collector has not taken spans; the work goes on
     LIBRARY_WARNING = "library_warning"  # a library warned; what it put into its words is left out

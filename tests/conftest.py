@@ -33,7 +33,7 @@ settings.load_profile("untimed")
 GIVEN_BACKEND = os.environ.get(backend.VARIABLE)
 for _name in list(os.environ):
     # A developer's own configuration has no say in the tests.
-    if _name.startswith(("KAFKA_", "CLICKHOUSE_", "OPENAI_", "AZURE_", "HYBRID_")):
+    if _name.startswith(("KAFKA_", "CLICKHOUSE_", "OPENAI_", "AZURE_", "HYBRID_", "OTEL_")):
         del os.environ[_name]
 os.environ.setdefault("JDK_JAVA_OPTIONS", YOUNG_JVM)
 

@@ -63,6 +63,7 @@ from metrics import metrics
 from prometheus import rules
 from prose import wrapped
 from rooms import rooms
+from telemetry import telemetry
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -444,6 +445,7 @@ def documents() -> dict[Path, str]:
         DOCS / "rooms.md": NOTE + rooms(),
         DOCS / "cli.md": NOTE + commands(),
         DOCS / "metrics.md": NOTE + metrics(),
+        DOCS / "telemetry.md": NOTE + telemetry(),
         DOCS / "messages.md": NOTE + messages(),
         DOCS / "message-life.svg": life(),
         ROOT / ".env.example": env_example(),

@@ -18,9 +18,60 @@ unknown fields are no error (an intent's are reported: the event `fields_unknown
 come ([what stays as it is](api.md#what-stays-as-it-is)).
 """
 FILES = """
-For programs: [the AsyncAPI 3 document](schemas/asyncapi.json) of all topics, and beside it a JSON
+For programs: [the AsyncAPI 3.1 document](schemas/asyncapi.json) of all topics, and beside it a JSON
 Schema (draft 2020-12) for each message, linked below. `hybrid schemas export DIR` writes them with
 your own prefix. How to write and read records well: [api.md](api.md). Words such as *ledger* are in the [glossary](glossary.md).
+"""
+EVENTS = """
+A record on an intents' topic may be a CloudEvent 1.0, by the
+[Kafka protocol binding](https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protocol-binding.md),
+in either form. Nothing has to be set, and a producer of plain JSON notices nothing: what an intent
+says itself always holds, and the envelope fills in what it does not say.
+"""
+FORMS = (
+    (
+        "**Binary**: headers `ce_specversion` (1.x), `ce_id`, `ce_source` and `ce_type`, all of them; "
+        "the value is the intent. With only some of them, or another version, they mean nothing and "
+        "go on to the outcome untouched, as any header does."
+    ),
+    (
+        "**Structured**: header `content-type: application/cloudevents+json`; the value is the "
+        "envelope, and `data` (or `data_base64`) the intent. Other formats, such as "
+        "`application/cloudevents+avro` or a batch, are dead-lettered."
+    ),
+)
+#: Attribute → what becomes of it in the intent, and in the outcome.
+ATTRIBUTES = (
+    ("`id`", "`intent_id`, where it has none", "`ce_causationid`"),
+    (
+        "`source`",
+        "with `id` the `deduplication_id`, `source#id`, where it has neither id",
+        "`ce_causationsource`",
+    ),
+    (
+        "`type`",
+        "`type`, where it has none: the last part (`com.example.message_generation.v2`)",
+        "-",
+    ),
+    ("`subject`", "`user_id`, where it has none", "-"),
+    (
+        "`traceparent`",
+        "the trace, where there is no header `traceparent` (binary form)",
+        "passed on",
+    ),
+    ("`time`, `dataschema`, `datacontenttype`", "not read: the record's timestamp counts", "-"),
+    ("extensions", "not read", "headers `ce_…` are passed on"),
+)
+OUTCOME = """
+The result or the dead letter of such an intent is an event of its own, in binary form:
+`ce_id` is its `result_id` or `dead_letter_id`, `ce_source` is `/hybrid/` and the prefix of the
+topics, `ce_type` is `hybrid.workflow.result` or `hybrid.workflow.dead-letter`, `ce_subject` the
+intent's id, `ce_time` when it ended, `content-type` is `application/json`. The
+original's id and source are in `ce_causationid` and `ce_causationsource`. A dead letter's `original`
+has value and headers as they came, and a replay is the event that it was. An
+envelope that cannot be read ends as one dead letter (`invalid_intent`, code `invalid_cloud_event`)
+whose message says what is missing; one that is no JSON is `poison`, as everywhere. The same event in
+both forms is the same work, as long as both records have the same key.
 """
 #: Topic, by the end of its name → key, where it is not the id of the intent.
 KEYS = {
@@ -38,10 +89,19 @@ INTERNAL = ("ledger", "cache", "spend", "replays", "operations")
 def messages() -> str:
     """Give the page."""
     lines = ["# Topics and messages", "", *wrapped(" ".join(HEAD.split())), ""]
-    lines += [*wrapped(" ".join(FILES.split())), "", *_topics()]
+    lines += [*wrapped(" ".join(FILES.split())), "", *_topics(), "", *_events()]
     for name in MESSAGES:
         lines += ["", *_message(name)]
     return "\n".join(lines) + "\n"
+
+
+def _events() -> list[str]:
+    lines = ["## CloudEvents", "", *wrapped(" ".join(EVENTS.split())), ""]
+    for form in FORMS:
+        lines += wrapped(form, first="- ", rest="  ")
+    lines += ["", "| attribute | in the intent | in the outcome's headers |", "|---|---|---|"]
+    lines += [f"| {name} | {intent} | {outcome} |" for name, intent, outcome in ATTRIBUTES]
+    return [*lines, "", *wrapped(" ".join(OUTCOME.split()))]
 
 
 def _topics() -> list[str]:

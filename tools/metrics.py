@@ -22,7 +22,7 @@ each recorder. At the same port `/healthz` says that the process is alive, and `
 process, and what a batch answers for nobody is not among them: the bill is in ClickHouse
 ([costs.md](costs.md)), to the call, and an alert says what needs somebody
 ([operations.md](operations.md#alerts)). No label names a tenant or
-a user. Words such as *lane* and *breaker* are in the
+a user. Traces: [telemetry.md](telemetry.md). Words such as *lane* and *breaker* are in the
 [glossary](glossary.md).
 """
 #: A counter is served under its name with this behind it.

@@ -48,7 +48,7 @@ JOBS = {
         "unit/test_console", "unit/test_contract", "unit/test_deploy", "unit/test_doc", "unit/test_imported_names", "unit/test_layout",
         "unit/test_licences", "unit/test_mutants", "unit/test_outside_text", "unit/test_peer_bench",
         "unit/test_printing", "unit/test_project_files", "unit/test_secret_files",
-        "unit/test_stack", "unit/test_startup", "unit/test_upgrade",
+        "unit/test_stack", "unit/test_startup", "unit/test_telemetry", "unit/test_upgrade",
     ),
     "parts": ("",),
 }  # fmt: skip

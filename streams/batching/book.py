@@ -86,7 +86,7 @@ class Book:
             message = "a line says what it is"
             raise ValueError(message)
         line = BatchLine.model_validate_json(raw)
-        intent, _ = read_intent(incoming.value, max_bytes=self._max_bytes)
+        intent, _ = read_intent(incoming.body, max_bytes=self._max_bytes)
         deadline_at_ms = None
         if intent.deadline_ms is not None:
             begun_ms = int(state.source.timestamp.timestamp() * 1000)

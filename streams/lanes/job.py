@@ -77,6 +77,8 @@ class Job:
     #: What came of its line in a batch.
     batch: BatchAnswer | None = field(default=None, init=False)
     task: asyncio.Task[None] | None = None
+    #: UUIDv7 of its execution; empty = it is not executed.
+    execution_id: str = field(default="", init=False)
     #: What it writes is as little as it can be.
     bare: bool = False
     #: Whether its executor is at work.
@@ -134,6 +136,9 @@ class LaneEvents:
     """What a lane tells its worker, and hears from it; by default nothing."""
 
     on_outcome: Callable[[Outcome], None] = lambda _outcome: None
+    #: An execution begins; one of any kind of job is committed. Neither may raise.
+    on_begun: Callable[[Job], None] = lambda _job: None
+    on_committed: Callable[[Job], None] = lambda _job: None
     on_crossing: Callable[[Crossing], None] = lambda _crossing: None
     on_fenced: Callable[[int], None] = lambda _lane: None
     #: One sentence: what never passes by itself, and ends the worker.

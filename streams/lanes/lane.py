@@ -240,6 +240,7 @@ class Lane:
         self._let_go(job)
         if job.outcome is not None:
             self._parts.events.on_outcome(job.outcome)
+            self._parts.events.on_committed(job)
 
     def _read_on(self, decided: Sequence[Job]) -> list[Job]:
         """End what another owner has decided while our producer could not be started; gives it.

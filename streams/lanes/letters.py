@@ -1,11 +1,20 @@
-"""Dead letters and their headers, with the exact bytes that came; pure."""
+"""Dead letters, with the exact bytes that came, and the headers of outcomes; pure."""
 
 import base64
+import json
 from datetime import datetime
 
 from agents.task import Failed
-from schemas.outcome import DeadLetter, OriginalRecord
+from schemas.intent import WorkflowIntent
+from schemas.outcome import DeadLetter, OriginalRecord, WorkflowResult
+from streams.messages.cloud_events import (
+    DEAD_LETTER,
+    RESULT,
+    described,
+    without_envelope,
+)
 from streams.messages.records import (
+    DELIVERY_HEADER,
     INTENT_ID_HEADER,
     OWN_HEADERS,
     Identity,
@@ -13,7 +22,7 @@ from streams.messages.records import (
     writable_headers,
 )
 
-__all__ = ["dead_letter", "dead_letter_headers", "public_headers"]
+__all__ = ["dead_letter", "dead_letter_headers", "public_headers", "result_headers"]
 
 #: Headers larger than this together are not repeated on a dead letter.
 MAX_PASSED_BYTES = 32_768
@@ -68,7 +77,8 @@ def dead_letter(
 def public_headers(incoming: Incoming, who: Identity) -> tuple[tuple[str, bytes], ...]:
     """Pass the intent's headers on, and say in headers what consumers route by."""
     own = {INTENT_ID_HEADER, "intent-type", "tenant", *OWN_HEADERS}
-    passed = tuple(pair for pair in writable_headers(incoming.headers) if pair[0] not in own)
+    given = without_envelope(writable_headers(incoming.headers), who.event)
+    passed = tuple(pair for pair in given if pair[0] not in own)
     intent = who.intent
     described = [(INTENT_ID_HEADER, who.intent_id.encode())]
     if intent is not None:
@@ -76,8 +86,31 @@ def public_headers(incoming: Incoming, who: Identity) -> tuple[tuple[str, bytes]
     return (*passed, *described)
 
 
+def result_headers(
+    incoming: Incoming, who: Identity, result: WorkflowResult, *, prefix: str
+) -> tuple[tuple[str, bytes], ...]:
+    """Say in headers what consumers route by, and whom a result is to be delivered to."""
+    event = described(
+        who.event,
+        kind=RESULT,
+        outcome_id=result.result_id,
+        subject=who.intent_id,
+        prefix=prefix,
+        at=result.completed_at,
+    )
+    return (*public_headers(incoming, who), *_delivery_headers(who.intent), *event)
+
+
+def _delivery_headers(intent: WorkflowIntent | None) -> tuple[tuple[str, bytes], ...]:
+    """Say on a result that it is to be delivered, and to whom."""
+    if intent is None or not intent.send_to_onlyfans:
+        return ()
+    wanted = {"recipient_id": intent.recipient_id, "platforms": intent.platforms}
+    return ((DELIVERY_HEADER, json.dumps(wanted).encode()),)
+
+
 def dead_letter_headers(
-    incoming: Incoming, who: Identity, letter: DeadLetter, group: str
+    incoming: Incoming, who: Identity, letter: DeadLetter, group: str, *, prefix: str
 ) -> tuple[tuple[str, bytes], ...]:
     """Add the names of KIP-1191, and ours in the same family."""
     values = {
@@ -99,7 +132,15 @@ def dead_letter_headers(
     if sum(len(name) + len(value) for name, value in passed) > MAX_PASSED_BYTES:
         # They are in `original` too; twice they would not fit into the record.
         passed = tuple(pair for pair in passed if pair not in writable_headers(incoming.headers))
-    return (*passed, *family)
+    event = described(
+        who.event,
+        kind=DEAD_LETTER,
+        outcome_id=letter.dead_letter_id,
+        subject=who.intent_id,
+        prefix=prefix,
+        at=letter.failed_at,
+    )
+    return (*passed, *family, *event)
 
 
 def _base64(value: bytes | None) -> str | None:

@@ -1,6 +1,5 @@
 """From an outcome to the records of one transaction; pure."""
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,14 +10,12 @@ from agents.task import Completed, Deferred, Failed, Outcome
 from schemas.attempt import ProviderAttempt
 from schemas.base import Message, format_time
 from schemas.events import HybridWorkflowState, LedgerRecord, WorkflowEvent
-from schemas.intent import WorkflowIntent
 from schemas.topics import Topics
 from schemas.vocabulary import EventName, WorkflowStatus
-from streams.lanes.letters import dead_letter, dead_letter_headers, public_headers
+from streams.lanes.letters import dead_letter, dead_letter_headers, result_headers
 from streams.messages.batch_records import line_record, passed_on
 from streams.messages.records import (
     DEFERRAL_HEADER,
-    DELIVERY_HEADER,
     Decided,
     Identity,
     Incoming,
@@ -131,8 +128,7 @@ def _cost(outcome: Completed | Failed) -> Decimal | None:
 
 def _completed(origin: _Origin, outcome: Completed) -> _Verdict:
     result, topics = outcome.result, origin.topics
-    public = public_headers(origin.incoming, origin.who)
-    headers = (*public, *_delivery_headers(origin.who.intent))
+    headers = result_headers(origin.incoming, origin.who, result, prefix=topics.prefix)
     records = [OutRecord(topics.results, origin.key, result.to_json(), headers)]
     if outcome.cached is not None:
         request, answer = outcome.cached
@@ -158,7 +154,7 @@ def _failed(origin: _Origin, outcome: Failed) -> _Verdict:
         origin.topics.dead_letters,
         origin.key if who.intent else (incoming.key or origin.key),
         letter.to_json(),
-        dead_letter_headers(incoming, who, letter, origin.group),
+        dead_letter_headers(incoming, who, letter, origin.group, prefix=origin.topics.prefix),
     )
     return _Verdict(
         WorkflowStatus.FAILED,
@@ -265,11 +261,3 @@ def _attempt_records(
 
 def _keyed(topic: str, key: str, message: Message, lane: int) -> OutRecord:
     return OutRecord(topic, key.encode("utf-8", "surrogatepass"), message.to_json(), partition=lane)
-
-
-def _delivery_headers(intent: WorkflowIntent | None) -> tuple[tuple[str, bytes], ...]:
-    """Say on a result that it is to be delivered, and to whom."""
-    if intent is None or not intent.send_to_onlyfans:
-        return ()
-    wanted = {"recipient_id": intent.recipient_id, "platforms": intent.platforms}
-    return ((DELIVERY_HEADER, json.dumps(wanted).encode()),)

@@ -57,10 +57,11 @@ class JobRunner:
         if intent is None:
             message = "an intent that cannot be read is not run"
             raise AssertionError(message)
+        job.execution_id = uuid7(parts.clock.now_ms(), parts.dice)
         task = Task(
             intent=intent,
             intent_id=who.intent_id,
-            execution_id=uuid7(parts.clock.now_ms(), parts.dice),
+            execution_id=job.execution_id,
             source=who.source,
             headers=with_trace(job.incoming.headers, who.traceparent),
             replay_count=who.replay_count,
@@ -71,6 +72,7 @@ class JobRunner:
             why_called_off=job.why_called_off,
         )
         job.begun = True
+        parts.events.on_begun(job)
         if parts.events.orders.cancels:
             job.called_off = parts.events.orders.calls_off(who.named)
         outcome: Outcome | None = None

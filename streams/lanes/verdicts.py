@@ -9,11 +9,11 @@ from agents.task import NOTHING, Completed, Deferred, Failed, Outcome, Paid
 from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent
 from streams.lanes.job import Delivery, Job, LaneParts
 from streams.lanes.outcome_records import outcome_records
+from streams.messages.duplicates import duplicate_records
 from streams.messages.records import (
     Decided,
     Identity,
     OutRecord,
-    duplicate_records,
     spend_record,
 )
 from streams.messages.sealing import Whose

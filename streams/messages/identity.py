@@ -18,6 +18,7 @@ from schemas.intent import TraceContext
 from schemas.outcome import RecordSource
 from schemas.tracing import made_traceparent
 from schemas.vocabulary import DeadLetterReason, ErrorClass, Priority
+from streams.messages.cloud_events import opened
 from streams.messages.deferrals import deferral_of
 from streams.messages.orders import Named
 from streams.messages.records import (
@@ -63,10 +64,12 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
     source = deferral.source if deferral else incoming.source
     if incoming.unreadable is not None:
         return _sealed(incoming, incoming.unreadable, deferral, replays)
+    event = None
     try:
-        intent, unknown = read_intent(
-            incoming.value, max_bytes=max_bytes, refuse_unknown=refuse_unknown
-        )
+        # What is too large is not looked into.
+        event = opened(incoming.headers, incoming.value) if incoming.fits(max_bytes) else None
+        value = event.body if event else incoming.value
+        intent, unknown = read_intent(value, max_bytes=max_bytes, refuse_unknown=refuse_unknown)
     except IntentError as error:
         derived = _derived_id(incoming)
         intent_id = known or error.intent_id or derived
@@ -89,13 +92,14 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
                 source,
                 letter,
                 traceparent=_trace(incoming, None, source, intent_id),
+                event=event,
             ),
             failed,
         )
     intent_id = intent.intent_id or known or _derived_id(incoming)
     key = deduplication_key(intent.tenant, intent.deduplication_id or intent_id)
     trace = _trace(incoming, intent.trace_context, source, intent_id)
-    who = Identity(key, intent_id, replays, intent, deferral, source, letter, unknown, trace)
+    who = Identity(key, intent_id, replays, intent, deferral, source, letter, unknown, trace, event)
     return Identified(who)
 
 
@@ -185,8 +189,8 @@ CAMEL = {
 
 def outline(incoming: Incoming, router: Router, *, max_bytes: int) -> Outline:
     """Read tenant, route and deadline; an empty outline for what is no intent. Never raises."""
-    value = incoming.value
-    if not value or len(value) > max_bytes or value.count(b"[") + value.count(b"{") > MAX_DEPTH:
+    value = incoming.body if incoming.fits(max_bytes) else None
+    if not value or value.count(b"[") + value.count(b"{") > MAX_DEPTH:
         return NO_OUTLINE
     try:
         document = _document(value)
@@ -247,8 +251,8 @@ def named(incoming: Incoming, outline: Outline) -> Named:
     deferral = deferral_of(incoming)
     source = deferral.source if deferral else incoming.source
     try:
-        intent_id = _id_of(_document(incoming.value or b""), incoming, deferral)
-    except (ValueError, AttributeError, RecursionError):
+        intent_id = _id_of(_document(incoming.body or b""), incoming, deferral)
+    except (ValueError, TypeError, AttributeError, RecursionError):
         intent_id = _known_id(incoming, deferral) or _derived_id(incoming)
     is_replay = _replay_count(incoming) > 0
     return Named(intent_id, outline.tenant, outline.type, source.timestamp, is_replay)

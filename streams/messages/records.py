@@ -14,14 +14,14 @@ from schemas.events import (
     LedgerRecord,
     ReplayRecord,
     StartRecord,
-    WorkflowEvent,
 )
 from schemas.intent import TraceContext, WorkflowIntent, context_of
 from schemas.outcome import RecordSource
 from schemas.topics import Topics
 from schemas.tracing import traceparent_of
 from schemas.versions import RECORD_VERSION, VERSION_HEADER
-from schemas.vocabulary import EventName, WorkflowStatus
+from schemas.vocabulary import WorkflowStatus
+from streams.messages.cloud_events import CloudEvent, body_of
 from streams.messages.moments import LATEST_MS
 from streams.messages.orders import Named
 from streams.messages.sealed import UnreadableError
@@ -37,7 +37,6 @@ __all__ = [
     "Identity",
     "Incoming",
     "OutRecord",
-    "duplicate_records",
     "header",
     "readable_headers",
     "replay_record",
@@ -56,8 +55,8 @@ BATCH_LINE_HEADER, BATCH_ANSWER_HEADER = "hybrid-batch-line", "hybrid-batch-answ
 DELIVERY_HEADER = "hybrid-delivery"
 REPLAY_COUNT_HEADER = "replay-count"
 REPLAYED_HEADER = "replayed-dead-letter-id"
+REPLAYED_TRACE_HEADER = "replayed-trace-id"  # of its dead letter; its own may be another
 INTENT_ID_HEADER = "intent-id"
-
 #: Before the hexadecimal bytes of a header's name that is not UTF-8.
 RAW_NAME_PREFIX = "hybrid-raw-name/"
 
@@ -91,6 +90,15 @@ class Incoming:
         return traceparent_of(self.headers)
 
     @property
+    def body(self) -> bytes | None:
+        """The intent: the value, or what a CloudEvent holds."""
+        return body_of(self.headers, self.value)
+
+    def fits(self, max_bytes: int) -> bool:
+        """Whether its value is no larger than an intent may be."""
+        return len(self.value or b"") <= max_bytes
+
+    @property
     def source(self) -> RecordSource:
         """Where it was read, as messages say it; a moment that is no date is 1970's first."""
         sane = self.timestamp_ms if 0 <= self.timestamp_ms <= LATEST_MS else 0
@@ -118,6 +126,7 @@ class Identity:
     unknown: tuple[str, ...] = ()
     #: Its trace: of its header, of the ids that it states, or made.
     traceparent: str | None = None
+    event: CloudEvent | None = None  # that it came in
 
     @property
     def trace_context(self) -> TraceContext | None:
@@ -224,29 +233,6 @@ def header(headers: Iterable[tuple[str, bytes]], name: str) -> bytes | None:
         if key == name:
             found = value
     return found
-
-
-def duplicate_records(
-    topics: Topics, incoming: Incoming, who: Identity, *, event_id: str, worker: str, now: datetime
-) -> OutRecord:
-    """Build the event that makes a repeated intent visible."""
-    event = WorkflowEvent(
-        event_id=event_id,
-        name=EventName.DUPLICATE_IGNORED,
-        intent_id=who.intent_id,
-        tenant=who.intent.tenant if who.intent else "default",
-        type=who.intent.type if who.intent else None,
-        worker=worker,
-        details={
-            "deduplication_id": who.stated_key,
-            "topic": incoming.topic,
-            "partition": incoming.partition,
-            "offset": incoming.offset,
-        },
-        trace_context=who.trace_context,
-        occurred_at=now,
-    )
-    return OutRecord(topics.events, who.intent_id.encode(), event.to_json())
 
 
 def spend_record(topics: Topics, record: SpendRecord) -> OutRecord:

@@ -10,12 +10,14 @@ from pydantic import ValidationError
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
 from schemas.topics import Topics
+from schemas.tracing import is_trace_id
 from schemas.vocabulary import LetterState
 from streams.kafka.reading import read_topic
 from streams.messages.records import (
     INTENT_ID_HEADER,
     REPLAY_COUNT_HEADER,
     REPLAYED_HEADER,
+    REPLAYED_TRACE_HEADER,
     OutRecord,
 )
 from streams.publishing.contents import Contents
@@ -110,7 +112,7 @@ def replayed_record(letter: DeadLetter, topics: Topics) -> OutRecord:
     There the lane is whose ledger knows the intent.
     """
     sources = topics.sources
-    own = {REPLAY_COUNT_HEADER, REPLAYED_HEADER, INTENT_ID_HEADER}
+    own = {REPLAY_COUNT_HEADER, REPLAYED_HEADER, REPLAYED_TRACE_HEADER, INTENT_ID_HEADER}
     passed = [
         (name, base64.b64decode(value))
         for name, value in letter.original.headers
@@ -125,6 +127,12 @@ def replayed_record(letter: DeadLetter, topics: Topics) -> OutRecord:
             (REPLAY_COUNT_HEADER, str(letter.replay_count + 1).encode()),
             (REPLAYED_HEADER, letter.dead_letter_id.encode()),
             (INTENT_ID_HEADER, letter.intent_id.encode()),
+            *_trace_of(letter),
         ),
         partition=letter.source.partition,
     )
+
+
+def _trace_of(letter: DeadLetter) -> tuple[tuple[str, bytes], ...]:
+    trace = letter.trace_context.trace_id if letter.trace_context else None
+    return ((REPLAYED_TRACE_HEADER, trace.encode()),) if trace and is_trace_id(trace) else ()

@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 from pydantic_core import from_json
 
 from schemas.outcome import DeadLetter
-from streams.publishing.originals import original_value
+from streams.publishing.originals import original_body
 
 __all__ = ["Kind", "kind_of", "normalised", "stated_model"]
 
@@ -76,7 +76,7 @@ def stated_model(letter: DeadLetter) -> str:
     if letter.by_reference:
         return ""
     try:
-        model = from_json(original_value(letter) or b"{}").get("model")
+        model = from_json(original_body(letter) or b"{}").get("model")
     except (ValueError, AttributeError):  # no JSON, or no object: a poison pill
         return ""
     return model[:MOST_MODEL] if isinstance(model, str) else ""

@@ -24,7 +24,7 @@ from schemas.intent import WorkflowIntent
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
 from streams.publishing.intents import routes
-from streams.publishing.originals import original_value
+from streams.publishing.originals import original_body
 from streams.triage.typical import Typical
 
 __all__ = ["Estimator", "Priced", "Refusal", "readable"]
@@ -58,7 +58,7 @@ def readable(
     if letter.is_without_content:
         return Refusal("content_gone", letter.suggested_action)
     try:
-        intent = decode_intent(original_value(letter), max_bytes=settings.hybrid_max_intent_bytes)
+        intent = decode_intent(original_body(letter), max_bytes=settings.hybrid_max_intent_bytes)
     except IntentError as error:
         return Refusal(error.code, error.message)
     route = router.route(intent, identity=letter.intent_id)

@@ -13,10 +13,12 @@ from agents.deciding.overrides import overrides_of
 from agents.deciding.policy import RetryPolicy
 from agents.deciding.protecting import Protection
 from agents.deciding.routes import Router
+from agents.executing.executor import Rules
+from agents.pricing.prices import PriceBook
 from agents.providers.adapters import Provider
 from schemas.settings import Settings
 
-__all__ = ["capacity_of", "hedging_of", "policy_of", "protection_of", "router_of", "types_of"]
+__all__ = ["capacity_of", "policy_of", "router_of", "rules_of", "types_of"]
 
 
 def router_of(settings: Settings, providers: Mapping[str, Provider]) -> Router:
@@ -55,6 +57,21 @@ def capacity_of(
     }
     health = BreakerPolicy(calls=settings.hybrid_breaker_calls, open_s=settings.hybrid_breaker_open)
     return Capacity(limits, health, clock=clock, on_change=on_change)
+
+
+def rules_of(settings: Settings, *, prices: PriceBook, prompts: Mapping[str, str]) -> Rules:
+    """Build what the configuration says of all executions."""
+    return Rules(
+        policy=policy_of(settings),
+        hedging=hedging_of(settings),
+        prices=prices,
+        prompts=prompts,
+        cache_ttl_s=settings.hybrid_cache_ttl,
+        types=types_of(settings, prompts),
+        batch_margin_s=settings.hybrid_batch_margin,
+        max_record_bytes=settings.max_record_bytes,
+        protection=protection_of(settings),
+    )
 
 
 def policy_of(settings: Settings) -> RetryPolicy:

@@ -8,13 +8,14 @@ from agents.capacity.turns import Capacity
 from agents.clock import Clock, Dice
 from agents.deciding.budgets import Spending
 from agents.deciding.cache import AnswerCache
-from agents.executing.executor import Executor, Rules
+from agents.executing.executor import Executor
 from agents.executing.ground import Ground
 from agents.log import Log
 from agents.pricing.book import book_of
 from agents.pricing.prices import PriceBook
 from agents.providers.adapters import Provider
 from agents.task import Outcome
+from schemas.attempt import ProviderAttempt
 from schemas.settings import Settings
 from streams.failpoints import FailPoints
 from streams.kafka.content_keys import empty_vault, learn_all
@@ -27,14 +28,8 @@ from streams.membership.lease import Lease
 from streams.messages.identity import outline
 from streams.messages.orders import Orders
 from streams.messages.sealing import Vault
-from streams.worker.assembly import (
-    capacity_of,
-    hedging_of,
-    policy_of,
-    protection_of,
-    router_of,
-    types_of,
-)
+from streams.telemetry.traces import NOBODY, Hears
+from streams.worker.assembly import capacity_of, router_of, rules_of
 from streams.worker.dispatcher import Dispatcher
 from streams.worker.flow import Flow
 from streams.worker.followers import Followers
@@ -62,6 +57,7 @@ class _Base:
     fail_points: FailPoints
     supervisor: Supervisor
     vault: Vault
+    traces: Hears
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +87,7 @@ def build_worker(
     clock: Clock,
     dice: Dice,
     log: Log,
+    traces: Hears = NOBODY,
 ) -> Worker:
     """Put a worker together; nothing is started. Raises ValueError for a wrong combination."""
     base = _Base(
@@ -101,6 +98,7 @@ def build_worker(
         FailPoints(settings.hybrid_fail_point),
         Supervisor(log=log),
         empty_vault(settings),
+        traces,
     )
     shared = _shared(base)
     rebalance = Rebalance(
@@ -172,13 +170,18 @@ def _shared(base: _Base) -> _Shared:
     settings, ground = base.settings, base.ground
     clock, log = ground.clock, ground.log
     tallies = Tallies()
+
+    def on_ended(attempt: ProviderAttempt) -> None:
+        tallies.note_attempt(attempt)
+        base.traces.ended(attempt)
+
     journal = AttemptJournal(
         settings,
         clock=clock,
         log=log,
         fail_points=base.fail_points,
         on_broken=base.supervisor.end,
-        on_ended=tallies.note_attempt,
+        on_ended=on_ended,
     )
     flow = Flow(supervisor=base.supervisor, clock=clock)
     incidents = Incidents(
@@ -235,6 +238,8 @@ def _lane_parts(base: _Base, shared: _Shared) -> LaneParts:
             on_outcome=on_outcome,
             on_crossing=incidents.crossed,
             on_broken=base.supervisor.end,
+            on_begun=base.traces.begun,
+            on_committed=base.traces.committed,
             orders=shared.orders,
             contents=Contents(
                 base.vault, partial(learn_all, settings, base.vault, ground.clock, ground.log)
@@ -282,17 +287,7 @@ def _executor(base: _Base, shared: _Shared) -> Executor:
         providers=base.providers,
         router=router_of(settings, base.providers),
         capacity=shared.capacity,
-        rules=Rules(
-            policy=policy_of(settings),
-            hedging=hedging_of(settings),
-            prices=shared.prices,
-            prompts=base.prompts,
-            cache_ttl_s=settings.hybrid_cache_ttl,
-            types=types_of(settings, base.prompts),
-            batch_margin_s=settings.hybrid_batch_margin,
-            max_record_bytes=settings.max_record_bytes,
-            protection=protection_of(settings),
-        ),
+        rules=rules_of(settings, prices=shared.prices, prompts=base.prompts),
         spending=shared.spending,
         cache=shared.cache,
         journal=shared.journal,

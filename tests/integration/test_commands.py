@@ -437,7 +437,7 @@ def test_every_command_has_help_with_an_example() -> None:
 
 def test_schemas_are_exported(tmp_path: Path) -> None:
     assert hybrid("schemas", "export", str(tmp_path)).returncode == 0
-    assert json.loads((tmp_path / "asyncapi.json").read_text())["asyncapi"] == "3.0.0"
+    assert json.loads((tmp_path / "asyncapi.json").read_text())["asyncapi"] == "3.1.0"
     assert len(list(tmp_path.glob("*.schema.json"))) >= 9
 
 

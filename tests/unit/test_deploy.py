@@ -115,4 +115,4 @@ def test_everything_the_image_copies_exists_and_every_package_is_copied() -> Non
     names = {name.rstrip("/") for line in copied for name in line.split()}
     assert {"schemas", "agents", "streams", "hybrid", "requirements"} <= names
     assert all((ROOT / name).exists() for name in names)
-    assert "requirements/runtime.lock" in text
+    assert "requirements/image.lock" in text

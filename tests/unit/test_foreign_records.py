@@ -31,12 +31,12 @@ from schemas.vocabulary import DeadLetterReason, ErrorClass, EventName
 from streams.kafka.parsing import read_any_header_name
 from streams.lanes.outcome_records import outcome_records
 from streams.messages.deferrals import deferral_of
+from streams.messages.duplicates import duplicate_records
 from streams.messages.identity import NO_OUTLINE, deduplication_key, identify, outline
 from streams.messages.moments import usable_timestamp_ms
 from streams.messages.records import (
     DEFERRAL_HEADER,
     Decided,
-    duplicate_records,
     readable_headers,
     writable_headers,
 )

@@ -1,4 +1,4 @@
-"""What the runtime lock names may be used and passed on together with this product's licence."""
+"""What the image's lock names may be used and passed on together with this product's licence."""
 
 import re
 from importlib.metadata import PackageNotFoundError, metadata
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCK = (ROOT / "requirements/runtime.lock").read_text()
+LOCK = (ROOT / "requirements/image.lock").read_text()
 NAMES = re.findall(r"(?m)^([A-Za-z0-9._-]+)==", LOCK)
 #: Permissive, or (MPL 2.0) binding changed files of the package only.
 FINE = re.compile(
-    r"MIT(-0| License)?|(Apache Software License|Apache-2\.0)|BSD( License|-[23]-Clause)"
+    r"MIT(-0| License)?|(Apache Software License|Apache-2\.0)|(3-Clause )?BSD( License|-[23]-Clause)"
     r"|ISC License \(ISCL\)|PSF-2\.0|Python Software Foundation License|Repoze Public License"
     r"|Mozilla Public License 2\.0 \(MPL 2\.0\)"
 )

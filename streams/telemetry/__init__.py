@@ -1,0 +1,1 @@
+"""Traces for an OpenTelemetry collector, made of what goes on record anyway."""
