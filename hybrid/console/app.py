@@ -13,6 +13,7 @@ from hybrid.console.guards import guard, with_headers
 from hybrid.console.live import HUBS, STREAMS, Hub, Streams, live
 from hybrid.console.pages import (
     alerts,
+    audit,
     checks,
     costs,
     entering,
@@ -22,6 +23,7 @@ from hybrid.console.pages import (
     plans,
     providers,
     tail,
+    work,
 )
 from hybrid.errors import UsageError
 
@@ -93,6 +95,12 @@ ROUTES: tuple[Route, ...] = (
     ("GET", "/providers", providers.providers, VIEWER),
     ("GET", "/tail", tail.tail, VIEWER),
     ("GET", "/alerts", alerts.alerts, VIEWER),
+    ("GET", "/work", work.work, VIEWER),
+    ("POST", "/work/pause", work.hold, OPERATOR),
+    ("POST", "/work/resume", work.hold, OPERATOR),
+    ("GET", "/work/cancel", work.cancelling, OPERATOR),
+    ("POST", "/work/cancel", work.cancel, OPERATOR),
+    ("GET", "/audit", audit.audit, VIEWER),
     ("GET", "/settings", checks.settings, VIEWER),
     ("GET", "/doctor", checks.doctor, VIEWER),
     ("GET", "/plans", plans.plans, VIEWER),

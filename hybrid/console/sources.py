@@ -20,6 +20,7 @@ from streams.bill.flow import Flow, ended_by_minute
 from streams.publishing.dead_letters import Selection
 from streams.store.clickhouse import ClickHouse, ClickHouseUnavailableError
 from streams.triage.book import Book, read_book
+from streams.triage.deeds import Deeds, read_deeds
 from streams.triage.overview import Overview, overview
 
 __all__ = ["MOST_ROWS", "QUERY_LIMIT_S", "Sources"]
@@ -56,12 +57,14 @@ class Sources:
         self.budgets: Fresh[list[BudgetLevel]] = Fresh(self._budgets, clock=clock, keep_s=10)
         self.flow: Fresh[Flow] = Fresh(self._flow, clock=clock, keep_s=10)
         self.provider_hour: Fresh[ProviderHour] = Fresh(self._hour, clock=clock, keep_s=10)
+        self.deeds: Fresh[Deeds] = Fresh(lambda: read_deeds(settings), clock=clock, keep_s=2)
         self.checks: Fresh[list[Check]] = Fresh(lambda: examine(settings), clock=clock, keep_s=15)
 
     def changed(self) -> None:
         """Have what dead letters stand at read anew: somebody has just done something."""
         self.open_letters.forget()
         self.book.forget()
+        self.deeds.forget()
 
     async def warm(self) -> None:
         """Begin to read what the first page shows."""

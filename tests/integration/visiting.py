@@ -14,7 +14,7 @@ from hybrid.stack.process import free_port
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 
-__all__ = ["Visitor", "sign_in", "visit"]
+__all__ = ["OWN", "Visitor", "sign_in", "visit"]
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 Client = TestClient[web.Request, web.Application]

@@ -1,5 +1,6 @@
 """The console's pages on a running stack: from the red card to the replayed dead letters."""
 
+import asyncio
 import re
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from schemas.vocabulary import LogEvent
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, soon
-from tests.integration.visiting import Visitor, sign_in, visit
+from tests.integration.visiting import OWN, Visitor, sign_in, visit
 
 pytestmark = pytest.mark.integration
 
@@ -65,6 +66,62 @@ def test_from_the_causes_to_the_replayed_dead_letters_without_javascript(
     acts = [one["action"] for one in said if one["event"] is LogEvent.OPERATOR_ACTED]
     assert acts == ["signed_in", "dismissed", "reopened", "planned", "run"]
     assert {one["by"] for one in said} == {"ann@host (console)"}
+
+
+def test_work_is_paused_resumed_and_cancelled_on_the_page_as_by_the_command(
+    stack: RunningStack,
+) -> None:
+    stack.set_faults({"openai": {"latency_ms": 5}, "azure": {"latency_ms": 5}})
+    case = Case(stack)
+    addresses = stack.stack.addresses()["metrics"]
+
+    async def scene(visitor: Visitor, links: list[str]) -> None:
+        seen = await visitor.get("/work")
+        assert "/work/pause" not in seen  # a viewer has no button
+        async with visitor.client.post("/work/pause", data={"what": "all"}, headers=OWN) as answer:
+            assert answer.status == 403
+        await sign_in(visitor, links)
+        work = await visitor.get("/work")
+        wrong = {"what": "provider", "name": "nobody"}
+        hidden = re.findall(r'name="form_token" value="([^"]+)"', work)[0]
+        data = {"form_token": hidden, **wrong}
+        async with visitor.client.post("/work/pause", data=data, headers=OWN) as answer:
+            assert (answer.status, "no such provider" in await answer.text()) == (400, True)
+        _, after = await visitor.send(
+            work, "/work/pause", what="tenant", name=case.name, why="they asked"
+        )
+        assert f"tenant {case.name} is paused until" in after
+        await asyncio.to_thread(case.publish, *(case.intent(tenant=case.name) for _ in range(6)))
+        asked = f"/work/cancel?tenant={case.name}"
+        sure = await soon(lambda: visitor.get(asked), lambda page: "Cancel 6 intents" in page)
+        assert not case.calls()
+        alone = await visitor.get(f"/work/cancel?id={case.name}-1&tenant={case.name}")
+        _, after = await visitor.send(alone, "/work/cancel", why="ordered twice")
+        assert "cancelled 1" in after
+        _, after = await visitor.send(sure, "/work/cancel", why="the campaign is over")
+        assert "cancelled 5" in after
+        nothing = await visitor.get(asked)
+        assert "0 intents that wait or run" in nothing
+        assert 'method="post" action="/work/cancel"' not in nothing
+        async with visitor.client.get("/work/cancel") as answer:
+            assert (answer.status, "which ones?" in await answer.text()) == (400, True)
+        _, after = await visitor.send(await visitor.get("/work"), "/work/resume")
+        assert f"tenant {case.name} goes on" in after
+        told = await visitor.get("/audit")
+        for what in (
+            f"paused tenant {case.name}", f"resumed tenant {case.name}",
+            f"cancelled {case.name}-1", f"cancelled all of tenant {case.name} that came in by",
+        ):  # fmt: skip
+            assert what in told
+        assert told.count("ann@host (console)") >= 4
+        assert "the campaign is over" in told
+
+    said = visit(stack.settings, addresses, scene)
+    acts = [one["action"] for one in said if one["event"] is LogEvent.OPERATOR_ACTED]
+    assert acts == ["signed_in", "held", "cancelled", "cancelled", "let_go"]
+    ended = case.wait(6).dead_letters
+    assert {one["reason"] for found in ended.values() for one in found} == {"cancelled"}
+    assert not case.calls()
 
 
 def test_every_link_leads_somewhere(stack: RunningStack) -> None:

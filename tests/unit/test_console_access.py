@@ -16,7 +16,7 @@ from agents.clock import ManualClock
 from agents.log import silent
 from hybrid.console.access import MOST_WRONG, SESSION_S, WRONG_WITHIN_S, Access, Role
 from hybrid.console.app import LOCK, ROUTES, STATIC, build_app
-from hybrid.console.ground import Ground
+from hybrid.console.ground import Ground, Said
 from hybrid.console.guards import HEADERS
 from hybrid.console.live import Hub
 from hybrid.console.runs import Runs
@@ -58,6 +58,7 @@ def a_ground(
         sources=sources,
         tail=Tail(settings, clock=clock),
         runs=Runs(settings, clock=clock, on_change=sources.changed),
+        said=Said(),
         views=Views(name="prod-eu", clock=clock),
         cookie="__Host-hybrid_console" if is_tls else "hybrid_console_1",
         is_tls=is_tls,
@@ -176,7 +177,15 @@ def test_a_foreign_name_is_refused_whoever_asks(host: str) -> None:
 def test_a_form_that_another_site_sends_is_refused(headers: dict[str, str]) -> None:
     async def scene(client: Client, ground: Ground) -> None:
         cookie, form = signed_in(ground)
-        for path in ("/plans", "/letters/dismiss", "/plans/x/run", "/logout", "/enter"):
+        for path in (
+            "/plans",
+            "/letters/dismiss",
+            "/plans/x/run",
+            "/work/pause",
+            "/work/cancel",
+            "/logout",
+            "/enter",
+        ):
             status, text = await asked(client, "POST", path, headers=cookie | headers, data=form)
             assert status == 403, path
             assert "not sent from a page of this console" in text
@@ -288,6 +297,9 @@ def test_this_machines_programs_may_look_and_others_sign_in() -> None:
     local = place_of(Settings(), host="127.0.0.1", port=9480)
     assert (local.is_local, local.address) == (True, "http://127.0.0.1:9480")
     assert local.hosts == {"127.0.0.1:9480", "localhost:9480", "[::1]:9480"}
+    other = place_of(Settings(), host="127.0.0.2", port=9480)
+    assert other.address == "http://127.0.0.2:9480"
+    assert other.hosts == local.hosts | {"127.0.0.2:9480"}
     with pytest.raises(UsageError, match="HYBRID_CONSOLE_ADDRESSES"):
         place_of(Settings(), host="0.0.0.0", port=9480)  # noqa: S104
     named = Settings(hybrid_console_addresses=("https://Ops.example.com",))

@@ -1,33 +1,21 @@
 """The first page: what needs somebody, how work flows, what it costs, how the providers are."""
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
 from hybrid.console.cards import Card, cards_of
 from hybrid.console.ground import GROUND, Ground
-from hybrid.standing import Standing
+from hybrid.standing import providers_of
 from streams.bill.flow import Flow
 
-__all__ = ["now", "providers_of", "render_live"]
+__all__ = ["now", "render_live"]
 
 #: So long the page waits for what is not known yet; what comes later comes over the stream.
 WAIT_S = 0.25
 #: So long the stream waits: it has time.
 LIVE_WAIT_S = 12.0
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """A provider as all workers see it."""
-
-    name: str
-    open_to: int
-    workers: int
-    in_flight: int
-    resting: int
 
 
 async def now(request: web.Request) -> web.Response:
@@ -88,26 +76,6 @@ async def _values(ground: Ground, *, wait_s: float) -> dict[str, Any]:
         "unknown_parts": unknown,
         "as_of": standing.as_of,
     }
-
-
-def providers_of(standing: Standing | None) -> list[Provider]:
-    """Put together what all workers say of each provider."""
-    if standing is None:
-        return []
-    found: dict[str, list[Any]] = {}
-    for worker in standing.workers:
-        for one in worker.providers:
-            found.setdefault(one.name, []).append(one)
-    return [
-        Provider(
-            name,
-            sum(one.available for one in seen),
-            len(seen),
-            sum(one.in_flight for one in seen),
-            sum(one.resting_keys for one in seen),
-        )
-        for name, seen in found.items()
-    ]
 
 
 def _drawn(flow: Flow | None) -> dict[str, Any] | None:
