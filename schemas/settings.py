@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import re
 from functools import lru_cache
 from typing import Annotated, Literal
@@ -90,6 +91,14 @@ class Settings(ProviderSettings):
     it is for this machine. Where the first is https, its cookies are for TLS only."""
     hybrid_console_token: SecretStr | None = None
     """What operators sign in with, 16 signs at least; needed to serve other machines."""
+    hybrid_console_proxy_header: str = ""
+    """Header in which a proxy before the console names who signed in there (OpenID Connect), such
+    as X-Forwarded-Email; without it no header names anybody."""
+    hybrid_console_proxies: tuple[str, ...] = ()
+    """Addresses or networks of those proxies, such as 10.0.0.7 or 10.1.0.0/16; the header is taken
+    from nobody else, and who else sends it is refused."""
+    hybrid_console_operators: tuple[str, ...] = ()
+    """Who of them may act, as the header names them; the others may look."""
     hybrid_console_name: str = ""
     """Name of the environment on the console's pages, such as prod-eu."""
     hybrid_emf_namespace: str | None = None
@@ -149,7 +158,14 @@ class Settings(ProviderSettings):
             return numbers_in(value, "must be seconds separated by commas, such as 1,2,5")
         return value
 
-    @field_validator("hybrid_hedge", "hybrid_types", "hybrid_console_addresses", mode="before")
+    @field_validator(
+        "hybrid_hedge",
+        "hybrid_types",
+        "hybrid_console_addresses",
+        "hybrid_console_proxies",
+        "hybrid_console_operators",
+        mode="before",
+    )
     @classmethod
     def _words(cls, value: object) -> object:
         if isinstance(value, str):
@@ -163,6 +179,25 @@ class Settings(ProviderSettings):
             message = "must be addresses such as https://ops.example.com, without a path"
             raise ValueError(message)
         return tuple(one.lower() for one in value)
+
+    @field_validator("hybrid_console_proxy_header")
+    @classmethod
+    def _header(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z0-9-]+", value):
+            message = "must be the name of a header, such as X-Forwarded-Email"
+            raise ValueError(message)
+        return value
+
+    @field_validator("hybrid_console_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            for one in value:
+                ipaddress.ip_network(one)
+        except ValueError:
+            message = "must be addresses or networks such as 10.0.0.7 or 10.1.0.0/16"
+            raise ValueError(message) from None
+        return value
 
     @field_validator("hybrid_console_token")
     @classmethod

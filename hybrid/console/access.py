@@ -12,7 +12,7 @@ from aiohttp import web
 
 from agents.clock import Clock
 
-__all__ = ["ROLE", "SESSION", "Access", "Role", "Session"]
+__all__ = ["MOST_NAME", "ROLE", "SESSION", "Access", "Role", "Session"]
 
 #: A session ends after this long; then one signs in again.
 SESSION_S = 12 * 3600.0

@@ -19,6 +19,7 @@ from hybrid.console.ground import GROUND, Ground, Said
 from hybrid.console.live import Hub
 from hybrid.console.pages.now import render_live
 from hybrid.console.pages.tail import render_tail
+from hybrid.console.proxied import proxied_of
 from hybrid.console.runs import Runs
 from hybrid.console.sources import Sources
 from hybrid.console.tail import Tail
@@ -59,7 +60,14 @@ def place_of(settings: Settings, *, host: str, port: int) -> Place:
         )
         raise UsageError(message)
     behind = bool(settings.hybrid_console_addresses)
-    if (behind or not is_local) and settings.hybrid_console_token is None:
+    header = settings.hybrid_console_proxy_header
+    if header and not settings.hybrid_console_proxies:
+        message = (
+            f"HYBRID_CONSOLE_PROXY_HEADER = {header}: say from whom it is taken with "
+            "HYBRID_CONSOLE_PROXIES, such as 10.0.0.7; anybody could write it otherwise"
+        )
+        raise UsageError(message)
+    if (behind or not is_local) and settings.hybrid_console_token is None and not header:
         message = (
             "HYBRID_CONSOLE_TOKEN is not set: who reaches the console from another machine signs "
             "in with it; `openssl rand -base64 24` makes one"
@@ -111,6 +119,7 @@ def made(
         tail=Tail(settings, clock=clock),
         runs=Runs(settings, clock=clock, on_change=sources.changed),
         said=Said(),
+        proxied=proxied_of(settings),
         views=Views(name=settings.hybrid_console_name, clock=clock),
         cookie="__Host-hybrid_console" if place.is_tls else f"hybrid_console_{place.port}",
         is_tls=place.is_tls,

@@ -134,7 +134,7 @@ def test_eight_tabs_are_all_live_and_every_other_page_still_opens(browser: Any, 
         assert "Dead letters" in pages[-1].title()
 
 
-def test_keys_open_pages_and_do_nothing_in_fields(browser: Any, site: Site) -> None:
+def test_keys_open_pages_and_do_nothing_in_fields(browser: Any, axe: Any, site: Site) -> None:
     with opened(browser, site, viewport=DESK) as context:
         page = context.new_page()
         page.goto("/")
@@ -142,6 +142,56 @@ def test_keys_open_pages_and_do_nothing_in_fields(browser: Any, site: Site) -> N
         page.keyboard.press("d")
         page.wait_for_url("**/letters")
         page.keyboard.press("/")
-        page.keyboard.type("gn")
+        page.keyboard.type("gn?j")
         assert page.url.endswith("/letters")
-        assert page.locator("input[type=search]").input_value() == "gn"
+        assert page.locator("input[type=search]").input_value() == "gn?j"
+        page.keyboard.press("Control+k")
+        page.keyboard.type("prov")
+        assert_clean(page, axe, "the palette")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/providers")
+        page.keyboard.press("Control+k")
+        page.keyboard.type(f"{site.case.name}-1041")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**/intents?id={site.case.name}-1041")
+
+
+def test_keys_go_from_row_to_row_and_can_be_switched_off(
+    browser: Any, axe: Any, site: Site
+) -> None:
+    with opened(browser, site, viewport=DESK) as context:
+        page = context.new_page()
+        page.goto(f"/letters/rows?tenant={site.case.name}&state=all")
+        third = page.locator("tbody tr").nth(2)
+        for key in ("j", "j", "j", "j", "k"):
+            page.keyboard.press(key)
+        assert third.evaluate("row => row === document.activeElement")
+        wanted = third.locator("a").first.get_attribute("href")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**{wanted}")
+        page.keyboard.press("?")
+        assert page.get_by_role("dialog").is_visible()
+        assert_clean(page, axe, "the keys")
+        page.get_by_label(re.compile("Keys without Ctrl")).uncheck()
+        page.keyboard.press("Escape")
+        page.reload()
+        page.keyboard.press("?")
+        assert page.get_by_role("dialog").count() == 0
+        page.get_by_role("button", name="Keys").click()
+        assert page.get_by_role("dialog").is_visible()
+
+
+def test_the_tail_stands_still_while_one_reads_and_goes_on_after(browser: Any, site: Site) -> None:
+    with opened(browser, site, viewport={"width": 800, "height": 300}) as context:
+        page = context.new_page()
+        page.goto("/tail")
+        state = page.locator("#state")
+        eventually(lambda: page.locator("tbody tr").count(), lambda count: count > 20)
+        page.evaluate("scrollTo(0, 200)")
+        eventually(state.inner_text, lambda text: text == "paused")
+        page.evaluate("scrollTo(0, 0)")
+        eventually(state.inner_text, lambda text: text == "live")
+        page.keyboard.press(" ")
+        assert state.inner_text() == "paused"
+        page.keyboard.press(" ")
+        assert state.inner_text() == "live"
