@@ -21,6 +21,7 @@ __all__ = [
     "PlanPart",
     "PlanRecord",
     "ProgressRecord",
+    "RevealRecord",
     "RunRecord",
 ]
 
@@ -133,6 +134,16 @@ class CancelRecord(Message):
     at: Timestamp
 
 
+class RevealRecord(Message):
+    """That somebody had the content of a prompt or an answer shown."""
+
+    kind: Literal["reveal"] = "reveal"
+    what: str = Field(description="`dead letter` or `result`")
+    id: str = Field(description="of the dead letter, or of the result's intent")
+    by: str = ""
+    at: Timestamp
+
+
 class OperationRecord(
     RootModel[
         Annotated[
@@ -143,7 +154,8 @@ class OperationRecord(
             | ControlRecord
             | DismissalRecord
             | HoldRecord
-            | CancelRecord,
+            | CancelRecord
+            | RevealRecord,
             Field(discriminator="kind"),
         ]
     ]

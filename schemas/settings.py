@@ -99,6 +99,8 @@ class Settings(ProviderSettings):
     from nobody else, and who else sends it is refused."""
     hybrid_console_operators: tuple[str, ...] = ()
     """Who of them may act, as the header names them; the others may look."""
+    hybrid_console_content: bool = False
+    """Whether operators may have prompts and answers shown, one at a time, each time on record."""
     hybrid_console_name: str = ""
     """Name of the environment on the console's pages, such as prod-eu."""
     hybrid_emf_namespace: str | None = None

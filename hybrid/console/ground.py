@@ -35,6 +35,7 @@ class Action(StrEnum):
     HELD = "held"
     LET_GO = "let_go"
     CANCELLED = "cancelled"
+    REVEALED = "revealed"
 
 
 #: So many sentences are kept.

@@ -13,6 +13,7 @@ from hybrid.doctor import Check, examine
 from hybrid.standing import Standing, gather
 from schemas.settings import Settings
 from schemas.vocabulary import LetterState
+from streams.alerts.delivering import Delivering, delivering
 from streams.alerts.standing import AlertStanding, read_alerts
 from streams.bill.budgets import BudgetLevel, budget_levels
 from streams.bill.costs import Table, latency, reliability
@@ -29,8 +30,8 @@ T = TypeVar("T")
 #: A page's query is given up after so long, or when it would read more rows than this.
 QUERY_LIMIT_S = 10.0
 MOST_ROWS = 100_000_000
-#: Alerts are read from so long ago on.
-ALERTS_OF = timedelta(days=7)
+#: Alerts are read from so long ago on: as long as Kafka keeps them.
+ALERTS_OF = timedelta(days=30)
 HOUR = timedelta(hours=1)
 
 
@@ -54,6 +55,7 @@ class Sources:
         self.open_letters: Fresh[Overview] = Fresh(self._open_letters, clock=clock, keep_s=5)
         self.book: Fresh[Book] = Fresh(lambda: read_book(settings), clock=clock, keep_s=1)
         self.alerts: Fresh[list[AlertStanding]] = Fresh(self._alerts, clock=clock, keep_s=5)
+        self.webhook: Fresh[Delivering] = Fresh(lambda: delivering(settings), clock=clock, keep_s=5)
         self.budgets: Fresh[list[BudgetLevel]] = Fresh(self._budgets, clock=clock, keep_s=10)
         self.flow: Fresh[Flow] = Fresh(self._flow, clock=clock, keep_s=10)
         self.provider_hour: Fresh[ProviderHour] = Fresh(self._hour, clock=clock, keep_s=10)

@@ -19,6 +19,7 @@ from schemas.operations import (
     OperationRecord,
     PlanRecord,
     ProgressRecord,
+    RevealRecord,
     RunRecord,
 )
 from schemas.settings import Settings
@@ -85,6 +86,9 @@ class Deeds:
                 )
             case CancelRecord() as order:
                 self._note("cancel", Deed(order.at, order.by, _ended(order), order.why))
+            case RevealRecord() as shown:
+                said = f"had the content of {shown.what} {shown.id} shown"
+                self._note("reveal", Deed(shown.at, shown.by, said))
             case _:
                 pass  # a part of a plan
 

@@ -17,6 +17,7 @@ from schemas.operations import (
     PlanPart,
     PlanRecord,
     ProgressRecord,
+    RevealRecord,
     RunRecord,
 )
 from schemas.settings import Settings
@@ -49,6 +50,8 @@ def operation_record(settings: Settings, message: Message) -> OutRecord:
             key = f"hold/{message.what.value}/{message.name}"
         case CancelRecord():
             key = f"cancel/{message.cancel_id}"
+        case RevealRecord():
+            key = f"reveal/{message.at.isoformat()}/{message.id}"
         case _:
             raise TypeError(type(message).__name__)
     topic = settings.topics.operations

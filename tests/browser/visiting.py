@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 from hybrid.stack.process import Child, free_port, hybrid_command
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually
+from tests.integration.visiting import shape_of
 
 __all__ = [
     "CHROMIUM",
@@ -34,10 +34,6 @@ PHONE, DESK = {"width": 360, "height": 800}, {"width": 1440, "height": 900}
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 #: What browsers say of an answer that is a page with a sentence: it is looked at by itself.
 REFUSED = "Failed to load resource: the server responded with a status of 503"
-#: What stands for itself in a path, and is one of many alike.
-IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[pc]-[0-9a-f]{12}")
-#: Words of an address of which each value is a page of its own kind.
-TOLD_APART = ("state", "only")
 
 
 class Site:
@@ -133,7 +129,7 @@ def crawled(context: Any, site: Site, *begin: str) -> dict[str, int]:
     """Follow every link from some pages on; gives the status of each, by its path."""
     seen: dict[str, int] = {}
     todo = list(begin)
-    shapes = {_shape(one) for one in begin}
+    shapes = {shape_of(one) for one in begin}
     while todo:
         path = todo.pop()
         answer = context.request.get(f"{site.address}{path}")
@@ -143,15 +139,7 @@ def crawled(context: Any, site: Site, *begin: str) -> dict[str, int]:
             continue
         for found in re.findall(r'(?:href|src|hx-get)="(/[^"]*)"', answer.text()):
             other = html.unescape(found)
-            if _shape(other) not in shapes:
-                shapes.add(_shape(other))
+            if shape_of(other) not in shapes:
+                shapes.add(shape_of(other))
                 todo.append(other)
     return seen
-
-
-def _shape(path: str) -> str:
-    """Name a link's kind: where it leads, and by which words; one of each kind is followed."""
-    place, _, query = path.partition("?")
-    words = dict(parse_qsl(query, keep_blank_values=True))
-    kept = [f"{name}={value}" if name in TOLD_APART else name for name, value in words.items()]
-    return f"{IDS.sub('X', place)}?{'&'.join(sorted(kept))}"

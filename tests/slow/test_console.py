@@ -8,7 +8,7 @@ import pytest
 from schemas.vocabulary import LogEvent
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, soon
-from tests.integration.visiting import OWN, Visitor, sign_in, visit
+from tests.integration.visiting import OWN, Visitor, shape_of, sign_in, visit
 
 pytestmark = pytest.mark.integration
 
@@ -124,6 +124,62 @@ def test_work_is_paused_resumed_and_cancelled_on_the_page_as_by_the_command(
     assert not case.calls()
 
 
+def test_content_is_hidden_unless_it_is_configured_and_whoever_has_it_shown_is_on_record(
+    stack: RunningStack,
+) -> None:
+    stack.set_faults({"openai": {"latency_ms": 5}, "azure": {"latency_ms": 5}})
+    case, secret = Case(stack), "the secret of the prompt"
+    case.publish(
+        case.intent({"text": f"{secret} [[sim:status=400]]"}, tenant=case.name),
+        case.intent({"note": "[[sim:text=Dear REVEAL]]"}, tenant=case.name),
+    )
+    case.wait(2)
+    good = f"/intents?id={case.name}-2&tenant={case.name}"
+
+    async def pages(visitor: Visitor) -> tuple[str, str, str]:
+        rows = await visitor.get(f"/letters/rows?tenant={case.name}")
+        (identifier,) = set(re.findall(r'href="/letters/([0-9a-f-]{36})"', rows))
+        return rows, f"/letters/{identifier}", await visitor.get(f"/letters/{identifier}")
+
+    async def hidden(visitor: Visitor, links: list[str]) -> None:
+        await sign_in(visitor, links)
+        rows, path, letter = await pages(visitor)
+        story = await visitor.get(good)
+        for page in (rows, letter, story):
+            assert secret not in page
+            assert "REVEAL" not in page
+            assert "/content" not in page
+        token = re.findall(r'name="form_token" value="([^"]+)"', letter)[0]
+        for action in (f"{path}/content", "/intents/content"):
+            data = {"form_token": token, "id": f"{case.name}-2"}
+            async with visitor.client.post(action, data=data, headers=OWN) as answer:
+                text = await answer.text()
+                assert (answer.status, secret in text) == (403, False)
+                assert "HYBRID_CONSOLE_CONTENT" in text
+
+    async def allowed(visitor: Visitor, links: list[str]) -> None:
+        _, path, letter = await pages(visitor)
+        assert "/content" not in letter  # a viewer has no button
+        async with visitor.client.post(f"{path}/content", headers=OWN) as answer:
+            assert answer.status == 403
+        await sign_in(visitor, links)
+        _, path, letter = await pages(visitor)
+        assert secret not in letter
+        _, shown = await visitor.send(letter, f"{path}/content")
+        assert secret in shown
+        _, shown = await visitor.send(await visitor.get(good), "/intents/content")
+        assert "Dear REVEAL" in shown
+        told = await visitor.get("/audit")
+        assert f"had the content of dead letter {path.rpartition('/')[2]} shown" in told
+        assert f"had the content of result {case.name}-2 shown" in told
+
+    visit(stack.settings, [], hidden)
+    shows = stack.settings.model_copy(update={"hybrid_console_content": True})
+    said = visit(shows, [], allowed)
+    acts = [one["action"] for one in said if one["event"] is LogEvent.OPERATOR_ACTED]
+    assert acts == ["signed_in", "revealed", "revealed"]
+
+
 def test_every_link_leads_somewhere(stack: RunningStack) -> None:
     async def scene(visitor: Visitor, links: list[str]) -> None:
         await sign_in(visitor, links)
@@ -137,16 +193,8 @@ def test_every_link_leads_somewhere(stack: RunningStack) -> None:
                 assert "Traceback" not in text
             for found in re.findall(r'(?:href|src|hx-get)="(/[^"]*)"', text):
                 other = found.replace("&amp;", "&")
-                if _shape(other) not in {_shape(one) for one in [*seen, *todo]}:
+                if shape_of(other) not in {shape_of(one) for one in [*seen, *todo]}:
                     todo.append(other)
         assert {"/", "/letters", "/plans"} <= seen
 
     visit(stack.settings, stack.stack.addresses()["metrics"], scene)
-
-
-#: Links that differ in an id only are of one kind: one of them is followed.
-IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[pc]-[0-9a-f]{12}|[0-9a-f]{10}(-\d+)?")
-
-
-def _shape(path: str) -> str:
-    return IDS.sub("X", path)

@@ -95,16 +95,17 @@ def test_what_others_wrote_is_text_and_never_markup() -> None:
     pages = [
         shown("letters.html", seen=Seen(found, NOW, HOSTILE), causes=[one], more_causes=0, can_succeed=1, at=NOW, **lists),
         shown("rows.html", found=found, older="", newest="", **lists),
-        shown("letter.html", letters=[{"row": row, "json": HOSTILE, "words": {"id": HOSTILE}}]),
+        shown("letter.html", reveals=True, letters=[{"row": row, "json": HOSTILE, "words": {"id": HOSTILE}}]),
         shown("dismiss.html", found=found, words={"tenant": HOSTILE, "until": "x"}, reopens=False),
         shown("now.html", cards=cards, standing=None, letters=None, budgets=[], flow=None, providers=[], unknown_parts={HOSTILE: HOSTILE}, as_of=None),
-        shown("alerts.html", seen=Seen([], NOW), alerts=standing_alerts([(NOW, an_alert(message=HOSTILE, subject=HOSTILE))]), on=1, posts=True),
-        shown("intent.html", identifier=HOSTILE, tenant=HOSTILE, problem=HOSTILE, story=None),
+        shown("alerts.html", seen=Seen([], NOW), alerts=standing_alerts([(NOW, an_alert(message=HOSTILE, subject=HOSTILE))]), on=1, posts=True, webhook=Seen(None, None, HOSTILE)),
+        shown("intent.html", reveals=True, identifier=HOSTILE, tenant=HOSTILE, problem=HOSTILE, story=None),
         shown("tail.html", events=[Happened(NOW, *[HOSTILE] * 5)], seen=1, problem=HOSTILE),
         shown("doctor.html", seen=Seen([], NOW), checks=[Check(HOSTILE, "ok", HOSTILE, HOSTILE)], score=1, bad=0),
         shown("settings.html", rows=[dict.fromkeys(("name", "value", "source", "default"), HOSTILE)], count=1, changed=False),
         shown("work.html", seen=Seen(a_standing(paused=()), NOW), paused=[{"hold": a_hold(name=HOSTILE, why=HOSTILE, by=HOSTILE), "named": HOSTILE}], said=HOSTILE, providers=[HOSTILE], types=[]),
         shown("cancel.html", words={"tenant": HOSTILE, "until": "x"}, found=Waiting(open={HOSTILE}), sentences=[HOSTILE], can_end=True),
+        shown("content.html", documents=[HOSTILE]),
         shown("audit.html", seen=Seen([], NOW), deeds=[Deed(NOW, *[HOSTILE] * 5)], more=0),
         shown("login.html", code=HOSTILE, problem=HOSTILE, takes_token=True),
         shown("problem.html", sentence=HOSTILE, code=503),
@@ -190,7 +191,7 @@ def test_a_story_that_goes_on_asks_for_the_same_tenants_intent_again() -> None:
     record = SimpleNamespace(sources=("Kafka",), intent_id="i-1")
     story = SimpleNamespace(headline="It runs", is_over=False, bill=Bill(), notes=(), record=record)
     page = shown(
-        "intent.html", identifier="i-1", tenant="acme", problem="", story=story, failed=False,
+        "intent.html", reveals=False, identifier="i-1", tenant="acme", problem="", story=story, failed=False,
         facts=[], rows=[], width=1, json="", again_s=2,
     )  # fmt: skip
     assert 'hx-get="/intents?id=i-1&amp;tenant=acme"' in page

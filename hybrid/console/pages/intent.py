@@ -64,6 +64,7 @@ def _page(
         again_s=0 if is_over else 2,
         identifier=identifier,
         tenant=tenant or "",
+        reveals=request.app[GROUND].settings.hybrid_console_content,
         problem=problem,
         story=story,
         failed=story is not None and story.status in {Status.FAILED, Status.LOST},

@@ -149,6 +149,7 @@ async def letter(request: web.Request) -> web.Response:
         title=f"Dead letter {identifier}",
         command=f"hybrid dlq show {shlex.quote(identifier)}",
         letters=shown,
+        reveals=ground.settings.hybrid_console_content,
     )
 
 
