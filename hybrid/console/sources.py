@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TypeVar
 
 from agents.clock import Clock
@@ -16,7 +17,7 @@ from schemas.vocabulary import LetterState
 from streams.alerts.delivering import Delivering, delivering
 from streams.alerts.standing import AlertStanding, read_alerts
 from streams.bill.budgets import BudgetLevel, budget_levels
-from streams.bill.costs import Table, latency, reliability
+from streams.bill.costs import Table, latency, reliability, total
 from streams.bill.flow import Flow, ended_by_minute
 from streams.publishing.dead_letters import Selection
 from streams.store.clickhouse import ClickHouse, ClickHouseUnavailableError
@@ -60,6 +61,7 @@ class Sources:
         self.flow: Fresh[Flow] = Fresh(self._flow, clock=clock, keep_s=10)
         self.provider_hour: Fresh[ProviderHour] = Fresh(self._hour, clock=clock, keep_s=10)
         self.deeds: Fresh[Deeds] = Fresh(lambda: read_deeds(settings), clock=clock, keep_s=2)
+        self.hour_usd: Fresh[Decimal] = Fresh(self._hour_usd, clock=clock, keep_s=30)
         self.checks: Fresh[list[Check]] = Fresh(lambda: examine(settings), clock=clock, keep_s=15)
 
     def changed(self) -> None:
@@ -107,6 +109,12 @@ class Sources:
 
     async def _flow(self) -> Flow:
         return await self.asked(lambda store: ended_by_minute(store, now=self._clock.now()))
+
+    async def _hour_usd(self) -> Decimal:
+        since = self._clock.now() - HOUR
+        table = await self.asked(lambda store: total(store, since=since))
+        (row,) = table.rows
+        return Decimal(dict(zip(table.columns, row, strict=True))["cost_usd"] or 0)
 
     async def _hour(self) -> ProviderHour:
         since: datetime = self._clock.now() - HOUR

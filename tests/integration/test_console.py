@@ -86,6 +86,7 @@ def test_what_the_webhook_was_given_and_what_waits_for_it_is_known(stack: Runnin
         reader = consumer(settings, group_id=f"{prefix}.alerts", enable_auto_commit=False)
         async with started(reader):
             tps = await partitions_of(reader, topic)
+            reader.assign(tps)
             await reader.commit(await reader.end_offsets(tps))
         done = await delivering(settings)
         assert (done.is_known, done.behind, done.newest_at) == (True, 0, AT)

@@ -28,6 +28,7 @@ from schemas.settings import Settings
 from schemas.vocabulary import LetterState
 from streams.alerts.standing import standing_alerts
 from streams.bill.budgets import BudgetLevel
+from streams.bill.forecast import day_at_rate
 from streams.messages.key_ring import KeyFileError
 from streams.publishing.dead_letters import Selection
 from streams.stories.story import Bill
@@ -97,7 +98,7 @@ def test_what_others_wrote_is_text_and_never_markup() -> None:
         shown("rows.html", found=found, older="", newest="", **lists),
         shown("letter.html", reveals=True, letters=[{"row": row, "json": HOSTILE, "words": {"id": HOSTILE}}]),
         shown("dismiss.html", found=found, words={"tenant": HOSTILE, "until": "x"}, reopens=False),
-        shown("now.html", cards=cards, standing=None, letters=None, budgets=[], flow=None, providers=[], unknown_parts={HOSTILE: HOSTILE}, as_of=None),
+        shown("now.html", cards=cards, standing=None, letters=None, budgets=[], flow=None, hour_usd=None, day_usd=None, providers=[], unknown_parts={HOSTILE: HOSTILE}, as_of=None),
         shown("alerts.html", seen=Seen([], NOW), alerts=standing_alerts([(NOW, an_alert(message=HOSTILE, subject=HOSTILE))]), on=1, posts=True, webhook=Seen(None, None, HOSTILE)),
         shown("intent.html", reveals=True, identifier=HOSTILE, tenant=HOSTILE, problem=HOSTILE, story=None),
         shown("tail.html", events=[Happened(NOW, *[HOSTILE] * 5)], seen=1, problem=HOSTILE),
@@ -125,6 +126,7 @@ def test_what_is_not_known_is_a_dash_and_never_nothing_spent() -> None:
         "–", "–", "$0", "$0.0031", "$1,234.00",
     ]  # fmt: skip
     values = {"cards": [], "standing": None, "letters": None, "budgets": None, "flow": None}
+    values |= {"hour_usd": None, "day_usd": None}
     page = shown(
         "now_live.html", **values, providers=[], unknown_parts={"x": "Kafka is away"}, as_of=None
     )
@@ -133,6 +135,18 @@ def test_what_is_not_known_is_a_dash_and_never_nothing_spent() -> None:
     assert "x: Kafka is away" in page
     quiet = shown("now_live.html", **values, providers=[], unknown_parts={}, as_of=NOW)
     assert "Nothing needs you." in quiet
+
+
+def test_the_day_comes_to_what_was_spent_and_the_last_hours_rate_to_midnight() -> None:
+    six = NOW.replace(hour=18, minute=0, second=0, microsecond=0)
+    assert day_at_rate(Decimal(10), Decimal(2), six) == Decimal(22)
+    assert day_at_rate(Decimal(10), Decimal(0), six) == Decimal(10)
+    values = {"cards": [], "standing": None, "letters": None, "budgets": None, "flow": None}
+    page = shown(
+        "now_live.html", **values, hour_usd=Decimal(2), day_usd=Decimal(22), providers=[],
+        unknown_parts={}, as_of=NOW,
+    )  # fmt: skip
+    assert "The last hour cost $2.00; at that rate the day comes to $22.00." in page
 
 
 def test_cards_are_of_what_is_bad_then_of_what_is_dear_and_five_at_the_most() -> None:

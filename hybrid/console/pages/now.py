@@ -1,14 +1,16 @@
 """The first page: what needs somebody, how work flows, what it costs, how the providers are."""
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
 
 from hybrid.console.cards import Card, cards_of
 from hybrid.console.ground import GROUND, Ground
-from hybrid.standing import providers_of
+from hybrid.standing import Standing, providers_of
 from streams.bill.flow import Flow
+from streams.bill.forecast import day_at_rate
 
 __all__ = ["now", "render_live"]
 
@@ -42,12 +44,13 @@ async def render_live(ground: Ground) -> str:
 
 async def _values(ground: Ground, *, wait_s: float) -> dict[str, Any]:
     sources = ground.sources
-    standing, alerts, letters, budgets, flow = await asyncio.gather(
+    standing, alerts, letters, budgets, flow, hour = await asyncio.gather(
         sources.standing.get(wait_s=wait_s),
         sources.alerts.get(wait_s=wait_s),
         sources.open_letters.get(wait_s=wait_s),
         sources.budgets.get(wait_s=wait_s),
         sources.flow.get(wait_s=wait_s),
+        sources.hour_usd.get(wait_s=wait_s),
     )
     cards: list[Card] = cards_of(
         now=ground.clock.now(),
@@ -72,10 +75,20 @@ async def _values(ground: Ground, *, wait_s: float) -> dict[str, Any]:
         "letters": letters.value,
         "budgets": budgets.value,
         "flow": _drawn(flow.value),
+        "hour_usd": hour.value,
+        "day_usd": _day_usd(ground, standing.value, hour.value),
         "providers": providers_of(standing.value),
         "unknown_parts": unknown,
         "as_of": standing.as_of,
     }
+
+
+def _day_usd(ground: Ground, standing: Standing | None, hour: Decimal | None) -> Decimal | None:
+    """Say what the day comes to at the last hour's rate; None = that is not known."""
+    spend = standing.spend if standing else None
+    if not spend or hour is None or (spend["cost_usd"] is None and spend["calls"]):
+        return None
+    return day_at_rate(Decimal(spend["cost_usd"] or 0), hour, ground.clock.now())
 
 
 def _drawn(flow: Flow | None) -> dict[str, Any] | None:
