@@ -1,5 +1,6 @@
 """The console in chromium while a provider is out, and while ClickHouse is: `make test-browser`."""
 
+import re
 from typing import Any
 
 import pytest
@@ -52,6 +53,12 @@ def test_the_outage_is_told_with_what_happens_by_itself(browser: Any, ill: Site)
         assert "By itself\nwork goes on at the next provider, or waits" in said
         card.locator(".button").click()
         assert "Not all workers call openai" in page.locator(".sentence").first.inner_text()
+        page.goto("/providers?since=1h&type=message_generation")
+        said = page.locator("main").inner_text()
+        assert "At 2 workers: openai cannot be called, so it goes to azure, azure is called" in said
+        assert re.search(r"openai\s+worker-\d\s+closed\s+open\s+server error", said), said
+        assert page.locator("svg.chart rect.bad").count() == 2
+        assert re.search(r"open, open\s+in \d+ s, in \d+ s", said), said
 
 
 def test_each_page_says_what_it_can_while_clickhouse_is_away(
