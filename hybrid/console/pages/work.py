@@ -64,7 +64,7 @@ async def hold(request: web.Request) -> web.Response:
     what, name = meant(ground.settings, _chosen(form))
     order = HoldRecord(
         what=what,
-        name=visible(name),
+        name=name,
         held=held,
         why=visible(usable_why(form.get("why", "").strip())),
         by=who_asks(request),
