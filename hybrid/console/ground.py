@@ -9,7 +9,6 @@ from aiohttp import web
 from agents.clock import Clock
 from agents.log import Log
 from hybrid.console.access import SESSION, Access
-from hybrid.console.proxied import Proxied
 from hybrid.console.runs import Runs
 from hybrid.console.sources import Sources
 from hybrid.console.tail import Tail
@@ -75,8 +74,6 @@ class Ground:
     tail: Tail
     views: Views
     said: Said
-    #: Takes who signed in at a proxy; None = no header names anybody.
-    proxied: Proxied | None
     #: Name of the cookie, and whether it is for TLS only.
     cookie: str
     is_tls: bool

@@ -60,12 +60,13 @@ def a_ground(
         settings=settings,
         clock=clock,
         log=silent,
-        access=Access(clock=clock, token=TOKEN, is_local=is_local, owner="ann@host"),
+        access=Access(
+            clock=clock, token=TOKEN, is_local=is_local, owner="ann@host", proxied=proxied
+        ),
         sources=sources,
         tail=Tail(settings, clock=clock),
         runs=Runs(settings, clock=clock, on_change=sources.changed),
         said=Said(),
-        proxied=proxied,
         views=Views(name="prod-eu", clock=clock),
         cookie="__Host-hybrid_console" if is_tls else "hybrid_console_1",
         is_tls=is_tls,
@@ -349,8 +350,8 @@ def test_who_signed_in_at_the_proxy_is_who_it_says_and_acts_where_they_are_named
             headers = {"X-Forwarded-Email": name}
             assert (await asked(client, "GET", "/", headers=headers))[0] == 200
             request = make_mocked_request("GET", "/", headers=headers, transport=transport())
-            assert ground.proxied
-            session = ground.proxied.session(request)
+            assert ground.access.proxied
+            session = ground.access.proxied.session(request)
             assert session
             assert session.who == f"{name} (console)"
             form = {"form_token": session.form_token}
