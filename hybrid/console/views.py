@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from agents.clock import Clock
 from hybrid.console.access import ROLE, SESSION, Role
+from hybrid.console.assets import asset
 from hybrid.text import visible
 from schemas.base import format_time
 from streams.stories.words import duration, money
@@ -61,6 +62,7 @@ class Views:
         self._templates.filters |= {
             "usd": usd, "count": count, "when": self.when, "long": duration, "link": link,
         }  # fmt: skip
+        self._templates.globals["asset"] = asset
 
     def page(
         self,

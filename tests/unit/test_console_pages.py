@@ -14,7 +14,7 @@ from agents.clock import ManualClock
 from hybrid.checking import Check
 from hybrid.console.cards import MOST_CARDS, cards_of
 from hybrid.console.filters import Filters
-from hybrid.console.fresh import Fresh, Seen, sentence_of
+from hybrid.console.fresh import Fresh, Kept, Seen, sentence_of
 from hybrid.console.live import Hub, Streams, event_of
 from hybrid.console.tail import Happened
 from hybrid.console.tail import Newest as NewestEvents
@@ -253,6 +253,43 @@ def test_readers_ask_together_and_see_the_last_answer_when_the_next_one_fails() 
 
     asyncio.run(scene())
     assert sentence_of(KeyError("a secret")) == "a defect, please report it (KeyError)"
+
+
+def test_the_same_question_of_many_tabs_is_asked_once_and_its_answer_is_good_for_a_while() -> None:
+    async def scene() -> None:
+        clock, asked, away = ManualClock(NOW), list[str](), HybridError("ClickHouse is away")
+        kept = Kept(clock=clock, keep_s=10, most=2)
+
+        def of(key: str) -> Any:
+            async def ask() -> str:
+                asked.append(key)
+                await asyncio.sleep(0)
+                if key == "wrong":
+                    raise away
+                return f"{key}{len(asked)}"
+
+            return kept.get(key, ask)
+
+        leaves = asyncio.ensure_future(of("a"))
+        await asyncio.sleep(0)
+        tabs = [asyncio.ensure_future(of("a")) for _ in range(8)]
+        leaves.cancel()
+        answers = await asyncio.gather(*tabs)
+        assert asked == ["a"]
+        assert {(one.value, one.as_of) for one in answers} == {("a1", NOW)}
+        clock.advance(9)
+        assert (await of("a")).as_of == NOW
+        clock.advance(2)
+        assert (await of("a")).value == "a2"
+        for _ in range(2):  # what failed is asked anew
+            with pytest.raises(HybridError):
+                await of("wrong")
+        assert asked == ["a", "a", "wrong", "wrong"]
+        await of("b")
+        await of("c")
+        assert (await of("a")).value == "a7", "no more than two are kept"
+
+    asyncio.run(scene())
 
 
 def test_the_tail_has_the_newest_event_of_each_intent_and_no_more_than_it_shows() -> None:

@@ -43,6 +43,17 @@ class Asked:
     which: Which
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the page shows, and no more: it is kept for a while."""
+
+    total: dict[str, Any]
+    rows: list[dict[str, Any]]
+    more: int
+    unpriced: Table
+    wasted: Table
+
+
 def read(query: Mapping[str, str], request: web.Request) -> Asked:
     """Read an address; raises UsageError."""
     now = request.app[GROUND].clock.now()
@@ -69,20 +80,22 @@ async def costs(request: web.Request) -> web.Response:
     """Show what was spent, by what it is grouped."""
     ground, asked = request.app[GROUND], read(request.query, request)
 
-    def ask(store: ClickHouse) -> tuple[dict[str, Any], Table, Table, Table]:
+    def ask(store: ClickHouse) -> Spent:
         """Ask what there is to ask: a query over all calls takes its time."""
-        whole, none = questions.total(store, **asked.which), Table([], [])
-        total = dict(zip(whole.columns, whole.rows[0], strict=True))
-        if not total["calls"]:
-            return total, none, none, none
-        return (
+        table, whole = questions.spent(store, by=asked.by, **asked.which)
+        total, none = whole.named()[0], Table([], [])
+        return Spent(
             total,
-            questions.report(store, by=asked.by, **asked.which),
+            _rows(table, asked),
+            max(0, len(table.rows) - MOST),
             questions.unpriced(store, **asked.which) if total["unpriced"] else none,
-            questions.wasted(store, **asked.which),
+            questions.wasted(store, **asked.which) if total["calls"] else none,
         )
 
-    total, table, priceless, wasted = await ground.sources.asked(ask)
+    answer = await ground.sources.kept.get(
+        link("/costs", asked.words, by=",".join(asked.by)), lambda: ground.sources.asked(ask)
+    )
+    spent = answer.value
     options = "".join(f" --{name} {shlex.quote(value)}" for name, value in asked.words.items())
     return ground.views.page(
         request,
@@ -94,11 +107,12 @@ async def costs(request: web.Request) -> web.Response:
         dimensions=list(DIMENSIONS),
         ranges=[(one, link("/costs", asked.words, since=one, by=",".join(asked.by)))
                 for one in RANGES],
-        total=total,
-        rows=_rows(table, asked),
-        more=max(0, len(table.rows) - MOST),
-        unpriced=[dict(zip(priceless.columns, row, strict=True)) for row in priceless.rows],
-        wasted=[dict(zip(wasted.columns, row, strict=True)) for row in wasted.rows],
+        total=spent.total,
+        rows=spent.rows,
+        more=spent.more,
+        unpriced=spent.unpriced.named(),
+        wasted=spent.wasted.named(),
+        as_of=answer.as_of,
         csv=link("/costs.csv", asked.words, by=",".join(asked.by)),
         width=WIDTH,
     )  # fmt: skip
@@ -106,7 +120,7 @@ async def costs(request: web.Request) -> web.Response:
 
 def _rows(table: Table, asked: Asked) -> list[dict[str, Any]]:
     """Give the rows with their bars, and where each leads to."""
-    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows[:MOST]]
+    rows = Table(table.columns, table.rows[:MOST]).named()
     dearest = max((Decimal(one["cost_usd"]) for one in rows if one["cost_usd"]), default=Decimal(0))
     return [
         {
