@@ -18,8 +18,11 @@ from streams.alerts.standing import AlertStanding, read_alerts
 from streams.bill.budgets import BudgetLevel, budget_levels
 from streams.bill.costs import Table, latency, reliability
 from streams.bill.flow import Flow, ended_by_minute
+from streams.bill.forecast import Trend
+from streams.bill.months import month_ahead
 from streams.publishing.dead_letters import Selection
 from streams.store.clickhouse import ClickHouse, ClickHouseUnavailableError
+from streams.store.spelled import spelled
 from streams.triage.book import Book, read_book
 from streams.triage.overview import Overview, overview
 
@@ -63,6 +66,7 @@ class Sources:
         self.flow: Fresh[Flow] = Fresh(self._flow, clock=clock, keep_s=10)
         self.provider_hour: Fresh[ProviderHour] = Fresh(self._hour, clock=clock, keep_s=10)
         self.checks: Fresh[list[Check]] = Fresh(lambda: examine(settings), clock=clock, keep_s=15)
+        self.month: Fresh[dict[str, Trend]] = Fresh(self._month, clock=clock, keep_s=300)
         self.kept = Kept(clock=clock, keep_s=KEEP_S, most=MOST_ANSWERS)
         self._idle: deque[ClickHouse] = deque()
         #: Hears of each query; for those who count them.
@@ -84,6 +88,23 @@ class Sources:
     async def asked(self, question: Callable[[ClickHouse], T]) -> T:
         """Ask ClickHouse; raises ClickHouseUnavailableError, ClickHouseRefusedError."""
         return await asyncio.to_thread(self._ask, question)
+
+    async def noted(self, question: Callable[[ClickHouse], T]) -> tuple[T, list[str]]:
+        """Ask as `asked` does; gives the SQL of it too."""
+        statements: list[str] = []
+
+        def ask(store: ClickHouse) -> T:
+            hears = store.on_query
+
+            def hear(statement: str, parameters: Mapping[str, object]) -> None:
+                statements.append(spelled(statement, parameters))
+                if hears is not None:
+                    hears(statement, parameters)
+
+            store.on_query = hear
+            return question(store)
+
+        return await self.asked(ask), statements
 
     def _ask(self, question: Callable[[ClickHouse], T]) -> T:
         if self._settings.clickhouse_url is None:
@@ -127,6 +148,10 @@ class Sources:
 
     async def _flow(self) -> Flow:
         return await self.asked(lambda store: ended_by_minute(store, now=self._clock.now()))
+
+    async def _month(self) -> dict[str, Trend]:
+        today = self._clock.now().date()
+        return await self.asked(lambda store: month_ahead(store, today=today))
 
     async def _hour(self) -> ProviderHour:
         since: datetime = self._clock.now() - HOUR

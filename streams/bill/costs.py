@@ -17,6 +17,7 @@ __all__ = [
     "TIMES",
     "UNCERTAIN",
     "WHOLE",
+    "ZERO",
     "Table",
     "daily",
     "latency",

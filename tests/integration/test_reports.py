@@ -15,6 +15,7 @@ from schemas.rows import attempt_row, result_row
 from schemas.settings import Settings
 from schemas.vocabulary import AttemptOutcome, AttemptStatus
 from streams.bill import costs
+from streams.bill.months import over_time
 from streams.bill.savings import saved_by_batches
 from streams.store.clickhouse import ClickHouse
 from tests.builders import NOW, a_result, a_task
@@ -105,6 +106,10 @@ def test_a_call_without_an_answer_is_uncertain_once_it_is_over(store: ClickHouse
         table, summed = costs.spent(store, by=by, since=None)
         assert table == costs.report(store, by=by, since=None)
         assert summed == costs.total(store, since=None)
+    for step in ("hour", "day"):
+        (drawn,) = over_time(store, step=step, since=None).named()
+        (reported,) = costs.report(store, by=(step,), since=None).named()
+        assert drawn == {name: reported[name] for name in drawn}
     assert costs.spent(store, by=BY, since=future)[1] == costs.total(store, since=future)
 
 
