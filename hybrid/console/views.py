@@ -25,7 +25,7 @@ UNKNOWN = "–"
 #: Path, name and key of each page of the menu; the key follows `g`.
 PAGES = (
     ("/", "Now", "n"), ("/letters", "Dead letters", "d"), ("/plans", "Replays", "r"),
-    ("/intents", "Intent", "i"), ("/costs", "Costs", "c"), ("/latency", "Latency", "w"),
+    ("/intents", "Intent", "i"), ("/costs", "Costs", "c"), ("/latency", "Latency", "t"),
     ("/providers", "Providers", "p"), ("/tail", "Live tail", "l"), ("/alerts", "Alerts", "a"),
     ("/settings", "Settings", "s"), ("/doctor", "Doctor", "o"),
 )  # fmt: skip

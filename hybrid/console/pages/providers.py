@@ -6,7 +6,6 @@ from aiohttp import web
 
 from hybrid.console.ground import GROUND
 from hybrid.console.pages.now import providers_of
-from streams.bill.costs import Table
 
 __all__ = ["providers"]
 
@@ -39,6 +38,7 @@ async def providers(request: web.Request) -> web.Response:
     )
 
 
-def _by_provider(table: Table, *, only: str = "") -> dict[str, dict[str, Any]]:
+def _by_provider(table: Any, *, only: str = "") -> dict[str, dict[str, Any]]:  # noqa: ANN401
     """Give the rows of a table by their provider; `only`: those of one phase."""
-    return {one["provider"]: one for one in table.named() if not only or one["phase"] == only}
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    return {one["provider"]: one for one in rows if not only or one["phase"] == only}
