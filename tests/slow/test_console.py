@@ -117,8 +117,14 @@ def test_what_it_cost_and_where_the_time_went_as_the_commands_say(stack: Running
     case.wait(6)
     store = ClickHouse(stack.settings)
     only: Which = {"since": None, "only": {"tenant": case.name}}
-    eventually(lambda: costs.total(store, **only).named()[0]["calls"], lambda calls: calls == 6)
-    eventually(lambda: costs.latency(store, by=(), phases=("total",), **only).rows, bool)
+    eventually(  # not only that they have begun
+        lambda: [one["successes"] for one in costs.report(store, by=("tenant",), **only).named()],
+        lambda ended: ended == [6],
+    )
+    eventually(
+        lambda: [row[1] for row in costs.latency(store, by=(), phases=("total",), **only).rows],
+        lambda ended: ended == [6],
+    )
     mine = f"tenant={case.name}&since=2h"
 
     async def scene(visitor: Visitor, _links: list[str]) -> None:
