@@ -30,7 +30,7 @@ PHONE, DESK = {"width": 360, "height": 800}, {"width": 1440, "height": 900}
 TYPES = {True: "message_generation", False: "content_planning"}
 PAGES = (
     "/", "/letters", "/letters/rows", "/plans", "/intents", "/intents?id={intent}", "/costs",
-    "/costs?by=tenant,type", "/providers", "/tail", "/alerts", "/settings", "/doctor", "/login",
+    "/costs?by=tenant,type", "/latency", "/latency?by=tenant&then=type&phase=provider", "/providers", "/tail", "/alerts", "/settings", "/doctor", "/login",
 )  # fmt: skip
 #: Rules of WCAG 2.2 A and AA.
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
