@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ __all__ = [
     "load_settings",
     "need_clickhouse",
     "need_kafka",
-    "source_of",
+    "sources_of",
 ]
 
 SECRET_WORDS = ("key", "password", "url", "secret", "webhook", "console_token")
@@ -116,15 +116,20 @@ def client_settings(given: Mapping[str, object]) -> Settings:
     return need_kafka(load_settings(environment=environment, **chosen))
 
 
-def source_of(name: str) -> str:
-    """Say where a setting that is not its default has come from."""
+def sources_of(names: Iterable[str]) -> dict[str, str]:
+    """Say where settings that are not their defaults have come from; the file is read once."""
+    file = Path(os.environ.get("HYBRID_CONFIG") or "hybrid.toml")
+    written = set(_read_file(file)) if file.exists() else set()
+    return {name: _source_of(name, file, written) for name in names}
+
+
+def _source_of(name: str, file: Path, written: set[str]) -> str:
     variable = name.upper()
     if os.environ.get(variable):
         return "the environment"
     if os.environ.get(f"{variable}_FILE"):
         return f"the file that {variable}_FILE names"
-    file = Path(os.environ.get("HYBRID_CONFIG") or "hybrid.toml")
-    if file.exists() and {name, f"{name}_file"} & set(_read_file(file)):
+    if {name, f"{name}_file"} & written:
         return str(file)
     return "the local stack"
 

@@ -292,4 +292,4 @@ def _spend(settings: Settings, now: datetime) -> dict[str, Any]:
         table = total(store, since=midnight)
     finally:
         store.close()
-    return dict(zip(table.columns, table.rows[0], strict=True))
+    return table.named()[0]

@@ -16,8 +16,9 @@ from hybrid.errors import HybridError, UsageError
 from hybrid.plots import Chart
 from hybrid.printing import Format, console, print_table
 from schemas.base import format_usd
-from streams.bill.costs import Table, daily
-from streams.bill.forecast import TREND_DAYS, Trend, trend_of
+from streams.bill.costs import Table
+from streams.bill.forecast import Trend
+from streams.bill.months import month_ahead
 from streams.bill.reconcile import BY, ExportError, compare, our_usage, read_export
 from streams.recording.rebuild import rebuild as rebuild_record
 
@@ -40,10 +41,8 @@ def forecast(
     Example: `hybrid costs forecast --plot`
     """
     today = datetime.now(UTC).date()
-    first = min(today.replace(day=1), today - timedelta(days=TREND_DAYS))
     with open_clickhouse() as store:
-        by_provider = daily(store, first=first)
-    trends = {name: trend_of(days, today) for name, days in sorted(by_provider.items())}
+        trends = month_ahead(store, today=today)
     table = Table(
         ["provider", "so_far_usd", "rest_usd", "month_usd", "trend_usd_a_day", "made_of"],
         [_row(name, trend, today) for name, trend in trends.items()],

@@ -127,14 +127,13 @@ def report(
     """
     chosen, dimensions = _chosen(since, until, tenant, type_, provider, model), _dimensions(by)
     with open_clickhouse() as store:
-        table = questions.report(store, by=dimensions, **chosen)
+        table, whole = questions.spent(store, by=dimensions, **chosen)
         table = with_savings(store, table, by=dimensions, chosen=chosen)
-        whole = questions.total(store, **chosen)
         priceless = questions.unpriced(store, **chosen)
     chart = chart_of(table, f"USD by {by}", keys=dimensions, values=("cost_usd",))
     show(table, form, chart=chart, plot=plot, png=png, view=View(wide, columns, RANK))
     if form is Format.TABLE:
-        total = dict(zip(whole.columns, whole.rows[0], strict=True))
+        total = whole.named()[0]
         known = total["cost_usd"] if total["calls"] else "0"
         console.print(
             f"total: {known or '–'} USD for {total['calls']} calls; "

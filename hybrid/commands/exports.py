@@ -10,8 +10,7 @@ import typer
 from hybrid.commands.common import SinceOption, open_clickhouse, parse_moment, price_book
 from hybrid.config import load_settings
 from hybrid.errors import HybridError, UsageError
-from schemas.settings import Settings
-from streams.bill.focus import FORMS, export, left_out
+from streams.bill.focus import FORMS, export, left_out, vendors_of
 
 __all__ = ["register"]
 
@@ -41,7 +40,8 @@ def export_costs(
         message = f"--to {to}: name a file that ends with .csv or .parquet"
         raise UsageError(message)
     first, last = parse_moment(since), parse_moment(until, option="--until")
-    vendors = _vendors(load_settings())
+    settings = load_settings()
+    vendors = vendors_of(settings, price_book(settings))
     with open_clickhouse() as store:
         pieces = export(store, vendors, since=first, until=last, form=kind)
         if to is None:
@@ -56,17 +56,6 @@ def export_costs(
         + (f"; {unpriced} calls without a known price are left out" if unpriced else ""),
         err=True,
     )
-
-
-def _vendors(settings: Settings) -> dict[str, str]:
-    """Name who is behind each provider, as people know them."""
-    book = price_book(settings)
-    found = {}
-    for spec in settings.provider_specs:
-        vendor = book.seller((spec.name, spec.kind)).vendor
-        if vendor is not None:
-            found[spec.name] = book.listed.vendor_name(vendor)
-    return found
 
 
 def _write(to: Path, pieces: Iterator[bytes]) -> None:

@@ -1,12 +1,11 @@
 """The console's routes, each with the role that it needs, and what stands before all of them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
 
 from aiohttp import web
 
 from hybrid.console.access import Role
+from hybrid.console.assets import static
 from hybrid.console.fresh import WORLD, sentence_of
 from hybrid.console.ground import GROUND, Ground
 from hybrid.console.guards import guard, with_headers
@@ -18,7 +17,9 @@ from hybrid.console.pages import (
     content,
     costs,
     entering,
+    focus,
     intent,
+    latency,
     letters,
     now,
     plans,
@@ -28,40 +29,12 @@ from hybrid.console.pages import (
 )
 from hybrid.errors import UsageError
 
-__all__ = ["LOCK", "ROUTES", "build_app"]
+__all__ = ["ROUTES", "build_app"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-STATIC = Path(__file__).parent / "static"
-#: SHA-256 of what others wrote, by its name, with where it is from.
-LOCK = STATIC / "static.lock"
-TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 #: A form is a few words.
 MOST_BYTES = 64 * 1024
-
-
-async def static(request: web.Request) -> web.Response:
-    """Give a file of the pages' own; who has it asks again after an hour."""
-    name = request.match_info["name"]
-    found = _files().get(name)
-    if found is None:
-        raise web.HTTPNotFound(text="there is no such file\n")
-    body, kind = found
-    return web.Response(
-        body=body,
-        content_type=kind,
-        charset="utf-8",
-        headers={"Cache-Control": "private, max-age=3600"},
-    )
-
-
-@cache
-def _files() -> dict[str, tuple[bytes, str]]:
-    return {
-        one.name: (one.read_bytes(), TYPES[one.suffix])
-        for one in STATIC.iterdir()
-        if one.suffix in TYPES
-    }
 
 
 async def healthy(_request: web.Request) -> web.Response:
@@ -95,6 +68,9 @@ ROUTES: tuple[Route, ...] = (
     ("GET", "/intents", intent.intent, VIEWER),
     ("GET", "/costs", costs.costs, VIEWER),
     ("GET", "/costs.csv", costs.costs_csv, VIEWER),
+    ("GET", "/costs/focus.csv", focus.costs_focus, VIEWER),
+    ("GET", "/latency", latency.latency, VIEWER),
+    ("GET", "/latency.csv", latency.latency_csv, VIEWER),
     ("GET", "/providers", providers.providers, VIEWER),
     ("GET", "/tail", tail.tail, VIEWER),
     ("GET", "/alerts", alerts.alerts, VIEWER),
@@ -134,6 +110,7 @@ def build_app(
             await hub.close()
         await ground.tail.close()
         await ground.runs.close()
+        ground.sources.close()
 
     app.on_shutdown.append(close)
     return app

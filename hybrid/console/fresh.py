@@ -1,10 +1,11 @@
 """Something that is read at most so often, by all readers together, and shown with its age."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aiokafka.errors import KafkaError
 
@@ -18,7 +19,7 @@ from streams.messages.key_ring import KeyFileError
 from streams.store.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.triage.beginning import PlanError
 
-__all__ = ["WORLD", "Fresh", "Seen", "sentence_of"]
+__all__ = ["WORLD", "Answer", "Fresh", "Kept", "Seen", "sentence_of"]
 
 T = TypeVar("T")
 #: What nobody notices.
@@ -81,6 +82,54 @@ class Fresh(Generic[T]):
         except Exception as error:  # noqa: BLE001 - a page says it, whatever it is
             self._seen = Seen(self._seen.value, self._seen.as_of, sentence_of(error))
         self._read_at, self._is_wrong = self._clock.monotonic(), False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What was answered, and when it was asked."""
+
+    value: T
+    as_of: datetime
+
+
+class Kept:
+    """Answers to questions that readers put together themselves: those of the newest few are kept.
+
+    Who asks what is being asked waits for the same answer. What failed is not kept.
+    """
+
+    def __init__(self, *, clock: Clock, keep_s: float, most: int) -> None:
+        """Keep no more answers than `most`, each for `keep_s` seconds."""
+        self._clock = clock
+        self._keep_s = keep_s
+        self._most = most
+        self._asked: OrderedDict[str, tuple[float, asyncio.Task[Answer[Any]]]] = OrderedDict()
+
+    async def get(self, key: str, ask: Callable[[], Awaitable[T]]) -> Answer[T]:
+        """Give the answer of a question that is known by its key; raises what asking raises."""
+        now = self._clock.monotonic()
+        begun, task = self._asked.get(key, (float("-inf"), None))
+        if task is None or (task.done() and now - begun >= self._keep_s):
+            task = asyncio.create_task(self._ask(key, ask))
+            self._asked[key] = now, task
+        self._asked.move_to_end(key)
+        while len(self._asked) > self._most:
+            self._asked.popitem(last=False)
+        # Who leaves takes the answer from nobody.
+        return await asyncio.shield(task)
+
+    def forget(self) -> None:
+        """Have everything asked anew."""
+        self._asked.clear()
+
+    async def _ask(self, key: str, ask: Callable[[], Awaitable[T]]) -> Answer[T]:
+        asked_at, task = self._clock.now(), asyncio.current_task()
+        try:
+            return Answer(await ask(), asked_at)
+        except BaseException:
+            if self._asked.get(key, (0, None))[1] is task:
+                del self._asked[key]
+            raise
 
 
 def sentence_of(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from agents.clock import Clock
 from hybrid.console.access import ROLE, SESSION, Role
+from hybrid.console.assets import asset
 from hybrid.text import visible
 from schemas.base import format_time
 from streams.stories.words import duration, money
@@ -25,8 +26,9 @@ UNKNOWN = "–"
 PAGES = (
     ("/", "Now", "n"), ("/letters", "Dead letters", "d"), ("/plans", "Replays", "r"),
     ("/work", "Work", "w"), ("/intents", "Intent", "i"), ("/costs", "Costs", "c"),
-    ("/providers", "Providers", "p"), ("/tail", "Live tail", "l"), ("/alerts", "Alerts", "a"),
-    ("/audit", "Audit", "u"), ("/settings", "Settings", "s"), ("/doctor", "Doctor", "o"),
+    ("/latency", "Latency", "t"), ("/providers", "Providers", "p"), ("/tail", "Live tail", "l"),
+    ("/alerts", "Alerts", "a"), ("/audit", "Audit", "u"), ("/settings", "Settings", "s"),
+    ("/doctor", "Doctor", "o"),
 )  # fmt: skip
 FOLDER = Path(__file__).parent / "templates"
 
@@ -60,7 +62,9 @@ class Views:
         )
         self._templates.filters |= {
             "usd": usd, "count": count, "when": self.when, "long": duration, "link": link,
+            "lines": lines,
         }  # fmt: skip
+        self._templates.globals["asset"] = asset
 
     def page(
         self,
@@ -133,6 +137,11 @@ def usd(amount: Decimal | str | float | None) -> str:
 def count(number: int | None) -> str:
     """Say a number; what is not known is a dash."""
     return UNKNOWN if number is None else f"{number:,}"
+
+
+def lines(text: str) -> Markup:
+    """Show a text of several lines as such; within a line all is shown as everywhere."""
+    return Markup("\n").join(visible(one) for one in text.split("\n"))
 
 
 def link(path: str, values: Mapping[str, str] | None = None, /, **more: str | None) -> str:

@@ -155,8 +155,10 @@ class LocalStack:
             raise
 
     def _steps(self) -> list[Callable[[], None]]:
-        steps = (self._start_servers, self._start_recording, self._start_workers)
-        return [*steps, self._start_console, self._announce]
+        steps = [self._start_servers, self._start_recording, self._start_workers, self._announce]
+        if self.console is not None:  # it starts beside the workers
+            steps[2:3] = [self._start_console, steps[2], self._wait_console]
+        return steps
 
     def _start_servers(self) -> None:
         metrics = {f"metrics-{number}": port for number, port in enumerate(self.metrics_ports)}
@@ -214,20 +216,16 @@ class LocalStack:
         )
 
     def _start_worker(self, number: int) -> Child:
-        return self._child(
-            f"worker-{number}",
-            "worker",
-            HYBRID_METRICS_PORT=str(self.metrics_ports[number]),
-            HYBRID_INSTANCE_ID=f"worker-{number}",
-        )
+        name, port = f"worker-{number}", str(self.metrics_ports[number])
+        return self._child(name, "worker", HYBRID_METRICS_PORT=port, HYBRID_INSTANCE_ID=name)
 
     def _start_console(self) -> None:
-        if self.console is None:
-            return
         given = spelled(port=self.ports["console"], link_file=self.folder / CONSOLE_LINK)
         given += [f"--metrics={one}" for one in self.addresses()["metrics"]]
         start = partial(self._child, "console", "console", *given, HYBRID_CONSOLE_ADDRESSES="")
         self._supervise("console", start)
+
+    def _wait_console(self) -> None:
         try:
             self._wait_http("console", self.ports["console"], "/healthz")
         except HybridError as error:

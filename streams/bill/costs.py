@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any, Unpack
 
+from schemas.base import format_usd
 from streams.bill.dimensions import DIMENSIONS, OF_OUTCOMES, TIMES, Which, grouped, period
 from streams.bill.savings import OF_BATCHES
 from streams.store.clickhouse import ClickHouse
@@ -14,12 +16,15 @@ __all__ = [
     "PHASES",
     "TIMES",
     "UNCERTAIN",
+    "WHOLE",
+    "ZERO",
     "Table",
     "daily",
     "latency",
     "period",
     "reliability",
     "report",
+    "spent",
     "top",
     "total",
     "unpriced",
@@ -35,6 +40,8 @@ PHASES = {
     # A line of a batch is no call, and takes none of its time.
     "provider": ("call_ms", f"NOT {OF_BATCHES}"),
 }
+#: The phase that is all of them together, of a completed intent.
+WHOLE = "total"
 #: The same where a column of the answer has a dimension's name: that of the table is meant.
 OF_CALLS = {
     **{name: f"a.{name}" for name in ("tenant", "type", "provider")},
@@ -59,6 +66,10 @@ class Table:
     columns: list[str]
     rows: list[tuple[Any, ...]]
 
+    def named(self) -> list[dict[str, Any]]:
+        """Give each row by its column names."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
 
 def _run(store: ClickHouse, statement: str, parameters: dict[str, Any]) -> Table:
     return Table(*store.rows(statement, parameters))
@@ -71,6 +82,11 @@ def report(
     **which: Unpack[Which],
 ) -> Table:
     """Spend by the chosen dimensions; the sum of its rows is the sum of all attempts."""
+    return spent(store, by=by, **which)[0]
+
+
+def spent(store: ClickHouse, *, by: tuple[str, ...], **which: Unpack[Which]) -> tuple[Table, Table]:
+    """Spend by the chosen dimensions, and its total as `total` gives it, from one reading."""
     condition, parameters = period(**which)
     names, keys = grouped(by)
     statement = f"""
@@ -82,11 +98,25 @@ def report(
             toString(sum(a.cost_usd)) AS cost_usd,
             toString(sumIf(ifNull(a.cost_usd, {ZERO}), NOT used_result)) AS wasted_usd,
             toString(sum({UNCERTAIN})) AS uncertain_usd,
-            countIf(status = 'finished' AND a.cost_usd IS NULL) AS unpriced
+            countIf(status = 'finished' AND a.cost_usd IS NULL) AS unpriced,
+            countIf(status = 'started' AND deadline_at < now64(3)) AS orphaned
         FROM provider_attempts AS a FINAL WHERE {condition}
         GROUP BY {keys} ORDER BY sum(a.cost_usd) DESC NULLS LAST, {keys}
         """  # noqa: S608 - dimensions come from a fixed table
-    return _run(store, statement, parameters)
+    found = _run(store, statement, parameters)
+    rows = found.named()
+    known = [Decimal(row["cost_usd"]) for row in rows if row["cost_usd"] is not None]
+    whole = {
+        "calls": sum(row["calls"] for row in rows),
+        "cost_usd": format_usd(sum(known, Decimal(0))) if known else None,
+        "unpriced": sum(row["unpriced"] for row in rows),
+        "orphaned": sum(row["orphaned"] for row in rows),
+        "uncertain_usd": format_usd(
+            sum((Decimal(row["uncertain_usd"]) for row in rows), Decimal(0))
+        ),
+    }
+    table = Table(found.columns[:-1], [row[:-1] for row in found.rows])
+    return table, Table([*whole], [(*whole.values(),)])
 
 
 def total(
@@ -156,57 +186,62 @@ def latency(
     store: ClickHouse,
     *,
     by: tuple[str, ...],
+    phases: tuple[str, ...] = (*PHASES, WHOLE),
     **which: Unpack[Which],
 ) -> Table:
     """Where the time goes, in milliseconds: a row for each phase of the calls, and the whole.
 
     `total` is of completed intents, from the record's timestamp to the result; it is left out where
-    a dimension is not one of an intent's.
+    a dimension is not one of an intent's. `by` may be nothing: then it is of all calls.
     """
-    condition, parameters = period(**which)
-    names, keys = grouped(by)
-    phases = ",\n".join(
-        f"countIf({which}), quantilesExactIf({QUANTILES})({column}, {which})"
-        for column, which in PHASES.values()
-    )
-    statement = f"""
-        SELECT {names}, {phases}
-        FROM provider_attempts AS a FINAL WHERE {condition} AND status = 'finished'
-        GROUP BY {keys} ORDER BY {keys}
-        """  # noqa: S608 - dimensions come from a fixed table
-    calls = _run(store, statement, parameters)
-    totals = (
-        _totals(store, by, period(**which, known=OF_OUTCOMES))
-        if set(by) <= set(OF_OUTCOMES)
-        else {}
-    )
-    rows: list[tuple[Any, ...]] = []
-    for row in calls.rows:
-        key = row[: len(by)]
-        found = dict(zip(PHASES, zip(row[len(by) :: 2], row[len(by) + 1 :: 2], strict=True),
-                         strict=True))  # fmt: skip
-        rows += [
-            (*key, phase, count, *quantiles) for phase, (count, quantiles) in found.items() if count
-        ]
-        if key in totals:
-            rows.append((*key, "total", *totals[key]))
+    found: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    chosen = [one for one in PHASES if one in phases]
+    if chosen:
+        rows = _phases(store, by, chosen, period(**which)).rows
+        found = {row[: len(by)]: list(zip(chosen, row[len(by) :], strict=True)) for row in rows}
+    if WHOLE in phases and set(by) <= set(OF_OUTCOMES):
+        totals = _totals(store, by, period(**which, known=OF_OUTCOMES))
+        for row in totals.rows:
+            if row[: len(by)] in found or not chosen:
+                found.setdefault(row[: len(by)], []).append((WHOLE, row[-1]))
     columns = [*by, "phase", "count", *(f"p{level * 100:g}_ms" for level in LEVELS)]
-    return Table(columns, rows)
+    return Table(columns, [
+        (*key, phase, count, *quantiles)
+        for key, parts in found.items() for phase, (count, quantiles) in parts if count
+    ])  # fmt: skip
 
 
-def _totals(
-    store: ClickHouse, by: tuple[str, ...], within: tuple[str, dict[str, Any]]
-) -> dict[tuple[Any, ...], tuple[int, ...]]:
+def _phases(
+    store: ClickHouse,
+    by: tuple[str, ...],
+    phases: list[str],
+    within: tuple[str, dict[str, Any]],
+) -> Table:
+    condition, parameters = within
+    asked = [
+        f"(countIf({which}), quantilesExactIf({QUANTILES})({column}, {which}))"
+        for column, which in (PHASES[one] for one in phases)
+    ]
+    names, keys = grouped(by)
+    statement = f"""
+        SELECT {", ".join([*filter(None, [names]), *asked])}
+        FROM provider_attempts AS a FINAL WHERE {condition} AND status = 'finished'
+        {f"GROUP BY {keys} ORDER BY {keys}" if by else ""}
+        """  # noqa: S608 - dimensions come from a fixed table
+    return _run(store, statement, parameters)
+
+
+def _totals(store: ClickHouse, by: tuple[str, ...], within: tuple[str, dict[str, Any]]) -> Table:
     condition, parameters = within
     names, keys = grouped(by, OF_OUTCOMES)
+    asked = [*filter(None, [names]), f"(count(), quantilesExact({QUANTILES})(total_ms))"]
     statement = f"""
-        SELECT {names}, count(), quantilesExact({QUANTILES})(total_ms)
+        SELECT {", ".join(asked)}
         FROM workflow_outcomes AS o FINAL
         WHERE {condition.replace("started_at", "completed_at")} AND status = 'completed'
-        GROUP BY {keys}
+        {f"GROUP BY {keys} ORDER BY {keys}" if by else ""}
         """  # noqa: S608 - dimensions come from a fixed table
-    found = _run(store, statement, parameters)
-    return {row[: len(by)]: (row[-2], *row[-1]) for row in found.rows}
+    return _run(store, statement, parameters)
 
 
 def reliability(

@@ -9,10 +9,12 @@ itself is the provider's.
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from agents.pricing.prices import PriceBook
+from schemas.settings import Settings
 from streams.bill.costs import DIMENSIONS, period
 from streams.store.clickhouse import ClickHouse
 
-__all__ = ["FORMS", "export", "left_out"]
+__all__ = ["FORMS", "export", "left_out", "vendors_of"]
 
 #: How a file is written, by the end of its name: ClickHouse's own formats.
 FORMS = {"csv": "CSVWithNames", "parquet": "Parquet"}
@@ -77,6 +79,16 @@ GROUPS = """
     GROUP BY day, tenant, provider, model, price_id
     HAVING cost != 0 OR tokens != 0
 """
+
+
+def vendors_of(settings: Settings, book: PriceBook) -> dict[str, str]:
+    """Name who is behind each provider, as people know them."""
+    found = {}
+    for spec in settings.provider_specs:
+        vendor = book.seller((spec.name, spec.kind)).vendor
+        if vendor is not None:
+            found[spec.name] = book.listed.vendor_name(vendor)
+    return found
 
 
 def export(

@@ -97,6 +97,9 @@ async def reached(settings: Settings, client: Any, *, within_s: float) -> AsyncI
     except (KafkaError, TimeoutError, OSError) as error:
         await client.stop()
         raise await unavailable(settings, error) from error
+    except asyncio.CancelledError:  # whoever asked has left
+        await client.stop()
+        raise
     try:
         yield client
     finally:

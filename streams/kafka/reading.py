@@ -18,7 +18,8 @@ __all__ = ["TopicStalledError", "read_topic", "record_at"]
 #: Nothing has come for so long, and the end that was there at the start is not reached.
 STALL_LIMIT_S = 30.0
 #: Who follows waits so long for records. Who reads to an end looks sooner whether it is there: at
-#: the end of a topic that is written in transactions stands a marker, which is never given.
+#: the end of a topic that is written in transactions stands a marker, which is never given. Nor
+#: does the broker hold a question of theirs back for longer: what is asked behind it would wait.
 FOLLOW_MS, LOOK_MS = 500, 50
 
 
@@ -56,13 +57,14 @@ async def read_topic(
     that is not there has no records; `needed`: it raises TopicsError. `on_reading` hears that the
     broker is reached and reading begins, also where nothing is there to be read.
     """
-    async with reached(settings, consumer(settings), within_s=20) as client:
+    options = {} if follow else {"fetch_max_wait_ms": LOOK_MS}
+    async with reached(settings, consumer(settings, **options), within_s=20) as client:
         partitions = await partitions_of(client, topic)
         if not partitions:
             await _refuse_unseen(settings, topic, needed=needed)
             return
-        client.assign(partitions)
         ends = await client.end_offsets(partitions)
+        client.assign(partitions)
         await _seek(client, partitions, since, ends)
         left = await _left(client, ends)
         on_reading()

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import clickhouse_connect
@@ -13,6 +13,7 @@ from schemas.settings import Settings
 from streams.store.address import address_of
 
 __all__ = [
+    "MOST_ROWS",
     "ClickHouse",
     "ClickHouseRefusedError",
     "ClickHouseUnavailableError",
@@ -20,6 +21,11 @@ __all__ = [
 
 #: The code that ClickHouse would give to what is no JSON.
 CANNOT_PARSE_TEXT = 6
+#: What only reads is given up when it would read more rows than this.
+MOST_ROWS = 100_000_000
+#: Of one call no two rows lie in two partitions: both are made of when it began. So each partition
+#: is read by itself, which takes a third to a half of the time away.
+READS = {"do_not_merge_across_partitions_select_final": 1}
 #: Bytes of an answer that are read at a time.
 PIECE = 1024 * 1024
 #: How OpenSSL says, inside the words of three libraries, why it trusts a certificate not.
@@ -53,12 +59,12 @@ class ClickHouse:
         *,
         timeout_s: float = 30,
         reads: bool = False,
-        most_rows: int | None = None,
+        most_rows: int = MOST_ROWS,
     ) -> None:
         """Connect; raises ClickHouseUnavailableError, ClickHouseRefusedError.
 
         `reads`: the server is asked to change nothing, and to give a query up after `timeout_s`
-        or, with `most_rows`, when it would read more rows than that.
+        or when it would read more than `most_rows`.
         """
         url = settings.clickhouse_url.get_secret_value() if settings.clickhouse_url else ""
         address = address_of(url)
@@ -80,10 +86,13 @@ class ClickHouse:
             )
         except ClickHouseError as error:
             raise self._told(error) from error
-        limits = {"max_execution_time": int(timeout_s), "readonly": 1}
-        if most_rows is not None:
-            limits["max_rows_to_read"] = most_rows
+        limits = {
+            "max_execution_time": int(timeout_s), "max_rows_to_read": most_rows, "readonly": 1,
+        }  # fmt: skip
         self._limits = self._settable(limits) if reads else {}
+        self._reads = self._settable(READS)
+        #: Hears of each query with its parameters, where somebody wants to show them.
+        self.on_query: Callable[[str, Mapping[str, Any]], None] | None = None
 
     def command(self, statement: str, *, settings: dict[str, Any] | None = None) -> None:
         """Run a statement without a result."""
@@ -98,7 +107,9 @@ class ClickHouse:
         self, statement: str, parameters: dict[str, Any] | None = None
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Run a query; gives the column names and the rows."""
-        return self._query(statement, parameters, self._settings())
+        if self.on_query is not None:
+            self.on_query(statement, parameters or {})
+        return self._query(statement, parameters, {**self._settings(), **self._reads})
 
     def rows_outside(self, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Run a query in no database of ours, which may not be there yet."""
@@ -110,7 +121,10 @@ class ClickHouse:
         """Run a query; gives its answer in one of ClickHouse's own formats, piece by piece."""
         source = self._guarded(
             lambda: self._client.raw_stream(
-                statement, parameters=parameters, settings=self._settings(), fmt=form
+                statement,
+                parameters=parameters,
+                settings={**self._settings(), **self._reads},
+                fmt=form,
             )
         )
         with source:

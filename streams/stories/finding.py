@@ -26,6 +26,8 @@ __all__ = ["AmbiguousIdError", "Source", "UnknownIdError", "find_record", "find_
 PLACE = re.compile(r"(?P<topic>[A-Za-z0-9._-]+):(?P<partition>\d{1,9}):(?P<offset>\d{1,18})")
 #: Kafka is read so long for one question; then what was found is shown, and said to be a part.
 READ_LIMIT_S = 30.0
+#: ClickHouse is asked for so long.
+STORE_LIMIT_S = 10.0
 
 
 class Source(StrEnum):
@@ -159,7 +161,7 @@ def _ask_clickhouse(settings: Settings, identifier: str) -> _Kept:
     if settings.clickhouse_url is None:
         return _Kept([], None, "no ClickHouse is configured")
     try:
-        store = ClickHouse(settings, reads=True)
+        store = ClickHouse(settings, timeout_s=STORE_LIMIT_S, reads=True)
     except (ClickHouseUnavailableError, ClickHouseRefusedError) as error:
         return _Kept([], None, str(error))
     try:

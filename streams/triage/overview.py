@@ -81,10 +81,12 @@ async def overview(
     most: int = 0,
     before: Key | None = None,
     book: Book | None = None,
+    causes: bool = True,
 ) -> Overview:
     """Read the chosen dead letters once, and keep `most` of them at the most.
 
-    `book` is what has been done about them, where it was just read.
+    `book` is what has been done about them, where it was just read. Without `causes` they are not
+    put together by cause, which is most of the work.
     Raises BrokerUnavailableError, RightsError, TopicsError, KafkaError.
     """
     known = book or await read_book(settings)
@@ -95,7 +97,8 @@ async def overview(
         if selection.state not in {None, state}:
             continue
         found.matching += 1
-        found.causes.add(letter, stated_model(letter))
+        if causes:
+            found.causes.add(letter, stated_model(letter))
         newest.add(Row(place, letter, state))
     found.rows, found.more = newest.rows(), newest.left_out > 0
     return found

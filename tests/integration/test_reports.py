@@ -15,6 +15,7 @@ from schemas.rows import attempt_row, result_row
 from schemas.settings import Settings
 from schemas.vocabulary import AttemptOutcome, AttemptStatus
 from streams.bill import costs
+from streams.bill.months import over_time
 from streams.bill.savings import saved_by_batches
 from streams.store.clickhouse import ClickHouse
 from tests.builders import NOW, a_result, a_task
@@ -73,6 +74,20 @@ def test_every_unused_call_has_the_cause_that_made_it_necessary(store: ClickHous
     assert (found["orphan"]["cost_usd"], found["orphan"]["upper_usd"]) == (None, "0.5")
 
 
+def test_a_record_that_comes_again_counts_once_in_whichever_month_it_is(store: ClickHouse) -> None:
+    months = [datetime(2026, number, 15, tzinfo=UTC) for number in (1, 2, 3)]
+    rows = [
+        attempt_row(a_call(used=True, started_at=at, attempt_id=str(uuid.uuid4())))[1]
+        for at in months
+    ]
+    for _ in range(2):
+        store.insert("provider_attempts", rows, token=uuid.uuid4().hex)
+    first = [{**rows[0], "record_version": 1, "cost_usd": "9"}]
+    store.insert("provider_attempts", first, token=uuid.uuid4().hex)  # older than what is there
+    (row,) = as_dicts(costs.report(store, by=("provider",), since=None))
+    assert (row["calls"], row["cost_usd"]) == (3, "0.3")
+
+
 def test_a_call_without_an_answer_is_uncertain_once_it_is_over(store: ClickHouse) -> None:
     future = datetime.now(UTC) + timedelta(minutes=1)
     started = {"status": AttemptStatus.STARTED, "outcome": AttemptOutcome.UNKNOWN, "cost_usd": None}
@@ -87,6 +102,15 @@ def test_a_call_without_an_answer_is_uncertain_once_it_is_over(store: ClickHouse
     (whole,) = as_dicts(costs.total(store, since=None))
     assert (row["cost_usd"], row["uncertain_usd"]) == ("0.1", "0.8")
     assert (whole["cost_usd"], whole["uncertain_usd"], whole["orphaned"]) == ("0.1", "0.8", 1)
+    for by in (("provider",), ("outcome", "day")):
+        table, summed = costs.spent(store, by=by, since=None)
+        assert table == costs.report(store, by=by, since=None)
+        assert summed == costs.total(store, since=None)
+    for step in ("hour", "day"):
+        (drawn,) = over_time(store, step=step, since=None).named()
+        (reported,) = costs.report(store, by=(step,), since=None).named()
+        assert drawn == {name: reported[name] for name in drawn}
+    assert costs.spent(store, by=BY, since=future)[1] == costs.total(store, since=future)
 
 
 def test_a_cost_that_nobody_knows_is_never_0(store: ClickHouse, url: str) -> None:
@@ -156,6 +180,17 @@ def test_latency_has_a_row_for_each_phase_and_the_whole(store: ClickHouse) -> No
     assert (found["backoff"]["p95_ms"], found["provider"]["count"]) == (0, 101)
     assert found["provider"]["p50_ms"] == 5_100
     assert found["total"]["p95_ms"] == 96_000
+    whole = costs.latency(store, by=(), since=None)
+    assert whole.columns == ["phase", "count", "p50_ms", "p95_ms", "p99_ms"]
+    assert as_dicts(whole) == [
+        {name: one for name, one in row.items() if name not in BY} for row in found.values()
+    ]
+    (only,) = costs.latency(store, by=(), phases=("limiter",), since=None).rows
+    assert only == tuple(found["limiter"].values())[2:]
+    (total,) = costs.latency(store, by=BY, phases=("total",), since=None).rows
+    assert total == tuple(found["total"].values())
+    later = datetime.now(UTC) + timedelta(days=365)
+    assert costs.latency(store, by=(), since=later).rows == []
 
 
 def test_the_whole_is_left_out_where_an_intent_does_not_know_the_dimension(

@@ -1,13 +1,24 @@
 """The console's pages on a running stack: from the red card to the replayed dead letters."""
 
 import asyncio
+import csv
+import html
+import io
 import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from urllib.parse import urlsplit
 
 import pytest
 
+from hybrid.console.views import usd
+from schemas.base import format_time
 from schemas.vocabulary import LogEvent
+from streams.bill import costs
+from streams.bill.dimensions import Which
+from streams.store.clickhouse import ClickHouse
 from tests.chaos.running import RunningStack
-from tests.integration.driving import Case, soon
+from tests.integration.driving import Case, eventually, soon
 from tests.integration.visiting import OWN, Visitor, shape_of, sign_in, visit
 
 pytestmark = pytest.mark.integration
@@ -195,6 +206,51 @@ def test_every_link_leads_somewhere(stack: RunningStack) -> None:
                 other = found.replace("&amp;", "&")
                 if shape_of(other) not in {shape_of(one) for one in [*seen, *todo]}:
                     todo.append(other)
-        assert {"/", "/letters", "/plans"} <= seen
+        assert {"/", "/letters", "/plans", "/costs", "/latency"} <= seen
+        assert {urlsplit(one).path for one in seen} >= {"/costs/focus.csv", "/latency.csv"}
 
     visit(stack.settings, stack.stack.addresses()["metrics"], scene)
+
+
+def test_what_it_cost_and_where_the_time_went_as_the_commands_say(stack: RunningStack) -> None:
+    case = Case(stack)
+    stack.set_faults({"openai": {"latency_ms": 5}, "azure": {"latency_ms": 5}})
+    case.publish(*(case.intent(tenant=case.name) for _ in range(6)))
+    case.wait(6)
+    store = ClickHouse(stack.settings)
+    only: Which = {"since": None, "only": {"tenant": case.name}}
+    eventually(  # not only that they have begun
+        lambda: [one["successes"] for one in costs.report(store, by=("tenant",), **only).named()],
+        lambda ended: ended == [6],
+    )
+    eventually(
+        lambda: [row[1] for row in costs.latency(store, by=(), phases=("total",), **only).rows],
+        lambda ended: ended == [6],
+    )
+    mine = f"tenant={case.name}&since=2h"
+
+    async def scene(visitor: Visitor, _links: list[str]) -> None:
+        (spent,) = costs.report(store, by=("tenant",), **only).named()
+        page = await visitor.get(f"/costs?{mine}&by=tenant")
+        assert f"{usd(spent['cost_usd'])} was spent for 6 calls" in page
+        assert f"hybrid costs report --by tenant --tenant {case.name} --since 2h" in page
+        shown = page.partition('<pre id="sql" tabindex="0">')[2].partition("</pre>")[0]
+        statement = html.unescape(shown).split(";")[0]
+        assert store.rows(statement)[1][0][0] == case.name  # it can be run as it stands
+        rows = list(csv.DictReader(io.StringIO(await visitor.get(f"/costs.csv?{mine}&by=tenant"))))
+        assert [(one["calls"], one["cost_usd"]) for one in rows] == [("6", spent["cost_usd"])]
+        page = await visitor.get(f"/latency?{mine}&by=tenant")
+        assert "Half of the 6 completed intents took" in page
+        rows = list(csv.DictReader(io.StringIO(await visitor.get(f"/latency.csv?{mine}"))))
+        assert {one["phase"] for one in rows} == {*costs.PHASES, "total"}
+        until = format_time(datetime.now(UTC))
+        focus = await visitor.get(f"/costs/focus.csv?since=2h&until={until}")
+        billed = [
+            one for one in csv.DictReader(io.StringIO(focus)) if one["SubAccountId"] == case.name
+        ]
+        assert sum(Decimal(one["BilledCost"]) for one in billed) == Decimal(spent["cost_usd"])
+
+    try:
+        visit(stack.settings, [], scene)
+    finally:
+        store.close()

@@ -19,7 +19,7 @@ from schemas.events import LedgerRecord
 from schemas.vocabulary import WorkflowStatus
 from streams.failpoints import FailPoints
 from streams.kafka import journal as journal_module
-from streams.kafka.clients import _Admin
+from streams.kafka.clients import _Admin, reached
 from streams.kafka.faults import FaultKind, RefusedWriteError, kind_of, right_missing
 from streams.kafka.patience import pause_s
 from streams.lanes.job import Delivery, LaneEvents, LaneParts
@@ -493,3 +493,28 @@ def test_an_admin_client_asks_a_broker_that_answers() -> None:
     assert asyncio.run(asked(2)) == 2
     with pytest.raises(errors.NodeNotReadyError):
         asyncio.run(asked())
+
+
+def test_a_client_whose_reader_leaves_while_it_starts_is_stopped() -> None:
+    async def scene() -> list[str]:
+        said, begun = list[str](), asyncio.Event()
+
+        class Client:
+            async def start(self) -> None:
+                begun.set()
+                await asyncio.Event().wait()
+
+            async def stop(self) -> None:
+                said.append("stopped")
+
+        async def read() -> None:
+            async with reached(SETTINGS, Client(), within_s=20):
+                said.append("read")
+
+        reading = asyncio.create_task(read())
+        await begun.wait()
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        return said
+
+    assert asyncio.run(scene()) == ["stopped"]

@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from agents.clock import ManualClock
 from agents.log import silent
 from hybrid.console.access import MOST_WRONG, SESSION_S, WRONG_WITHIN_S, Access, Role
-from hybrid.console.app import LOCK, ROUTES, STATIC, build_app
+from hybrid.console.app import ROUTES, build_app
+from hybrid.console.assets import LOCK, STATIC, asset, static
 from hybrid.console.ground import Ground, Said
 from hybrid.console.guards import HEADERS
 from hybrid.console.live import Hub
@@ -283,6 +284,24 @@ def test_every_answer_tells_browsers_to_load_and_run_nothing_from_elsewhere() ->
         assert "unsafe" not in HEADERS["Content-Security-Policy"]
 
     run(scene)
+
+
+def test_a_file_has_an_address_of_what_it_holds_and_is_kept_under_no_other() -> None:
+    async def scene() -> None:
+        app = web.Application()
+        app.router.add_get("/static/{name}", static)
+        async with TestClient(TestServer(app)) as client:
+            kept = {}
+            for path in (asset("console.css"), "/static/console.css", "/static/console.css?v=0"):
+                async with client.get(path) as answer:
+                    assert await answer.read() == (STATIC / "console.css").read_bytes()
+                    kept[path] = answer.headers["Cache-Control"]
+        assert list(kept.values()) == ["private, max-age=31536000, immutable", *["no-cache"] * 2]
+        digest = sha256((STATIC / "console.css").read_bytes()).hexdigest()
+        assert digest.startswith(asset("console.css").partition("?v=")[2])
+        assert 'href="/static/' not in (TEMPLATES / "base.html").read_text()
+
+    asyncio.run(scene())
 
 
 def test_templates_have_nothing_that_the_policy_forbids_and_name_no_other_host() -> None:

@@ -15,19 +15,24 @@ from agents.clock import ManualClock
 from hybrid.checking import Check
 from hybrid.console.cards import MOST_CARDS, cards_of
 from hybrid.console.filters import Filters
-from hybrid.console.fresh import Fresh, Seen, sentence_of
+from hybrid.console.fresh import Fresh, Kept, Seen, sentence_of
 from hybrid.console.live import Hub, Streams, event_of
+from hybrid.console.pages.choosing import read
+from hybrid.console.pages.costs import CAUSES, Spent, _beside, _charts, _rows
+from hybrid.console.pages.latency import MEANING, Took, _chart, _ms
 from hybrid.console.tail import Happened, Tail
 from hybrid.console.tail import Newest as NewestEvents
 from hybrid.console.views import Views, link, usd
 from hybrid.errors import HybridError, UsageError
 from hybrid.standing import Provider, Standing, Worker
+from schemas.base import format_time
 from schemas.events import Alert
 from schemas.operations import HoldRecord
 from schemas.settings import Settings
 from schemas.vocabulary import LetterState
 from streams.alerts.standing import standing_alerts
 from streams.bill.budgets import BudgetLevel
+from streams.bill.costs import Table
 from streams.bill.forecast import day_at_rate
 from streams.messages.key_ring import KeyFileError
 from streams.publishing.dead_letters import Selection
@@ -77,6 +82,83 @@ def causes_of(*letters: Any) -> Causes:
     return found
 
 
+def a_question(**more: str) -> Any:
+    return read("/costs", {"tenant": HOSTILE} | more, now=NOW, by="tenant,model")
+
+
+#: Hours of which something is known, with one between them of which nothing is.
+SEVEN, NINE = (NOW.replace(hour=hour, minute=0, second=0, microsecond=0) for hour in (7, 9))
+
+
+def costs_page(**changes: Any) -> str:
+    row = dict.fromkeys(("cause", "provider", "model", "tenant", "outcome"), HOSTILE)
+    row |= dict.fromkeys(("calls", "successes", "input_tokens", "output_tokens", "unpriced"), 7)
+    row |= dict.fromkeys(("cost_usd", "wasted_usd", "uncertain_usd", "upper_usd"), "2.5")
+    row |= {"orphaned": 3}
+    asked, over_time = a_question(), {SEVEN: row, NINE: {**row, "unpriced": 0}}
+    table = Table([*row], [tuple(row.values())])
+    spent = Spent(row, {**row, "cost_usd": "2"}, _rows(table, asked), 1, [row], [row], over_time)
+    chart, priceless = _charts(asked, spent)
+    month = {"seen": Seen(None, None, HOSTILE), "so_far": None, "whole": None, "made_of": []}
+    return shown("costs.html", **{
+        "asked": asked, "filters": ("tenant",), "dimensions": ["tenant"], "spent": spent,
+        "beside": _beside(spent.total, spent.before), "long": timedelta(days=1), "earlier": "/costs",
+        "chart": chart, "priceless": priceless, "steps": [(NOW, "/costs", row)], "month": month,
+        "causes": CAUSES, "csv": "/c", "focus": "/f", "sql": [HOSTILE], "as_of": NOW, "width": 9,
+    } | changes)  # fmt: skip
+
+
+def latency_page(**changes: Any) -> str:
+    row = {"tenant": HOSTILE, "model": "", "phase": "queue", "count": 4}
+    row |= {"p50_ms": 20, "p95_ms": 1_500, "p99_ms": 61_000}
+    shown_row = {**row, "keys": [HOSTILE, ""], "href": "/x", "costs": "/y", "bar": 3}
+    whole = {"queue": row, "total": row}
+    took = Took(whole, [shown_row], 1, {SEVEN: row, NINE: row})
+    asked = a_question(since=format_time(NOW - timedelta(hours=3)))
+    return shown("latency.html", **{
+        "asked": asked, "filters": ("tenant",), "dimensions": ["tenant"], "phases": [("queue", "/", True)],
+        "meaning": MEANING, "phase": "queue", "whole": whole, "slowest": row, "rows": took.rows, "more": 1,
+        "chart": _chart(asked, took, "queue"), "unknown_to": [HOSTILE], "csv": "/c", "sql": [HOSTILE],
+        "as_of": NOW, "width": 9, "ms": _ms,
+    } | changes)  # fmt: skip
+
+
+def test_what_was_spent_is_told_beside_the_time_before_and_what_is_not_known_is_a_dash() -> None:
+    page = costs_page()
+    assert "$2.50 was spent for 7 calls" in page
+    assert "That is 25 % more than in" in page
+    assert "What this month will cost is –:" in page
+    assert page.count('class="bad"') == 2, "all of both hours served nobody"
+    assert page.count('<rect class="unsure"') == 1
+    assert "08:00 UTC: no call" in page
+    assert "Most of it:" in page
+    assert _beside({"cost_usd": None}, {"cost_usd": "1"}) == ""
+    assert _beside({"cost_usd": "1"}, {"cost_usd": None}) == ""
+    assert _beside({"cost_usd": "1"}, {"cost_usd": "1.001"}) == "about as much as"
+    assert _beside({"cost_usd": "0.5"}, {"cost_usd": "1"}) == "50 % less than"
+
+
+def test_a_text_of_several_lines_has_them_and_is_text() -> None:
+    page = costs_page(sql=["SELECT 1\nWHERE x = '<b>\x1b\r'", "SELECT 2"])
+    assert "SELECT 1\nWHERE x = &#39;&lt;b&gt;\\x1b\\r&#39;;\n\nSELECT 2;</pre>" in page
+
+
+def test_where_the_time_goes_is_a_sentence_and_a_part_that_is_not_known_is_a_dash() -> None:
+    page = latency_page()
+    assert "Half of the 4 completed intents took 20 ms at the most, 95 of 100 1.5 s" in page
+    assert "99 of 100 1 min 1 s" in page
+    assert page.count("<polyline") == 0, "between two hours is one of which nothing is known"
+    assert page.count("<circle") == 6
+    assert "The whole is – here" in page
+    assert re.search(r"<td>backoff</td><td class=\"num\">0</td><td>–</td>", page)
+    nobody = latency_page(whole={}, rows=[], chart=None, slowest=None)
+    assert "No call is on record for that" in nobody
+    calls = latency_page(
+        whole={"queue": {**dict.fromkeys(("p50_ms", "p95_ms", "p99_ms"), 1), "count": 1}}
+    )
+    assert "How long whole intents took is not known (–)" in calls
+
+
 def test_what_others_wrote_is_text_and_never_markup() -> None:
     letter = a_letter(
         dead_letter_id=HOSTILE, intent_id=HOSTILE, tenant=HOSTILE, type=HOSTILE,
@@ -108,6 +190,8 @@ def test_what_others_wrote_is_text_and_never_markup() -> None:
         shown("cancel.html", words={"tenant": HOSTILE, "until": "x"}, found=Waiting(open={HOSTILE}), sentences=[HOSTILE], can_end=True),
         shown("content.html", documents=[HOSTILE]),
         shown("audit.html", seen=Seen([], NOW), deeds=[Deed(NOW, *[HOSTILE] * 5)], more=0),
+        costs_page(),
+        latency_page(),
         shown("login.html", code=HOSTILE, problem=HOSTILE, takes_token=True),
         shown("problem.html", sentence=HOSTILE, code=503),
     ]  # fmt: skip
@@ -335,6 +419,43 @@ def test_readers_ask_together_and_see_the_last_answer_when_the_next_one_fails() 
 
     asyncio.run(scene())
     assert sentence_of(KeyError("a secret")) == "a defect, please report it (KeyError)"
+
+
+def test_the_same_question_of_many_tabs_is_asked_once_and_its_answer_is_good_for_a_while() -> None:
+    async def scene() -> None:
+        clock, asked, away = ManualClock(NOW), list[str](), HybridError("ClickHouse is away")
+        kept = Kept(clock=clock, keep_s=10, most=2)
+
+        def of(key: str) -> Any:
+            async def ask() -> str:
+                asked.append(key)
+                await asyncio.sleep(0)
+                if key == "wrong":
+                    raise away
+                return f"{key}{len(asked)}"
+
+            return kept.get(key, ask)
+
+        leaves = asyncio.ensure_future(of("a"))
+        await asyncio.sleep(0)
+        tabs = [asyncio.ensure_future(of("a")) for _ in range(8)]
+        leaves.cancel()
+        answers = await asyncio.gather(*tabs)
+        assert asked == ["a"]
+        assert {(one.value, one.as_of) for one in answers} == {("a1", NOW)}
+        clock.advance(9)
+        assert (await of("a")).as_of == NOW
+        clock.advance(2)
+        assert (await of("a")).value == "a2"
+        for _ in range(2):  # what failed is asked anew
+            with pytest.raises(HybridError):
+                await of("wrong")
+        assert asked == ["a", "a", "wrong", "wrong"]
+        await of("b")
+        await of("c")
+        assert (await of("a")).value == "a7", "no more than two are kept"
+
+    asyncio.run(scene())
 
 
 def test_the_tail_has_the_newest_event_of_each_intent_and_no_more_than_it_shows() -> None:

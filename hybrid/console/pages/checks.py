@@ -6,7 +6,7 @@ from aiohttp import web
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
-from hybrid.config import FOUND, source_of
+from hybrid.config import FOUND, sources_of
 from hybrid.console.ground import GROUND
 from hybrid.doctor import score_of
 from hybrid.text import shown_address
@@ -42,7 +42,9 @@ async def doctor(request: web.Request) -> web.Response:
 async def settings(request: web.Request) -> web.Response:
     """Show each setting: its value, where it is from, and its default."""
     ground = request.app[GROUND]
-    rows = [_row(ground.settings, name) for name in Settings.model_fields if name not in FOUND]
+    names = [name for name in Settings.model_fields if name not in FOUND]
+    sources = sources_of(names)
+    rows = [_row(ground.settings, name, sources[name]) for name in names]
     changed = request.query.get("only") == "changed"
     return ground.views.page(
         request,
@@ -54,13 +56,13 @@ async def settings(request: web.Request) -> web.Response:
     )
 
 
-def _row(chosen: Settings, name: str) -> dict[str, Any]:
+def _row(chosen: Settings, name: str, source: str) -> dict[str, Any]:
     field = Settings.model_fields[name]
     value, default = getattr(chosen, name), field.get_default(call_default_factory=True)
     return {
         "name": name.upper(),
         "value": shown_setting(name, value),
-        "source": source_of(name) if value != default else "default",
+        "source": source if value != default else "default",
         "default": "" if default is PydanticUndefined else shown_setting(name, default),
     }
 

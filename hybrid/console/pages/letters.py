@@ -38,7 +38,7 @@ async def letters(request: web.Request) -> web.Response:
     if filters.selection == Selection(state=LetterState.OPEN):
         seen = await ground.sources.open_letters.get(wait_s=WAIT_S)
     else:
-        found = await limited(_read(ground, filters.selection))
+        found = await limited(_read(ground, filters.selection, causes=True))
         seen = Seen(found, ground.clock.now())
     causes = seen.value.causes.sorted() if seen.value else []
     return ground.views.page(
@@ -59,11 +59,18 @@ async def letters(request: web.Request) -> web.Response:
 
 
 async def _read(
-    ground: Ground, selection: Selection, *, most: int = 0, before: Key | None = None
+    ground: Ground,
+    selection: Selection,
+    *,
+    most: int = 0,
+    before: Key | None = None,
+    causes: bool = False,
 ) -> Overview:
     """Read what matches, with what was known a moment ago of what has been done about it."""
     book = (await ground.sources.book.get(wait_s=WAIT_S)).value
-    return await overview(ground.settings, selection, most=most, before=before, book=book)
+    return await overview(
+        ground.settings, selection, most=most, before=before, book=book, causes=causes
+    )
 
 
 def _shown(cause: Cause, filters: Filters) -> dict[str, object]:

@@ -75,8 +75,11 @@ async def plans(request: web.Request) -> web.Response:
 async def plan(request: web.Request) -> web.Response:
     """Show a plan: what it comes to, and how far its run is."""
     ground, plan_id = request.app[GROUND], request.match_info["plan"]
-    book = await limited(read_book(ground.settings))
-    planned = book.plans.get(plan_id)
+    # While it runs the page asks every 2 s: all who look share one reading.
+    seen = await ground.sources.book.get(wait_s=WAIT_S)
+    planned = seen.value.plans.get(plan_id) if seen.value else None
+    if planned is None:  # made a moment ago, or by another process
+        planned = (await limited(read_book(ground.settings))).plans.get(plan_id)
     if planned is None:
         raise web.HTTPNotFound(
             text=f"there is no plan {plan_id}: it is kept for 32 days, one without letters not\n"
@@ -92,6 +95,7 @@ async def plan(request: web.Request) -> web.Response:
         lines=list(lines_of(planned.plan)),
         planned=planned,
         shown=shown,
+        seen=seen,
     )
 
 
