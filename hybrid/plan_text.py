@@ -1,12 +1,15 @@
-"""A plan of replays in sentences; pure."""
+"""A plan of replays, and a file of dead letters, in sentences; pure."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from schemas.base import format_time
+from schemas.base import format_time, format_usd
 from schemas.operations import PlanRecord
 
-__all__ = ["lines_of"]
+if TYPE_CHECKING:
+    from streams.triage.importing import Import
+
+__all__ = ["lines_of", "lines_of_import"]
 
 LEFT_OUT = {
     "waiting": "wait for a run that is to replay them",
@@ -89,3 +92,32 @@ def _now(said: dict[str, Any]) -> Iterator[str]:
             f"{said['would_wait']} would wait, none burn; {said['would_go_to_the_next']} would go "
             "to their next provider"
         )
+
+
+def lines_of_import(found: "Import") -> Iterator[str]:
+    """Say what is published, what is not, and what it costs."""
+    yield f"{found.count} of {found.lines} lines will be published again"
+    if found.changed:
+        yield f"{found.changed} with another intent than they had"
+    for state, count in sorted(found.choice.by_state.items()):
+        yield f"{count} {LEFT_OUT[state.value]}"
+    if found.repeated:
+        yield f"{found.repeated} are there more than once: the first one counts"
+    if found.choice.older:
+        yield f"{found.choice.older} are older ones of intents that have a newer one"
+    if found.choice.over_limit:
+        yield f"{found.choice.over_limit} came back 3 times or more: --force publishes them"
+    if found.forgotten:
+        yield (
+            f"{found.forgotten} are so old that it is not known any more whether they were "
+            "replayed: --again publishes them"
+        )
+    if not found.count:
+        return
+    expected, most = format_usd(found.expected_usd), format_usd(found.most_usd)
+    yield f"about {found.input_tokens} input tokens; expected cost {expected} USD" + (
+        f", and {found.without_expected} not known" if found.without_expected else ""
+    )
+    yield f"at most {most} USD, with one answered call each" + (
+        f", and {found.without_most} not known" if found.without_most else ""
+    )

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from aiokafka import ConsumerRecord
 from pydantic import ValidationError
 
 from schemas.outcome import DeadLetter
@@ -24,10 +25,7 @@ from streams.publishing.contents import Contents
 from streams.publishing.kinds import kind_of, stated_model
 from streams.publishing.originals import original_value
 
-__all__ = ["Selection", "dead_letters", "placed", "replayed_record"]
-
-#: Partition and offset of a dead letter.
-Place = tuple[int, int]
+__all__ = ["Selection", "chosen", "dead_letters", "replayed_record"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +71,21 @@ class Selection:
 async def dead_letters(settings: Settings, selection: Selection) -> AsyncIterator[DeadLetter]:
     """Give the chosen dead letters; records of other kinds are passed over."""
     count = 0
-    async for _, letter in placed(settings, selection):
-        if selection.limit is not None and count >= selection.limit:
-            return
-        count += 1
-        yield letter
+    async with Contents(settings) as contents:
+        async for _, letter in chosen(settings, selection, contents):
+            if selection.limit is not None and count >= selection.limit:
+                return
+            count += 1
+            yield letter
 
 
-async def placed(
-    settings: Settings, selection: Selection, *, sources: bool = False
-) -> AsyncIterator[tuple[Place, DeadLetter]]:
-    """Give the chosen dead letters with where they stand; the limit is the caller's matter.
+async def chosen(
+    settings: Settings, selection: Selection, contents: Contents
+) -> AsyncIterator[tuple[ConsumerRecord, DeadLetter]]:
+    """Give the chosen dead letters with their records; limit and state are the caller's matter.
 
-    `sources`: of those that only say where their intent stands it is read there.
+    What is sealed is opened. What stands elsewhere is not read there: ask `contents` for those
+    that it is needed of.
     """
     records = read_topic(
         settings,
@@ -94,16 +94,15 @@ async def placed(
         until=selection.until,
         needed=True,
     )
-    async with Contents(settings, sources=sources) as contents:
-        async for record in records:
-            try:
-                letter = DeadLetter.model_validate_json(record.value or b"")
-            except ValidationError:
-                continue
-            if selection.takes(letter):
-                whole = await contents.restored(letter)
-                if selection.is_of_cause(whole):
-                    yield (record.partition, record.offset), whole
+    async for record in records:
+        try:
+            letter = DeadLetter.model_validate_json(record.value or b"")
+        except ValidationError:
+            continue
+        if selection.takes(letter):
+            whole = await contents.opened(letter)
+            if selection.is_of_cause(whole):
+                yield record, whole
 
 
 def replayed_record(letter: DeadLetter, topics: Topics) -> OutRecord:
