@@ -1,10 +1,12 @@
 """A plan of replays, and a file of dead letters, in sentences; pure."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from schemas.base import format_time, format_usd
 from schemas.operations import PlanRecord
+from streams.stories.words import duration
 
 if TYPE_CHECKING:
     from streams.triage.importing import Import
@@ -22,10 +24,16 @@ LEFT_OUT = {
 MOST = 8
 
 
-def lines_of(plan: PlanRecord) -> Iterator[str]:
-    """Say what a plan holds and what it comes to."""
+def lines_of(plan: PlanRecord, *, rate: float | None = None) -> Iterator[str]:
+    """Say what a plan holds and what it comes to; `rate`: letters a second, where that is known."""
     said = plan.summary
     yield f"{plan.count} dead letters will be replayed, of {said['matching']} that match"
+    # Plans of before do not say it.
+    for change in said.get("changes", []):
+        yield f"  before that: {change}"
+    if said.get("changes"):
+        had = plan.count - said["changed"]
+        yield f"  in {said['changed']} of them" + (f"; {had} are so already" if had else "")
     for cause in said["causes"][:MOST]:
         helped = "" if cause["can_succeed"] else "; a replay cannot succeed without a change"
         where = f" at {cause['provider']}" if cause["provider"] else ""
@@ -38,6 +46,8 @@ def lines_of(plan: PlanRecord) -> Iterator[str]:
     yield from _left_out(said)
     if plan.count:
         yield from _money(plan, said)
+        yield from _past(said)
+        yield from _time(plan, said, rate)
         yield from _now(said)
         yield f"plan {plan.plan_id}, sha256 {plan.sha256[:12]}, valid until " + format_time(
             plan.expires_at
@@ -82,6 +92,34 @@ def _money(plan: PlanRecord, said: dict[str, Any]) -> Iterator[str]:
             f"{budget['limit_usd']} USD now, {budget['after_expected_usd']} expected, "
             f"{budget['after_most_usd']} at most{reached}"
         )
+
+
+def _past(said: dict[str, Any]) -> Iterator[str]:
+    """Say how well the newest runs were foretold; plans of before do not know it."""
+    past = said.get("past")
+    if past is None:
+        return
+    if not past["runs"]:
+        yield "no run has ended yet whose cost could be held against what was expected"
+        return
+    shares = " to ".join(f"{past[name]:+.0%}" for name in ("least", "most"))
+    runs = "run" if past["runs"] == 1 else f"{past['runs']} runs"
+    yield f"the last {runs} cost {shares} beside what was expected"
+
+
+def _time(plan: PlanRecord, said: dict[str, Any], rate: float | None) -> Iterator[str]:
+    """Say how long it takes, at the limits that are configured and at the run's own pace."""
+    for provider, one in said.get("takes", {}).items():
+        if one["seconds"] is None:
+            yield f"{provider} has no limit a minute that is configured: its 429s set the pace"
+            continue
+        took = duration(timedelta(seconds=one["seconds"]))
+        yield (
+            f"at least {took} at {provider}'s limit of {one['by']} a minute, with nothing else to "
+            "do there"
+        )
+    if rate is not None:
+        yield f"at least {duration(timedelta(seconds=plan.count / rate))} at --rate {rate:g}"
 
 
 def _now(said: dict[str, Any]) -> Iterator[str]:

@@ -1,9 +1,11 @@
 """What has been done about dead letters: plans, runs, dismissals, and how replays ended."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from pydantic import ValidationError
 
@@ -42,6 +44,21 @@ def hash_of(places: Iterable[Place], changes: Iterable[Change] = ()) -> str:
     for change in changes:
         found.update(change.to_json() + b"\n")
     return found.hexdigest()
+
+
+@dataclass(slots=True)
+class Costs:
+    """What the replays of a run have cost that have ended."""
+
+    ended: int = 0
+    usd: Decimal = Decimal(0)
+    unpriced: int = 0
+
+    def add(self, record: ReplayRecord) -> None:
+        """Take one in."""
+        self.ended += 1
+        self.usd += record.cost_usd or 0
+        self.unpriced += record.cost_usd is None
 
 
 @dataclass(slots=True)
@@ -90,6 +107,8 @@ class Book:
     ended: Ended = field(default_factory=Ended)
     #: Numbers of the letters that were published from a file: 60 bytes each.
     imported: set[int] = field(default_factory=set)
+    #: Plan → what came of the replays that its run sent.
+    costs: dict[str, Costs] = field(default_factory=lambda: defaultdict(Costs))
     _parts: dict[str, tuple[int, Places]] = field(default_factory=dict)
 
     def take(self, topics: Topics, topic: str, raw: bytes | None) -> ReplayRecord | None:
@@ -103,6 +122,8 @@ class Book:
             elif raw:
                 ended = ReplayRecord.model_validate_json(raw)
                 self.ended.add(ended)
+                if ended.plan_id in self.plans:
+                    self.costs[ended.plan_id].add(ended)
                 return ended
         return None
 

@@ -1,6 +1,6 @@
 """A plan: which dead letters are replayed, and what that comes to; frozen, with its hash."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -21,6 +21,7 @@ from streams.triage.book import Book, hash_of, read_book
 from streams.triage.causes import Cause, Causes
 from streams.triage.changing import changed, described
 from streams.triage.choosing import Choice, Chooser
+from streams.triage.foretelling import Load, duration_at, past
 from streams.triage.journal import write_operations
 from streams.triage.letter_reader import planned_letters
 from streams.triage.places import packed
@@ -53,14 +54,16 @@ class _Price:
     unhelped: int = 0
     would_wait: int = 0
     goes_on: int = 0
-    by_provider: Counter[str] = field(default_factory=Counter)
+    by_provider: dict[str, Load] = field(default_factory=lambda: defaultdict(Load))
     by_tenant: dict[str, Needs] = field(default_factory=lambda: defaultdict(Needs))
 
     def add(self, priced: Priced, tenant: str, *, retriable: bool, out: set[str]) -> None:
         self.count += 1
         self.tokens += priced.input_tokens
         self.unhelped += not retriable
-        self.by_provider[priced.route[0]] += 1
+        load = self.by_provider[priced.route[0]]
+        load.calls += 1
+        load.tokens += priced.input_tokens + (priced.output_tokens or 0)
         if out.issuperset(priced.route):
             self.would_wait += 1
         elif priced.route[0] in out:
@@ -151,7 +154,9 @@ async def make_plan(
     summary = {
         **_numbers(choice, price),
         "causes": [_cause(one, now) for one in look.causes.sorted()],
-        "first_provider": dict(price.by_provider.most_common()),
+        "first_provider": {name: one.calls for name, one in price.by_provider.items()},
+        "takes": duration_at(settings.provider_specs, price.by_provider),
+        "past": past(book),
         "providers_out": out,
         "would_wait": price.would_wait,
         "would_go_to_the_next": price.goes_on,

@@ -159,7 +159,8 @@ class _Runner:
         if isinstance(wanted, Refusal) or wanted.is_without_content:
             batch.skipped[UNREADABLE] += 1
         elif may_run(state, again=self._planned.plan.again):
-            batch.records.append(replayed_record(wanted, self._settings.topics))
+            topics, plan_id = self._settings.topics, self._run.plan_id
+            batch.records.append(replayed_record(wanted, topics, plan_id=plan_id))
             batch.letters.append((letter.dead_letter_id, bound))
         else:
             batch.skipped[state.value] += 1
@@ -195,9 +196,8 @@ class _Runner:
 
     def _together(self) -> int:
         """Give how many are sent together."""
-        most = TOGETHER
-        if self._run.rate is not None:
-            most = max(1, min(TOGETHER, int(self._run.rate / TIMES_A_SECOND)))
+        rate = self._run.rate
+        most = TOGETHER if rate is None else max(1, min(TOGETHER, int(rate / TIMES_A_SECOND)))
         if self._run.canary and self._progress.sent < CANARY:
             most = min(most, CANARY - self._progress.sent)
         return most
