@@ -137,7 +137,7 @@ def dlq_import(
 
         try:
             found = asyncio.run(importer.look(on_bad))
-        except ValueError as error:  # a list of prices, or prompts, that cannot be read
+        except (ValueError, OSError) as error:  # prices, or prompts, that cannot be read
             raise UsageError(str(error)) from None
         for line in lines_of_import(found):
             typer.echo(visible(line))
