@@ -115,7 +115,7 @@ def records(partitions: int) -> Iterator[tuple[bytes, list[tuple[str, bytes]]]]:
     now, made = datetime.now(UTC), list[tuple[bytes, list[tuple[str, bytes]], bytes, bytes]]()
     for number in range(TEMPLATES):
         letter, incoming, who = a_letter(number, now, partitions)
-        headers = list(dead_letter_headers(incoming, who, letter, "workflow"))
+        headers = list(dead_letter_headers(incoming, who, letter, "workflow", prefix="workflow"))
         headers += [("intent-type", (letter.type or "").encode())]
         headers += [("tenant", letter.tenant.encode())]
         identifier = letter.intent_id.encode()

@@ -102,9 +102,8 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
     key = deduplication_key(intent.tenant, intent.deduplication_id or intent_id)
     trace = _trace(incoming, intent.trace_context, source, intent_id)
     plan = _stated_id(incoming, REPLAY_PLAN_HEADER) or ""
-    who = Identity(
-        key, intent_id, replays, intent, deferral, source, letter, unknown, trace, event, plan
-    )
+    about = intent, deferral, source, letter, unknown, trace, event, plan
+    who = Identity(key, intent_id, replays, *about)
     return Identified(who)
 
 

@@ -13,7 +13,7 @@ from schemas.base import to_camel
 from schemas.codec import KNOWN_FIELDS
 from schemas.operations import Change
 from schemas.outcome import DeadLetter
-from streams.publishing.originals import original_value
+from streams.publishing.originals import original_body, original_value
 from streams.triage.pricing import Refusal
 
 __all__ = ["ChangeError", "changed", "changed_value", "described", "differences", "read_change"]
@@ -85,6 +85,8 @@ def changed(letter: DeadLetter, changes: Sequence[Change]) -> DeadLetter | Refus
     if not changes:
         return letter
     value = original_value(letter)
+    if original_body(letter) != value:
+        return Refusal("not_changeable", "it came in a CloudEvent, which is not changed")
     try:
         before = json.loads(value or b"")
     except (ValueError, RecursionError):
@@ -104,6 +106,8 @@ def changed(letter: DeadLetter, changes: Sequence[Change]) -> DeadLetter | Refus
 def changed_value(letter: DeadLetter, after: Mapping[str, Any]) -> DeadLetter | Refusal:
     """Give a dead letter with another intent, which must be of the same identity, or a refusal."""
     problem = _identity_problem(letter, after)
+    if original_body(letter) != original_value(letter):
+        problem = "it came in a CloudEvent, which is not changed"
     if problem is not None:
         return Refusal("not_changeable", problem)
     text = json.dumps(after, ensure_ascii=False, separators=(",", ":"))

@@ -19,7 +19,7 @@ from streams.kafka.cluster import cluster_id
 from streams.kafka.rights import read_rights, require_rights
 from streams.publishing.contents import Contents
 from streams.publishing.dead_letters import Selection
-from streams.publishing.originals import original_value
+from streams.publishing.originals import original_body
 from streams.triage.book import read_book
 from streams.triage.stands import standing_records
 
@@ -65,7 +65,7 @@ async def exported(
 
 def _intent(letter: DeadLetter) -> dict[str, Any] | None:
     try:
-        found = from_json(original_value(letter) or b"")
+        found = from_json(original_body(letter) or b"")
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

@@ -26,6 +26,7 @@ from streams.messages.addressing import addressed
 from streams.messages.records import OutRecord
 from streams.publishing.contents import Contents
 from streams.publishing.dead_letters import replayed_record
+from streams.publishing.originals import original_body
 from streams.triage.book import Book, read_book
 from streams.triage.choosing import Choice, Chooser, may_replay
 from streams.triage.decided import number_of
@@ -241,7 +242,9 @@ class Importer:
         if is_ours and source.partition in await client.partitions_for(source.topic):
             return record
         try:
-            intent = decode_intent(record.value, max_bytes=self._settings.hybrid_max_intent_bytes)
+            intent = decode_intent(
+                original_body(letter), max_bytes=self._settings.hybrid_max_intent_bytes
+            )
         except IntentError as error:
             raise BadLineError(error.message) from None
         topic, key = addressed(topics, intent)
