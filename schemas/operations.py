@@ -1,4 +1,4 @@
-"""What operators do about work (internal): plans of replays, their runs, dismissals, pauses, ends.
+"""What operators do about work (internal): plans, runs, imports, dismissals, pauses, ends.
 
 All of them stand in partition 0 of `workflow.operations`, in the order in which they were done, and
 are kept as long as the replays: longer than the dead letters. A dead letter is named by where it
@@ -14,15 +14,25 @@ from schemas.vocabulary import Held, RunState
 
 __all__ = [
     "CancelRecord",
+    "Change",
     "ControlRecord",
     "DismissalRecord",
     "HoldRecord",
+    "ImportRecord",
     "OperationRecord",
     "PlanPart",
     "PlanRecord",
     "ProgressRecord",
     "RunRecord",
 ]
+
+
+class Change(Message):
+    """What is set in an intent before its replay, or, with `removed`, taken out of it."""
+
+    path: list[str] = Field(description="names from the outside in; empty = the whole intent")
+    value: Any = None
+    removed: bool = False
 
 
 class PlanRecord(Message):
@@ -40,6 +50,8 @@ class PlanRecord(Message):
     again: bool = False
     expected_usd: Usd | None = None
     most_usd: Usd | None = None
+    #: Made in each intent, in their order; they are part of the hash.
+    changes: list[Change] = Field(default_factory=list)
     summary: dict[str, Any] = Field(default_factory=dict, description="what it said of itself")
 
 
@@ -133,6 +145,18 @@ class CancelRecord(Message):
     at: Timestamp
 
 
+class ImportRecord(Message):
+    """That dead letters of a file were published again; written with them, in one transaction."""
+
+    kind: Literal["import"] = "import"
+    import_id: str
+    number: int = Field(description="counts the records of one import")
+    letters: list[str] = Field(description="ids of the dead letters")
+    why: str = ""
+    by: str = ""
+    at: Timestamp
+
+
 class OperationRecord(
     RootModel[
         Annotated[
@@ -143,7 +167,8 @@ class OperationRecord(
             | ControlRecord
             | DismissalRecord
             | HoldRecord
-            | CancelRecord,
+            | CancelRecord
+            | ImportRecord,
             Field(discriminator="kind"),
         ]
     ]
