@@ -62,6 +62,12 @@ def _standing() -> Register:
     return status.register
 
 
+def _alerts() -> Register:
+    from hybrid.commands import alerts  # noqa: PLC0415 - see above
+
+    return alerts.register
+
+
 def _console() -> Register:
     from hybrid.commands import console  # noqa: PLC0415 - see above
 
@@ -130,6 +136,7 @@ PARTS = (
             "today's spend."
         },
     ),
+    Later(_alerts, {"alerts": "Show the alerts that are on, the newest first."}),
     Later(
         _hands,
         {

@@ -35,3 +35,5 @@ class AlertSpec(Table):
     """Whether calls whose worker died raise one."""
     behind: float = Field(default=300.0, ge=0)
     """Seconds for which ClickHouse has not taken rows that were there."""
+    paused: float = Field(default=3_600.0, ge=0)
+    """Seconds for which an operator has held work, or calls to a provider."""

@@ -92,6 +92,8 @@ class ReplayRecord(Message):
     status: WorkflowStatus | None = None
     #: What the replay has cost, all its calls together; None = not known.
     cost_usd: Usd | None = None
+    #: The plan whose run sent it; empty = none did, or the record is of before that was written.
+    plan_id: str = ""
 
 
 class CachedAnswer(Message):

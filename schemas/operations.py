@@ -1,4 +1,4 @@
-"""What operators do about work (internal): plans of replays, their runs, dismissals, pauses, ends.
+"""What operators do about work (internal): plans, runs, imports, dismissals, pauses, ends.
 
 All of them stand in partition 0 of `workflow.operations`, in the order in which they were done, and
 are kept as long as the replays: longer than the dead letters. A dead letter is named by where it
@@ -14,9 +14,11 @@ from schemas.vocabulary import Held, RunState
 
 __all__ = [
     "CancelRecord",
+    "Change",
     "ControlRecord",
     "DismissalRecord",
     "HoldRecord",
+    "ImportRecord",
     "OperationRecord",
     "PlanPart",
     "PlanRecord",
@@ -24,6 +26,14 @@ __all__ = [
     "RevealRecord",
     "RunRecord",
 ]
+
+
+class Change(Message):
+    """What is set in an intent before its replay, or, with `removed`, taken out of it."""
+
+    path: list[str] = Field(description="names from the outside in; empty = the whole intent")
+    value: Any = None
+    removed: bool = False
 
 
 class PlanRecord(Message):
@@ -41,6 +51,8 @@ class PlanRecord(Message):
     again: bool = False
     expected_usd: Usd | None = None
     most_usd: Usd | None = None
+    #: Made in each intent, in their order; they are part of the hash.
+    changes: list[Change] = Field(default_factory=list)
     summary: dict[str, Any] = Field(default_factory=dict, description="what it said of itself")
 
 
@@ -144,6 +156,18 @@ class RevealRecord(Message):
     at: Timestamp
 
 
+class ImportRecord(Message):
+    """That dead letters of a file were published again; written with them, in one transaction."""
+
+    kind: Literal["import"] = "import"
+    import_id: str
+    number: int = Field(description="counts the records of one import")
+    letters: list[str] = Field(description="ids of the dead letters")
+    why: str = ""
+    by: str = ""
+    at: Timestamp
+
+
 class OperationRecord(
     RootModel[
         Annotated[
@@ -155,7 +179,8 @@ class OperationRecord(
             | DismissalRecord
             | HoldRecord
             | CancelRecord
-            | RevealRecord,
+            | RevealRecord
+            | ImportRecord,
             Field(discriminator="kind"),
         ]
     ]

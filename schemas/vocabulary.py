@@ -172,6 +172,7 @@ class AlertName(StrEnum):
     ORPHANED_ATTEMPTS = "orphaned_attempts"  # calls whose worker died before the answer
     RECORDER_BEHIND = "recorder_behind"  # ClickHouse does not take rows
     ROWS_SET_ASIDE = "rows_set_aside"  # records that are not in ClickHouse and will not come
+    PAUSED = "paused"  # work has been held by an operator for long
 
 
 class LogEvent(StrEnum):

@@ -91,7 +91,8 @@ def _described(path: str, command: Any) -> list[str]:  # noqa: ANN401
     lines += [f"    {' '.join([path, *arguments])}{options}"]
     for text in more:
         lines += ["", *wrapped(re.sub(r"\s+", " ", text))]
-    parameters = [line for one in command.params for line in _parameter(one)]
+    shown = [one for one in command.params if not getattr(one, "hidden", False)]
+    parameters = [line for one in shown for line in _parameter(one)]
     return [*lines, "", *parameters] if parameters else lines
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hybrid.commands import dismissing, plans, runs
+from hybrid.commands import dismissing, letter_files, plans, runs
 from hybrid.commands.causes import dlq_causes
 from hybrid.commands.common import ColumnsOption, FormatOption, WideOption
 from hybrid.commands.selecting import none_like, selecting
@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
     plans.register(dlq)
     runs.register(dlq)
     dismissing.register(dlq)
+    letter_files.register(dlq)
     app.add_typer(dlq, name="dlq")
 
 

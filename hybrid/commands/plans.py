@@ -7,6 +7,14 @@ import typer
 from aiokafka.errors import ProducerFenced
 
 from agents.clock import SystemClock, SystemDice
+from hybrid.commands.changes import (
+    Edit,
+    SetOption,
+    ToProvider,
+    changes_of,
+    edited,
+    letter_to_edit,
+)
 from hybrid.commands.common import (
     FormatOption,
     confirm,
@@ -20,7 +28,7 @@ from hybrid.plan_text import lines_of
 from hybrid.printing import Format
 from hybrid.text import json_text, visible
 from hybrid.whoami import who_am_i
-from schemas.operations import PlanRecord, ProgressRecord
+from schemas.operations import Change, PlanRecord, ProgressRecord
 from schemas.settings import Settings
 from schemas.vocabulary import RunState
 from streams.publishing.dead_letters import Selection
@@ -55,6 +63,10 @@ def dlq_plan(
     selection: Selection,
     again: Again = False,
     force: Force = False,
+    set_: SetOption = None,
+    to_provider: ToProvider = None,
+    edit: Edit = False,
+    rate: Rate = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Freeze a list of dead letters to be replayed, and say what that comes to.
@@ -62,8 +74,9 @@ def dlq_plan(
     Example: `hybrid dlq plan --reason exhausted --since 2h`
     """
     settings = need_kafka(load_settings())
-    plan = _made(settings, selection, again=again, force=force)
-    _show(plan, form)
+    changes = _changes(settings, selection, set_, to_provider, edit=edit)
+    plan = _made(settings, selection, changes, again=again, force=force)
+    _show(plan, form, rate)
     if plan.count and form is Format.TABLE:
         typer.echo(f"run it: hybrid dlq replay {plan.plan_id}")
 
@@ -78,6 +91,9 @@ def dlq_replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="plan only")] = False,
     again: Again = False,
     force: Force = False,
+    set_: SetOption = None,
+    to_provider: ToProvider = None,
+    edit: Edit = False,
     rate: Rate = None,
     max_usd: MaxUsd = None,
     why: Why = "",
@@ -94,8 +110,8 @@ def dlq_replay(
     settings = need_kafka(load_settings())
     options = Options(rate, usd_of(max_usd), why, who_am_i(), canary)
     if plan is not None:
-        if selection != Selection() or again or force:
-            message = "a plan's list is frozen: give PLAN, or filters, not both"
+        if selection != Selection() or again or force or set_ or to_provider or edit:
+            message = "a plan's list is frozen: give PLAN, or filters and changes, not both"
             raise UsageError(message)
         planned = planned_of(settings, plan)
         made = planned.plan
@@ -103,16 +119,34 @@ def dlq_replay(
             _say_end(progress_of(planned, SystemClock()), form)
             return
     else:
-        made = _made(settings, selection, again=again, force=force)
+        changes = _changes(settings, selection, set_, to_provider, edit=edit)
+        made = _made(settings, selection, changes, again=again, force=force)
     if form is Format.TABLE or dry_run:
-        _show(made, form)
+        _show(made, form, rate)
     if dry_run or not made.count:
         return
     confirm("Replay them?", yes=yes, otherwise="nothing was replayed")
     carry_out(settings, made, options, form)
 
 
-def _made(settings: Settings, selection: Selection, *, again: bool, force: bool) -> PlanRecord:
+def _changes(
+    settings: Settings,
+    selection: Selection,
+    given: list[str] | None,
+    to_provider: str | None,
+    *,
+    edit: bool,
+) -> list[Change]:
+    """Read what is changed in the intents, or have it edited; raises UsageError, HybridError."""
+    changes = changes_of(settings, given, to_provider)
+    if not edit:
+        return changes
+    return edited(settings, asyncio.run(letter_to_edit(settings, selection)), changes)
+
+
+def _made(
+    settings: Settings, selection: Selection, changes: list[Change], *, again: bool, force: bool
+) -> PlanRecord:
     from streams.triage.planning import make_plan  # noqa: PLC0415 - loads the prices
 
     try:
@@ -124,6 +158,7 @@ def _made(settings: Settings, selection: Selection, *, again: bool, force: bool)
                 dice=SystemDice(),
                 again=again,
                 force=force,
+                changes=changes,
             )
         )
     except (ValueError, OSError) as error:  # a list of prices, or prompts, that cannot be read
@@ -139,9 +174,9 @@ def planned_of(settings: Settings, plan: str) -> Planned:
         raise HybridError(str(error)) from None
 
 
-def _show(plan: PlanRecord, form: Format) -> None:
+def _show(plan: PlanRecord, form: Format, rate: float | None) -> None:
     if form is Format.TABLE:
-        for line in lines_of(plan):
+        for line in lines_of(plan, rate=rate):
             typer.echo(visible(line))
         return
     typer.echo(json_text(plan.to_dict(), indent=2))

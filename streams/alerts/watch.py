@@ -15,6 +15,7 @@ from agents.log import Log
 from schemas.events import Alert
 from schemas.settings import Settings
 from schemas.vocabulary import AlertName, LogEvent
+from streams.alerts.pauses import Pauses, lasting
 from streams.alerts.raising import Alerts
 from streams.alerts.rules import RULES, Rule
 from streams.failpoints import FailPoints
@@ -86,6 +87,7 @@ class Watch:
         #: Whether it led when it last looked; None before the first look.
         self._led: bool | None = None
         self._set_aside = 0
+        self._pauses = Pauses(settings)
 
     async def run(self) -> None:
         """Look every `[alerts] every` seconds until cancelled."""
@@ -111,6 +113,8 @@ class Watch:
             await self._recall()
             self._led = leads
         self._mind_recorder()
+        if leads:
+            await self._mind_pauses()
         if not leads or self._recording.held_up_s > 0:
             # Rows that have not come yet must not end an alert.
             return
@@ -140,6 +144,14 @@ class Watch:
             if subject not in above and now - last >= hold_s:
                 self._alerts.over(name, subject)
                 del self._seen[name, subject]
+
+    async def _mind_pauses(self) -> None:
+        """Raise an alert about each pause that has lasted too long; over with the pause."""
+        found: list[Found] = []
+        if self._spec.paused:
+            now = self._clock.now()
+            found = lasting(await self._pauses.read(now), now, self._spec.paused)
+        self._settle(AlertName.PAUSED, found, hold_s=0, severity="warning")
 
     def _mind_recorder(self) -> None:
         held_up_s = self._recording.held_up_s
@@ -171,7 +183,7 @@ class Watch:
         """Learn from the topic what is raised; raises BrokerUnavailableError."""
         self._alerts.forget()
         self._seen.clear()
-        ours = {rule.name for rule in RULES}
+        ours = {AlertName.PAUSED, *(rule.name for rule in RULES)}
         async for record in read_topic(self._settings, self._settings.topics.alerts):
             try:
                 alert = Alert.model_validate_json(record.value or b"")

@@ -26,7 +26,7 @@ from streams.kafka.clients import consumer, started
 from streams.kafka.faults import is_awaited
 from streams.kafka.patience import kept_running
 
-__all__ = ["Webhook", "signature"]
+__all__ = ["TIMEOUT_S", "Webhook", "post", "signature"]
 
 PREFIX = "whsec_"
 TIMEOUT_S = 15.0
@@ -49,6 +49,28 @@ def signature(secret: str, *, identifier: str, timestamp_s: int, body: bytes) ->
     key = base64.b64decode(secret.removeprefix(PREFIX)) if coded else secret.encode()
     signed = f"{identifier}.{timestamp_s}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+
+
+async def post(
+    session: httpx.AsyncClient, alert: Alert, *, url: str, secret: str | None, now_s: int
+) -> httpx.Response:
+    """Post an alert once; raises httpx.HTTPError, httpx.InvalidURL, OSError."""
+    body = alert.to_json()
+    # The same for every try, and one for each time that a cause was raised; a subject may hold
+    # characters that a header may not.
+    state = "over" if alert.resolved else "raised"
+    change = f"{alert.alert_id}/{alert.raised_at.isoformat()}/{state}"
+    identifier = f"msg_{hashlib.sha256(change.encode()).hexdigest()[:32]}"
+    headers = {
+        "content-type": "application/json",
+        "webhook-id": identifier,
+        "webhook-timestamp": str(now_s),
+    }
+    if secret is not None:
+        headers["webhook-signature"] = signature(
+            secret, identifier=identifier, timestamp_s=now_s, body=body
+        )
+    return await session.post(url, content=body, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,24 +160,10 @@ class Webhook:
         return problem
 
     async def _try(self, session: httpx.AsyncClient, alert: Alert) -> _Problem | None:
-        body = alert.to_json()
         state = "over" if alert.resolved else "raised"
-        # The same for every try, and one for each time that a cause was raised; a subject may hold
-        # characters that a header may not.
-        change = f"{alert.alert_id}/{alert.raised_at.isoformat()}/{state}"
-        identifier = f"msg_{hashlib.sha256(change.encode()).hexdigest()[:32]}"
         now_s = self._clock.now_ms() // 1000
-        headers = {
-            "content-type": "application/json",
-            "webhook-id": identifier,
-            "webhook-timestamp": str(now_s),
-        }
-        if self._secret is not None:
-            headers["webhook-signature"] = signature(
-                self._secret, identifier=identifier, timestamp_s=now_s, body=body
-            )
         try:
-            answer = await session.post(self._url, content=body, headers=headers)
+            answer = await post(session, alert, url=self._url, secret=self._secret, now_s=now_s)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             return _Problem(type(error).__name__, away=True)
         status = answer.status_code

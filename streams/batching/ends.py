@@ -45,10 +45,10 @@ class Surroundings:
     lease_holds: Callable[[], bool]
     fail_points: FailPoints
     attempts: Attempts
+    #: Opens content at rest, and seals it where there are keys.
+    vault: Vault
     #: What providers do not get to see.
     protection: Protection = OFF
-    #: Opens content at rest, and seals it; None = nothing is sealed.
-    vault: Vault | None = None
 
 
 class Ends:

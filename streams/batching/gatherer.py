@@ -66,8 +66,7 @@ class Gatherer:
         ):
             book = await self._known(client, reader)
             around = self._around
-            sealing = Sealing(around.vault, around.clock) if around.vault is not None else None
-            writing = Writing(settings, client, book, sealing)
+            writing = Writing(settings, client, book, Sealing(around.vault, around.clock))
             rounds = Rounds(around, book, writing)
             while True:
                 await self._hear(reader, book)
@@ -114,8 +113,7 @@ class Gatherer:
         self, record: ConsumerRecord, incoming: Incoming, take: Callable[[bytes, Incoming], None]
     ) -> None:
         """Take a record; a line that cannot be opened yet waits until its key is here."""
-        vault = self._around.vault
-        opened = incoming if vault is None else vault.opened(incoming)
+        opened = self._around.vault.opened(incoming)
         if opened.unreadable is None:
             take(record.key or b"", opened)
             return
@@ -142,13 +140,13 @@ class Gatherer:
         """
         around, gone = self._around, []
         for key, (incoming, since) in list(self._sealed.items()):
-            opened = incoming if around.vault is None else around.vault.opened(incoming)
+            opened = around.vault.opened(incoming)
             if opened.unreadable is None:
                 del self._sealed[key]
                 book.take(key, opened)
             elif opened.unreadable.is_forgotten and around.clock.monotonic() - since > SURE_S:
                 gone.append(key)
-        if not gone or around.vault is None:
+        if not gone:
             return
         await learn_all(around.settings, around.vault, around.clock, around.log)
         for key in gone:

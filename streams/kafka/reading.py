@@ -1,6 +1,7 @@
 """Reading result topics from the command line: read_committed, from a moment on, with an end."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Any
@@ -57,6 +58,7 @@ async def read_topic(
     that is not there has no records; `needed`: it raises TopicsError. `on_reading` hears that the
     broker is reached and reading begins, also where nothing is there to be read.
     """
+    latest_ms = math.inf if until is None else until.timestamp() * 1000
     options = {} if follow else {"fetch_max_wait_ms": LOOK_MS}
     async with reached(settings, consumer(settings, **options), within_s=20) as client:
         partitions = await partitions_of(client, topic)
@@ -74,12 +76,12 @@ async def read_topic(
             wait_ms = FOLLOW_MS if follow else LOOK_MS
             batches = await client.getmany(timeout_ms=wait_ms, max_records=1000)
             for tp, records in batches.items():
+                end = math.inf if follow else ends[tp]
                 for record in records:
-                    if not follow and record.offset >= ends[tp]:
+                    if record.offset >= end:
                         break
-                    if until is not None and record.timestamp > until.timestamp() * 1000:
-                        continue
-                    yield record
+                    if record.timestamp <= latest_ms:
+                        yield record
             if follow:
                 continue
             left = await _left(client, ends)

@@ -123,12 +123,13 @@ def replay_rights(settings: Settings, transactional_id: str) -> Rights:
 
 
 def recorder_rights(settings: Settings) -> Rights:
-    """Give what a recorder needs; it also raises alerts, and a webhook reads them."""
+    """Give what a recorder needs: it raises alerts, of pauses too, and a webhook reads them."""
     topics = settings.topics
     groups = [settings.recorder_group]
     if settings.hybrid_alert_webhook is not None:
         groups.append(f"{settings.hybrid_topic_prefix}.alerts")
-    return Rights(_by_topic({*topics.recorded, topics.alerts}, {topics.alerts}), tuple(groups))
+    read = {*topics.recorded, topics.alerts, topics.operations}
+    return Rights(_by_topic(read, {topics.alerts}), tuple(groups))
 
 
 def _by_topic(read: set[str], write: set[str]) -> dict[str, frozenset[str]]:

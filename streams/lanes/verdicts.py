@@ -6,6 +6,8 @@ from typing import assert_never
 
 from agents.clock import uuid7
 from agents.task import NOTHING, Completed, Deferred, Failed, Outcome, Paid
+from schemas.budgets import SpendRecord
+from schemas.topics import Topics
 from schemas.vocabulary import DeadLetterReason, ErrorClass, LogEvent
 from streams.lanes.job import Delivery, Job, LaneParts
 from streams.lanes.outcome_records import outcome_records
@@ -14,11 +16,10 @@ from streams.messages.records import (
     Decided,
     Identity,
     OutRecord,
-    spend_record,
 )
 from streams.messages.sealing import Whose
 
-__all__ = ["Verdicts", "internal", "kills_workers"]
+__all__ = ["Verdicts", "internal", "kills_workers", "spend_record"]
 
 #: Room that a record's framing takes beside key, value and headers.
 FRAMING_BYTES = 1024
@@ -223,3 +224,9 @@ def _spent(outcome: Outcome) -> Decimal | None:
             return state.spent_usd
         case _:
             assert_never(outcome)
+
+
+def spend_record(topics: Topics, record: SpendRecord) -> OutRecord:
+    """Build the record of what a lane has spent for a tenant."""
+    key = f"{record.lane}/{record.tenant}".encode()
+    return OutRecord(topics.spend, key, record.written, partition=record.lane)

@@ -24,6 +24,7 @@ from streams.messages.orders import Named
 from streams.messages.records import (
     INTENT_ID_HEADER,
     REPLAY_COUNT_HEADER,
+    REPLAY_PLAN_HEADER,
     REPLAYED_HEADER,
     Identity,
     Incoming,
@@ -93,13 +94,16 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
                 letter,
                 traceparent=_trace(incoming, None, source, intent_id),
                 event=event,
+                plan_id=_stated_id(incoming, REPLAY_PLAN_HEADER) or "",
             ),
             failed,
         )
     intent_id = intent.intent_id or known or _derived_id(incoming)
     key = deduplication_key(intent.tenant, intent.deduplication_id or intent_id)
     trace = _trace(incoming, intent.trace_context, source, intent_id)
-    who = Identity(key, intent_id, replays, intent, deferral, source, letter, unknown, trace, event)
+    plan = _stated_id(incoming, REPLAY_PLAN_HEADER) or ""
+    about = intent, deferral, source, letter, unknown, trace, event, plan
+    who = Identity(key, intent_id, replays, *about)
     return Identified(who)
 
 

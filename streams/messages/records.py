@@ -7,7 +7,6 @@ from decimal import Decimal
 from functools import lru_cache
 
 from schemas.base import Headers
-from schemas.budgets import SpendRecord
 from schemas.events import (
     DeferralState,
     KeptCall,
@@ -40,7 +39,6 @@ __all__ = [
     "header",
     "readable_headers",
     "replay_record",
-    "spend_record",
     "start_record",
     "writable_headers",
 ]
@@ -56,6 +54,7 @@ DELIVERY_HEADER = "hybrid-delivery"
 REPLAY_COUNT_HEADER = "replay-count"
 REPLAYED_HEADER = "replayed-dead-letter-id"
 REPLAYED_TRACE_HEADER = "replayed-trace-id"  # of its dead letter; its own may be another
+REPLAY_PLAN_HEADER = "replay-plan"  # whose run sent a replay
 INTENT_ID_HEADER = "intent-id"
 #: Before the hexadecimal bytes of a header's name that is not UTF-8.
 RAW_NAME_PREFIX = "hybrid-raw-name/"
@@ -127,6 +126,7 @@ class Identity:
     #: Its trace: of its header, of the ids that it states, or made.
     traceparent: str | None = None
     event: CloudEvent | None = None  # that it came in
+    plan_id: str = ""  # of a replayed record: whose run sent it
 
     @property
     def trace_context(self) -> TraceContext | None:
@@ -235,12 +235,6 @@ def header(headers: Iterable[tuple[str, bytes]], name: str) -> bytes | None:
     return found
 
 
-def spend_record(topics: Topics, record: SpendRecord) -> OutRecord:
-    """Build the record of what a lane has spent for a tenant."""
-    key = f"{record.lane}/{record.tenant}".encode()
-    return OutRecord(topics.spend, key, record.written, partition=record.lane)
-
-
 def replay_record(
     topics: Topics,
     who: Identity,
@@ -261,6 +255,7 @@ def replay_record(
         decided_at_ms=decided_at_ms,
         status=status,
         cost_usd=cost_usd,
+        plan_id=who.plan_id,
     )
     key = f"{letter}/{who.subject}".encode()
     return OutRecord(topics.replays, key, record.to_json(), partition=lane)

@@ -31,12 +31,11 @@ GONE = (
 
 
 class Contents:
-    """Gives dead letters with their content; reads records at their source where it is asked to."""
+    """Gives dead letters with their content: opened, or read where their record stands."""
 
-    def __init__(self, settings: Settings, *, sources: bool) -> None:
-        """Connect to nothing yet; `sources`: what is kept by reference is read too."""
+    def __init__(self, settings: Settings) -> None:
+        """Connect to nothing yet."""
         self._settings = settings
-        self._sources = sources
         self._vault: Vault | None = None
         #: What was written before is unreadable for good where its key is not known.
         self._sure_until = SystemClock().now()
@@ -64,6 +63,10 @@ class Contents:
 
     async def restored(self, letter: DeadLetter) -> DeadLetter:
         """Give a dead letter with its content; one without any more says why, and what to do."""
+        return await self.fetched(await self.opened(letter))
+
+    async def opened(self, letter: DeadLetter) -> DeadLetter:
+        """Give a dead letter with what is sealed in it; one that stays so says why."""
         while letter.sealed is not None and self._vault is not None:
             try:
                 letter = self._vault.opened_letter(letter)
@@ -72,7 +75,11 @@ class Contents:
                 if not error.is_forgotten or is_old:
                     return _lost(letter, str(error))
                 await self._read_keys()  # its key may have come since the last look
-        if letter.by_reference and letter.original.value is None and self._sources:
+        return letter
+
+    async def fetched(self, letter: DeadLetter) -> DeadLetter:
+        """Give a dead letter with what stands at its source only; one that is gone says so."""
+        if letter.by_reference and letter.original.value is None:
             return await self._from_source(letter)
         return letter
 

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 
 from pydantic_core import from_json
 
@@ -13,6 +14,8 @@ __all__ = ["Kind", "kind_of", "normalised", "stated_model"]
 
 #: A message longer than this differs in its end only by content.
 MOST_CHARACTERS = 200
+#: So many messages are remembered: most letters of a cause say the same.
+MOST_KNOWN = 4_096
 #: A name of a model that is longer is none.
 MOST_MODEL = 100
 #: Digits of a cause's id: of a thousand causes two have the same one once in 280 million times.
@@ -28,6 +31,7 @@ _VARYING = (
 )
 
 
+@lru_cache(MOST_KNOWN)
 def normalised(message: str) -> str:
     """Take what differs out of a message: addresses, quoted text, ids, numbers."""
     text = " ".join(message[: 4 * MOST_CHARACTERS].split())
@@ -75,8 +79,11 @@ def stated_model(letter: DeadLetter) -> str:
     """
     if letter.by_reference:
         return ""
+    value = original_body(letter) or b"{}"
+    if b'"model"' not in value:  # which most leave to the provider
+        return ""
     try:
-        model = from_json(original_body(letter) or b"{}").get("model")
+        model = from_json(value).get("model")
     except (ValueError, AttributeError):  # no JSON, or no object: a poison pill
         return ""
     return model[:MOST_MODEL] if isinstance(model, str) else ""

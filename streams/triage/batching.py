@@ -6,7 +6,10 @@ from decimal import Decimal
 
 from streams.messages.records import OutRecord
 
-__all__ = ["Batch"]
+__all__ = ["UNREADABLE", "Batch"]
+
+#: Why a letter is passed over whose content cannot be read, or changed, any more.
+UNREADABLE = "unreadable"
 
 
 @dataclass(slots=True)

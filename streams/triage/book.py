@@ -1,16 +1,20 @@
 """What has been done about dead letters: plans, runs, dismissals, and how replays ended."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from pydantic import ValidationError
 
 from schemas.events import ReplayRecord
 from schemas.operations import (
+    Change,
     ControlRecord,
     DismissalRecord,
+    ImportRecord,
     OperationRecord,
     PlanPart,
     PlanRecord,
@@ -23,7 +27,7 @@ from schemas.topics import Topics
 from schemas.vocabulary import LetterState, RunState
 from streams.kafka.reading import read_topic
 from streams.kafka.rights import read_rights, require_rights
-from streams.triage.decided import Ended
+from streams.triage.decided import Ended, number_of
 from streams.triage.places import Place, Places, unpacked
 
 __all__ = ["Book", "Planned", "hash_of", "read_book"]
@@ -32,12 +36,29 @@ __all__ = ["Book", "Planned", "hash_of", "read_book"]
 OVER = frozenset({RunState.DONE, RunState.STOPPED})
 
 
-def hash_of(places: Iterable[Place]) -> str:
-    """Give the SHA-256 of places in their order."""
+def hash_of(places: Iterable[Place], changes: Iterable[Change] = ()) -> str:
+    """Give the SHA-256 of places in their order, and of what is changed in their intents."""
     found = hashlib.sha256()
     for partition, offset in places:
         found.update(f"{partition}:{offset}\n".encode())
+    for change in changes:
+        found.update(change.to_json() + b"\n")
     return found.hexdigest()
+
+
+@dataclass(slots=True)
+class Costs:
+    """What the replays of a run have cost that have ended."""
+
+    ended: int = 0
+    usd: Decimal = Decimal(0)
+    unpriced: int = 0
+
+    def add(self, record: ReplayRecord) -> None:
+        """Take one in."""
+        self.ended += 1
+        self.usd += record.cost_usd or 0
+        self.unpriced += record.cost_usd is None
 
 
 @dataclass(slots=True)
@@ -55,7 +76,8 @@ class Planned:
     @property
     def whole(self) -> bool:
         """Whether all of its list is there, and it is the list that was planned."""
-        return self.parts == self.plan.parts and hash_of(self.places) == self.plan.sha256
+        is_planned = hash_of(self.places, self.plan.changes) == self.plan.sha256
+        return is_planned and self.parts == self.plan.parts
 
     @property
     def state(self) -> RunState | None:
@@ -83,6 +105,10 @@ class Book:
     plans: dict[str, Planned] = field(default_factory=dict)
     dismissed: Places = field(default_factory=Places)
     ended: Ended = field(default_factory=Ended)
+    #: Numbers of the letters that were published from a file: 60 bytes each.
+    imported: set[int] = field(default_factory=set)
+    #: Plan → what came of the replays that its run sent.
+    costs: dict[str, Costs] = field(default_factory=lambda: defaultdict(Costs))
     _parts: dict[str, tuple[int, Places]] = field(default_factory=dict)
 
     def take(self, topics: Topics, topic: str, raw: bytes | None) -> ReplayRecord | None:
@@ -96,6 +122,8 @@ class Book:
             elif raw:
                 ended = ReplayRecord.model_validate_json(raw)
                 self.ended.add(ended)
+                if ended.plan_id in self.plans:
+                    self.costs[ended.plan_id].add(ended)
                 return ended
         return None
 
@@ -114,15 +142,27 @@ class Book:
                 change = self.dismissed.add if dismissal.dismissed else self.dismissed.discard
                 for offset in unpacked(dismissal.offsets):
                     change((dismissal.partition, offset))
-            case RunRecord() as run:
-                if planned := self.plans.get(run.plan_id):
-                    planned.run, planned.control = run, None
-            case ProgressRecord() as progress:
-                if planned := self.plans.get(progress.plan_id):
-                    planned.progress = progress
-            case ControlRecord() as control:
-                if planned := self.plans.get(control.plan_id):
-                    planned.control = control
+            case ImportRecord() as done:
+                self.imported.update(map(number_of, done.letters))
+            case RunRecord() | ProgressRecord() | ControlRecord() as record:
+                self._add_to_run(record)
+
+    def _add_to_run(self, record: RunRecord | ProgressRecord | ControlRecord) -> None:
+        """Take in what is said of the run of a plan; of one that is not known nothing is."""
+        planned = self.plans.get(record.plan_id)
+        match record:
+            case _ if planned is None:
+                return
+            case RunRecord():
+                planned.run, planned.control = record, None
+            case ProgressRecord():
+                planned.progress = record
+            case ControlRecord():
+                planned.control = record
+
+    def was_imported(self, letter: DeadLetter) -> bool:
+        """Whether a dead letter was published again from a file."""
+        return bool(self.imported) and number_of(letter.dead_letter_id) in self.imported
 
     def state(self, place: Place, letter: DeadLetter, *, but: str = "") -> LetterState:
         """Say where a dead letter stands; `but` is a plan that is not asked."""
@@ -130,7 +170,7 @@ class Book:
         if ended is not None:
             return ended
         others = [one for name, one in self.plans.items() if name != but and one.run is not None]
-        if any(one.is_dealt_with(place) for one in others):
+        if any(one.is_dealt_with(place) for one in others) or self.was_imported(letter):
             return LetterState.REPLAYED
         if place in self.dismissed:
             return LetterState.DISMISSED

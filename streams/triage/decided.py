@@ -12,7 +12,7 @@ from streams.messages.digests import digest
 from streams.messages.identity import deduplication_key
 from streams.publishing.originals import original_value
 
-__all__ = ["Ended"]
+__all__ = ["Ended", "number_of"]
 
 STATES = {
     # An older record does not say how it ended.
@@ -37,13 +37,13 @@ class Ended:
 
     def add(self, record: ReplayRecord) -> None:
         """Take in that one has ended."""
-        self._ids.add(_number(record.dead_letter_id))
+        self._ids.add(number_of(record.dead_letter_id))
         name = _name(record.tenant, record.dead_letter_id, record.subject)
         self._states[name] = STATES[record.status]
 
     def of(self, letter: DeadLetter) -> LetterState | None:
         """Say how the replay of a dead letter ended; None = it has not, as far as is known."""
-        if _number(letter.dead_letter_id) not in self._ids:
+        if number_of(letter.dead_letter_id) not in self._ids:
             return None
         tenant, subject = _whose(letter)
         found = self._states.get(_name(tenant, letter.dead_letter_id, subject))
@@ -65,9 +65,9 @@ def _whose(letter: DeadLetter) -> tuple[str, str]:
 
 
 def _name(tenant: str, letter: str, subject: str) -> int:
-    return _number(f"{len(tenant)}/{tenant}/{letter}/{subject}")
+    return number_of(f"{len(tenant)}/{tenant}/{letter}/{subject}")
 
 
-def _number(text: str) -> int:
+def number_of(text: str) -> int:
     """Shorten a text to 62 bits: two of a million share one with a chance of one in ten million."""
     return int.from_bytes(digest(text)[:8]) >> 2

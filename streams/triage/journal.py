@@ -14,6 +14,7 @@ from schemas.operations import (
     ControlRecord,
     DismissalRecord,
     HoldRecord,
+    ImportRecord,
     PlanPart,
     PlanRecord,
     ProgressRecord,
@@ -27,7 +28,13 @@ from streams.kafka.presence import require_there
 from streams.kafka.rights import refused_write, replay_rights, require_rights
 from streams.messages.records import VERSION, OutRecord
 
-__all__ = ["operation_record", "send_together", "transactional", "write_operations"]
+__all__ = [
+    "operation_record",
+    "send_together",
+    "transactional",
+    "transactional_name",
+    "write_operations",
+]
 
 #: A transaction is open for milliseconds; what a killed command leaves open holds workers up for
 #: this long at most, and ten seconds more until the broker looks.
@@ -48,6 +55,8 @@ def operation_record(settings: Settings, message: Message) -> OutRecord:
             key = f"dismissal/{at}/{message.partition}/{message.offsets[0]}"
         case HoldRecord():
             key = f"hold/{message.what.value}/{message.name}"
+        case ImportRecord():
+            key = f"import/{message.import_id}/{message.number}"
         case CancelRecord():
             key = f"cancel/{message.cancel_id}"
         case RevealRecord():
@@ -71,14 +80,19 @@ async def write_operations(settings: Settings, messages: Iterable[Message]) -> N
             await (await queued(client, record, record.headers))
 
 
+def transactional_name(settings: Settings, plan_id: str) -> str:
+    """Name the producer of a plan's run, or of imports, to brokers."""
+    return f"{settings.hybrid_topic_prefix}.replay.{plan_id}"
+
+
 @asynccontextmanager
 async def transactional(settings: Settings, plan_id: str) -> AsyncIterator[AIOKafkaProducer]:
-    """Open the producer of a plan's run: it fences another one, and ends what that left open.
+    """Open the producer of a plan's run, or of imports: it fences another, and ends what that left.
 
     Raises BrokerUnavailableError, RightsError, TopicsError.
     """
     topics = settings.topics
-    name = f"{settings.hybrid_topic_prefix}.replay.{plan_id}"
+    name = transactional_name(settings, plan_id)
     written = [*topics.sources[:2], topics.operations]
     await require_there(settings, written)
     await require_rights(settings, replay_rights(settings, name))

@@ -28,7 +28,7 @@ async def planned_letters(
     topic, last = settings.topics.dead_letters, dict[TopicPartition, int]()
     async with (
         started(consumer(settings)) as client,
-        Contents(settings, sources=True) as contents,
+        Contents(settings) as contents,
     ):
         begins = {}
         for partition in places.partitions():

@@ -49,6 +49,8 @@ class Priced:
     input_tokens: int
     expected_usd: Decimal | None
     most_usd: Decimal | None
+    #: Tokens of the answer, as they usually are; None = it is not known.
+    output_tokens: int | None = None
 
 
 def readable(
@@ -94,7 +96,8 @@ class Estimator:
         most = max(known) if len(known) == len(bounds) else None
         if most is not None and intent.max_cost_usd is not None:
             most = min(most, intent.max_cost_usd)
-        return Priced(route, tokens, self._expected(intent, route[0], tokens), most)
+        answer = self._answer(intent, route[0])
+        return Priced(route, tokens, self._expected(intent, route[0], tokens, answer), most, answer)
 
     def _most(
         self, intent: WorkflowIntent, provider: str, messages: list[dict[str, object]]
@@ -112,16 +115,22 @@ class Estimator:
             rates = rates.asked_only()
         return None if rates is None else rates.at_most(prompt, length.most)
 
-    def _expected(self, intent: WorkflowIntent, provider: str, tokens: int) -> Decimal | None:
-        embeds = intent.task == "embedding"
-        output = 0 if embeds else self._typical.output_tokens(intent.type, provider)
-        if output is None:
+    def _answer(self, intent: WorkflowIntent, provider: str) -> int | None:
+        """Say how many tokens an answer usually has."""
+        if intent.task == "embedding":
+            return 0
+        output = self._typical.output_tokens(intent.type, provider)
+        return None if output is None else min(output, intent.max_output_tokens or output)
+
+    def _expected(
+        self, intent: WorkflowIntent, provider: str, tokens: int, answer: int | None
+    ) -> Decimal | None:
+        if answer is None:
             return None
         who, names = self._sold(intent, provider)
         rates = self._rates(who, names, -(-tokens // STEP) * STEP)
         if rates is None:
             return None
-        answer = min(output, intent.max_output_tokens or output)
         return rates.usd(Usage(uncached_input=tokens, visible_output=answer))
 
     def _sold(

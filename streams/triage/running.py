@@ -19,18 +19,19 @@ from schemas.events import ReplayRecord
 from schemas.operations import ProgressRecord, RunRecord
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
-from schemas.vocabulary import LetterState, RunState
+from schemas.vocabulary import RunState
 from streams.kafka.reading import read_topic
 from streams.publishing.dead_letters import replayed_record
-from streams.triage.batching import Batch
+from streams.triage.batching import UNREADABLE, Batch
 from streams.triage.beginning import Options, progress_of, run_record, usable
 from streams.triage.book import OVER, Planned
-from streams.triage.choosing import may_replay
+from streams.triage.changing import changed
+from streams.triage.choosing import may_run
 from streams.triage.journal import operation_record, send_together, transactional
 from streams.triage.letter_reader import planned_letters
 from streams.triage.live import LiveBook, live_book
 from streams.triage.places import Place
-from streams.triage.pricing import Estimator, Priced
+from streams.triage.pricing import Estimator, Priced, Refusal
 from streams.triage.tally import Tally
 from streams.triage.typical import Typical
 
@@ -38,8 +39,6 @@ __all__ = ["run_plan"]
 
 #: So many are sent first, and so many of them must end well, within so many seconds.
 CANARY, CANARY_WELL, CANARY_LIMIT_S = 5, 4, 120.0
-#: Why a letter is passed over whose content cannot be read any more.
-UNREADABLE = "unreadable"
 #: Records, and bytes, of one transaction.
 TOGETHER, TOGETHER_BYTES = 200, 4_000_000
 #: With a rate it sends so often a second, where that is more than one record each.
@@ -131,12 +130,13 @@ class _Runner:
         )
         async with aclosing(letters):
             async for place, letter in letters:
-                bound = self._bound(letter)
+                wanted = changed(letter, self._planned.plan.changes)
+                bound = self._bound(wanted)
                 if self._is_over(batch, bound):
                     await self._flush(batch)
                     batch = Batch()
                     await self._wait_for_room(bound)
-                self._take(batch, place, letter, bound)
+                self._take(batch, place, letter, wanted, bound)
                 if len(batch.records) >= self._together() or batch.size > TOGETHER_BYTES:
                     await self._flush(batch)
                     batch = Batch()
@@ -146,14 +146,21 @@ class _Runner:
                     return
             await self._flush(batch)
 
-    def _take(self, batch: Batch, place: Place, letter: DeadLetter, bound: Decimal | None) -> None:
+    def _take(
+        self,
+        batch: Batch,
+        place: Place,
+        letter: DeadLetter,
+        wanted: DeadLetter | Refusal,
+        bound: Decimal | None,
+    ) -> None:
         """Take a letter into a batch, to be sent or, where it was dealt with since, passed over."""
         state = self._live.book.state(place, letter, but=self._run.plan_id)
-        again = self._planned.plan.again
-        if letter.is_without_content:
+        if isinstance(wanted, Refusal) or wanted.is_without_content:
             batch.skipped[UNREADABLE] += 1
-        elif may_replay(state, again=again) or state is LetterState.WAITING:
-            batch.records.append(replayed_record(letter, self._settings.topics))
+        elif may_run(state, again=self._planned.plan.again):
+            topics, plan_id = self._settings.topics, self._run.plan_id
+            batch.records.append(replayed_record(wanted, topics, plan_id=plan_id))
             batch.letters.append((letter.dead_letter_id, bound))
         else:
             batch.skipped[state.value] += 1
@@ -189,9 +196,8 @@ class _Runner:
 
     def _together(self) -> int:
         """Give how many are sent together."""
-        most = TOGETHER
-        if self._run.rate is not None:
-            most = max(1, min(TOGETHER, int(self._run.rate / TIMES_A_SECOND)))
+        rate = self._run.rate
+        most = TOGETHER if rate is None else max(1, min(TOGETHER, int(rate / TIMES_A_SECOND)))
         if self._run.canary and self._progress.sent < CANARY:
             most = min(most, CANARY - self._progress.sent)
         return most
@@ -216,9 +222,9 @@ class _Runner:
     def _wanted(self) -> RunState:
         return self._planned.control.wanted if self._planned.control else RunState.RUNNING
 
-    def _bound(self, letter: DeadLetter) -> Decimal | None:
+    def _bound(self, letter: DeadLetter | Refusal) -> Decimal | None:
         """Give what its replay may cost at most, where the run has a limit; raises _PausedError."""
-        if self._estimator is None:
+        if self._estimator is None or isinstance(letter, Refusal):
             return None
         priced = self._estimator.price(letter)
         if isinstance(priced, Priced) and priced.most_usd is not None:
@@ -261,14 +267,11 @@ class _Runner:
             await self._clock.sleep(LOOK_S)
             await self._live.poll()
         if self._tally.completed < needed:
+            left = self._tally.waiting
+            waits = f", and {left} have no outcome yet" if left else ""
             message = (
-                f"of the first {count} only {self._tally.completed} ended well"
-                + (
-                    f", and {self._tally.waiting} have no outcome yet"
-                    if self._tally.waiting
-                    else ""
-                )
-                + ": look at `hybrid dlq causes`, then go on or stop it"
+                f"of the first {count} only {self._tally.completed} ended well{waits}: look at "
+                "`hybrid dlq causes`, then go on or stop it"
             )
             raise _PausedError(message)
         self._progress = self._progress.model_copy(update={"canary": []})
@@ -280,7 +283,8 @@ class _Runner:
             return
         async for place, letter in planned_letters(self._settings, self._planned.places, after={}):
             if place[1] <= sent.get(place[0], -1):
-                self._tally.sent(letter.dead_letter_id, self._bound(letter))
+                bound = self._bound(changed(letter, self._planned.plan.changes))
+                self._tally.sent(letter.dead_letter_id, bound)
         since = self._run.started_at - timedelta(minutes=1)
         async for record in read_topic(self._settings, self._settings.topics.replays, since=since):
             with suppress(ValidationError):

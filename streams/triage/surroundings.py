@@ -6,14 +6,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from pydantic import ValidationError
-
 from schemas.base import format_time, format_usd
-from schemas.events import Alert
 from schemas.settings import Settings
 from schemas.vocabulary import AlertName
+from streams.alerts.standing import read_alerts
 from streams.bill.budgets import budget_levels
-from streams.kafka.reading import read_topic
 
 __all__ = ["BELIEVED", "OUT", "Needs", "budget_effects", "providers_out"]
 
@@ -36,23 +33,11 @@ async def providers_out(settings: Settings, *, now: datetime) -> dict[str, dict[
 
     Every worker has breakers of its own: what one has said to be over may go on at another.
     """
-    on: dict[tuple[str, str], Alert] = {}
-    async for record in read_topic(
-        settings, settings.topics.alerts, since=now - BELIEVED, needed=True
-    ):
-        try:
-            alert = Alert.model_validate_json(record.value or b"")
-        except ValidationError:
-            continue
-        if alert.name not in OUT:
-            continue
-        if alert.resolved:
-            on.pop((alert.name, alert.subject), None)
-        else:
-            on[alert.name, alert.subject] = alert
+    standing = await read_alerts(settings, since=now - BELIEVED)
     return {
-        alert.subject: {"breaker": OUT[alert.name], "since": format_time(alert.raised_at)}
-        for alert in on.values()
+        one.alert.subject: {"breaker": OUT[one.alert.name], "since": format_time(one.since)}
+        for one in standing
+        if one.until is None and one.alert.name in OUT
     }
 
 

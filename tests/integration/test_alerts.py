@@ -93,7 +93,7 @@ def settings(database: Settings) -> Settings:
         update={
             "hybrid_topic_prefix": f"a{uuid.uuid4().hex[:8]}",
             "hybrid_partitions": 2,
-            "alerts": AlertSpec(every=0.1, fewest=4),
+            "alerts": AlertSpec(every=0.1, fewest=4, paused=0),
         }
     )
     asyncio.run(ensure_topics(found))
@@ -218,7 +218,7 @@ def test_an_intent_that_is_still_being_paid_for_is_dear_too(watching: Watching) 
 
 
 def test_a_rule_that_is_off_says_nothing(settings: Settings) -> None:
-    spec = AlertSpec(unpriced=False, orphaned=False, error_rate=0, fewest=1)
+    spec = AlertSpec(unpriced=False, orphaned=False, error_rate=0, fewest=1, paused=0)
     store = ClickHouse(settings)
     migrate(store)
     watching = Watching(settings.model_copy(update={"alerts": spec}), store)

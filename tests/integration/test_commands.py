@@ -8,6 +8,7 @@ import sys
 import tempfile
 import tracemalloc
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from streams.kafka.topics import check_topics, ensure_topics
 from streams.lanes.letters import dead_letter
 from streams.lanes.verdicts import internal
 from streams.messages.identity import identify
-from streams.publishing.dead_letters import Selection, placed
-from streams.publishing.intents import routes
+from streams.publishing.dead_letters import Selection
 from streams.triage.book import read_book
-from streams.triage.choosing import Choice, choose
+from streams.triage.choosing import Choice, Chooser
+from streams.triage.letter_reader import planned_letters
+from streams.triage.stands import standing_letters
 from tests.builders import NOW, NOW_MS, an_incoming
 from tests.chaos.running import RunningStack
 from tests.integration.databases import address_of, with_database
@@ -167,14 +169,23 @@ def test_what_is_replayed_is_chosen_without_keeping_the_letters(stack: RunningSt
             await asyncio.gather(*sent)
             done = ReplayRecord(dead_letter_id="b-0-0", tenant="b", decided_at_ms=NOW_MS)
             await client.send_and_wait(own.topics.replays, done.to_json(), b"b-0-0")
-        router, book = routes(own), await read_book(own)
+        book = await read_book(own)
+
+        async def choose(selection: Selection) -> Choice:
+            chooser = Chooser()
+            every = replace(selection, limit=None)
+            async for place, letter, state in standing_letters(own, every, book):
+                if chooser.wants(letter, state):
+                    chooser.take(place, letter)
+            return chooser.choice(selection.limit)
+
         tracemalloc.start()
-        all_of_them = await choose(own, Selection(), book, router=router)
+        all_of_them = await choose(Selection())
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        few = await choose(own, Selection(tenant="b", limit=2), book, router=router)
-        letters = placed(own, Selection())
-        names = [one.dead_letter_id async for place, one in letters if place in few.places]
+        few = await choose(Selection(tenant="b", limit=2))
+        letters = planned_letters(own, few.places, after={})
+        names = [one.dead_letter_id async for _, one in letters]
         return peak, len(all_of_them.places), names, few
 
     peak, chosen, names, few = asyncio.run(story())

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.outcome import DeadLetter
+from streams.publishing.dead_letters import Selection
 from streams.publishing.kinds import normalised
 from streams.triage.causes import OTHERS, Causes
 from tests.builders import NOW, a_letter
@@ -96,3 +98,34 @@ def test_no_letter_is_lost_and_none_counts_twice(messages: list[str]) -> None:
     found = causes(letters, most=2).sorted()
     assert sum(one.count for one in found) == len(letters)
     assert sum((one.spent_usd for one in found), Decimal(0)) == Decimal("0.1") * len(letters)
+
+
+@pytest.mark.parametrize(
+    ("words", "lets_by"),
+    [
+        ({}, True),
+        ({"reason": "exhausted", "tenant": "acme", "type": "t", "provider": "openai"}, True),
+        ({"reason": "rejected"}, False),
+        ({"tenant": "other"}, False),
+        ({"type": "other"}, False),
+        ({"error_class": "auth"}, False),
+        ({"intent_id": "i-2"}, False),
+        ({"provider": "azure"}, False),
+        ({"id": "i-1"}, True),
+        ({"id": "i-2"}, False),
+        ({"id": 'what "json" escapes'}, True),  # it cannot be said before the letter is read
+    ],
+)
+def test_a_record_that_is_not_meant_is_known_before_its_letter_is_read(
+    words: dict[str, str], lets_by: bool
+) -> None:
+    letter = a_letter(tenant="acme", type="t")
+    own = [("tenant", b"acme"), ("intent-type", b"t"), ("intent-id", b"i-1")]
+    family = [("__dlq.errors.reason", b"exhausted"), ("__dlq.errors.class", b"timeout")]
+    for headers in ([*own, *family], []):
+        record = SimpleNamespace(value=letter.to_json(), headers=headers)
+        selection = Selection(**words)  # type: ignore[arg-type] # words of the table
+        known = bool(headers) or not {"provider", "id"}.isdisjoint(words)
+        assert selection.sieve().lets_by(record) is (lets_by or not known)
+        if selection.takes(letter):
+            assert selection.sieve().lets_by(record)

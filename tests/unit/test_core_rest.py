@@ -36,9 +36,10 @@ from schemas.settings import Settings
 from schemas.topics import Topics
 from schemas.vocabulary import DeadLetterReason, FailureKind, Priority
 from streams.lanes.outcome_records import outcome_records
+from streams.lanes.verdicts import spend_record
 from streams.messages.deferrals import deferral_of
 from streams.messages.identity import NO_OUTLINE, outline
-from streams.messages.records import DEFERRAL_HEADER, header, spend_record
+from streams.messages.records import DEFERRAL_HEADER, header
 from streams.worker.dead_letter_breaker import DeadLetterBreaker
 from streams.worker.fair_queue import FairQueue
 from tests.builders import NOW, NOW_MS, a_result, a_task, an_attempt, an_incoming, an_intent

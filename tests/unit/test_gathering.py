@@ -16,6 +16,7 @@ from streams.batching.doubled import Doubled
 from streams.batching.ends import Surroundings
 from streams.batching.rounds import Rounds
 from streams.messages.batch_records import line_record
+from streams.messages.sealing import Vault
 from tests.builders import NOW, a_task, an_attempt, an_incoming, an_intent
 from tests.unit.test_batching import a_state, as_read
 
@@ -83,6 +84,7 @@ def around_of(provider: AProvider, clock: ManualClock, said: list[str]) -> Surro
         settings=SETTINGS, providers={"openai": MagicMock(batching=provider, keys=("k",))},
         prompts={}, clock=clock, dice=MagicMock(), log=log, lease_holds=lambda: True,
         fail_points=MagicMock(), attempts=MagicMock(),
+        vault=Vault(SETTINGS.topics, None, chance=bytes),
     )  # fmt: skip
 
 
