@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import signal
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -17,6 +16,7 @@ from hybrid.errors import HybridError, UsageError
 from hybrid.logs import build_log
 from hybrid.metrics import RecorderMetrics, serve_metrics
 from hybrid.providing import build_providers, require_keys
+from hybrid.stopping import on_signals
 from hybrid.tracing import build_tracing
 from hybrid.worker_metrics import WorkerMetrics
 from schemas.settings import Settings
@@ -94,7 +94,7 @@ async def _worker(settings: Settings) -> None:
         )
     except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
-    _on_signals(worker.stop)
+    on_signals(worker.stop)
     metrics = await serve_metrics(
         WorkerMetrics(worker, tracing.collector if tracing else None),
         port=settings.hybrid_metrics_port,
@@ -131,7 +131,7 @@ async def _recorder(settings: Settings) -> None:
     clock = SystemClock()
     log = build_log(settings, process="recorder", clock=clock)
     recorder = Recorder(settings, clock=clock, log=log)
-    _on_signals(recorder.stop)
+    on_signals(recorder.stop)
     metrics = await serve_metrics(
         RecorderMetrics(recorder), port=settings.hybrid_metrics_port, ready=lambda: recorder.ready
     )
@@ -221,22 +221,6 @@ def _serve_port(serve: Callable[[], object], port: int, host: str = "127.0.0.1")
 
 async def _until_signal(ready: Callable[[], None]) -> None:
     stopped = asyncio.Event()
-    _on_signals(stopped.set)
+    on_signals(stopped.set)
     ready()
     await stopped.wait()
-
-
-def _on_signals(stop: Callable[[], object]) -> None:
-    """Stop cleanly at the first signal; end the process at the second."""
-    loop = asyncio.get_running_loop()
-    asked = False
-
-    def on_signal() -> None:
-        nonlocal asked
-        if asked:
-            os._exit(130)
-        asked = True
-        stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)

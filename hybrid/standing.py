@@ -26,10 +26,12 @@ __all__ = [
     "Need",
     "Provider",
     "Standing",
+    "Together",
     "Worker",
     "document_of",
     "gather",
     "needs",
+    "providers_of",
     "verdict",
     "worker_of",
 ]
@@ -56,6 +58,11 @@ class Provider:
     available: bool
     in_flight: int
     resting_keys: int
+    #: Where the breaker stands; empty = an older worker, which does not say it.
+    state: str = ""
+    #: Seconds until it may be called; the part of its limits that is used. None = not said.
+    wait_s: float | None = None
+    pace: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,18 @@ class Worker:
     waiting: int
     lanes: int
     providers: tuple[Provider, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A provider as all workers see it."""
+
+    name: str
+    #: How many of the workers call it.
+    open_to: int
+    workers: int
+    in_flight: int
+    resting: int
 
 
 @dataclass
@@ -111,12 +130,24 @@ def worker_of(address: str, text: str) -> Worker:
         labels = {"provider": provider, **wanted}
         return int(next((value for seen, value in found.get(name, ()) if seen == labels), 0))
 
+    def told(name: str, provider: str) -> float | None:
+        said = (value for seen, value in found.get(name, ()) if seen == {"provider": provider})
+        return next(said, None)
+
+    def stands(provider: str) -> str:
+        states = found.get("hybrid_provider_state", ())
+        own = (seen for seen, value in states if value and seen.get("provider") == provider)
+        return next(own, {}).get("state", "")
+
     providers = tuple(
         Provider(
             labels["provider"],
             bool(value),
             of("hybrid_provider_in_flight", labels["provider"]),
             of("hybrid_provider_keys", labels["provider"], state="resting"),
+            stands(labels["provider"]),
+            told("hybrid_provider_wait_seconds", labels["provider"]),
+            told("hybrid_provider_pace", labels["provider"]),
         )
         for labels, value in found.get("hybrid_provider_available", ())
     )
@@ -130,20 +161,41 @@ def worker_of(address: str, text: str) -> Worker:
     )
 
 
+def providers_of(standing: Standing | None) -> list[Together]:
+    """Put together what all workers say of each provider."""
+    found: dict[str, list[Provider]] = {}
+    for worker in standing.workers if standing else ():
+        for one in worker.providers:
+            found.setdefault(one.name, []).append(one)
+    return [
+        Together(
+            name,
+            sum(one.available for one in seen),
+            len(seen),
+            sum(one.in_flight for one in seen),
+            sum(one.resting_keys for one in seen),
+        )
+        for name, seen in found.items()
+    ]
+
+
 def needs(standing: Standing) -> list[Need]:
     """Give what needs somebody, the worst first; nothing = nothing does, as far as it is known."""
     found = []
     workers, line = standing.workers, standing.line
     if workers and not any(one.ready for one in workers):
         found.append(Need("workers", "no worker is ready"))
-    for name in dict.fromkeys(one.name for worker in workers for one in worker.providers):
-        seen = [one for worker in workers for one in worker.providers if one.name == name]
-        shut = sum(not one.available for one in seen)
+    for one in providers_of(standing):
+        shut = one.workers - one.open_to
         if shut:
-            said = f"{name} is not called by {shut} of {len(seen)} workers: breaker not closed"
-            found.append(Need("provider", said, name))
-        if resting := sum(one.resting_keys for one in seen):
-            found.append(Need("provider", f"{name} refuses {resting} of its keys", name))
+            said = (
+                f"{one.name} is not called by {shut} of {one.workers} workers: breaker not closed"
+            )
+            found.append(Need("provider", said, one.name))
+        if one.resting:
+            found.append(
+                Need("provider", f"{one.name} refuses {one.resting} of its keys", one.name)
+            )
     if line is not None and line.oldest_at is not None:
         age = standing.as_of - line.oldest_at
         if age > LONG_WAIT:

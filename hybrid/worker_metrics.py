@@ -170,6 +170,11 @@ def _capacity(capacity: Capacity) -> Iterator[Metric]:
         "Part of the limits of requests and tokens that is used, as 429s have taught; 1 = all",
         labels=["provider"],
     )
+    wait = GaugeMetricFamily(
+        "hybrid_provider_wait_seconds",
+        "Until a provider may be called, as this worker knows it: breaker, rest, pace; 0 = now",
+        labels=["provider"],
+    )
     for name in capacity.providers:
         state, limit = capacity.state(name), capacity.most_in_flight(name)
         available.add_metric([name], int(state is BreakerState.CLOSED))
@@ -179,7 +184,8 @@ def _capacity(capacity: Capacity) -> Iterator[Metric]:
         if isfinite(limit):
             most.add_metric([name], limit)
         pace.add_metric([name], capacity.pace(name))
-    yield from (available, states, calls, most, pace)
+        wait.add_metric([name], capacity.wait_s(name))
+    yield from (available, states, calls, most, pace, wait)
 
 
 def _keys_of(providers: Iterable[Provider]) -> Metric:

@@ -23,6 +23,7 @@ __all__ = [
     "PlanPart",
     "PlanRecord",
     "ProgressRecord",
+    "RevealRecord",
     "RunRecord",
 ]
 
@@ -145,6 +146,16 @@ class CancelRecord(Message):
     at: Timestamp
 
 
+class RevealRecord(Message):
+    """That somebody had the content of a prompt or an answer shown."""
+
+    kind: Literal["reveal"] = "reveal"
+    what: str = Field(description="`dead letter` or `result`")
+    id: str = Field(description="of the dead letter, or of the result's intent")
+    by: str = ""
+    at: Timestamp
+
+
 class ImportRecord(Message):
     """That dead letters of a file were published again; written with them, in one transaction."""
 
@@ -168,6 +179,7 @@ class OperationRecord(
             | DismissalRecord
             | HoldRecord
             | CancelRecord
+            | RevealRecord
             | ImportRecord,
             Field(discriminator="kind"),
         ]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import StringConstraints, field_validator
 
-from schemas.connections import ConnectionSettings
+from schemas.console_settings import ConsoleSettings
 from schemas.tables import Table
 
 __all__ = ["KINDS", "ProtectSpec", "ProtectionSettings"]
@@ -49,7 +49,7 @@ class ProtectSpec(Table):
         return value
 
 
-class ProtectionSettings(ConnectionSettings):
+class ProtectionSettings(ConsoleSettings):
     """What providers do not get to see."""
 
     hybrid_protect: tuple[Kind, ...] = ()

@@ -83,15 +83,6 @@ class Settings(ProviderSettings):
     """http(s) URL to which the recorder posts every alert; without it none is posted."""
     hybrid_alert_secret: SecretStr | None = None
     """Secret with which those posts are signed (Standard Webhooks, HMAC-SHA256)."""
-    hybrid_console_port: int = Field(default=9480, ge=0, le=65_535)
-    """Port of `hybrid console`; `hybrid up` takes a free one, and starts none where this is 0."""
-    hybrid_console_addresses: tuple[str, ...] = ()
-    """Addresses, such as https://ops.example.com, under which people open the console; without them
-    it is for this machine. Where the first is https, its cookies are for TLS only."""
-    hybrid_console_token: SecretStr | None = None
-    """What operators sign in with, 16 signs at least; needed to serve other machines."""
-    hybrid_console_name: str = ""
-    """Name of the environment on the console's pages, such as prod-eu."""
     hybrid_emf_namespace: str | None = None
     """Namespace of CloudWatch's embedded metric format on standard output; without it off."""
     otel_exporter_otlp_endpoint: str | None = None
@@ -149,27 +140,11 @@ class Settings(ProviderSettings):
             return numbers_in(value, "must be seconds separated by commas, such as 1,2,5")
         return value
 
-    @field_validator("hybrid_hedge", "hybrid_types", "hybrid_console_addresses", mode="before")
+    @field_validator("hybrid_hedge", "hybrid_types", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("hybrid_console_addresses")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", one) for one in value):
-            message = "must be addresses such as https://ops.example.com, without a path"
-            raise ValueError(message)
-        return tuple(one.lower() for one in value)
-
-    @field_validator("hybrid_console_token")
-    @classmethod
-    def _long_token(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 16:  # noqa: PLR2004 - 96 bits
-            message = "must have 16 signs at least: `openssl rand -base64 24` makes one"
-            raise ValueError(message)
         return value
 
     @field_validator("hybrid_fallback_on", mode="before")

@@ -1,31 +1,30 @@
 """Intents that are to end without a result: `hybrid cancel`."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from agents.clock import SystemClock, SystemDice, uuid7
 from hybrid.commands.common import TenantOption, TypeOption, confirm, parse_moment
-from hybrid.commands.hands import MOST_WORDS, Why, say, usable_why
+from hybrid.commands.hands import Why, say
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import UsageError
+from hybrid.hands import (
+    LOOK_LIMIT_S,
+    ended_sentence,
+    standing_sentences,
+    usable_ids,
+    usable_why,
+)
 from hybrid.text import visible
 from hybrid.whoami import who_am_i
 from schemas.operations import CancelRecord
 from schemas.settings import Settings
 from streams.kafka.rights import cancel_rights, require_rights
-from streams.messages.orders import ID_REACHES
-from streams.stories.words import duration
-from streams.triage.cancelling import Ended, Standing, carry_out, look_up
+from streams.triage.cancelling import Standing, carry_out, look_up
 
 __all__ = ["register"]
-
-#: What is there is read for so long.
-LOOK_LIMIT_S = 30.0
-#: So many ids are named in one sentence.
-MOST_NAMED = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -62,7 +61,7 @@ def cancel(
     settings, now = need_kafka(load_settings()), SystemClock().now()
     order = CancelRecord(
         cancel_id=uuid7(SystemClock().now_ms(), SystemDice()),
-        intent_ids=_usable(chosen),
+        intent_ids=usable_ids(chosen),
         tenant=tenant,
         type=type_,
         until=min(now, parse_moment(until, option="--until") or now),
@@ -71,7 +70,7 @@ def cancel(
         at=now,
     )
     found = asyncio.run(_look_up(settings, order))
-    for sentence in _sentences(order, found):
+    for sentence in standing_sentences(order, found):
         say(sentence)
     wanted = sorted(found.open)
     if not chosen:
@@ -88,51 +87,9 @@ def cancel(
     ended = asyncio.run(carry_out(settings, order, wanted, wait_s=wait))
     if ended.left and not chosen:  # some may have ended before, and nobody had committed that yet
         ended.left &= asyncio.run(_look_up(settings, order)).open
-    say(_told(ended))
+    say(ended_sentence(ended))
 
 
 async def _look_up(settings: Settings, order: CancelRecord) -> Standing:
     await require_rights(settings, cancel_rights(settings))
     return await look_up(settings, order, limit_s=LOOK_LIMIT_S)
-
-
-def _usable(ids: list[str]) -> list[str]:
-    wrong = [one for one in ids if not 0 < len(one) <= MOST_WORDS]
-    if wrong:
-        message = f"an intent's id has 1 to {MOST_WORDS} signs"
-        raise UsageError(message)
-    return ids
-
-
-def _sentences(order: CancelRecord, found: Standing) -> Iterator[str]:
-    """Say what of the ids has ended, and what is not there."""
-    for how, said in (("completed", "has its result"), ("failed", "has ended as a dead letter")):
-        ended = [one for one, status in found.over.items() if status == how]
-        if ended:
-            yield f"{_listed(ended)} {said} already: nothing is changed"
-    if found.unknown and order.intent_ids:
-        whole = "" if found.whole else " as far as Kafka was read,"
-        reach = duration(ID_REACHES)
-        yield (
-            f"{_listed(found.unknown)}:{whole} nothing waits, runs or has ended under that id; "
-            f"where it comes in within {reach} it ends as well"
-        )
-
-
-def _told(ended: Ended) -> str:
-    parts = [f"cancelled {len(ended.cancelled)}"]
-    results = [one for one, how in ended.otherwise.items() if how == "completed"]
-    others = len(ended.otherwise) - len(results)
-    parts += [f"{len(results)} had their result first"] if results else []
-    parts += [f"{others} ended as dead letters of other reasons first"] if others else []
-    if ended.left:
-        parts.append(
-            f"{len(ended.left)} have not ended yet: each does as a worker comes to it, what is put "
-            "off when its deferred topic is read on (hybrid status)"
-        )
-    return "; ".join(parts)
-
-
-def _listed(ids: list[str]) -> str:
-    more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
-    return ", ".join(ids[:MOST_NAMED]) + more

@@ -7,9 +7,10 @@ import typer
 
 from agents.clock import SystemClock, SystemDice, uuid7
 from hybrid.commands.common import confirm
-from hybrid.commands.hands import MOST_WORDS, say
+from hybrid.commands.hands import say
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import HybridError, UsageError
+from hybrid.hands import MOST_WORDS
 from hybrid.text import visible
 from hybrid.whoami import who_am_i
 from schemas.operations import CancelRecord

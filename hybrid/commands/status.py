@@ -18,7 +18,7 @@ from hybrid.commands.common import FormatOption
 from hybrid.config import load_settings, need_kafka
 from hybrid.errors import UsageError
 from hybrid.printing import Format, console
-from hybrid.standing import Standing, document_of, gather, verdict
+from hybrid.standing import Standing, document_of, gather, providers_of, verdict
 from hybrid.text import cell, json_text
 from schemas.settings import Settings
 from streams.stories.words import duration
@@ -177,14 +177,14 @@ def _providers(standing: Standing) -> Table:
     table.add_row(
         *(Text(name, style="dim") for name in ("provider", "called by", "in flight", "keys"))
     )
-    for name in dict.fromkeys(one.name for worker in standing.workers for one in worker.providers):
-        seen = [one for worker in standing.workers for one in worker.providers if one.name == name]
-        open_to = sum(one.available for one in seen)
-        resting = sum(one.resting_keys for one in seen)
+    for one in providers_of(standing):
         table.add_row(
-            cell(name),
-            Text(f"{open_to} of {len(seen)} workers", style="" if open_to == len(seen) else "red"),
-            str(sum(one.in_flight for one in seen)),
-            f"{resting} resting" if resting else "usable",
+            cell(one.name),
+            Text(
+                f"{one.open_to} of {one.workers} workers",
+                style="" if one.open_to == one.workers else "red",
+            ),
+            str(one.in_flight),
+            f"{one.resting} resting" if one.resting else "usable",
         )
     return table

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from agents.clock import Clock
 
-__all__ = ["ROLE", "SESSION", "Access", "Role", "Session"]
+if TYPE_CHECKING:
+    from hybrid.console.proxied import Proxied
+
+__all__ = ["MOST_NAME", "ROLE", "SESSION", "Access", "Role", "Session"]
 
 #: A session ends after this long; then one signs in again.
 SESSION_S = 12 * 3600.0
@@ -59,14 +63,17 @@ class Access:
         is_local: bool,
         owner: str,
         on_link: Callable[[str], None] = lambda _code: None,
+        proxied: "Proxied | None" = None,
     ) -> None:
         """Make the first link; `owner` is who follows it, `on_link` hears of each new one.
 
-        Where it `is_local`, only this machine's programs reach it, and all of them may see.
+        `proxied` takes who signed in at a proxy; None = no header names anybody. Where it
+        `is_local`, only this machine's programs reach it, and all of them may see.
         """
         self._clock = clock
         self._token = token
         self._owner = owner
+        self.proxied = proxied
         self._on_link = on_link
         self._sessions: dict[str, Session] = {}
         self._wrong: deque[float] = deque(maxlen=MOST_WRONG)

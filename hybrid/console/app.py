@@ -12,7 +12,9 @@ from hybrid.console.guards import guard, with_headers
 from hybrid.console.live import HUBS, STREAMS, Hub, Streams, live
 from hybrid.console.pages import (
     alerts,
+    audit,
     checks,
+    content,
     costs,
     entering,
     focus,
@@ -23,6 +25,7 @@ from hybrid.console.pages import (
     plans,
     providers,
     tail,
+    work,
 )
 from hybrid.errors import UsageError
 
@@ -60,6 +63,8 @@ ROUTES: tuple[Route, ...] = (
     ("GET", "/letters/reopen", letters.changing, OPERATOR),
     ("POST", "/letters/reopen", letters.change, OPERATOR),
     ("GET", "/letters/{id}", letters.letter, VIEWER),
+    ("POST", "/letters/{id}/content", content.letter_content, OPERATOR),
+    ("POST", "/intents/content", content.result_content, OPERATOR),
     ("GET", "/intents", intent.intent, VIEWER),
     ("GET", "/costs", costs.costs, VIEWER),
     ("GET", "/costs.csv", costs.costs_csv, VIEWER),
@@ -69,6 +74,12 @@ ROUTES: tuple[Route, ...] = (
     ("GET", "/providers", providers.providers, VIEWER),
     ("GET", "/tail", tail.tail, VIEWER),
     ("GET", "/alerts", alerts.alerts, VIEWER),
+    ("GET", "/work", work.work, VIEWER),
+    ("POST", "/work/pause", work.hold, OPERATOR),
+    ("POST", "/work/resume", work.hold, OPERATOR),
+    ("GET", "/work/cancel", work.cancelling, OPERATOR),
+    ("POST", "/work/cancel", work.cancel, OPERATOR),
+    ("GET", "/audit", audit.audit, VIEWER),
     ("GET", "/settings", checks.settings, VIEWER),
     ("GET", "/doctor", checks.doctor, VIEWER),
     ("GET", "/plans", plans.plans, VIEWER),

@@ -1,8 +1,9 @@
 """What needs somebody, as at most five cards, the dearest first; pure."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from urllib.parse import urlencode
 
@@ -11,16 +12,12 @@ from schemas.vocabulary import AlertName
 from streams.alerts.standing import AlertStanding
 from streams.bill.budgets import BudgetLevel
 from streams.stories.words import money
-from streams.triage.causes import OTHERS, Cause
+from streams.triage.causes import Cause
+from streams.triage.surroundings import BELIEVED, OUT
 
 __all__ = ["MOST_CARDS", "Card", "cards_of"]
 
 MOST_CARDS = 5
-#: An alert that is older, and was not said to be over, may be of a worker that is gone.
-BELIEVED = timedelta(days=2)
-OF_PROVIDERS = frozenset({
-    AlertName.PROVIDER_DOWN.value, AlertName.PROVIDER_FAILING.value,
-})  # fmt: skip
 #: Alerts that say what other cards say better.
 SAID_OTHERWISE = frozenset({
     AlertName.DEAD_LETTER_RATE.value, AlertName.BUDGET_SOFT.value, AlertName.BUDGET_HARD.value,
@@ -81,7 +78,7 @@ def _of_needs(standing: Standing | None, on: Sequence[AlertStanding]) -> Iterabl
     if standing is None:
         return
     waits = sum(standing.line.by_topic.values()) if standing.line else 0
-    since = {one.alert.subject: one.since for one in on if one.alert.name in OF_PROVIDERS}
+    since = {one.alert.subject: one.since for one in on if one.alert.name in OUT}
     for need in needs(standing):
         yield _of_need(need, waits, since.get(need.subject, need.since))
 
@@ -108,7 +105,7 @@ def _of_alerts(on: Sequence[AlertStanding]) -> Iterable[Card]:
     """Give the alerts that nothing else here says; of a provider, how it is now says it."""
     for one in on:
         alert = one.alert
-        if alert.name in OF_PROVIDERS | SAID_OTHERWISE:
+        if alert.name in OUT or alert.name in SAID_OTHERWISE:
             continue
         yield Card(
             title=alert.name.replace("_", " ").capitalize(),
@@ -126,7 +123,10 @@ def _of_causes(causes: Sequence[Cause]) -> Iterable[Card]:
     """Give the causes of open dead letters that a replay can put right, and those that rise."""
     for cause in causes:
         kind = cause.kind
-        words = {"cause": kind.id} if kind.message != OTHERS else {"reason": kind.reason}
+        words = cause.words()
+        options = "".join(
+            f" --{name.replace('_', '-')} {shlex.quote(value)}" for name, value in words.items()
+        )
         where = f" at {kind.provider}" if kind.provider else ""
         helped = "can succeed when they are replayed" if cause.retriable else cause.advice
         yield Card(
@@ -136,9 +136,7 @@ def _of_causes(causes: Sequence[Cause]) -> Iterable[Card]:
             itself="nothing: they wait for somebody, and are kept for 30 days",
             button="Look at them, and replay" if cause.retriable else "Look at them",
             href=f"/letters?{urlencode(words)}",
-            command=f"hybrid dlq plan --cause {kind.id}"
-            if cause.retriable
-            else "hybrid dlq causes",
+            command=f"hybrid dlq plan{options}" if cause.retriable else "hybrid dlq causes",
             usd=cause.spent_usd,
             waiting=cause.count,
         )

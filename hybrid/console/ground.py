@@ -1,5 +1,6 @@
 """What all pages stand on, and the answers that they share."""
 
+import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,7 +16,7 @@ from hybrid.console.views import Views
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 
-__all__ = ["GROUND", "Action", "Ground", "acted", "who_asks"]
+__all__ = ["GROUND", "Action", "Ground", "Said", "acted", "who_asks"]
 
 
 class Action(StrEnum):
@@ -30,6 +31,34 @@ class Action(StrEnum):
     STOPPED = "stopped"
     DISMISSED = "dismissed"
     REOPENED = "reopened"
+    HELD = "held"
+    LET_GO = "let_go"
+    CANCELLED = "cancelled"
+    REVEALED = "revealed"
+
+
+#: So many sentences are kept.
+MOST_SAID = 200
+
+
+class Said:
+    """What came of an action, for the page that follows it; the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._sentences: dict[str, str] = {}
+
+    def keep(self, sentence: str) -> str:
+        """Keep a sentence; gives the word by which it is found."""
+        while len(self._sentences) >= MOST_SAID:
+            del self._sentences[next(iter(self._sentences))]
+        word = secrets.token_urlsafe(12)
+        self._sentences[word] = sentence
+        return word
+
+    def get(self, word: str) -> str:
+        """Give a sentence; empty = there is none."""
+        return self._sentences.get(word, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +73,7 @@ class Ground:
     runs: Runs
     tail: Tail
     views: Views
+    said: Said
     #: Name of the cookie, and whether it is for TLS only.
     cookie: str
     is_tls: bool

@@ -51,7 +51,9 @@ def guard(needed: Mapping[web.AbstractRoute, Role]) -> Callable[..., Awaitable[w
             raise web.HTTPMisdirectedRequest(
                 text="this console is not served under that name: HYBRID_CONSOLE_ADDRESSES has it\n"
             )
-        session = ground.access.session(request.cookies.get(ground.cookie))
+        proxied = ground.access.proxied
+        session = proxied.session(request) if proxied else None
+        session = session or ground.access.session(request.cookies.get(ground.cookie))
         if session is not None:
             request[SESSION] = session
         request[ROLE] = session.role if session else ground.access.without_session

@@ -3,7 +3,6 @@
 import asyncio
 import ipaddress
 import os
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,18 +15,20 @@ from agents.clock import Clock
 from agents.log import Log
 from hybrid.console.access import Access
 from hybrid.console.app import build_app
-from hybrid.console.ground import GROUND, Ground
+from hybrid.console.ground import GROUND, Ground, Said
 from hybrid.console.live import Hub
 from hybrid.console.pages.now import render_live
 from hybrid.console.pages.tail import render_tail
+from hybrid.console.proxied import proxied_of
 from hybrid.console.runs import Runs
 from hybrid.console.sources import Sources
 from hybrid.console.tail import Tail
 from hybrid.console.views import Views
 from hybrid.errors import UsageError
+from hybrid.stopping import on_signals
 from schemas.settings import Settings
 
-__all__ = ["Place", "made", "place_of", "serve"]
+__all__ = ["Place", "made", "place_of", "serve", "write_link"]
 
 #: Names of this machine, whatever the console is called otherwise.
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
@@ -59,15 +60,22 @@ def place_of(settings: Settings, *, host: str, port: int) -> Place:
         )
         raise UsageError(message)
     behind = bool(settings.hybrid_console_addresses)
-    if (behind or not is_local) and settings.hybrid_console_token is None:
+    header = settings.hybrid_console_proxy_header
+    if header and not settings.hybrid_console_proxies:
+        message = (
+            f"HYBRID_CONSOLE_PROXY_HEADER = {header}: say from whom it is taken with "
+            "HYBRID_CONSOLE_PROXIES, such as 10.0.0.7; anybody could write it otherwise"
+        )
+        raise UsageError(message)
+    if (behind or not is_local) and settings.hybrid_console_token is None and not header:
         message = (
             "HYBRID_CONSOLE_TOKEN is not set: who reaches the console from another machine signs "
             "in with it; `openssl rand -base64 24` makes one"
         )
         raise UsageError(message)
     names = {urlsplit(one).netloc for one in settings.hybrid_console_addresses}
-    names |= {f"{name}:{port}" for name in LOCAL}
     shown = f"[{host}]" if ":" in host else host
+    names |= {f"{name}:{port}" for name in (*LOCAL, *((shown,) if is_local else ()))}
     first = next(iter(settings.hybrid_console_addresses), f"http://{shown}:{port}")
     return Place(
         host, port, is_local and not behind, frozenset(names), first, first.startswith("https://")
@@ -105,11 +113,13 @@ def made(
             token=token.get_secret_value() if token else None,
             is_local=place.is_local,
             owner=owner,
+            proxied=proxied_of(settings),
             on_link=lambda code: on_link(f"{place.address}/enter?code={code}"),
         ),
         sources=sources,
         tail=Tail(settings, clock=clock),
         runs=Runs(settings, clock=clock, on_change=sources.changed),
+        said=Said(),
         views=Views(name=settings.hybrid_console_name, clock=clock),
         cookie="__Host-hybrid_console" if place.is_tls else f"hybrid_console_{place.port}",
         is_tls=place.is_tls,
@@ -134,24 +144,12 @@ async def serve(app: web.Application, place: Place, *, ready: Callable[[], None]
         )
         raise UsageError(message) from error
     await app[GROUND].sources.warm()
-    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stopping(stopped))
+    stopped = asyncio.Event()
+    on_signals(stopped.set)
     ready()
     await stopped.wait()
     with suppress(TimeoutError):  # what still reads is read-only, or goes on when it is resumed
         await asyncio.wait_for(runner.cleanup(), 2 * STOP_S)
-
-
-def _stopping(stopped: asyncio.Event) -> Callable[[], None]:
-    """Stop at the first signal; end the process at the second."""
-
-    def on_signal() -> None:
-        if stopped.is_set():
-            os._exit(130)
-        stopped.set()
-
-    return on_signal
 
 
 def write_link(file: Path, link: str) -> None:
@@ -161,6 +159,3 @@ def write_link(file: Path, link: str) -> None:
     with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(link + "\n")
     scratch.replace(file)
-
-
-__all__ += ["write_link"]

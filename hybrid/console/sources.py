@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TypeVar
 
 from agents.clock import Clock
@@ -14,9 +15,10 @@ from hybrid.doctor import Check, examine
 from hybrid.standing import Standing, gather
 from schemas.settings import Settings
 from schemas.vocabulary import LetterState
+from streams.alerts.delivering import Delivering, delivering
 from streams.alerts.standing import AlertStanding, read_alerts
 from streams.bill.budgets import BudgetLevel, budget_levels
-from streams.bill.costs import Table, latency, reliability
+from streams.bill.costs import Table, latency, reliability, total
 from streams.bill.flow import Flow, ended_by_minute
 from streams.bill.forecast import Trend
 from streams.bill.months import month_ahead
@@ -24,6 +26,7 @@ from streams.publishing.dead_letters import Selection
 from streams.store.clickhouse import ClickHouse, ClickHouseUnavailableError
 from streams.store.spelled import spelled
 from streams.triage.book import Book, read_book
+from streams.triage.deeds import Deeds, read_deeds
 from streams.triage.overview import Overview, overview
 
 __all__ = ["QUERY_LIMIT_S", "Sources"]
@@ -37,8 +40,8 @@ KEEP_S = 10.0
 MOST_ANSWERS = 64
 #: Connections to ClickHouse that wait to be used again: to open one costs two questions.
 MOST_IDLE = 4
-#: Alerts are read from so long ago on.
-ALERTS_OF = timedelta(days=7)
+#: Alerts are read from so long ago on: as long as Kafka keeps them.
+ALERTS_OF = timedelta(days=30)
 HOUR = timedelta(hours=1)
 
 
@@ -62,9 +65,12 @@ class Sources:
         self.open_letters: Fresh[Overview] = Fresh(self._open_letters, clock=clock, keep_s=5)
         self.book: Fresh[Book] = Fresh(lambda: read_book(settings), clock=clock, keep_s=1)
         self.alerts: Fresh[list[AlertStanding]] = Fresh(self._alerts, clock=clock, keep_s=5)
+        self.webhook: Fresh[Delivering] = Fresh(lambda: delivering(settings), clock=clock, keep_s=5)
         self.budgets: Fresh[list[BudgetLevel]] = Fresh(self._budgets, clock=clock, keep_s=10)
         self.flow: Fresh[Flow] = Fresh(self._flow, clock=clock, keep_s=10)
         self.provider_hour: Fresh[ProviderHour] = Fresh(self._hour, clock=clock, keep_s=10)
+        self.deeds: Fresh[Deeds] = Fresh(lambda: read_deeds(settings), clock=clock, keep_s=2)
+        self.hour_usd: Fresh[Decimal] = Fresh(self._hour_usd, clock=clock, keep_s=30)
         self.checks: Fresh[list[Check]] = Fresh(lambda: examine(settings), clock=clock, keep_s=15)
         self.month: Fresh[dict[str, Trend]] = Fresh(self._month, clock=clock, keep_s=300)
         self.kept = Kept(clock=clock, keep_s=KEEP_S, most=MOST_ANSWERS)
@@ -76,6 +82,7 @@ class Sources:
         """Have what dead letters stand at read anew: somebody has just done something."""
         self.open_letters.forget()
         self.book.forget()
+        self.deeds.forget()
 
     async def warm(self) -> None:
         """Begin to read what the first page shows."""
@@ -148,6 +155,12 @@ class Sources:
 
     async def _flow(self) -> Flow:
         return await self.asked(lambda store: ended_by_minute(store, now=self._clock.now()))
+
+    async def _hour_usd(self) -> Decimal:
+        since = self._clock.now() - HOUR
+        table = await self.asked(lambda store: total(store, since=since))
+        (row,) = table.rows
+        return Decimal(dict(zip(table.columns, row, strict=True))["cost_usd"] or 0)
 
     async def _month(self) -> dict[str, Trend]:
         today = self._clock.now().date()

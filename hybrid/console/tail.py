@@ -98,16 +98,24 @@ class Tail:
     async def _read(self) -> None:
         newest = Newest()
         since = self._clock.now() - BEFORE
+
+        def begins() -> None:
+            self.problem = ""  # also where the topic is quiet
+
         try:
             async for record in read_topic(
-                self._settings, self._settings.topics.events, since=since, follow=True
+                self._settings,
+                self._settings.topics.events,
+                since=since,
+                follow=True,
+                on_reading=begins,
             ):
                 try:
                     event = WorkflowEvent.model_validate_json(record.value or b"")
                 except ValidationError:
                     continue  # somebody else's
                 newest.add(_shown(event))
-                self.newest, self.problem = newest, ""
+                self.newest = newest
         except WORLD as error:
             self.problem = sentence_of(error)
 

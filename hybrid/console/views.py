@@ -25,9 +25,10 @@ UNKNOWN = "–"
 #: Path, name and key of each page of the menu; the key follows `g`.
 PAGES = (
     ("/", "Now", "n"), ("/letters", "Dead letters", "d"), ("/plans", "Replays", "r"),
-    ("/intents", "Intent", "i"), ("/costs", "Costs", "c"), ("/latency", "Latency", "t"),
-    ("/providers", "Providers", "p"), ("/tail", "Live tail", "l"), ("/alerts", "Alerts", "a"),
-    ("/settings", "Settings", "s"), ("/doctor", "Doctor", "o"),
+    ("/work", "Work", "w"), ("/intents", "Intent", "i"), ("/costs", "Costs", "c"),
+    ("/latency", "Latency", "t"), ("/providers", "Providers", "p"), ("/tail", "Live tail", "l"),
+    ("/alerts", "Alerts", "a"), ("/audit", "Audit", "u"), ("/settings", "Settings", "s"),
+    ("/doctor", "Doctor", "o"),
 )  # fmt: skip
 FOLDER = Path(__file__).parent / "templates"
 

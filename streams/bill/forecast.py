@@ -3,14 +3,25 @@
 import calendar
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from statistics import linear_regression
 
-__all__ = ["TREND_DAYS", "Trend", "trend_of"]
+__all__ = ["TREND_DAYS", "Trend", "day_at_rate", "trend_of"]
 
 #: Days that make the trend, today not among them: it is not over.
 TREND_DAYS = 14
 FEWEST_DAYS = 3
+
+
+def day_at_rate(spent_usd: Decimal, hour_usd: Decimal, now: datetime) -> Decimal:
+    """Say what a day (UTC) comes to where it goes on as in the last hour.
+
+    `spent_usd` is what it has cost until now, `hour_usd` what the last hour did.
+    """
+    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    left_h = Decimal((midnight - now).total_seconds()) / 3600
+    return spent_usd + hour_usd * left_h
 
 
 @dataclass(frozen=True, slots=True)

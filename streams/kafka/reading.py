@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Any
 
@@ -49,12 +49,14 @@ async def read_topic(
     follow: bool = False,
     needed: bool = False,
     stall_limit_s: float = STALL_LIMIT_S,
+    on_reading: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[ConsumerRecord]:
     """Give a topic's records; ends at what was its end at the start unless `follow`.
 
     Order: by partition as fetched; raises BrokerUnavailableError, RightsError, and
     TopicStalledError where an end that was there stays out of reach for `stall_limit_s`. A topic
-    that is not there has no records; `needed`: it raises TopicsError.
+    that is not there has no records; `needed`: it raises TopicsError. `on_reading` hears that the
+    broker is reached and reading begins, also where nothing is there to be read.
     """
     latest_ms = math.inf if until is None else until.timestamp() * 1000
     options = {} if follow else {"fetch_max_wait_ms": LOOK_MS}
@@ -67,6 +69,7 @@ async def read_topic(
         client.assign(partitions)
         await _seek(client, partitions, since, ends)
         left = await _left(client, ends)
+        on_reading()
         now, moved = asyncio.get_running_loop().time, left
         moved_at = now()
         while follow or left:

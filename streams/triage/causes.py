@@ -82,6 +82,13 @@ class Cause:
             return "rising"
         return "falling" if newest * RISE < before else "steady"
 
+    def words(self) -> dict[str, str]:
+        """Give the filter that selects its letters; of the rest of a failure, all of that."""
+        kind = self.kind
+        if kind.message != OTHERS:
+            return {"cause": kind.id}
+        return {"reason": kind.reason, "error_class": kind.failure}
+
     def document(self, now: datetime) -> dict[str, Any]:
         """Give it for programs."""
         kind = self.kind

@@ -18,6 +18,7 @@ from schemas.operations import (
     PlanPart,
     PlanRecord,
     ProgressRecord,
+    RevealRecord,
     RunRecord,
 )
 from schemas.settings import Settings
@@ -58,6 +59,8 @@ def operation_record(settings: Settings, message: Message) -> OutRecord:
             key = f"import/{message.import_id}/{message.number}"
         case CancelRecord():
             key = f"cancel/{message.cancel_id}"
+        case RevealRecord():
+            key = f"reveal/{message.at.isoformat()}/{message.id}"
         case _:
             raise TypeError(type(message).__name__)
     topic = settings.topics.operations

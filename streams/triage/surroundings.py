@@ -12,8 +12,9 @@ from schemas.vocabulary import AlertName
 from streams.alerts.standing import read_alerts
 from streams.bill.budgets import budget_levels
 
-__all__ = ["Needs", "budget_effects", "providers_out"]
+__all__ = ["BELIEVED", "OUT", "Needs", "budget_effects", "providers_out"]
 
+#: What alerts say of a provider's breaker.
 OUT = {AlertName.PROVIDER_DOWN.value: "refuses all calls", AlertName.PROVIDER_FAILING.value: "open"}
 #: An alert that is older than this, and was not said to be over, is not gone by.
 BELIEVED = timedelta(days=2)

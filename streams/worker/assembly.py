@@ -18,18 +18,22 @@ from agents.pricing.prices import PriceBook
 from agents.providers.adapters import Provider
 from schemas.settings import Settings
 
-__all__ = ["capacity_of", "policy_of", "router_of", "rules_of", "types_of"]
+__all__ = ["capacity_of", "policy_of", "router_of", "router_over", "rules_of", "types_of"]
 
 
 def router_of(settings: Settings, providers: Mapping[str, Provider]) -> Router:
     """Build the router over the providers that can be called (their keys are set)."""
+    return router_over(settings, {name: provider.kind for name, provider in providers.items()})
+
+
+def router_over(settings: Settings, kinds: Mapping[str, str]) -> Router:
+    """Build the router over providers, given with their kinds."""
     cut = [
         route.model_copy(
-            update={"providers": tuple(name for name in route.providers if name in providers)}
+            update={"providers": tuple(name for name in route.providers if name in kinds)}
         )
         for route in settings.routes
     ]
-    kinds = {name: provider.kind for name, provider in providers.items()}
     routes = [route for route in cut if route.providers]
     return Router(kinds, routes, Groups(settings.models), settings.embedders())
 

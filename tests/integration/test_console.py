@@ -1,15 +1,26 @@
 """The console's pages on a running stack; what takes longer is in tests/slow/test_console.py."""
 
+import asyncio
+import uuid
+from datetime import UTC, datetime
+
 import pytest
 from pydantic import SecretStr
 
 from hybrid.stack.process import free_port
+from schemas.events import Alert
 from schemas.settings import Settings
+from streams.alerts.delivering import delivering
+from streams.kafka.clients import consumer, partitions_of, started
+from streams.kafka.topics import ensure_topics
+from streams.publishing.intents import open_producer
 from streams.store.clickhouse import ClickHouse, ClickHouseRefusedError
 from tests.chaos.running import RunningStack
 from tests.integration.visiting import Visitor, sign_in, visit
 
 pytestmark = pytest.mark.integration
+#: To the millisecond, as records have it; topics forget what is older.
+AT = datetime.now(UTC).replace(microsecond=0)
 
 
 def test_the_first_page_tells_how_things_stand_and_is_live(stack: RunningStack) -> None:
@@ -66,3 +77,32 @@ def test_a_page_reads_clickhouse_and_cannot_change_it(
     finally:
         reads.close()
     store.command("INSERT INTO workflow_events (event_id) VALUES ('x')")  # others still may
+
+
+def test_what_the_webhook_was_given_and_what_waits_for_it_is_known(stack: RunningStack) -> None:
+    async def scene() -> None:
+        assert not (await delivering(settings)).is_known
+        await say(1, "a")
+        reader = consumer(settings, group_id=f"{prefix}.alerts", enable_auto_commit=False)
+        async with started(reader):
+            tps = await partitions_of(reader, topic)
+            reader.assign(tps)
+            await reader.commit(await reader.end_offsets(tps))
+        done = await delivering(settings)
+        assert (done.is_known, done.behind, done.newest_at) == (True, 0, AT)
+        await say(2, "b")
+        later = await delivering(settings)
+        assert (later.behind, later.newest_at) == (2, AT)
+
+    async def say(count: int, name: str) -> None:
+        async with open_producer(settings) as client:
+            for _ in range(count):
+                alert = Alert(alert_id=name, name=name, message="slow", raised_at=AT)
+                stamp = int(AT.timestamp() * 1000)
+                await client.send_and_wait(topic, alert.to_json(), key=b"t", timestamp_ms=stamp)
+
+    prefix = f"w{uuid.uuid4().hex[:8]}"
+    settings = stack.settings.model_copy(update={"hybrid_topic_prefix": prefix})
+    topic = settings.topics.alerts
+    asyncio.run(ensure_topics(settings))
+    asyncio.run(scene())

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -14,8 +15,12 @@ from hybrid.stack.process import free_port
 from schemas.settings import Settings
 from schemas.vocabulary import LogEvent
 
-__all__ = ["Visitor", "sign_in", "visit"]
+__all__ = ["OWN", "Visitor", "shape_of", "sign_in", "visit"]
 
+#: What stands for itself in a path, and is one of many alike.
+IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[pc]-[0-9a-f]{12}")
+#: Words of an address of which each value is a page of its own kind.
+TOLD_APART = ("state", "only")
 OWN = {"Sec-Fetch-Site": "same-origin"}
 Client = TestClient[web.Request, web.Application]
 
@@ -76,3 +81,11 @@ async def sign_in(visitor: Visitor, links: list[str]) -> None:
     path, page = await visitor.send(page, "/enter")
     assert path == "/"
     assert "ann@host (console)" in page
+
+
+def shape_of(path: str) -> str:
+    """Name a link's kind: where it leads, and by which words; one of each kind is followed."""
+    place, _, query = path.partition("?")
+    words = dict(parse_qsl(query, keep_blank_values=True))
+    kept = [f"{name}={value}" if name in TOLD_APART else name for name, value in words.items()]
+    return f"{IDS.sub('X', place)}?{'&'.join(sorted(kept))}"

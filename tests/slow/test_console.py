@@ -1,12 +1,13 @@
 """The console's pages on a running stack: from the red card to the replayed dead letters."""
 
+import asyncio
 import csv
 import html
 import io
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,7 +19,7 @@ from streams.bill.dimensions import Which
 from streams.store.clickhouse import ClickHouse
 from tests.chaos.running import RunningStack
 from tests.integration.driving import Case, eventually, soon
-from tests.integration.visiting import Visitor, sign_in, visit
+from tests.integration.visiting import OWN, Visitor, shape_of, sign_in, visit
 
 pytestmark = pytest.mark.integration
 
@@ -78,6 +79,118 @@ def test_from_the_causes_to_the_replayed_dead_letters_without_javascript(
     assert {one["by"] for one in said} == {"ann@host (console)"}
 
 
+def test_work_is_paused_resumed_and_cancelled_on_the_page_as_by_the_command(
+    stack: RunningStack,
+) -> None:
+    stack.set_faults({"openai": {"latency_ms": 5}, "azure": {"latency_ms": 5}})
+    case = Case(stack)
+    addresses = stack.stack.addresses()["metrics"]
+
+    async def scene(visitor: Visitor, links: list[str]) -> None:
+        seen = await visitor.get("/work")
+        assert "/work/pause" not in seen  # a viewer has no button
+        async with visitor.client.post("/work/pause", data={"what": "all"}, headers=OWN) as answer:
+            assert answer.status == 403
+        await sign_in(visitor, links)
+        work = await visitor.get("/work")
+        wrong = {"what": "provider", "name": "nobody"}
+        hidden = re.findall(r'name="form_token" value="([^"]+)"', work)[0]
+        data = {"form_token": hidden, **wrong}
+        async with visitor.client.post("/work/pause", data=data, headers=OWN) as answer:
+            assert (answer.status, "no such provider" in await answer.text()) == (400, True)
+        _, after = await visitor.send(
+            work, "/work/pause", what="tenant", name=case.name, why="they asked"
+        )
+        assert f"tenant {case.name} is paused until" in after
+        await asyncio.to_thread(case.publish, *(case.intent(tenant=case.name) for _ in range(6)))
+        asked = f"/work/cancel?tenant={case.name}"
+        sure = await soon(lambda: visitor.get(asked), lambda page: "Cancel 6 intents" in page)
+        assert not case.calls()
+        alone = await visitor.get(f"/work/cancel?id={case.name}-1&tenant={case.name}")
+        _, after = await visitor.send(alone, "/work/cancel", why="ordered twice")
+        assert "cancelled 1" in after
+        _, after = await visitor.send(sure, "/work/cancel", why="the campaign is over")
+        assert "cancelled 5" in after
+        nothing = await visitor.get(asked)
+        assert "0 intents that wait or run" in nothing
+        assert 'method="post" action="/work/cancel"' not in nothing
+        async with visitor.client.get("/work/cancel") as answer:
+            assert (answer.status, "which ones?" in await answer.text()) == (400, True)
+        _, after = await visitor.send(await visitor.get("/work"), "/work/resume")
+        assert f"tenant {case.name} goes on" in after
+        told = await visitor.get("/audit")
+        for what in (
+            f"paused tenant {case.name}", f"resumed tenant {case.name}",
+            f"cancelled {case.name}-1", f"cancelled all of tenant {case.name} that came in by",
+        ):  # fmt: skip
+            assert what in told
+        assert told.count("ann@host (console)") >= 4
+        assert "the campaign is over" in told
+
+    said = visit(stack.settings, addresses, scene)
+    acts = [one["action"] for one in said if one["event"] is LogEvent.OPERATOR_ACTED]
+    assert acts == ["signed_in", "held", "cancelled", "cancelled", "let_go"]
+    ended = case.wait(6).dead_letters
+    assert {one["reason"] for found in ended.values() for one in found} == {"cancelled"}
+    assert not case.calls()
+
+
+def test_content_is_hidden_unless_it_is_configured_and_whoever_has_it_shown_is_on_record(
+    stack: RunningStack,
+) -> None:
+    stack.set_faults({"openai": {"latency_ms": 5}, "azure": {"latency_ms": 5}})
+    case, secret = Case(stack), "the secret of the prompt"
+    case.publish(
+        case.intent({"text": f"{secret} [[sim:status=400]]"}, tenant=case.name),
+        case.intent({"note": "[[sim:text=Dear REVEAL]]"}, tenant=case.name),
+    )
+    case.wait(2)
+    good = f"/intents?id={case.name}-2&tenant={case.name}"
+
+    async def pages(visitor: Visitor) -> tuple[str, str, str]:
+        rows = await visitor.get(f"/letters/rows?tenant={case.name}")
+        (identifier,) = set(re.findall(r'href="/letters/([0-9a-f-]{36})"', rows))
+        return rows, f"/letters/{identifier}", await visitor.get(f"/letters/{identifier}")
+
+    async def hidden(visitor: Visitor, links: list[str]) -> None:
+        await sign_in(visitor, links)
+        rows, path, letter = await pages(visitor)
+        story = await visitor.get(good)
+        for page in (rows, letter, story):
+            assert secret not in page
+            assert "REVEAL" not in page
+            assert "/content" not in page
+        token = re.findall(r'name="form_token" value="([^"]+)"', letter)[0]
+        for action in (f"{path}/content", "/intents/content"):
+            data = {"form_token": token, "id": f"{case.name}-2"}
+            async with visitor.client.post(action, data=data, headers=OWN) as answer:
+                text = await answer.text()
+                assert (answer.status, secret in text) == (403, False)
+                assert "HYBRID_CONSOLE_CONTENT" in text
+
+    async def allowed(visitor: Visitor, links: list[str]) -> None:
+        _, path, letter = await pages(visitor)
+        assert "/content" not in letter  # a viewer has no button
+        async with visitor.client.post(f"{path}/content", headers=OWN) as answer:
+            assert answer.status == 403
+        await sign_in(visitor, links)
+        _, path, letter = await pages(visitor)
+        assert secret not in letter
+        _, shown = await visitor.send(letter, f"{path}/content")
+        assert secret in shown
+        _, shown = await visitor.send(await visitor.get(good), "/intents/content")
+        assert "Dear REVEAL" in shown
+        told = await visitor.get("/audit")
+        assert f"had the content of dead letter {path.rpartition('/')[2]} shown" in told
+        assert f"had the content of result {case.name}-2 shown" in told
+
+    visit(stack.settings, [], hidden)
+    shows = stack.settings.model_copy(update={"hybrid_console_content": True})
+    said = visit(shows, [], allowed)
+    acts = [one["action"] for one in said if one["event"] is LogEvent.OPERATOR_ACTED]
+    assert acts == ["signed_in", "revealed", "revealed"]
+
+
 def test_every_link_leads_somewhere(stack: RunningStack) -> None:
     async def scene(visitor: Visitor, links: list[str]) -> None:
         await sign_in(visitor, links)
@@ -91,23 +204,12 @@ def test_every_link_leads_somewhere(stack: RunningStack) -> None:
                 assert "Traceback" not in text
             for found in re.findall(r'(?:href|src|hx-get)="(/[^"]*)"', text):
                 other = found.replace("&amp;", "&")
-                if _shape(other) not in {_shape(one) for one in [*seen, *todo]}:
+                if shape_of(other) not in {shape_of(one) for one in [*seen, *todo]}:
                     todo.append(other)
         assert {"/", "/letters", "/plans", "/costs", "/latency"} <= seen
         assert {urlsplit(one).path for one in seen} >= {"/costs/focus.csv", "/latency.csv"}
 
     visit(stack.settings, stack.stack.addresses()["metrics"], scene)
-
-
-#: Links that differ in an id only are of one kind: one of them is followed.
-IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[pc]-[0-9a-f]{12}|[0-9a-f]{10}(-\d+)?")
-
-
-def _shape(path: str) -> str:
-    if path.startswith(("/costs", "/latency")):  # filters make thousands of them
-        asked = urlsplit(path)
-        return f"{asked.path} {sorted(set(parse_qs(asked.query)) & {'by', 'until', 'phase'})}"
-    return IDS.sub("X", path)
 
 
 def test_what_it_cost_and_where_the_time_went_as_the_commands_say(stack: RunningStack) -> None:

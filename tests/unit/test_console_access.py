@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from pydantic import SecretStr
 
 from agents.clock import ManualClock
@@ -17,9 +18,10 @@ from agents.log import silent
 from hybrid.console.access import MOST_WRONG, SESSION_S, WRONG_WITHIN_S, Access, Role
 from hybrid.console.app import ROUTES, build_app
 from hybrid.console.assets import LOCK, STATIC, asset, static
-from hybrid.console.ground import Ground
+from hybrid.console.ground import Ground, Said
 from hybrid.console.guards import HEADERS
 from hybrid.console.live import Hub
+from hybrid.console.proxied import Proxied
 from hybrid.console.runs import Runs
 from hybrid.console.serving import Place, place_of
 from hybrid.console.sources import Sources
@@ -47,7 +49,11 @@ STUBS = tuple(
 
 
 def a_ground(
-    *, is_local: bool = True, is_tls: bool = False, clock: ManualClock | None = None
+    *,
+    is_local: bool = True,
+    is_tls: bool = False,
+    clock: ManualClock | None = None,
+    proxied: Proxied | None = None,
 ) -> Ground:
     clock, settings = clock or ManualClock(NOW), Settings()
     sources = Sources(settings, [], clock=clock)
@@ -55,10 +61,13 @@ def a_ground(
         settings=settings,
         clock=clock,
         log=silent,
-        access=Access(clock=clock, token=TOKEN, is_local=is_local, owner="ann@host"),
+        access=Access(
+            clock=clock, token=TOKEN, is_local=is_local, owner="ann@host", proxied=proxied
+        ),
         sources=sources,
         tail=Tail(settings, clock=clock),
         runs=Runs(settings, clock=clock, on_change=sources.changed),
+        said=Said(),
         views=Views(name="prod-eu", clock=clock),
         cookie="__Host-hybrid_console" if is_tls else "hybrid_console_1",
         is_tls=is_tls,
@@ -177,7 +186,15 @@ def test_a_foreign_name_is_refused_whoever_asks(host: str) -> None:
 def test_a_form_that_another_site_sends_is_refused(headers: dict[str, str]) -> None:
     async def scene(client: Client, ground: Ground) -> None:
         cookie, form = signed_in(ground)
-        for path in ("/plans", "/letters/dismiss", "/plans/x/run", "/logout", "/enter"):
+        for path in (
+            "/plans",
+            "/letters/dismiss",
+            "/plans/x/run",
+            "/work/pause",
+            "/work/cancel",
+            "/logout",
+            "/enter",
+        ):
             status, text = await asked(client, "POST", path, headers=cookie | headers, data=form)
             assert status == 403, path
             assert "not sent from a page of this console" in text
@@ -307,6 +324,9 @@ def test_this_machines_programs_may_look_and_others_sign_in() -> None:
     local = place_of(Settings(), host="127.0.0.1", port=9480)
     assert (local.is_local, local.address) == (True, "http://127.0.0.1:9480")
     assert local.hosts == {"127.0.0.1:9480", "localhost:9480", "[::1]:9480"}
+    other = place_of(Settings(), host="127.0.0.2", port=9480)
+    assert other.address == "http://127.0.0.2:9480"
+    assert other.hosts == local.hosts | {"127.0.0.2:9480"}
     with pytest.raises(UsageError, match="HYBRID_CONSOLE_ADDRESSES"):
         place_of(Settings(), host="0.0.0.0", port=9480)  # noqa: S104
     named = Settings(hybrid_console_addresses=("https://Ops.example.com",))
@@ -325,12 +345,86 @@ def test_this_machines_programs_may_look_and_others_sign_in() -> None:
         {"hybrid_console_token": "short"},
         {"hybrid_console_addresses": "ops.example.com"},
         {"hybrid_console_addresses": "https://ops.example.com/path"},
+        {"hybrid_console_proxies": "the proxy"},
+        {"hybrid_console_proxy_header": "X Forwarded: Email"},
     ],
     ids=str,
 )
 def test_settings_of_the_console_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must"):
         Settings.model_validate(wrong)
+
+
+NAMED = {"X-Forwarded-Email": "ann@example.com"}
+
+
+def behind(*addresses: str) -> Proxied:
+    return Proxied("X-Forwarded-Email", addresses, ["ann@example.com"])
+
+
+def test_who_signed_in_at_the_proxy_is_who_it_says_and_acts_where_they_are_named() -> None:
+    async def scene(client: Client, ground: Ground) -> None:
+        assert (await asked(client, "GET", "/"))[0] == 303  # nobody is named
+        for name, status in (("ann@example.com", 200), ("bob@example.com", 403)):
+            headers = {"X-Forwarded-Email": name}
+            assert (await asked(client, "GET", "/", headers=headers))[0] == 200
+            request = make_mocked_request("GET", "/", headers=headers, transport=transport())
+            assert ground.access.proxied
+            session = ground.access.proxied.session(request)
+            assert session
+            assert session.who == f"{name} (console)"
+            form = {"form_token": session.form_token}
+            done = await asked(client, "POST", "/plans", headers=headers | OWN, data=form)
+            assert done[0] == status
+            forged = await asked(client, "POST", "/plans", headers=headers | OWN, data={})
+            assert forged[0] == 403
+
+    run(scene, is_local=False, proxied=behind("10.0.0.0/8", "127.0.0.1"))
+
+
+@pytest.mark.parametrize("name", ["ann@example.com", "", "bob"])
+def test_the_proxys_header_from_anywhere_else_is_refused(name: str) -> None:
+    async def scene(client: Client, ground: Ground) -> None:
+        cookie, form = signed_in(ground)
+        for headers in ({}, cookie):
+            named = headers | {"X-Forwarded-Email": name}
+            for method, path in (("GET", "/"), ("GET", "/healthz"), ("POST", "/plans")):
+                sent = {"data": form} if method == "POST" else {}
+                status, text = await asked(client, method, path, headers=named | OWN, **sent)
+                assert (status, "reached" in text) == (403, False)
+
+    run(scene, proxied=behind("10.0.0.0/8"))
+
+
+def test_two_names_at_once_and_names_without_a_proxy_that_is_set_name_nobody() -> None:
+    async def two(client: Client, _ground: Ground) -> None:
+        headers = [*NAMED.items(), ("X-Forwarded-Email", "eve@example.com")]
+        assert (await asked(client, "GET", "/", headers=headers))[0] == 403
+
+    async def none(client: Client, _ground: Ground) -> None:
+        assert (await asked(client, "GET", "/", headers=NAMED))[0] == 303
+
+    run(two, is_local=False, proxied=behind("127.0.0.1"))
+    run(none, is_local=False)
+
+
+def test_a_header_without_the_proxies_that_may_send_it_is_refused_at_the_start() -> None:
+    named = Settings(
+        hybrid_console_addresses=("https://ops.example.com",),
+        hybrid_console_proxy_header="X-Forwarded-Email",
+    )
+    with pytest.raises(UsageError, match="HYBRID_CONSOLE_PROXIES"):
+        place_of(named, host="127.0.0.1", port=9480)
+    whole = named.model_copy(update={"hybrid_console_proxies": ("127.0.0.1",)})
+    assert not place_of(whole, host="127.0.0.1", port=9480).is_local
+
+
+def transport() -> Any:
+    found = Mock()
+    found.get_extra_info = lambda name, default=None: (
+        ("127.0.0.1", 1) if name == "peername" else default
+    )
+    return found
 
 
 def post(client: Client, path: str, data: dict[str, str]) -> Any:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from datetime import timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,21 +20,27 @@ from hybrid.console.live import Hub, Streams, event_of
 from hybrid.console.pages.choosing import read
 from hybrid.console.pages.costs import CAUSES, Spent, _beside, _charts, _rows
 from hybrid.console.pages.latency import MEANING, Took, _chart, _ms
-from hybrid.console.tail import Happened
+from hybrid.console.tail import Happened, Tail
 from hybrid.console.tail import Newest as NewestEvents
 from hybrid.console.views import Views, link, usd
 from hybrid.errors import HybridError, UsageError
 from hybrid.standing import Provider, Standing, Worker
 from schemas.base import format_time
 from schemas.events import Alert
+from schemas.operations import HoldRecord
+from schemas.settings import Settings
 from schemas.vocabulary import LetterState
 from streams.alerts.standing import standing_alerts
 from streams.bill.budgets import BudgetLevel
 from streams.bill.costs import Table
+from streams.bill.forecast import day_at_rate
 from streams.messages.key_ring import KeyFileError
 from streams.publishing.dead_letters import Selection
+from streams.stories.story import Bill
 from streams.triage.book import Book
+from streams.triage.cancelling import Standing as Waiting
 from streams.triage.causes import Causes
+from streams.triage.deeds import Deed
 from streams.triage.overview import Newest, Overview, Row
 from tests.builders import NOW, a_letter
 
@@ -62,6 +69,10 @@ def a_standing(**changes: Any) -> Standing:
 
 def a_worker(*providers: Provider, ready: bool = True) -> Worker:
     return Worker("http://w", ready, 0, 0, 1, providers)
+
+
+def a_hold(**changes: Any) -> HoldRecord:
+    return HoldRecord(**{"what": "tenant", "name": "acme", "held": True, "at": NOW} | changes)
 
 
 def causes_of(*letters: Any) -> Causes:
@@ -167,14 +178,18 @@ def test_what_others_wrote_is_text_and_never_markup() -> None:
     pages = [
         shown("letters.html", seen=Seen(found, NOW, HOSTILE), causes=[one], more_causes=0, can_succeed=1, at=NOW, **lists),
         shown("rows.html", found=found, older="", newest="", **lists),
-        shown("letter.html", letters=[{"row": row, "json": HOSTILE, "words": {"id": HOSTILE}}]),
+        shown("letter.html", reveals=True, letters=[{"row": row, "json": HOSTILE, "words": {"id": HOSTILE}}]),
         shown("dismiss.html", found=found, words={"tenant": HOSTILE, "until": "x"}, reopens=False),
-        shown("now.html", cards=cards, standing=None, letters=None, budgets=[], flow=None, providers=[], unknown_parts={HOSTILE: HOSTILE}, as_of=None),
-        shown("alerts.html", seen=Seen([], NOW), alerts=standing_alerts([(NOW, an_alert(message=HOSTILE, subject=HOSTILE))]), on=1, posts=True),
-        shown("intent.html", identifier=HOSTILE, problem=HOSTILE, story=None),
+        shown("now.html", cards=cards, standing=None, letters=None, budgets=[], flow=None, hour_usd=None, day_usd=None, providers=[], unknown_parts={HOSTILE: HOSTILE}, as_of=None),
+        shown("alerts.html", seen=Seen([], NOW), alerts=standing_alerts([(NOW, an_alert(message=HOSTILE, subject=HOSTILE))]), on=1, posts=True, webhook=Seen(None, None, HOSTILE)),
+        shown("intent.html", reveals=True, identifier=HOSTILE, tenant=HOSTILE, problem=HOSTILE, story=None),
         shown("tail.html", events=[Happened(NOW, *[HOSTILE] * 5)], seen=1, problem=HOSTILE),
         shown("doctor.html", seen=Seen([], NOW), checks=[Check(HOSTILE, "ok", HOSTILE, HOSTILE)], score=1, bad=0),
         shown("settings.html", rows=[dict.fromkeys(("name", "value", "source", "default"), HOSTILE)], count=1, changed=False),
+        shown("work.html", seen=Seen(a_standing(paused=()), NOW), paused=[{"hold": a_hold(name=HOSTILE, why=HOSTILE, by=HOSTILE), "named": HOSTILE}], said=HOSTILE, providers=[HOSTILE], types=[]),
+        shown("cancel.html", words={"tenant": HOSTILE, "until": "x"}, found=Waiting(open={HOSTILE}), sentences=[HOSTILE], can_end=True),
+        shown("content.html", documents=[HOSTILE]),
+        shown("audit.html", seen=Seen([], NOW), deeds=[Deed(NOW, *[HOSTILE] * 5)], more=0),
         costs_page(),
         latency_page(),
         shown("login.html", code=HOSTILE, problem=HOSTILE, takes_token=True),
@@ -195,6 +210,7 @@ def test_what_is_not_known_is_a_dash_and_never_nothing_spent() -> None:
         "–", "–", "$0", "$0.0031", "$1,234.00",
     ]  # fmt: skip
     values = {"cards": [], "standing": None, "letters": None, "budgets": None, "flow": None}
+    values |= {"hour_usd": None, "day_usd": None}
     page = shown(
         "now_live.html", **values, providers=[], unknown_parts={"x": "Kafka is away"}, as_of=None
     )
@@ -203,6 +219,18 @@ def test_what_is_not_known_is_a_dash_and_never_nothing_spent() -> None:
     assert "x: Kafka is away" in page
     quiet = shown("now_live.html", **values, providers=[], unknown_parts={}, as_of=NOW)
     assert "Nothing needs you." in quiet
+
+
+def test_the_day_comes_to_what_was_spent_and_the_last_hours_rate_to_midnight() -> None:
+    six = NOW.replace(hour=18, minute=0, second=0, microsecond=0)
+    assert day_at_rate(Decimal(10), Decimal(2), six) == Decimal(22)
+    assert day_at_rate(Decimal(10), Decimal(0), six) == Decimal(10)
+    values = {"cards": [], "standing": None, "letters": None, "budgets": None, "flow": None}
+    page = shown(
+        "now_live.html", **values, hour_usd=Decimal(2), day_usd=Decimal(22), providers=[],
+        unknown_parts={}, as_of=NOW,
+    )  # fmt: skip
+    assert "The last hour cost $2.00; at that rate the day comes to $22.00." in page
 
 
 def test_cards_are_of_what_is_bad_then_of_what_is_dear_and_five_at_the_most() -> None:
@@ -242,6 +270,60 @@ def test_cards_are_of_what_is_bad_then_of_what_is_dear_and_five_at_the_most() ->
     assert [one.title for one in few] == ["Provider openai", "Budget of acme per day"]
     assert few[0].since == NOW - timedelta(hours=1)
     assert few[0].href == "/providers"
+
+
+def test_the_card_of_what_differs_too_much_has_the_filter_that_its_letters_have() -> None:
+    found = Causes(most=0)
+    for word in ("one", "two"):
+        found.add(a_letter(error_message=word, tenant="a b"), "")
+    (cause,) = found.sorted()
+    assert cause.words() == {"reason": "exhausted", "error_class": "timeout"}
+    (card,) = cards_of(now=NOW, standing=None, alerts=[], causes=[cause], budgets=[])
+    assert card.href == "/letters?reason=exhausted&error_class=timeout"
+    assert card.command == "hybrid dlq plan --reason exhausted --error-class timeout"
+    chosen = Filters.read(cause.words(), now=NOW).selection
+    assert (chosen.reason, chosen.error_class, chosen.cause) == ("exhausted", "timeout", None)
+
+
+def test_a_story_that_goes_on_asks_for_the_same_tenants_intent_again() -> None:
+    record = SimpleNamespace(sources=("Kafka",), intent_id="i-1")
+    story = SimpleNamespace(headline="It runs", is_over=False, bill=Bill(), notes=(), record=record)
+    page = shown(
+        "intent.html", reveals=False, identifier="i-1", tenant="acme", problem="", story=story, failed=False,
+        facts=[], rows=[], width=1, json="", again_s=2,
+    )  # fmt: skip
+    assert 'hx-get="/intents?id=i-1&amp;tenant=acme"' in page
+
+
+def test_what_was_wrong_with_the_tail_is_forgotten_when_its_topic_is_read_and_quiet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads = 0
+
+    async def read(*_: Any, on_reading: Any, **__: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            message = "Kafka is away"
+            raise HybridError(message)
+        on_reading()
+        await asyncio.Event().wait()
+        yield
+
+    monkeypatch.setattr("hybrid.console.tail.read_topic", read)
+
+    async def scene() -> None:
+        tail, seen = Tail(Settings(), clock=ManualClock(NOW)), []
+        for number in (1, 2):
+            while reads < number:
+                tail.look()
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            seen.append(tail.problem)
+        assert seen == ["Kafka is away", ""]
+        await tail.close()
+
+    asyncio.run(scene())
 
 
 def test_an_alert_is_on_until_it_is_said_to_be_over() -> None:

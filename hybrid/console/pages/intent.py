@@ -40,21 +40,31 @@ async def intent(request: web.Request) -> web.Response:
             problem, status = str(error), 404
         except AmbiguousIdError as error:
             problem, status = str(error), 409
-    return _page(request, identifier, story, problem, status)
+    return _page(request, identifier, tenant, story, problem, status)
 
 
 def _page(
-    request: web.Request, identifier: str, story: Story | None, problem: str, status: int
+    request: web.Request,
+    identifier: str,
+    tenant: str | None,
+    story: Story | None,
+    problem: str,
+    status: int,
 ) -> web.Response:
     is_over = story is None or story.is_over
+    whose = f" --tenant {shlex.quote(tenant)}" if tenant else ""
     return request.app[GROUND].views.page(
         request,
         "intent.html",
         title=f"Intent {identifier}" if identifier else "An intent's story",
         status=status,
-        command=f"hybrid trace {shlex.quote(identifier)}" if identifier else "hybrid trace ID",
+        command=f"hybrid trace {shlex.quote(identifier)}{whose}"
+        if identifier
+        else "hybrid trace ID",
         again_s=0 if is_over else 2,
         identifier=identifier,
+        tenant=tenant or "",
+        reveals=request.app[GROUND].settings.hybrid_console_content,
         problem=problem,
         story=story,
         failed=story is not None and story.status in {Status.FAILED, Status.LOST},

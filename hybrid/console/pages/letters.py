@@ -16,7 +16,7 @@ from hybrid.text import json_text
 from schemas.base import format_time
 from schemas.vocabulary import DeadLetterReason, LetterState
 from streams.publishing.dead_letters import Selection
-from streams.triage.causes import OTHERS, Cause
+from streams.triage.causes import Cause
 from streams.triage.dismissing import dismissals, places_that
 from streams.triage.journal import write_operations
 from streams.triage.overview import Key, Overview, overview
@@ -75,12 +75,7 @@ async def _read(
 
 def _shown(cause: Cause, filters: Filters) -> dict[str, object]:
     """Give a cause with the words that select its letters; of the rest of all there are none."""
-    words = dict(filters.words)
-    if cause.kind.message == OTHERS:
-        words |= {"reason": cause.kind.reason, "error_class": cause.kind.failure}
-    else:
-        words["cause"] = cause.kind.id
-    return {"cause": cause, "words": words, "whole": cause.kind.message != OTHERS}
+    return {"cause": cause, "words": filters.words | cause.words()}
 
 
 def _states(found: Overview | None, filters: Filters, path: str) -> list[dict[str, object]]:
@@ -161,6 +156,7 @@ async def letter(request: web.Request) -> web.Response:
         title=f"Dead letter {identifier}",
         command=f"hybrid dlq show {shlex.quote(identifier)}",
         letters=shown,
+        reveals=ground.settings.hybrid_console_content,
     )
 
 

@@ -1,33 +1,23 @@
 """The first page: what needs somebody, how work flows, what it costs, how the providers are."""
 
 import asyncio
-from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
 
 from hybrid.console.cards import Card, cards_of
 from hybrid.console.ground import GROUND, Ground
-from hybrid.standing import Standing
+from hybrid.standing import Standing, providers_of
 from streams.bill.flow import Flow
+from streams.bill.forecast import day_at_rate
 
-__all__ = ["now", "providers_of", "render_live"]
+__all__ = ["now", "render_live"]
 
 #: So long the page waits for what is not known yet; what comes later comes over the stream.
 WAIT_S = 0.25
 #: So long the stream waits: it has time.
 LIVE_WAIT_S = 12.0
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """A provider as all workers see it."""
-
-    name: str
-    open_to: int
-    workers: int
-    in_flight: int
-    resting: int
 
 
 async def now(request: web.Request) -> web.Response:
@@ -54,12 +44,13 @@ async def render_live(ground: Ground) -> str:
 
 async def _values(ground: Ground, *, wait_s: float) -> dict[str, Any]:
     sources = ground.sources
-    standing, alerts, letters, budgets, flow = await asyncio.gather(
+    standing, alerts, letters, budgets, flow, hour = await asyncio.gather(
         sources.standing.get(wait_s=wait_s),
         sources.alerts.get(wait_s=wait_s),
         sources.open_letters.get(wait_s=wait_s),
         sources.budgets.get(wait_s=wait_s),
         sources.flow.get(wait_s=wait_s),
+        sources.hour_usd.get(wait_s=wait_s),
     )
     cards: list[Card] = cards_of(
         now=ground.clock.now(),
@@ -84,30 +75,20 @@ async def _values(ground: Ground, *, wait_s: float) -> dict[str, Any]:
         "letters": letters.value,
         "budgets": budgets.value,
         "flow": _drawn(flow.value),
+        "hour_usd": hour.value,
+        "day_usd": _day_usd(ground, standing.value, hour.value),
         "providers": providers_of(standing.value),
         "unknown_parts": unknown,
         "as_of": standing.as_of,
     }
 
 
-def providers_of(standing: Standing | None) -> list[Provider]:
-    """Put together what all workers say of each provider."""
-    if standing is None:
-        return []
-    found: dict[str, list[Any]] = {}
-    for worker in standing.workers:
-        for one in worker.providers:
-            found.setdefault(one.name, []).append(one)
-    return [
-        Provider(
-            name,
-            sum(one.available for one in seen),
-            len(seen),
-            sum(one.in_flight for one in seen),
-            sum(one.resting_keys for one in seen),
-        )
-        for name, seen in found.items()
-    ]
+def _day_usd(ground: Ground, standing: Standing | None, hour: Decimal | None) -> Decimal | None:
+    """Say what the day comes to at the last hour's rate; None = that is not known."""
+    spend = standing.spend if standing else None
+    if not spend or hour is None or (spend["cost_usd"] is None and spend["calls"]):
+        return None
+    return day_at_rate(Decimal(spend["cost_usd"] or 0), hour, ground.clock.now())
 
 
 def _drawn(flow: Flow | None) -> dict[str, Any] | None:
