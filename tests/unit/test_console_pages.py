@@ -33,7 +33,6 @@ from schemas.vocabulary import LetterState
 from streams.alerts.standing import standing_alerts
 from streams.bill.budgets import BudgetLevel
 from streams.bill.costs import Table
-from streams.bill.forecast import day_at_rate
 from streams.messages.key_ring import KeyFileError
 from streams.publishing.dead_letters import Selection
 from streams.stories.story import Bill
@@ -221,10 +220,7 @@ def test_what_is_not_known_is_a_dash_and_never_nothing_spent() -> None:
     assert "Nothing needs you." in quiet
 
 
-def test_the_day_comes_to_what_was_spent_and_the_last_hours_rate_to_midnight() -> None:
-    six = NOW.replace(hour=18, minute=0, second=0, microsecond=0)
-    assert day_at_rate(Decimal(10), Decimal(2), six) == Decimal(22)
-    assert day_at_rate(Decimal(10), Decimal(0), six) == Decimal(10)
+def test_what_the_day_comes_to_is_said() -> None:
     values = {"cards": [], "standing": None, "letters": None, "budgets": None, "flow": None}
     page = shown(
         "now_live.html", **values, hour_usd=Decimal(2), day_usd=Decimal(22), providers=[],

@@ -1,10 +1,11 @@
 """A month's cost from its days, against numbers counted by hand."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
-from streams.bill.forecast import trend_of
+from streams.bill.forecast import day_at_rate, trend_of
 
 TODAY = date(2026, 1, 28)
 
@@ -13,6 +14,12 @@ def days(*usd: float, today: float | None = None) -> dict[date, float]:
     """The days before today, the last of them yesterday."""
     found = {TODAY - timedelta(days=len(usd) - n): one for n, one in enumerate(usd)}
     return found if today is None else {**found, TODAY: today}
+
+
+def test_the_day_comes_to_what_was_spent_and_the_last_hours_rate_to_midnight() -> None:
+    six = datetime(2026, 1, 28, 18, tzinfo=UTC)
+    assert day_at_rate(Decimal(10), Decimal(2), six) == Decimal(22)
+    assert day_at_rate(Decimal(10), Decimal(0), six) == Decimal(10)
 
 
 def test_a_line_goes_on_to_the_end_of_the_month_and_today_is_finished() -> None:
