@@ -19,11 +19,15 @@ from streams.messages.key_ring import KeyFileError
 from streams.store.clickhouse import ClickHouseRefusedError, ClickHouseUnavailableError
 from streams.triage.beginning import PlanError
 
-__all__ = ["WORLD", "Answer", "Fresh", "Kept", "Seen", "sentence_of"]
+__all__ = ["BLINK_S", "WORLD", "Answer", "Fresh", "Kept", "Seen", "sentence_of"]
 
 T = TypeVar("T")
 #: What nobody notices.
 BLINK_S = 0.2
+#: Nobody has looked for so long: what was seen then may be of another day.
+OLD_S = 15.0
+#: What a reader waits for in place of that.
+PATIENCE_S = 1.0
 #: Errors of the world around us, or of who asks: each says a sentence.
 WORLD = (
     BrokerUnavailableError, ClickHouseRefusedError, ClickHouseUnavailableError, HybridError,
@@ -64,15 +68,16 @@ class Fresh(Generic[T]):
     async def get(self, *, wait_s: float) -> Seen[T]:
         """Give what is known, asked anew where it is old.
 
-        Waits so long at the most for what is not known yet, or is wrong; for what is only old, the
-        blink of an eye.
+        Waits so long at the most for what is not known yet, or is wrong; for what nobody has asked
+        for long, a second; for what is only old, the blink of an eye.
         """
-        if self._clock.monotonic() - self._read_at >= self._keep_s:
+        age_s = self._clock.monotonic() - self._read_at
+        if age_s >= self._keep_s:
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._read())
-            await asyncio.wait(
-                {self._task}, timeout=wait_s if self._is_wrong else min(wait_s, BLINK_S)
-            )
+            limit_s = PATIENCE_S if age_s >= max(OLD_S, self._keep_s * 2) else BLINK_S
+            timeout = wait_s if self._is_wrong else min(wait_s, limit_s)
+            await asyncio.wait({self._task}, timeout=timeout)
         return self._seen
 
     async def _read(self) -> None:

@@ -15,7 +15,7 @@ from agents.clock import ManualClock
 from hybrid.checking import Check
 from hybrid.console.cards import MOST_CARDS, cards_of
 from hybrid.console.filters import Filters
-from hybrid.console.fresh import Fresh, Kept, Seen, sentence_of
+from hybrid.console.fresh import BLINK_S, Fresh, Kept, Seen, sentence_of
 from hybrid.console.live import Hub, Streams, event_of
 from hybrid.console.pages.choosing import read
 from hybrid.console.pages.costs import CAUSES, Spent, _beside, _charts, _rows
@@ -415,6 +415,30 @@ def test_readers_ask_together_and_see_the_last_answer_when_the_next_one_fails() 
 
     asyncio.run(scene())
     assert sentence_of(KeyError("a secret")) == "a defect, please report it (KeyError)"
+
+
+def test_what_nobody_has_looked_at_for_long_is_waited_for_and_what_is_a_little_old_is_not() -> None:
+    """The first page told of a stack that was not up yet, a minute after it was (seen)."""
+
+    async def scene() -> None:
+        clock, asked = ManualClock(NOW), 0
+
+        async def ask() -> int:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(BLINK_S * 1.5)
+            return asked
+
+        fresh = Fresh(ask, clock=clock, keep_s=2)
+        assert (await fresh.get(wait_s=5)).value == 1
+        clock.advance(3)
+        assert (await fresh.get(wait_s=5)).value == 1  # and the second is on its way
+        while (await fresh.get(wait_s=0)).value == 1:
+            await asyncio.sleep(0.01)
+        clock.advance(60)
+        assert (await fresh.get(wait_s=5)).value == 3
+
+    asyncio.run(scene())
 
 
 def test_the_same_question_of_many_tabs_is_asked_once_and_its_answer_is_good_for_a_while() -> None:
