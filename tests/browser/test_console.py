@@ -28,7 +28,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 PAGES = (
     "/", "/letters", "/letters/rows", "/plans", "/intents", "/intents?id={intent}", "/costs",
-    "/costs?by=tenant,type", "/latency", "/latency?by=tenant&then=type&phase=provider", "/providers", "/tail", "/alerts", "/settings", "/doctor", "/login",
+    "/costs?by=tenant,type", "/latency", "/latency?by=tenant&then=type&phase=provider",
+    "/providers", "/tail", "/alerts", "/settings", "/doctor", "/login", "/work", "/audit",
 )  # fmt: skip
 
 

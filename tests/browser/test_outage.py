@@ -21,8 +21,8 @@ from tests.integration.driving import eventually
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 PAGES = (
-    "/", "/letters", "/letters/rows", "/plans", "/intents?id={intent}", "/costs", "/providers",
-    "/tail", "/alerts", "/settings", "/doctor",
+    "/", "/letters", "/letters/rows", "/plans", "/intents?id={intent}", "/costs", "/latency",
+    "/providers", "/tail", "/alerts", "/settings", "/doctor", "/work", "/audit",
 )  # fmt: skip
 
 
@@ -87,4 +87,4 @@ def test_no_link_is_dead_in_an_outage(browser: Any, ill: Site, blind: Site) -> N
             found = crawled(context, site, "/", "/letters")
         assert {path: one for path, one in found.items() if one not in allowed} == {}
         away = {path.partition("?")[0] for path, status in found.items() if status == 503}
-        assert away <= {"/costs", "/costs.csv"}, away
+        assert away <= {"/costs", "/costs.csv", "/latency", "/latency.csv"}, away
