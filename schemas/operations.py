@@ -42,6 +42,7 @@ class PlanRecord(Message):
     kind: Literal["plan"] = "plan"
     plan_id: str
     made_at: Timestamp
+    by: str = Field(default="", description="who made it; empty = a version that did not say it")
     expires_at: Timestamp = Field(description="later it is not begun any more")
     #: Of the places of all its letters, in their order.
     sha256: str

@@ -339,6 +339,8 @@ def env_example() -> str:
         "# A key, below, or the simulator, which costs nothing, by these two lines:",
         "#COMPOSE_PROFILES=simulator",
         "#HYBRID_SIMULATOR=http://simulator:8089",
+        "# The operator's pages: COMPOSE_PROFILES=console, or simulator,console, and",
+        "# HYBRID_CONSOLE_TOKEN below.",
         "",
         "# A hybrid.toml in deploy/config:",
         "#HYBRID_CONFIG=/config/hybrid.toml",

@@ -1,7 +1,6 @@
 """Alerts: `hybrid alerts`, and a test of their webhook."""
 
 import asyncio
-import time
 from datetime import timedelta
 from typing import Annotated
 
@@ -20,8 +19,6 @@ from hybrid.errors import HybridError, UsageError
 from hybrid.printing import Format, View, console, print_table
 from hybrid.whoami import who_am_i
 from schemas.base import format_time
-from schemas.events import Alert
-from schemas.settings import Settings
 from streams.alerts.standing import AlertStanding, read_alerts
 from streams.kafka.rights import read_rights, require_rights
 
@@ -33,9 +30,6 @@ COLUMNS = (
 RANK = ("alert", "subject", "state", "since", "message", "severity", "until", "tenant", "times")
 #: As long as the topic keeps them.
 KEPT = timedelta(days=31)
-#: Signs of an answer that are repeated.
-MOST_SAID = 200
-SUCCESS = range(200, 300)
 
 
 def register(app: typer.Typer) -> None:
@@ -99,51 +93,19 @@ def test() -> None:
 
     Example: `hybrid alerts test`
     """
-    settings = load_settings()
-    if settings.hybrid_alert_webhook is None:
-        message = "HYBRID_ALERT_WEBHOOK is not set here: there is nobody to send a test to"
-        raise UsageError(message)
-    now = SystemClock().now()
-    raised = Alert(
-        alert_id=f"test/{who_am_i()}/{now.isoformat()}",
-        name="test",
-        subject=who_am_i(),
-        severity="info",
-        message=f"a test of the webhook by {who_am_i()}: nothing is wrong",
-        raised_at=now,
+    from streams.alerts.proving import (  # noqa: PLC0415 - loads httpx, which no other needs
+        NoWebhookError,
+        WebhookTestError,
+        send_test,
     )
-    for alert in (raised, raised.model_copy(update={"resolved": True})):
-        asyncio.run(_post(settings, alert))
 
+    async def send() -> None:
+        async for sentence in send_test(load_settings(), by=who_am_i(), clock=SystemClock()):
+            typer.echo(sentence)
 
-async def _post(settings: Settings, alert: Alert) -> None:
-    """Post one and say what came back; raises HybridError where it was not taken."""
-    import httpx  # noqa: PLC0415 - no other command of these needs it
-
-    from streams.alerts.webhook import TIMEOUT_S, post  # noqa: PLC0415
-
-    what, secret = "its end" if alert.resolved else "a test", settings.hybrid_alert_secret
-    url, began = settings.hybrid_alert_webhook, time.monotonic()
     try:
-        async with httpx.AsyncClient(timeout=TIMEOUT_S) as session:
-            answer: httpx.Response = await post(
-                session,
-                alert,
-                url=url.get_secret_value() if url else "",
-                secret=secret.get_secret_value() if secret else None,
-                now_s=SystemClock().now_ms() // 1000,
-            )
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        message = (
-            f"HYBRID_ALERT_WEBHOOK cannot be reached ({type(error).__name__}): see the address, "
-            "and whether this machine may go there"
-        )
-        raise HybridError(message) from None
-    took = round((time.monotonic() - began) * 1000)
-    said = " ".join(answer.text.split())[:MOST_SAID]
-    if answer.status_code not in SUCCESS:
-        text = f": {said}" if said else ""
-        message = f"{what} was not taken: HTTP {answer.status_code} after {took} ms{text}"
-        raise HybridError(message)
-    signed = "signed" if secret else "not signed (HYBRID_ALERT_SECRET is not set)"
-    typer.echo(f"{what} was taken: HTTP {answer.status_code} after {took} ms; {signed}")
+        asyncio.run(send())
+    except NoWebhookError as error:
+        raise UsageError(str(error)) from None
+    except WebhookTestError as error:
+        raise HybridError(str(error)) from None

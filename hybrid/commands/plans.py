@@ -156,6 +156,7 @@ def _made(
                 selection,
                 clock=SystemClock(),
                 dice=SystemDice(),
+                by=who_am_i(),
                 again=again,
                 force=force,
                 changes=changes,

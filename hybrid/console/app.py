@@ -74,6 +74,7 @@ ROUTES: tuple[Route, ...] = (
     ("GET", "/providers", providers.providers, VIEWER),
     ("GET", "/tail", tail.tail, VIEWER),
     ("GET", "/alerts", alerts.alerts, VIEWER),
+    ("POST", "/alerts/test", alerts.test, OPERATOR),
     ("GET", "/work", work.work, VIEWER),
     ("POST", "/work/pause", work.hold, OPERATOR),
     ("POST", "/work/resume", work.hold, OPERATOR),

@@ -35,6 +35,7 @@ class Action(StrEnum):
     LET_GO = "let_go"
     CANCELLED = "cancelled"
     REVEALED = "revealed"
+    ALERT_TESTED = "alert_tested"
 
 
 #: So many sentences are kept.

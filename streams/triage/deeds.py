@@ -16,6 +16,7 @@ from schemas.operations import (
     ControlRecord,
     DismissalRecord,
     HoldRecord,
+    ImportRecord,
     OperationRecord,
     PlanRecord,
     ProgressRecord,
@@ -32,6 +33,8 @@ __all__ = ["MOST", "Deed", "Deeds", "read_deeds"]
 
 #: So many of the newest are kept.
 MOST = 500
+#: How the kind of an import begins; no plan's id does.
+IMPORT = "import/"
 #: So many ids are named.
 MOST_NAMED = 3
 
@@ -65,7 +68,7 @@ class Deeds:
             case PlanRecord() as plan:
                 self._counts[plan.plan_id] = plan.count
                 said = f"planned the replay of {plan.count:,} dead letters"
-                self._note("plan", Deed(plan.made_at, "", said, plan_id=plan.plan_id))
+                self._note("plan", Deed(plan.made_at, plan.by, said, plan_id=plan.plan_id))
             case RunRecord() as run:
                 count = self._counts.get(run.plan_id, 0)
                 said = f"began, or went on with, the replay of {count:,} dead letters"
@@ -89,6 +92,8 @@ class Deeds:
             case RevealRecord() as shown:
                 said = f"had the content of {shown.what} {shown.id} shown"
                 self._note("reveal", Deed(shown.at, shown.by, said))
+            case ImportRecord() as one:
+                self._imported(one)
             case _:
                 pass  # a part of a plan
 
@@ -101,6 +106,13 @@ class Deeds:
             _, last = self._deeds.pop()
             count += int(last.what.split()[1].replace(",", ""))
         self._note(kind, Deed(one.at, one.by, f"{word} {count:,} dead letters", one.why))
+
+    def _imported(self, one: ImportRecord) -> None:
+        """Count what one import published together: it is a record for each transaction."""
+        kind = f"{IMPORT}{one.import_id}"
+        if kind not in self._counts:
+            self._note(kind, Deed(one.at, one.by, "", one.why))
+        self._counts[kind] = self._counts.get(kind, 0) + len(one.letters)
 
     def _note(self, kind: str, deed: Deed) -> None:
         self._deeds.append((kind, deed))
@@ -116,6 +128,8 @@ class Deeds:
             if kind == "run" and progress is not None:
                 sent = f"{progress.sent:,} published again"
                 yield replace(deed, result=f"{progress.state.value}: {sent}")
+            elif kind.startswith(IMPORT):
+                yield replace(deed, what=f"imported {self._counts[kind]:,} dead letters of a file")
             elif kind.startswith("hold/"):
                 again = "ordered anew since" if kind in later else deed.result
                 over = deed.result and now - deed.at > LONGEST_PAUSE

@@ -133,14 +133,15 @@ async def make_plan(
     *,
     clock: Clock,
     dice: Dice,
+    by: str,
     again: bool = False,
     force: bool = False,
     changes: Sequence[Change] = (),
 ) -> PlanRecord:
     """Choose, price and write a plan; one without letters is written nowhere.
 
-    `changes` are made in each intent before it is replayed. Raises ValueError, OSError for prices
-    or prompts that cannot be read, and what Kafka raises.
+    `changes` are made in each intent before it is replayed; `by` is who makes the plan. Raises
+    ValueError, OSError for prices or prompts that cannot be read, and what Kafka raises.
     """
     await require_rights(settings, plan_rights(settings))
     now = clock.now()
@@ -167,6 +168,7 @@ async def make_plan(
     plan = PlanRecord(
         plan_id=plan_id,
         made_at=now,
+        by=by,
         expires_at=now + VALID_FOR,
         sha256=hash_of(choice.places, changes),
         count=len(choice.places),

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from hybrid.config import load_settings
+from hybrid.whoami import who_am_i
 from schemas.events import ReplayRecord
 from schemas.outcome import DeadLetter
 from schemas.settings import Settings
@@ -159,6 +160,7 @@ def test_a_run_that_is_killed_sends_each_letter_once(place: Place) -> None:
     assert sum(one["count"] for one in waiting) == 1_000 - place.sent(plan["plan_id"])
     # Without a pace it is quick.
     planned = place.planned(plan["plan_id"])
+    assert planned.plan.by == who_am_i()
     assert planned.run is not None
     assert (planned.run.why, planned.run.rate) == ("a test", 150)
     said = place.hybrid("replay", plan["plan_id"], "--yes", "--rate", "100000")

@@ -192,6 +192,7 @@ def test_a_form_that_another_site_sends_is_refused(headers: dict[str, str]) -> N
             "/plans/x/run",
             "/work/pause",
             "/work/cancel",
+            "/alerts/test",
             "/logout",
             "/enter",
         ):

@@ -27,7 +27,7 @@ from hybrid.errors import HybridError, UsageError
 from hybrid.standing import Provider, Standing, Worker
 from schemas.base import format_time
 from schemas.events import Alert
-from schemas.operations import HoldRecord
+from schemas.operations import HoldRecord, PlanRecord
 from schemas.settings import Settings
 from schemas.vocabulary import LetterState
 from streams.alerts.standing import standing_alerts
@@ -180,7 +180,7 @@ def test_what_others_wrote_is_text_and_never_markup() -> None:
         shown("letter.html", reveals=True, letters=[{"row": row, "json": HOSTILE, "words": {"id": HOSTILE}}]),
         shown("dismiss.html", found=found, words={"tenant": HOSTILE, "until": "x"}, reopens=False),
         shown("now.html", cards=cards, standing=None, letters=None, budgets=[], flow=None, hour_usd=None, day_usd=None, providers=[], unknown_parts={HOSTILE: HOSTILE}, as_of=None),
-        shown("alerts.html", seen=Seen([], NOW), alerts=standing_alerts([(NOW, an_alert(message=HOSTILE, subject=HOSTILE))]), on=1, posts=True, webhook=Seen(None, None, HOSTILE)),
+        shown("alerts.html", seen=Seen([], NOW), alerts=standing_alerts([(NOW, an_alert(message=HOSTILE, subject=HOSTILE))]), on=1, posts=True, webhook=Seen(None, None, HOSTILE), said=HOSTILE),
         shown("intent.html", reveals=True, identifier=HOSTILE, tenant=HOSTILE, problem=HOSTILE, story=None),
         shown("tail.html", events=[Happened(NOW, *[HOSTILE] * 5)], seen=1, problem=HOSTILE),
         shown("doctor.html", seen=Seen([], NOW), checks=[Check(HOSTILE, "ok", HOSTILE, HOSTILE)], score=1, bad=0),
@@ -202,6 +202,19 @@ def test_what_others_wrote_is_text_and_never_markup() -> None:
         assert "\u202e" not in page
         assert "\x1b" not in page
         assert "alert(1)" in page  # it is there to be read
+
+
+def test_a_plans_page_says_who_made_it_as_far_as_its_record_does() -> None:
+    def page(by: str) -> str:
+        plan = PlanRecord(
+            plan_id="p-1", made_at=NOW, by=by, expires_at=NOW, sha256="", count=1, parts=1
+        )
+        state = {"plan": plan, "run": None, "problem": "", "is_here": False, "can_begin": True}
+        return shown("plan.html", seen=Seen(None, NOW), lines=[], shown=state)
+
+    assert re.search(r"<p>Made .+ by &lt;script&gt;alert\(1\)", page(HOSTILE))
+    assert "<img" not in page(HOSTILE)
+    assert re.search(r"<p>Made .+ by –\. It is a frozen list", page(""))
 
 
 def test_what_is_not_known_is_a_dash_and_never_nothing_spent() -> None:

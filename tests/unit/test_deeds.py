@@ -12,6 +12,7 @@ from schemas.operations import (
     ControlRecord,
     DismissalRecord,
     HoldRecord,
+    ImportRecord,
     PlanPart,
     PlanRecord,
     ProgressRecord,
@@ -60,6 +61,23 @@ def test_a_replay_is_told_from_its_plan_to_how_far_it_is() -> None:
          "done: 1,000 published again"),
         ("", "planned the replay of 1,000 dead letters", "", ""),
     ]  # fmt: skip
+
+
+def test_a_plan_is_told_with_its_maker_where_its_record_says_who() -> None:
+    said = "planned the replay of 1,000 dead letters"
+    assert told(a_plan(by="ann"), a_plan()) == [("", said, "", ""), ("ann", said, "", "")]
+
+
+def test_an_import_is_one_thing_however_many_transactions_it_took() -> None:
+    def part(name: str, number: int, count: int) -> ImportRecord:
+        return ImportRecord(
+            import_id=name, number=number, letters=["d"] * count, why="mended", by="ann", at=NOW
+        )
+
+    assert told(part("a", 0, 1000), a_hold(), part("b", 0, 1), part("a", 1, 234))[::2] == [
+        ("ann", "imported 1 dead letters of a file", "mended", ""),
+        ("ann", "imported 1,234 dead letters of a file", "mended", ""),
+    ]
 
 
 def test_what_was_dismissed_together_is_one_thing_however_many_records_say_it() -> None:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from hybrid.cli import app
 from hybrid.config import FOUND, TABLES, load_settings
+from hybrid.console.serving import place_of
 from hybrid.errors import UsageError
 from hybrid.secret_files import SECRETS
 from schemas.settings import Settings
@@ -27,7 +29,7 @@ def services() -> dict[str, Any]:
 
 def test_the_compose_file_has_all_parts_with_health_checks(services: dict[str, Any]) -> None:
     parts = {"kafka", "clickhouse", "grafana", "worker", "recorder", "setup", "simulator", "check"}
-    assert parts == set(services)
+    assert parts | {"console"} == set(services)
     assert all("test" in one["healthcheck"] for name, one in services.items() if name not in ONCE)
 
 
@@ -80,6 +82,33 @@ def test_nothing_is_published_beyond_this_host_and_no_password_has_a_default(
     text = (ROOT / "docker-compose.yml").read_text()
     assert "CLICKHOUSE_PASSWORD:-" not in text
     assert "CLICKHOUSE_PASSWORD:?" in text
+
+
+def test_the_console_is_served_to_this_host_and_only_with_a_token(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    console = services["console"]
+    command = console["command"][1:]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    port = int(options["--port"])
+    assert console["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert urlsplit(options["--metrics"]).hostname in services
+    # All else is read-only, and what is put together before it is sent lies in a file.
+    assert [one.partition(":")[0] for one in console["tmpfs"]] == ["/tmp"]  # noqa: S108
+    given = console["environment"]["HYBRID_CONSOLE_ADDRESSES"]
+    address = given.removeprefix("${HYBRID_CONSOLE_ADDRESSES:-").removesuffix("}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka:9092")
+    monkeypatch.setenv("HYBRID_CONSOLE_ADDRESSES", address)
+    monkeypatch.delenv("HYBRID_CONSOLE_TOKEN", raising=False)
+    with pytest.raises(UsageError, match="HYBRID_CONSOLE_TOKEN is not set"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    monkeypatch.setenv("HYBRID_CONSOLE_TOKEN", "a-token-of-twenty-four-b")
+    place = place_of(load_settings(), host=options["--host"], port=port)
+    assert not place.is_local
+    asked = re.findall(r"http://([^/]+)/healthz", console["healthcheck"]["test"][-1])
+    assert asked == [f"localhost:{port}"]
+    assert {*asked, urlsplit(address).netloc} <= place.hosts
 
 
 def test_env_example_names_every_setting_and_nothing_else() -> None:

@@ -1,14 +1,16 @@
 """Alerts: those that are on first, then those that are over; how far the webhook is with them."""
 
 from datetime import timedelta
+from urllib.parse import quote
 
 from aiohttp import web
 
 from hybrid.console.fresh import Seen
-from hybrid.console.ground import GROUND
+from hybrid.console.ground import GROUND, Action, acted, who_asks
 from streams.alerts.delivering import Delivering
+from streams.alerts.proving import WebhookTestError, send_test
 
-__all__ = ["alerts"]
+__all__ = ["alerts", "test"]
 
 WAIT_S = 8.0
 #: So many are listed.
@@ -37,4 +39,20 @@ async def alerts(request: web.Request) -> web.Response:
         on=sum(one.until is None for one in found),
         posts=posts,
         webhook=webhook,
+        said=ground.said.get(request.query.get("said", "")),
     )
+
+
+async def test(request: web.Request) -> web.Response:
+    """Send the webhook a test, and show what it answered; `hybrid alerts test` does the same."""
+    ground, sentences = request.app[GROUND], list[str]()
+    try:
+        async for sentence in send_test(ground.settings, by=who_asks(request), clock=ground.clock):
+            sentences.append(sentence)
+        result = "taken"
+    except WebhookTestError as error:
+        sentences.append(str(error))
+        result = "not taken"
+    acted(request, Action.ALERT_TESTED, result)
+    seen_at = f"/alerts?said={quote(ground.said.keep('; '.join(sentences)), safe='')}"
+    raise web.HTTPSeeOther(seen_at)

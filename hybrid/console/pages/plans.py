@@ -38,6 +38,7 @@ async def make(request: web.Request) -> web.Response:
             filters.selection,
             clock=ground.clock,
             dice=SystemDice(),
+            by=who_asks(request),
             force=form.get("force") == "yes",
         )
     )
