@@ -80,10 +80,10 @@ def public_headers(incoming: Incoming, who: Identity) -> tuple[tuple[str, bytes]
     given = without_envelope(writable_headers(incoming.headers), who.event)
     passed = tuple(pair for pair in given if pair[0] not in own)
     intent = who.intent
-    described = [(INTENT_ID_HEADER, who.intent_id.encode())]
+    ours = [(INTENT_ID_HEADER, who.intent_id.encode())]
     if intent is not None:
-        described += [("intent-type", intent.type.encode()), ("tenant", intent.tenant.encode())]
-    return (*passed, *described)
+        ours += [("intent-type", intent.type.encode()), ("tenant", intent.tenant.encode())]
+    return (*passed, *ours)
 
 
 def result_headers(

@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
@@ -24,6 +25,7 @@ __all__ = [
     "CloudEvent",
     "body_of",
     "described",
+    "is_structured",
     "opened",
     "without_envelope",
 ]
@@ -68,11 +70,9 @@ def opened(headers: Headers, value: bytes | None) -> CloudEvent | None:
         return None  # most are plain
     if is_structured(headers):
         return _of_envelope(said[CONTENT_TYPE], value)
-    if value is None or not all(f"ce_{name}" in said for name in REQUIRED):
+    if value is None or not _is_binary(said):
         return None
     attributes = {name: _text(said.get(f"ce_{name}", b"")) for name in READ}
-    if VERSION.fullmatch(attributes["specversion"] or "") is None:
-        return None  # not of a version that we know: judged by what stands in it
     return _event(attributes, _document(value), value)
 
 
@@ -94,9 +94,16 @@ def is_structured(headers: Headers) -> bool:
     return raw[: len(STRUCTURED)].lower() == STRUCTURED
 
 
+def _is_binary(said: Mapping[str, bytes]) -> bool:
+    """Whether headers describe their value as an event, of a version that we know."""
+    if not all(f"ce_{name}" in said for name in REQUIRED):
+        return False
+    return VERSION.fullmatch(_text(said["ce_specversion"]) or "") is not None
+
+
 def without_envelope(headers: Headers, event: CloudEvent | None) -> Headers:
     """Leave out what headers say of an intent's envelope, and what is not so of its outcome."""
-    if event is None and not is_structured(headers):
+    if event is None and not (is_structured(headers) or _is_binary(_said(headers))):
         return headers
     return tuple(pair for pair in headers if pair[0] not in REPLACED)
 
@@ -142,7 +149,7 @@ def _of_envelope(content_type: bytes, value: bytes | None) -> CloudEvent | None:
     if VERSION.fullmatch(str(attributes["specversion"])) is None:
         _refuse("its `specversion` is not 1.0")
     data = _data(envelope)
-    return _event(attributes, data, json.dumps(data).encode())
+    return _event(attributes, data, _written(data))
 
 
 def _data(envelope: dict[str, Any]) -> object:
@@ -177,8 +184,16 @@ def _event(attributes: dict[str, Any], data: object, value: bytes) -> CloudEvent
         given["type"] = _checked("type", _type(kind))
     if "user_id" in missing and attributes.get("subject"):
         given["user_id"] = _checked("subject", str(attributes["subject"]))
-    whole = json.dumps(data | given).encode() if given else value
+    whole = _written(data | given) if given else value
     return CloudEvent(event_id, source, kind, whole)
+
+
+def _written(document: object) -> bytes:
+    """Write JSON, no longer than it came: by its bytes it is judged whether it is too large."""
+    try:
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half a surrogate pair: who reads the intent says so
+        return json.dumps(document, separators=(",", ":")).encode()
 
 
 def _name(source: str, event_id: str) -> str:

@@ -61,7 +61,7 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
     deferral = deferral_of(incoming)
     replays = _replay_count(incoming)
     known = _known_id(incoming, deferral)
-    letter = _replayed_letter(incoming)
+    letter, plan_id = _replayed_letter(incoming), _stated_id(incoming, REPLAY_PLAN_HEADER) or ""
     source = deferral.source if deferral else incoming.source
     if incoming.unreadable is not None:
         return _sealed(incoming, incoming.unreadable, deferral, replays)
@@ -94,16 +94,16 @@ def identify(incoming: Incoming, *, max_bytes: int, refuse_unknown: bool = False
                 letter,
                 traceparent=_trace(incoming, None, source, intent_id),
                 event=event,
-                plan_id=_stated_id(incoming, REPLAY_PLAN_HEADER) or "",
+                plan_id=plan_id,
             ),
             failed,
         )
     intent_id = intent.intent_id or known or _derived_id(incoming)
     key = deduplication_key(intent.tenant, intent.deduplication_id or intent_id)
     trace = _trace(incoming, intent.trace_context, source, intent_id)
-    plan = _stated_id(incoming, REPLAY_PLAN_HEADER) or ""
-    about = intent, deferral, source, letter, unknown, trace, event, plan
-    who = Identity(key, intent_id, replays, *about)
+    who = Identity(
+        key, intent_id, replays, intent, deferral, source, letter, unknown, trace, event, plan_id
+    )
     return Identified(who)
 
 

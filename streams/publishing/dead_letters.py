@@ -78,7 +78,11 @@ class Selection:
             INTENT_ID_HEADER: self.intent_id,
         }
         return Sieve(
-            {name: value.encode() for name, value in headers.items() if value is not None},
+            {
+                name: value.encode("utf-8", "surrogatepass")
+                for name, value in headers.items()
+                if value is not None
+            },
             # Text of these signs is never written in another way.
             tuple(one.encode() for one in (self.id, self.provider) if one and PLAIN.fullmatch(one)),
         )

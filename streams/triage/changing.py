@@ -13,10 +13,18 @@ from schemas.base import to_camel
 from schemas.codec import KNOWN_FIELDS
 from schemas.operations import Change
 from schemas.outcome import DeadLetter
-from streams.publishing.originals import original_body, original_value
+from streams.publishing.originals import is_wrapped, original_value
 from streams.triage.pricing import Refusal
 
-__all__ = ["ChangeError", "changed", "changed_value", "described", "differences", "read_change"]
+__all__ = [
+    "ChangeError",
+    "changed",
+    "changed_value",
+    "described",
+    "differences",
+    "is_same",
+    "read_change",
+]
 
 #: Fields of an intent whose own fields are anybody's: there a path may lead to what is not there.
 FREE = frozenset({"data", "metadata", "parameters", "response_schema", "trace_context"})
@@ -24,6 +32,7 @@ FREE = frozenset({"data", "metadata", "parameters", "response_schema", "trace_co
 IDENTITY = ("intent_id", "deduplication_id", "tenant")
 #: So long a value is shown.
 MOST_SHOWN = 60
+WRAPPED = "it came in a CloudEvent, which is not changed"
 
 
 class ChangeError(ValueError):
@@ -82,11 +91,11 @@ def described(change: Change) -> str:
 
 def changed(letter: DeadLetter, changes: Sequence[Change]) -> DeadLetter | Refusal:
     """Give a dead letter with its intent changed, or why it cannot be; nothing to do: the same."""
-    if not changes:
+    if not changes or letter.is_without_content:  # that it is gone is said where it is read
         return letter
     value = original_value(letter)
-    if original_body(letter) != value:
-        return Refusal("not_changeable", "it came in a CloudEvent, which is not changed")
+    if is_wrapped(letter):
+        return Refusal("not_changeable", WRAPPED)
     try:
         before = json.loads(value or b"")
     except (ValueError, RecursionError):
@@ -100,14 +109,14 @@ def changed(letter: DeadLetter, changes: Sequence[Change]) -> DeadLetter | Refus
         return Refusal("not_changeable", "the intent is no JSON object: --edit gives another")
     else:
         after = changes[0].value
-    return letter if after == before else changed_value(letter, after)
+    return letter if is_same(after, before) else changed_value(letter, after)
 
 
 def changed_value(letter: DeadLetter, after: Mapping[str, Any]) -> DeadLetter | Refusal:
     """Give a dead letter with another intent, which must be of the same identity, or a refusal."""
     problem = _identity_problem(letter, after)
-    if original_body(letter) != original_value(letter):
-        problem = "it came in a CloudEvent, which is not changed"
+    if is_wrapped(letter):
+        problem = WRAPPED
     if problem is not None:
         return Refusal("not_changeable", problem)
     text = json.dumps(after, ensure_ascii=False, separators=(",", ":"))
@@ -193,6 +202,11 @@ def _place_in(inside: Any, name: str, path: Sequence[str]) -> Any:  # noqa: ANN4
     raise ChangeError(message)
 
 
+def is_same(one: object, other: object) -> bool:
+    """Whether two values are the same JSON: to Python 1 is true, and 1.0."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
 def differences(before: object, after: Mapping[str, Any]) -> list[Change]:
     """Say what was changed between two intents, as deep as objects go; a list is set whole."""
     if not isinstance(before, dict):
@@ -211,5 +225,5 @@ def _differences(
             yield Change(path=path, value=after[name])
         elif isinstance(before[name], dict) and isinstance(after[name], dict):
             yield from _differences(before[name], after[name], tuple(path))
-        elif before[name] != after[name] or type(before[name]) is not type(after[name]):
+        elif not is_same(before[name], after[name]):
             yield Change(path=path, value=after[name])

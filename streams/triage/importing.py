@@ -223,9 +223,10 @@ class Importer:
 
     async def _letter(self, line: Line, contents: Contents) -> DeadLetter:
         """Give the letter with the intent that is published; raises BadLineError."""
-        letter = with_intent(line)
-        if letter.is_without_content:
+        letter = line.letter
+        if letter.is_without_content:  # with it, one whose intent was not touched stays as it was
             letter = await contents.restored(letter)
+        letter = with_intent(replace(line, letter=letter))
         if letter.is_without_content:
             message = f"its content is not in the file: {letter.suggested_action}"
             raise BadLineError(message)

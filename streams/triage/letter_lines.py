@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from schemas.codec import MAX_ID, describe_validation
 from schemas.outcome import DeadLetter
 from streams.publishing.originals import original_body
-from streams.triage.changing import changed_value
+from streams.triage.changing import changed_value, is_same
 from streams.triage.places import Place
 from streams.triage.pricing import Refusal
 
@@ -111,7 +111,7 @@ def with_intent(line: Line) -> DeadLetter:
     if intent is None:
         return letter
     try:
-        same = json.loads(original_body(letter) or b"") == intent
+        same = is_same(json.loads(original_body(letter) or b""), intent)
     except (ValueError, RecursionError):
         same = False
     if same:

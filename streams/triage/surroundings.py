@@ -36,7 +36,7 @@ async def providers_out(settings: Settings, *, now: datetime) -> dict[str, dict[
     standing = await read_alerts(settings, since=now - BELIEVED)
     return {
         one.alert.subject: {"breaker": OUT[one.alert.name], "since": format_time(one.since)}
-        for one in standing
+        for one in reversed(standing)  # the newest are given first, and count
         if one.until is None and one.alert.name in OUT
     }
 

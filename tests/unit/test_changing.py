@@ -153,3 +153,12 @@ def test_an_intent_beside_what_is_sealed_or_elsewhere_stands_for_it() -> None:
 def test_a_line_that_is_no_letter_says_why(raw: bytes, problem: str) -> None:
     with pytest.raises(BadLineError, match=problem):
         read_line(raw, cluster="c", topic="t")
+
+
+def test_what_python_takes_for_the_same_is_another_intent_all_the_same() -> None:
+    """An edit from 1 to true was thrown away."""
+    letter = letter_of({"type": "t", "user_id": "u", "data": {"flag": 1, "list": [0]}})
+    for text in ("data.flag=true", "data.flag=1.0", "data.list=[false]"):
+        found = changed(letter, [read_change(text)])
+        assert isinstance(found, DeadLetter)
+        assert found.original.value != letter.original.value

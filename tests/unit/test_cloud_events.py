@@ -21,7 +21,7 @@ from streams.messages.cloud_events import body_of, opened
 from streams.messages.identity import Identified, identify, named, outline
 from streams.messages.records import Incoming
 from streams.publishing.dead_letters import replayed_record
-from streams.publishing.originals import original_body
+from streams.publishing.originals import is_wrapped, original_body
 from tests.builders import NOW, a_result, a_task, an_incoming
 
 TOPICS = Settings().topics
@@ -358,3 +358,25 @@ def test_a_trace_may_be_an_extension_of_the_event() -> None:
         incoming, headers=(*incoming.headers, ("traceparent", TRACE.replace("0af", "0be").encode()))
     )
     assert own.traceparent == TRACE.replace("0af", "0be")
+
+
+def test_an_envelope_is_no_larger_than_it_came_and_halves_of_characters_are_said() -> None:
+    """Its escapes made three bytes of text six: refused as too large, by a size nobody sent."""
+    envelope = {**EVENT, "data": {"data": {"text": "\u6f22\u5b57" * 1_000}}}
+    said = json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()
+    incoming = an_incoming(said, headers=STRUCTURED)
+    assert read(incoming, max_bytes=len(said)).failed is None
+    half = replace(incoming, value=said.replace("\u6f22".encode(), b"\\ud800", 1))
+    failed = read(half, max_bytes=2 * len(said)).failed
+    assert failed is not None
+    assert failed.code == "not_unicode"
+
+
+def test_an_intent_under_the_type_of_an_envelope_is_not_taken_for_a_plain_one() -> None:
+    letter, _ = a_letter(an_incoming(json.dumps(INTENT).encode(), headers=STRUCTURED))
+    assert is_wrapped(letter)
+
+
+def test_the_id_of_a_refused_event_is_not_its_dead_letters() -> None:
+    _, headers = a_letter(binary(id=""))
+    assert not [name for name in headers if name.startswith("ce_")]
