@@ -103,7 +103,8 @@ def _before(settings: Settings, paused: Iterable[HoldRecord], question: Question
     for one in paused:
         orders.take(one)
     if orders.holds(question.tenant, question.type):
-        held = [named(one) for one in orders if one.what is not Held.PROVIDER]
+        its = {(Held.ALL, ""), (Held.TENANT, question.tenant), (Held.TYPE, question.type)}
+        held = [named(one) for one in orders if (one.what, one.name) in its]
         yield f"it waits until it is resumed: {', '.join(held)} is paused"
 
 

@@ -38,10 +38,11 @@ class Proxied:
             raise web.HTTPForbidden(
                 text=f"the header {self._header} is taken from HYBRID_CONSOLE_PROXIES only\n"
             )
-        name = " ".join(given[0].split())
+        # What is not UTF-8 there could not be written into a record.
+        name = " ".join(given[0].encode("utf-8", "replace").decode().split())
         if not name:
             return None
-        token = hmac.digest(self._secret, name.encode("utf-8", "replace"), sha256).hex()
+        token = hmac.digest(self._secret, name.encode(), sha256).hex()
         role = Role.OPERATOR if name in self._operators else Role.VIEWER
         return Session(role, f"{name[:MOST_NAME]} (console)", token, inf)
 

@@ -159,8 +159,7 @@ class Sources:
     async def _hour_usd(self) -> Decimal:
         since = self._clock.now() - HOUR
         table = await self.asked(lambda store: total(store, since=since))
-        (row,) = table.rows
-        return Decimal(dict(zip(table.columns, row, strict=True))["cost_usd"] or 0)
+        return Decimal(table.named()[0]["cost_usd"] or 0)
 
     async def _month(self) -> dict[str, Trend]:
         today = self._clock.now().date()

@@ -11,6 +11,7 @@ from unittest.mock import Mock
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
+from multidict import CIMultiDict
 from pydantic import SecretStr
 
 from agents.clock import ManualClock
@@ -430,3 +431,10 @@ def transport() -> Any:
 
 def post(client: Client, path: str, data: dict[str, str]) -> Any:
     return client.post(path, data=data, headers=OWN, allow_redirects=False)
+
+
+def test_a_proxys_name_that_is_not_utf_8_can_be_written_into_records() -> None:
+    request = Mock(remote="127.0.0.1", headers=CIMultiDict({"X-Forwarded-Email": "M\udcfcller"}))
+    session = behind("127.0.0.1").session(request)
+    assert session
+    assert session.who == "M?ller (console)"

@@ -616,3 +616,9 @@ def test_who_comes_when_nobody_looks_any_more_is_served_as_the_first_one_was() -
         await hub.close()
 
     asyncio.run(scene())
+
+
+def test_a_view_ends_now_at_the_latest() -> None:
+    """A chart up to the year 2199 had 63,000 steps, and stopped the console for seconds."""
+    found = read("/costs", {"since": "1h", "until": "2199-12-31"}, now=NOW, by="provider")
+    assert found.until == NOW

@@ -133,7 +133,8 @@ def read(path: str, query: Mapping[str, str], *, now: datetime, by: str) -> Aske
     }
     words.setdefault("since", "24h")
     since = moment_of(words["since"], now=now, option="since") or now
-    until = moment_of(words.get("until"), now=now, option="until") or now
+    # A chart has a step for each day: up to now, and not to the year 2199.
+    until = min(now, moment_of(words.get("until"), now=now, option="until") or now)
     if until <= since:
         message = f"until = {visible(words.get('until', 'now'))}: choose a moment after since"
         raise UsageError(message)

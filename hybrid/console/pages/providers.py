@@ -130,5 +130,4 @@ def _views(standing: Standing | None, name: str) -> list[Any]:
 
 def _by_provider(table: Any, *, only: str = "") -> dict[str, dict[str, Any]]:  # noqa: ANN401
     """Give the rows of a table by their provider; `only`: those of one phase."""
-    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-    return {one["provider"]: one for one in rows if not only or one["phase"] == only}
+    return {one["provider"]: one for one in table.named() if not only or one["phase"] == only}
