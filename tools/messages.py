@@ -31,8 +31,9 @@ says itself always holds, and the envelope fills in what it does not say.
 FORMS = (
     (
         "**Binary**: headers `ce_specversion` (1.x), `ce_id`, `ce_source` and `ce_type`, all of them; "
-        "the value is the intent. With only some of them, or another version, they mean nothing and "
-        "go on to the outcome untouched, as any header does."
+        "the value is the intent. With only some of them, or another version, they mean nothing (but "
+        "for `ce_traceparent`, which is a trace) and go on to the outcome untouched, as any header "
+        "does."
     ),
     (
         "**Structured**: header `content-type: application/cloudevents+json`; the value is the "
@@ -60,7 +61,7 @@ ATTRIBUTES = (
         "passed on",
     ),
     ("`time`, `dataschema`, `datacontenttype`", "not read: the record's timestamp counts", "-"),
-    ("extensions", "not read", "headers `ce_…` are passed on"),
+    ("extensions", "not read", "headers `ce_…` are passed on, those in an envelope are not"),
 )
 OUTCOME = """
 The result or the dead letter of such an intent is an event of its own, in binary form:
